@@ -32,6 +32,8 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.file.InputFiles;
+import org.eellm.file.IoErrors;
 
 /**
  * Puts a chat's messages into the text that a model was tuned with: a Jinja template beside the
@@ -49,6 +51,9 @@ public final class ChatTemplate {
 
       {% endif %}{% endfor %}Assistant:\
       """;
+
+  /** Of a template, or of the configuration that has one. */
+  private static final int MOST_BYTES = 100_000_000;
 
   private static final List<String> PLAIN_STOPS = List.of("\nUser:", "\nAssistant:");
 
@@ -175,10 +180,10 @@ public final class ChatTemplate {
     try {
       JsonNode root =
           Files.exists(config)
-              ? new ObjectMapper().readTree(Files.readString(config))
+              ? new ObjectMapper().readTree(InputFiles.text(config, MOST_BYTES))
               : new ObjectMapper().readTree(tokenizer.configuration());
       Optional<String> found =
-          Files.exists(file) ? Optional.of(Files.readString(file)) : template(root);
+          Files.exists(file) ? Optional.of(InputFiles.text(file, MOST_BYTES)) : template(root);
       return new ChatTemplate(
           found.isEmpty()
               ? "plain dialogue, for the model has no chat template"
@@ -191,7 +196,7 @@ public final class ChatTemplate {
           tokenizer);
     } catch (IOException e) {
       throw new ChatTemplateException(
-          "%s: the chat template cannot be read: %s".formatted(folder, e.getMessage()), e);
+          "%s: the chat template cannot be read: %s".formatted(folder, IoErrors.reason(e)), e);
     }
   }
 
@@ -381,8 +386,8 @@ public final class ChatTemplate {
 
   /** What Jinjava says, cut and without what would break a line. */
   private static String shown(String text) {
-    return (text.length() > 60 ? text.substring(0, 57) + "..." : text)
-        .replaceAll("\\p{Cntrl}", "?");
+    String reason = text.replaceAll("\\b\\w+Exception: ", "").replaceAll("\\p{Cntrl}", "?");
+    return reason.length() > 60 ? reason.substring(0, 57) + "..." : reason;
   }
 
   private static String oneLine(String text) {

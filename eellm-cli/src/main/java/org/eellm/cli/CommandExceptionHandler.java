@@ -10,6 +10,7 @@ import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import org.eellm.cli.generate.DecodingOptions;
+import org.eellm.cli.option.PlainOutput;
 import org.eellm.config.ConfigException;
 import org.eellm.config.SettingException;
 import org.eellm.distributed.MeshSizeException;
@@ -92,6 +93,6 @@ final class CommandExceptionHandler
   }
 
   private static String line(String message) {
-    return "eellm: " + message;
+    return PlainOutput.escape("eellm: " + message);
   }
 }

@@ -10,6 +10,7 @@ import ch.qos.logback.core.LayoutBase;
 import ch.qos.logback.core.encoder.LayoutWrappingEncoder;
 import ch.qos.logback.core.spi.ContextAwareBase;
 import java.nio.charset.StandardCharsets;
+import org.eellm.cli.option.PlainOutput;
 import org.slf4j.Logger;
 
 /**
@@ -27,7 +28,10 @@ public final class ConsoleLog extends ContextAwareBase implements Configurator {
           event.getThrowableProxy() == null
               ? ""
               : ThrowableProxyUtil.asString(event.getThrowableProxy());
-      return level + event.getFormattedMessage() + System.lineSeparator() + trace;
+      return level
+          + PlainOutput.escape(event.getFormattedMessage())
+          + System.lineSeparator()
+          + trace;
     }
   }
 

@@ -1,7 +1,5 @@
 package org.eellm.cli;
 
-import static picocli.CommandLine.Help.Ansi.AUTO;
-
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
@@ -182,7 +180,7 @@ final class DoctorCommand implements Callable<Integer> {
     }
     out.println();
     for (SetupProblem trap : report.traps()) {
-      out.println(AUTO.string("@|yellow warning:|@ ") + trap.problem());
+      out.println("warning: " + trap.problem());
       out.println("         " + trap.remedy());
     }
     if (report.traps().isEmpty()) {

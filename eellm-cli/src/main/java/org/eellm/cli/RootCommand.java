@@ -22,6 +22,7 @@ import org.eellm.cli.eval.SweepCommand;
 import org.eellm.cli.generate.ChatCommand;
 import org.eellm.cli.generate.GenerateCommand;
 import org.eellm.cli.generate.ServeCommand;
+import org.eellm.cli.option.PlainOutput;
 import org.eellm.cli.option.PolicyTexts;
 import org.eellm.cli.plan.PlanCommand;
 import org.eellm.cli.plan.ScheduleCommand;
@@ -35,6 +36,8 @@ import picocli.CommandLine.IVersionProvider;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ParseResult;
+import picocli.CommandLine.RunLast;
 import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.Spec;
 import picocli.CommandLine.TypeConversionException;
@@ -125,8 +128,19 @@ public final class RootCommand implements Runnable {
         .setUsageHelpAutoWidth(true)
         .setResourceBundle(new PolicyTexts())
         .registerConverter(Path.class, RootCommand::path)
+        .setExecutionStrategy(RootCommand::execute)
         .setParameterExceptionHandler(failures)
         .setExecutionExceptionHandler(failures);
+  }
+
+  private static int execute(ParseResult parsed) {
+    Integer helped = CommandLine.executeHelpRequest(parsed);
+    if (helped != null) {
+      return helped; // with picocli's own colours
+    }
+    CommandLine root = parsed.commandSpec().commandLine();
+    root.setOut(new PlainOutput(root.getOut())).setErr(new PlainOutput(root.getErr()));
+    return new RunLast().execute(parsed);
   }
 
   /** A path; an empty one, of a variable that is not set, would be the folder we are in. */

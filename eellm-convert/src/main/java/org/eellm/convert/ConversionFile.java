@@ -18,9 +18,9 @@ import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.Checksums;
-import org.eellm.checkpoint.safetensors.IoErrors;
 import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.checkpoint.safetensors.TensorSource;
+import org.eellm.file.IoErrors;
 
 /**
  * A file of tensors that is written one tensor after another and, if it was cut off, from where it

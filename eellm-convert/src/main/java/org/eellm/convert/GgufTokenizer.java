@@ -1,10 +1,8 @@
 package org.eellm.convert;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
-import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -14,9 +12,10 @@ import java.util.Map;
 import java.util.Optional;
 import org.eellm.checkpoint.huggingface.GgufModel;
 import org.eellm.checkpoint.safetensors.CheckpointException;
-import org.eellm.checkpoint.safetensors.IoErrors;
 import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.checkpoint.safetensors.ModelFiles;
+import org.eellm.data.DataException;
+import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.gguf.GgufFile;
 import org.eellm.gguf.GgufVocabulary;
 
@@ -98,6 +97,7 @@ record GgufTokenizer(
     return of(path, pairs, file, config, size);
   }
 
+  /** GPT-2's two files as the one that says the same. */
   private static GgufTokenizer readPairs(Path folder, int size) {
     if (!ModelFiles.has(folder, "vocab.json") || !ModelFiles.has(folder, "merges.txt")) {
       throw new CheckpointException(
@@ -105,27 +105,19 @@ record GgufTokenizer(
               .formatted(folder));
     }
     Path path = ModelFiles.file(folder, "vocab.json");
-    Map<String, Integer> vocabulary = new HashMap<>();
-    JsonFiles.read(path)
-        .properties()
-        .forEach(e -> vocabulary.put(e.getKey(), e.getValue().asInt()));
+    ModelFiles.file(folder, "merges.txt");
     try {
-      List<String> merges =
-          Files.readAllLines(ModelFiles.file(folder, "merges.txt")).stream()
-              .filter(line -> !line.startsWith("#version") && !line.isBlank())
-              .toList();
-      ObjectNode none = JsonNodeFactory.instance.objectNode();
-      none.putArray("added_tokens")
-          .addObject()
-          .put("content", "<|endoftext|>")
-          .put("id", vocabulary.getOrDefault("<|endoftext|>", 0))
-          .put("special", true);
-      return of(path, BytePairs.ofBytes("gpt-2", vocabulary, merges), none, none, size);
-    } catch (IOException failure) {
+      Tokenizer tokenizer = Tokenizer.load(folder);
+      return of(
+          path,
+          JsonFiles.parseLine(tokenizer.definition(), JsonNode.class),
+          JsonFiles.parseLine(tokenizer.configuration(), JsonNode.class),
+          size);
+    } catch (DataException failure) {
       throw new CheckpointException(
-          "%s: cannot be read: %s"
-              .formatted(folder.resolve("merges.txt"), IoErrors.reason(failure)),
-          failure);
+          failure.getMessage() + "; or name another folder's with --tokenizer", failure);
+    } catch (JsonProcessingException impossible) { // eellm has written both
+      throw new IllegalStateException(impossible);
     }
   }
 

@@ -24,7 +24,6 @@ import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.huggingface.StateDictAdapter;
 import org.eellm.checkpoint.safetensors.CheckpointException;
-import org.eellm.checkpoint.safetensors.IoErrors;
 import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.StoredTensor;
@@ -37,6 +36,8 @@ import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.convert.Pickled.Dict;
 import org.eellm.convert.Pickled.TensorView;
 import org.eellm.convert.Pickled.Text;
+import org.eellm.file.InputFiles;
+import org.eellm.file.IoErrors;
 
 /**
  * A checkpoint of Megatron-LM's GPT or of EE-LLM: a file for each tensor- and pipeline-parallel
@@ -122,10 +123,7 @@ final class MegatronCheckpoint {
     Path tracker = ModelFiles.file(path, TRACKER);
     String text;
     try {
-      if (Files.size(tracker) > 64) {
-        throw new CheckpointException(tracker + ": holds more than a number");
-      }
-      text = Files.readString(tracker).strip();
+      text = InputFiles.text(tracker, 64).strip();
     } catch (IOException failure) {
       throw new CheckpointException(
           "%s: cannot be read: %s".formatted(tracker, IoErrors.reason(failure)), failure);

@@ -26,12 +26,12 @@ import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.CheckpointException;
-import org.eellm.checkpoint.safetensors.IoErrors;
 import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.checkpoint.safetensors.SafetensorsHeader;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.convert.ConversionFile.Place;
+import org.eellm.file.IoErrors;
 import org.eellm.gguf.GgufFile;
 import org.eellm.gguf.GgufVocabulary;
 

@@ -7,7 +7,6 @@ import java.lang.foreign.ValueLayout;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.Enumeration;
 import java.util.HashMap;
 import java.util.Map;
@@ -16,7 +15,8 @@ import java.util.zip.ZipEntry;
 import org.apache.commons.compress.archivers.zip.ZipArchiveEntry;
 import org.apache.commons.compress.archivers.zip.ZipFile;
 import org.eellm.checkpoint.safetensors.CheckpointException;
-import org.eellm.checkpoint.safetensors.IoErrors;
+import org.eellm.file.InputFiles;
+import org.eellm.file.IoErrors;
 
 /**
  * A file of {@code torch.save} in its zip format (PyTorch 1.6 and later), mapped into memory: a
@@ -46,7 +46,7 @@ final class PyTorchFile implements AutoCloseable {
    */
   static PyTorchFile open(Path path) {
     Arena arena = Arena.ofShared();
-    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+    try (FileChannel channel = InputFiles.channel(path)) {
       MemorySegment file = channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);
       requireZip(file);
       return new PyTorchFile(path, arena, read(file, entries(path, file)));

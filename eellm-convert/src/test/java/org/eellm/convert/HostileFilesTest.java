@@ -99,6 +99,7 @@ final class HostileFilesTest {
     A_TEXT(""),
     GONE(""),
     A_FOLDER(""),
+    A_PIPE(""),
     A_LINK_OUT_OF_THE_FOLDER("outside"),
     A_LINK_TO_ITSELF(""),
     A_PICKLE_THAT_CALLS("");
@@ -121,6 +122,10 @@ final class HostileFilesTest {
           Files.delete(file);
           Files.createDirectory(file);
         }
+        case A_PIPE -> {
+          Files.delete(file);
+          mkfifo(file);
+        }
         case A_LINK_OUT_OF_THE_FOLDER -> {
           Files.write(elsewhere, whole);
           Files.delete(file);
@@ -132,6 +137,14 @@ final class HostileFilesTest {
         }
         case A_PICKLE_THAT_CALLS -> Files.write(file, Files.readAllBytes(Layouts.folder(CALLS)));
       }
+    }
+  }
+
+  private static void mkfifo(Path file) throws IOException {
+    try {
+      assertThat(new ProcessBuilder("mkfifo", file.toString()).start().waitFor()).isZero();
+    } catch (InterruptedException e) {
+      throw new IOException(e);
     }
   }
 

@@ -184,6 +184,6 @@ final class HostileModelTest {
   void folderInPlaceOfAFile_isRefused() throws IOException {
     Files.delete(model.resolve("model.safetensors"));
     Files.createDirectory(model.resolve("model.safetensors"));
-    assertRefused("is not a file");
+    assertRefused("is a folder");
   }
 }

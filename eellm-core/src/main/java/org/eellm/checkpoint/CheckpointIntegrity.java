@@ -14,11 +14,11 @@ import java.util.function.Consumer;
 import java.util.function.Predicate;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.safetensors.CheckpointException;
-import org.eellm.checkpoint.safetensors.IoErrors;
 import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
-import org.eellm.checksum.ChecksumFile;
-import org.eellm.checksum.FileChecksum;
+import org.eellm.file.ChecksumFile;
+import org.eellm.file.FileChecksum;
+import org.eellm.file.IoErrors;
 
 /**
  * Whether the files of a checkpoint or a model folder are as they were written. {@value #NAME} has

@@ -1,14 +1,12 @@
 package org.eellm.data;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.charset.CharacterCodingException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.NoSuchFileException;
 import java.util.Objects;
-import org.eellm.config.JsonErrors;
+import org.eellm.file.IoErrors;
 
 /**
  * Data or a tokenizer that cannot be used. The one-line message names the file, the place in it,
@@ -32,8 +30,7 @@ public final class DataException extends RuntimeException {
       case NoSuchFileException missing -> missing.getFile() + " is not there";
       case AccessDeniedException denied -> denied.getFile() + " may not be opened by this user";
       case FileAlreadyExistsException file -> file.getFile() + " is not a folder";
-      case CharacterCodingException _ -> "it is not UTF-8";
-      case JsonProcessingException json -> JsonErrors.reason(json);
+      case IOException other -> IoErrors.reason(other);
       default -> Objects.requireNonNullElse(e.getMessage(), e.getClass().getSimpleName());
     };
   }

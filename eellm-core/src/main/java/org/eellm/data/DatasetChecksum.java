@@ -6,8 +6,8 @@ import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
-import org.eellm.checksum.ChecksumFile;
-import org.eellm.checksum.FileChecksum;
+import org.eellm.file.ChecksumFile;
+import org.eellm.file.FileChecksum;
 
 /**
  * What tells a dataset's content. {@code prepare} keeps it beside the two files, in {@code

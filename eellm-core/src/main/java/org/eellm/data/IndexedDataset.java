@@ -9,13 +9,13 @@ import java.math.BigInteger;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.stream.LongStream;
-import org.eellm.checksum.ChecksumFile;
 import org.eellm.data.IndexedFormat.TokenType;
+import org.eellm.file.ChecksumFile;
+import org.eellm.file.InputFiles;
 
 /**
  * A tokenized corpus, read from Megatron's {@code .bin} and {@code .idx} files. Both are mapped
@@ -138,7 +138,7 @@ public final class IndexedDataset implements AutoCloseable {
   }
 
   private static MemorySegment map(Path path, Arena arena) throws IOException {
-    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+    try (FileChannel channel = InputFiles.channel(path)) {
       return channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);
     }
   }

@@ -21,7 +21,7 @@ public final class JsonErrors {
               + " \\(?'(.*?)'.*");
 
   private static final Pattern MISSING =
-      Pattern.compile("(?s)Missing required creator property '(.*?)'.*");
+      Pattern.compile("(?s)Missing (?:required )?creator property '(.*?)'.*");
 
   private JsonErrors() {}
 
@@ -71,6 +71,9 @@ public final class JsonErrors {
     }
     if (said.startsWith("Invalid numeric value")) {
       return "a number is not written as in JSON";
+    }
+    if (said.startsWith("Unexpected close marker")) {
+      return "a bracket is closed by one of another kind";
     }
     if (said.startsWith("Illegal unquoted character")) {
       return "a text has a control character; write it with a backslash, as \\n";

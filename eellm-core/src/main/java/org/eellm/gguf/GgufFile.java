@@ -5,13 +5,12 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.Collections;
 import java.util.Locale;
-import java.util.Objects;
 import java.util.SequencedMap;
+import org.eellm.file.InputFiles;
+import org.eellm.file.IoErrors;
 
 /**
  * A GGUF file (versions 2 and 3, little-endian), mapped into memory as a whole: of the tensors
@@ -35,7 +34,8 @@ public final class GgufFile implements AutoCloseable {
     Path name = path.getFileName();
     return name != null
         && name.toString().toLowerCase(Locale.ROOT).endsWith(".gguf")
-        && Files.isRegularFile(path);
+        && Files.exists(path)
+        && !Files.isDirectory(path);
   }
 
   /**
@@ -46,19 +46,13 @@ public final class GgufFile implements AutoCloseable {
    */
   public static GgufFile open(Path path) {
     Arena arena = Arena.ofShared();
-    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+    try (FileChannel channel = InputFiles.channel(path)) {
       MemorySegment file = channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);
       return new GgufFile(path, arena, GgufHeader.read(file));
     } catch (IOException failure) {
       arena.close();
       throw new GgufException(
-          "%s: cannot be read: %s"
-              .formatted(
-                  path,
-                  failure instanceof NoSuchFileException
-                      ? "no such file"
-                      : Objects.toString(failure.getMessage(), "input/output error")),
-          failure);
+          "%s: cannot be read: %s".formatted(path, IoErrors.reason(failure)), failure);
     } catch (GgufException failure) {
       arena.close();
       throw new GgufException(path + ": " + failure.getMessage(), failure);

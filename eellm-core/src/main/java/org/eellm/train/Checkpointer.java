@@ -22,10 +22,10 @@ import org.eellm.checkpoint.TrainingFiles;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.TensorFile;
-import org.eellm.checksum.FileChecksum;
 import org.eellm.config.Learning;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.distributed.World;
+import org.eellm.file.FileChecksum;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 

@@ -1,10 +1,8 @@
 package org.eellm.train;
 
 import java.io.IOException;
-import java.nio.file.AccessDeniedException;
-import java.nio.file.FileSystemException;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import org.eellm.file.IoErrors;
 
 /**
  * A run that cannot go on. The one-line message names the step or file, the value, and the remedy.
@@ -22,13 +20,6 @@ public final class TrainException extends RuntimeException {
 
   /** A file that could not be used, as {@code path: what: why}. */
   public static TrainException of(Path path, String what, IOException cause) {
-    String reason =
-        switch (cause) {
-          case NoSuchFileException _ -> "no such file";
-          case AccessDeniedException _ -> "access denied";
-          case FileSystemException e when e.getReason() != null -> e.getReason();
-          default -> String.valueOf(cause.getMessage());
-        };
-    return new TrainException(path + ": " + what + ": " + reason, cause);
+    return new TrainException(path + ": " + what + ": " + IoErrors.reason(cause), cause);
   }
 }

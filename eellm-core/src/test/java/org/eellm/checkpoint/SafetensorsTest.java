@@ -203,7 +203,7 @@ class SafetensorsTest {
 
   @Test
   void open_folder_isRefused() {
-    assertRefused(folder, "is not a file");
+    assertRefused(folder, "is a folder");
   }
 
   @Test
@@ -244,8 +244,8 @@ class SafetensorsTest {
           {'a':1}                                                   | 'a' is not described by
           {'__metadata__':[]}                                       | __metadata__ is not a JSON object
           {'__metadata__':{'k':1}}                                  | 'k' is not a text
-          {'a':{'dtype':'U8','shape':[1],'data_offsets':[0,1]},'a':{'dtype':'U8','shape':[1],'data_offsets':[1,2]}} | Duplicate field 'a'
-          {'a':{'dtype':'U8','dtype':'U8','shape':[1],'data_offsets':[0,1]}} | Duplicate field 'dtype'
+          {'a':{'dtype':'U8','shape':[1],'data_offsets':[0,1]},'a':{'dtype':'U8','shape':[1],'data_offsets':[1,2]}} | the key 'a' is there twice
+          {'a':{'dtype':'U8','dtype':'U8','shape':[1],'data_offsets':[0,1]}} | the key 'dtype' is there twice
           {'a':{'dtype':'U8','shape':[1],'data_offsets':[0,1],'x':1}} | unknown key 'x'
           {'a':{'dtype':'F31','shape':[1],'data_offsets':[0,4]}}    | unknown dtype 'F31'; known are BOOL, F4
           {'a':{'shape':[1],'data_offsets':[0,4]}}                  | unknown dtype ''

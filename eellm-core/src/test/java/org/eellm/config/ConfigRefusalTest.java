@@ -263,7 +263,7 @@ final class ConfigRefusalTest {
         arguments("? \"" + ".".repeat(100_000) + "\"\n: 3", "a key is too long"),
         arguments("train: {steps: \"" + "y".repeat(50_000) + "\"}", "... is not a whole number"),
         arguments("parallel: {tp: 2147483647}", "2147483647 does not divide model.num_heads 8"),
-        arguments("# " + "x".repeat(300_000), "has 300002 bytes; a configuration has 262144"),
+        arguments("# " + "x".repeat(300_000), "has 300002 bytes; a file of its kind has 262144"),
         arguments("train: \0", "not YAML: the character U+0000 is not allowed"));
   }
 
@@ -273,7 +273,7 @@ final class ConfigRefusalTest {
 
     assertThatThrownBy(() -> ConfigFile.read(file, List.of()))
         .isInstanceOf(ConfigException.class)
-        .hasMessage(file + ": no such file");
+        .hasMessage(file + ": no such file or folder");
     assertThatThrownBy(() -> ConfigFile.read(folder, List.of()))
         .isInstanceOf(ConfigException.class)
         .hasMessageStartingWith(folder + ": is a folder; give a file");
@@ -286,6 +286,6 @@ final class ConfigRefusalTest {
 
     assertThatThrownBy(() -> ConfigFile.read(file, List.of()))
         .isInstanceOf(ConfigException.class)
-        .hasMessage(file + ": is not UTF-8 text");
+        .hasMessage(file + ": not UTF-8 text");
   }
 }

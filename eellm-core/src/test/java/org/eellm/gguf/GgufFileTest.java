@@ -271,7 +271,7 @@ final class GgufFileTest {
   void open_wherethereIsNoFile_saysSo() {
     assertThatThrownBy(() -> GgufFile.open(folder.resolve("none.gguf")))
         .isInstanceOf(GgufException.class)
-        .hasMessageEndingWith("none.gguf: cannot be read: no such file");
+        .hasMessageEndingWith("none.gguf: cannot be read: no such file or folder");
   }
 
   /** Any single damaged byte: read, or refused in one line; nothing else. */

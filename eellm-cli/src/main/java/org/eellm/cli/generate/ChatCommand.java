@@ -14,6 +14,7 @@ import org.eellm.chat.ChatTemplate;
 import org.eellm.chat.ChatTemplateException;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
+import org.eellm.cli.option.PlainOutput;
 import org.eellm.config.ConfigException;
 import org.eellm.config.HeadId;
 import org.eellm.decode.Engine;
@@ -130,7 +131,7 @@ public final class ChatCommand implements Callable<Integer> {
     List<Integer> exits = speaker.model().architecture().exits().layers();
     ExitColors colors = new ExitColors(exits, Ansi.AUTO);
     if (colors.enabled() && !exits.isEmpty()) {
-      err.println(colors.legend());
+      PlainOutput.raw(err).println(colors.legend());
     }
     Dialogue dialogue = new Dialogue(system);
     InputLines lines = new InputLines(System.in);
@@ -178,7 +179,7 @@ public final class ChatCommand implements Callable<Integer> {
             model.endTokens(),
             decodingOptions.decoding(model, tokens),
             speaker.sampler());
-    PrintWriter out = spec.commandLine().getOut();
+    PrintWriter out = PlainOutput.raw(spec.commandLine().getOut());
     Answer answer =
         new Answer(new TextStream(model.detokenizer(ids), speaker.template().stops()), out, colors);
     long start = System.nanoTime();

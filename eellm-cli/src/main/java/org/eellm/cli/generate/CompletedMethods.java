@@ -3,6 +3,7 @@ package org.eellm.cli.generate;
 import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
+import org.eellm.cli.option.PlainOutput;
 import org.eellm.decode.Generator;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.request.DecodingMethod;
@@ -91,7 +92,8 @@ public final class CompletedMethods {
   }
 
   /** Prints the methods; on a terminal each token has the colour of the head that it came from. */
-  public void print(PrintWriter out) {
+  public void print(PrintWriter terminal) {
+    PrintWriter out = PlainOutput.raw(terminal);
     ExitColors colors = new ExitColors(model.architecture().exits().layers(), Ansi.AUTO);
     out.println();
     out.print("Methods of a library that the model never saw");

@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.regex.Pattern;
+import org.eellm.cli.option.PlainOutput;
 import org.eellm.config.HeadId;
 import picocli.CommandLine.Help.Ansi;
 import picocli.CommandLine.Help.Ansi.IStyle;
@@ -17,9 +17,8 @@ final class ExitColors {
 
   private static final String DRAFT_COLOR = "34";
 
-  private static final Pattern CONTROL = Pattern.compile("[\\p{Cntrl}&&[^\\n\\t]]");
-
   private final boolean enabled;
+  private final boolean terminal;
   private final Map<HeadId, IStyle> styles = new LinkedHashMap<>();
 
   /**
@@ -27,6 +26,8 @@ final class ExitColors {
    */
   ExitColors(List<Integer> exitLayers, Ansi ansi) {
     enabled = ansi.enabled();
+    // Without colours, as NO_COLOR asks for, there can still be a terminal.
+    terminal = enabled || (System.console() != null && System.console().isTerminal());
     for (int i = 0; i < exitLayers.size(); i++) {
       styles.put(HeadId.exit(exitLayers.get(i)), Style.fg(PALETTE.get(i % PALETTE.size())));
     }
@@ -37,8 +38,8 @@ final class ExitColors {
   }
 
   /**
-   * Text in the colour of the head it left at. Where there are colours there is a terminal, which
-   * generated control characters must not reach.
+   * Text in the colour of the head it left at. Generated characters must not command a terminal; a
+   * file or pipe gets the text as it is.
    */
   String paint(String text, HeadId head) {
     IStyle style = styles.get(head);
@@ -47,7 +48,7 @@ final class ExitColors {
 
   /** Text that an exit drafted and the full model accepted. */
   String paintDraft(String text) {
-    return enabled ? paint(text, Style.fg(DRAFT_COLOR)) : text;
+    return enabled ? paint(text, Style.fg(DRAFT_COLOR)) : visible(text);
   }
 
   private String paint(String text, IStyle style) {
@@ -55,7 +56,7 @@ final class ExitColors {
   }
 
   private String visible(String text) {
-    return enabled ? CONTROL.matcher(text).replaceAll("\uFFFD") : text;
+    return terminal ? PlainOutput.escape(text) : text;
   }
 
   /** The heads' names, each in its colour. */

@@ -13,6 +13,7 @@ import java.util.function.Supplier;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
+import org.eellm.cli.option.PlainOutput;
 import org.eellm.config.ConfigException;
 import org.eellm.config.HeadId;
 import org.eellm.decode.BeamSearch;
@@ -320,11 +321,11 @@ public final class GenerateCommand implements Callable<Integer> {
    */
   private void printText(
       LoadedModel model, Continuations continuations, boolean alone, Supplier<Generated> work) {
-    PrintWriter out = spec.commandLine().getOut();
+    PrintWriter out = PlainOutput.raw(spec.commandLine().getOut());
     PrintWriter err = spec.commandLine().getErr();
     ExitColors colors = new ExitColors(model.architecture().exits().layers(), Ansi.AUTO);
     if (colors.enabled() && !model.architecture().exits().layers().isEmpty()) {
-      err.println(colors.legend());
+      PlainOutput.raw(err).println(colors.legend());
       err.flush();
     }
     if (alone) {

@@ -1,17 +1,16 @@
 package org.eellm.cli.generate;
 
 import java.io.IOException;
-import java.io.InputStreamReader;
-import java.io.Reader;
 import java.nio.charset.CharacterCodingException;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.eellm.decode.request.GenerateException;
+import org.eellm.file.InputFiles;
 
 /** Prompts, one a line; {@code -} is standard input. */
 public final class PromptFile {
+  private static final int MOST_BYTES = 100_000_000;
+
   private PromptFile() {}
 
   static boolean isStandardInput(Path file) {
@@ -24,14 +23,12 @@ public final class PromptFile {
    * @throws GenerateException if there are none, or the file is a folder or not UTF-8
    */
   public static List<String> lines(Path file) throws IOException {
-    if (Files.isDirectory(file)) {
-      throw new GenerateException(file + " is a folder; give a file with prompts, one a line");
-    }
-    try (Reader reader =
-        isStandardInput(file)
-            ? new InputStreamReader(System.in, StandardCharsets.UTF_8.newDecoder())
-            : Files.newBufferedReader(file)) {
-      List<String> texts = reader.readAllLines().stream().filter(line -> !line.isBlank()).toList();
+    try {
+      String all =
+          isStandardInput(file)
+              ? InputFiles.text(System.in, file, MOST_BYTES)
+              : InputFiles.text(file, MOST_BYTES);
+      List<String> texts = all.lines().filter(line -> !line.isBlank()).toList();
       if (texts.isEmpty()) {
         throw new GenerateException(file + " has no prompt; write one a line");
       }

@@ -83,8 +83,7 @@ public final class LocalRanks {
   static int superviseScheduled(
       CommandSpec spec, int maxRestarts, Supplier<List<String>> whenRestarted) {
     RankInfo place = scheduled(spec).orElseThrow();
-    LocalLauncher launcher =
-        LocalLauncher.ofScheduled(place, spec.commandLine().getOut(), spec.commandLine().getErr());
+    LocalLauncher launcher = LocalLauncher.ofScheduled(place, out(spec), err(spec));
     return run(spec, launcher, _ -> 1, maxRestarts, whenRestarted);
   }
 
@@ -102,9 +101,7 @@ public final class LocalRanks {
       IntUnaryOperator ranks,
       int maxRestarts,
       Supplier<List<String>> whenRestarted) {
-    PrintWriter out = spec.commandLine().getOut();
-    PrintWriter err = spec.commandLine().getErr();
-    LocalLauncher launcher = LocalLauncher.ofAttempts(ranks, out, err);
+    LocalLauncher launcher = LocalLauncher.ofAttempts(ranks, out(spec), err(spec));
     return run(spec, launcher, ranks, maxRestarts, whenRestarted);
   }
 
@@ -113,9 +110,17 @@ public final class LocalRanks {
    * streams, and Ctrl-C at a terminal, which all processes get, is for it alone.
    */
   static int launchDialogue(CommandSpec spec, int ranks) {
-    PrintWriter err = spec.commandLine().getErr();
-    LocalLauncher launcher = LocalLauncher.ofDialogue(ranks, spec.commandLine().getOut(), err);
+    LocalLauncher launcher = LocalLauncher.ofDialogue(ranks, out(spec), err(spec));
     return run(spec, launcher, _ -> ranks, 0, List::of);
+  }
+
+  /** Where ranks' lines go, in which each has escaped what it prints. */
+  private static PrintWriter out(CommandSpec spec) {
+    return PlainOutput.raw(spec.commandLine().getOut());
+  }
+
+  private static PrintWriter err(CommandSpec spec) {
+    return PlainOutput.raw(spec.commandLine().getErr());
   }
 
   /** Ctrl-C at a terminal reaches all processes; what it means is for the first rank to say. */

@@ -13,6 +13,7 @@ import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.eellm.cli.option.JsonOption;
+import org.eellm.cli.option.PlainOutput;
 import org.eellm.cli.plan.SimulatedPipeline.Boundary;
 import org.eellm.cli.plan.SimulatedPipeline.FinalHead;
 import org.eellm.schedule.Costs;
@@ -224,7 +225,8 @@ public final class ScheduleCommand implements Callable<Integer> {
     Schedule schedule = timeline.schedule();
     out.println(title(schedule));
     out.println();
-    TimelineText.draw(timeline, spec.usageMessage().width(), Ansi.AUTO).forEach(out::println);
+    TimelineText.draw(timeline, spec.usageMessage().width(), Ansi.AUTO)
+        .forEach(PlainOutput.raw(out)::println);
     out.println();
     out.println("stage     idle  peak live  layers and exits");
     for (int stage = 0; stage < stages; stage++) {

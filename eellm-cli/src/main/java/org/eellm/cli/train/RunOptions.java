@@ -10,6 +10,7 @@ import java.util.SequencedMap;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.LocalRanks;
 import org.eellm.cli.option.OutputPath;
+import org.eellm.cli.option.PlainOutput;
 import org.eellm.cli.option.RankOptions;
 import org.eellm.cli.option.StopSignals;
 import org.eellm.config.RunConfig;
@@ -113,7 +114,7 @@ public final class RunOptions {
     try (StopSignals stop = StopSignals.listen(err, "saving after this step");
         ConsoleProgress console =
             new ConsoleProgress(
-                err,
+                PlainOutput.raw(err),
                 terminal,
                 trainer.step(),
                 config.train().steps(),

@@ -389,7 +389,7 @@ final class CalibrateCommandTest {
     args[4] = folder.toString();
     Outcome outcome = run(args);
     assertThat(outcome.code()).isEqualTo(1);
-    assertThat(outcome.err()).contains(folder + " is a folder; give a file with prompts");
+    assertThat(outcome.err()).contains(folder + ": is a folder; give a file");
   }
 
   @Test

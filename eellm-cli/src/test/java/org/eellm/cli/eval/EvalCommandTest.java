@@ -392,8 +392,8 @@ final class EvalCommandTest {
       value = {
         "--output=MODEL/config.json/out | --output MODEL/config.json/out: MODEL/config.json is a"
             + " file; give another folder",
-        "--calibration=MODEL | MODEL is a folder; give a file that calibrate wrote",
-        "--tasks=nowhere.yaml | nowhere.yaml: no such file",
+        "--calibration=MODEL | MODEL: is a folder; give a file",
+        "--tasks=nowhere.yaml | nowhere.yaml: no such file or folder",
         "--batch-size=0 | --batch-size: 0 is below 1; use 1 or more",
         "--num-fewshot=-1 | --num-fewshot: -1 is negative; use 0 or more",
         "--max-tokens=0 | --max-tokens: 0 is below 1; use 1 or more",

@@ -23,7 +23,7 @@ final class ExitColorsTest {
   @Test
   void paint_controlCharacters_doNotReachTheTerminal() {
     assertThat(colors.paint("a\u001b[2J\tb\nc\u0007", HeadId.FINAL))
-        .isEqualTo("a\uFFFD[2J\tb\nc\uFFFD");
+        .isEqualTo("a\\u001b[2J\tb\nc\\u0007");
   }
 
   @Test

@@ -13,11 +13,13 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import org.eellm.file.InputFiles;
+import org.eellm.file.IoErrors;
 
 /** Small JSON files: strict to read, written for people to read too. */
 public final class JsonFiles {
   /** A config or index beyond this is no such file; the largest known indexes have a few MB. */
-  private static final long MAX_BYTES = 100_000_000;
+  private static final int MAX_BYTES = 100_000_000;
 
   /** Bounds how much memory a file takes, and how deep it is. */
   static final JsonFactory BOUNDED =
@@ -53,12 +55,7 @@ public final class JsonFiles {
   /** Reads a file as a value of {@code type}; unknown and missing fields are refused. */
   public static <T> T read(Path path, Class<T> type) {
     try {
-      long size = Files.size(path);
-      if (size > MAX_BYTES) {
-        throw new CheckpointException(
-            "%s: has %s; a file of its kind is small".formatted(path, IoErrors.bytes(size)));
-      }
-      return JSON.readValue(Files.readString(path), type);
+      return JSON.readValue(InputFiles.text(path, MAX_BYTES), type);
     } catch (JsonProcessingException failure) {
       throw new CheckpointException(
           "%s: %s; correct the file or download it again".formatted(path, where(failure)), failure);

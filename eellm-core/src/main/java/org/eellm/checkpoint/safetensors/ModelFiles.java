@@ -3,6 +3,8 @@ package org.eellm.checkpoint.safetensors;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import org.eellm.file.InputFiles;
+import org.eellm.file.IoErrors;
 
 /** Where the files of a model folder may lie. */
 public final class ModelFiles {
@@ -29,9 +31,7 @@ public final class ModelFiles {
             "%s: leads to %s, outside the model's folder; put the file itself there"
                 .formatted(path, real));
       }
-      if (!Files.isRegularFile(real)) {
-        throw new CheckpointException(path + ": is not a file; download the model again");
-      }
+      InputFiles.requireRegular(real);
       return path;
     } catch (IOException failure) {
       throw new CheckpointException(

@@ -6,13 +6,13 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.SequencedMap;
+import org.eellm.file.InputFiles;
+import org.eellm.file.IoErrors;
 
 /**
  * A safetensors file, mapped into memory as a whole: nothing is read before it is used, and files
@@ -47,11 +47,8 @@ public final class SafetensorsFile implements AutoCloseable {
    * @throws CheckpointException if the file cannot be read or breaks a rule of the format
    */
   public static SafetensorsFile open(Path path) {
-    if (Files.exists(path) && !Files.isRegularFile(path)) {
-      throw new CheckpointException(path + ": is not a file; give a .safetensors file");
-    }
     Arena arena = Arena.ofShared();
-    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+    try (FileChannel channel = InputFiles.channel(path)) {
       return read(
           path, arena, channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena));
     } catch (IOException failure) {

@@ -16,6 +16,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.eellm.file.IoErrors;
 
 /**
  * The JSON in front of a safetensors file's data: what tensors there are and where they lie.

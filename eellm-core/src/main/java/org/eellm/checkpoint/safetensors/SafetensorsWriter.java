@@ -14,7 +14,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.zip.CRC32C;
-import org.eellm.checksum.FileChecksum;
+import org.eellm.file.FileChecksum;
+import org.eellm.file.IoErrors;
 
 /** Writes safetensors files in one pass, with no more than one tensor's piece in memory. */
 public final class SafetensorsWriter {

@@ -8,7 +8,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import org.eellm.checksum.FileChecksum;
+import org.eellm.file.FileChecksum;
 
 /**
  * A safetensors file that is yet to be written: a rank's part of a checkpoint.

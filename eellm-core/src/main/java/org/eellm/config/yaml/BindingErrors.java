@@ -19,8 +19,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
-import org.eellm.config.JsonErrors;
 import org.eellm.config.RopeScaling;
+import org.eellm.file.JsonErrors;
 import org.jspecify.annotations.Nullable;
 
 /**

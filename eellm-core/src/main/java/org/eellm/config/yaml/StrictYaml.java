@@ -16,14 +16,13 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.databind.type.LogicalType;
 import com.fasterxml.jackson.datatype.jdk8.Jdk8Module;
 import java.io.IOException;
-import java.nio.charset.CharacterCodingException;
-import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
 import org.eellm.config.ConfigException;
+import org.eellm.file.InputFiles;
+import org.eellm.file.IoErrors;
 import org.snakeyaml.engine.v2.api.Dump;
 import org.snakeyaml.engine.v2.api.DumpSettings;
 import org.snakeyaml.engine.v2.common.FlowStyle;
@@ -56,7 +55,7 @@ public final class StrictYaml {
           .build();
 
   /** A configuration is text that a person wrote. */
-  private static final long MAX_BYTES = 1 << 18;
+  private static final int MAX_BYTES = 1 << 18;
 
   /** Takes trees apart, in which an absent value is null. */
   private static final JsonMapper PLAIN = JsonMapper.builder().build();
@@ -155,24 +154,10 @@ public final class StrictYaml {
    * @throws ConfigException if it cannot be read
    */
   public static String textOf(Path file) {
-    if (Files.isDirectory(file)) {
-      throw new ConfigException(file + ": is a folder; give a file");
-    }
     try {
-      if (Files.size(file) > MAX_BYTES) {
-        throw new ConfigException(
-            "%s: has %d bytes; a configuration has %d at most"
-                .formatted(file, Files.size(file), MAX_BYTES));
-      }
-      return Files.readString(file);
-    } catch (NoSuchFileException e) {
-      throw new ConfigException(file + ": no such file", e);
-    } catch (AccessDeniedException e) {
-      throw new ConfigException(file + ": may not be read; check its permissions", e);
-    } catch (CharacterCodingException e) {
-      throw new ConfigException(file + ": is not UTF-8 text", e);
+      return InputFiles.text(file, MAX_BYTES);
     } catch (IOException e) {
-      throw new ConfigException(file + ": cannot be read: " + e.getMessage(), e);
+      throw new ConfigException("%s: %s".formatted(file, IoErrors.reason(e)), e);
     }
   }
 }

@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import org.eellm.data.DataException;
+import org.eellm.file.InputFiles;
 
 /**
  * Documents in text files and JSON lines, plain or compressed with gzip, xz or Zstandard, and in
@@ -62,6 +63,7 @@ public final class TextCorpus implements Corpus {
     long total = 0;
     for (Path file : files) {
       try {
+        InputFiles.requireRegular(file);
         total += Files.size(file);
       } catch (IOException e) {
         throw unreadable(file, e);
@@ -150,7 +152,7 @@ public final class TextCorpus implements Corpus {
     static OpenFile open(Path path, Format format) {
       String name = path.toString();
       try {
-        CountedStream bytes = new CountedStream(Files.newInputStream(path));
+        CountedStream bytes = new CountedStream(InputFiles.stream(path));
         try {
           return new OpenFile(path, bytes, documents(bytes, name, format));
         } catch (IOException e) {

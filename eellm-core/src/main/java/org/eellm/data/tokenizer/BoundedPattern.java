@@ -39,12 +39,20 @@ record BoundedPattern(String expression, int ways) {
 
   private static final String LINEAR_BLANKS_AT_THE_END = "(?<!\\s)\\s+$";
 
-  /** Why an expression is not taken. */
-  static final class UnboundedException extends Exception {
+  /** Why an expression is not taken, as what is said behind it. */
+  static final class PatternException extends Exception {
     private static final long serialVersionUID = 1L;
 
-    UnboundedException(String message) {
+    private PatternException(String message) {
       super(message);
+    }
+
+    static PatternException unbounded(String reason) {
+      return new PatternException("may take time without end: it " + reason);
+    }
+
+    static PatternException invalid(String reason) {
+      return new PatternException("cannot be read: it " + reason);
     }
   }
 
@@ -66,14 +74,14 @@ record BoundedPattern(String expression, int ways) {
   /**
    * An expression that may be searched for.
    *
-   * @throws UnboundedException if it may take too long, or is of a form that is not known
+   * @throws PatternException if it may take too long, or is of a form that is not known
    */
-  static BoundedPattern of(String expression) throws UnboundedException {
+  static BoundedPattern of(String expression) throws PatternException {
     if (expression.equals(BLANKS_AT_THE_END)) {
       return new BoundedPattern(LINEAR_BLANKS_AT_THE_END, 2);
     }
     if (expression.length() > MAX_LENGTH) {
-      throw new UnboundedException("is longer than " + MAX_LENGTH + " characters");
+      throw PatternException.unbounded("is longer than " + MAX_LENGTH + " characters");
     }
     return new BoundedPattern(expression, new Parser(expression).ways());
   }
@@ -92,38 +100,38 @@ record BoundedPattern(String expression, int ways) {
       this.text = text;
     }
 
-    int ways() throws UnboundedException {
+    int ways() throws PatternException {
       List<List<Part>> alternatives = alternatives(0);
       if (at < text.length()) {
-        throw new UnboundedException("has a ) without its (");
+        throw PatternException.invalid("has a ) without its (");
       }
       int runWays = 0;
       for (int i = 0; i < alternatives.size(); i++) {
         runWays += runWays(alternatives, i);
       }
       if (runWays > MAX_RUN_WAYS) {
-        throw new UnboundedException("can go back over the same text in too many ways");
+        throw PatternException.unbounded("can go back over the same text in too many ways");
       }
       return ways(alternatives);
     }
 
     /** In how many ways an alternative goes back over a run, which a later one then takes. */
-    private static int runWays(List<List<Part>> alternatives, int index) throws UnboundedException {
+    private static int runWays(List<List<Part>> alternatives, int index) throws PatternException {
       List<Part> parts = alternatives.get(index);
       int last = lastThatFails(parts);
       List<Part> before = parts.subList(0, Math.max(last, 0));
       List<Part> runs = before.stream().filter(Part::run).toList();
       if (last < 0 || parts.stream().allMatch(part -> part.least == 0)) {
-        throw new UnboundedException("has an alternative that matches nothing");
+        throw PatternException.unbounded("has an alternative that matches nothing");
       }
       if (runs.isEmpty()) {
         return 0;
       }
       if (runs.size() > 1) {
-        throw new UnboundedException("has two repetitions before something that can fail");
+        throw PatternException.unbounded("has two repetitions before something that can fail");
       }
       if (!isTaken(alternatives, index, before.indexOf(runs.getFirst()))) {
-        throw new UnboundedException(
+        throw PatternException.unbounded(
             "repeats %s before something that can fail, and has no next alternative that takes it"
                 .formatted(shortened(runs.getFirst().source)));
       }
@@ -158,7 +166,7 @@ record BoundedPattern(String expression, int ways) {
       return false;
     }
 
-    private static int ways(List<List<Part>> alternatives) throws UnboundedException {
+    private static int ways(List<List<Part>> alternatives) throws PatternException {
       long sum = 0;
       for (List<Part> parts : alternatives) {
         long product = 1;
@@ -168,14 +176,14 @@ record BoundedPattern(String expression, int ways) {
         sum += product;
       }
       if (sum > MAX_WAYS) {
-        throw new UnboundedException("can match in more than " + MAX_WAYS + " ways");
+        throw PatternException.unbounded("can match in more than " + MAX_WAYS + " ways");
       }
       return (int) sum;
     }
 
-    private List<List<Part>> alternatives(int depth) throws UnboundedException {
+    private List<List<Part>> alternatives(int depth) throws PatternException {
       if (depth > MAX_DEPTH) {
-        throw new UnboundedException("has groups within groups beyond " + MAX_DEPTH);
+        throw PatternException.unbounded("has groups within groups beyond " + MAX_DEPTH);
       }
       List<List<Part>> alternatives = new ArrayList<>();
       List<Part> parts = new ArrayList<>();
@@ -192,7 +200,7 @@ record BoundedPattern(String expression, int ways) {
       return alternatives;
     }
 
-    private Part part(int depth) throws UnboundedException {
+    private Part part(int depth) throws PatternException {
       char first = text.charAt(at);
       int from = at;
       if (first == '(') {
@@ -210,12 +218,12 @@ record BoundedPattern(String expression, int ways) {
       return repeated(text.substring(from, at));
     }
 
-    private Part check(int from) throws UnboundedException {
+    private Part check(int from) throws PatternException {
       requireNoQuantifier();
       return new Part(text.substring(from, at), 0, false, true, 1);
     }
 
-    private Part group(int depth) throws UnboundedException {
+    private Part group(int depth) throws PatternException {
       int from = at;
       String opening = "(";
       if (text.startsWith("(?", at)) {
@@ -225,18 +233,18 @@ record BoundedPattern(String expression, int ways) {
           opening = text.substring(at, Math.min(colon + 1, text.length()));
         }
         if (!GROUPS.contains(opening)) {
-          throw new UnboundedException("has the group %s, which is not known".formatted(opening));
+          throw PatternException.invalid("has the group %s, which is not known".formatted(opening));
         }
       }
       at += opening.length();
       List<List<Part>> alternatives = alternatives(depth + 1);
       if (at == text.length()) {
-        throw new UnboundedException("has a ( without its )");
+        throw PatternException.invalid("has a ( without its )");
       }
       at++;
       for (List<Part> parts : alternatives) {
         if (parts.stream().anyMatch(Part::run)) {
-          throw new UnboundedException("repeats without bound in the group " + shown(from));
+          throw PatternException.unbounded("repeats without bound in the group " + shown(from));
         }
       }
       int ways = ways(alternatives);
@@ -257,9 +265,9 @@ record BoundedPattern(String expression, int ways) {
       return parts.stream().mapToInt(Part::least).sum();
     }
 
-    private void requireNoQuantifier() throws UnboundedException {
+    private void requireNoQuantifier() throws PatternException {
       if (at < text.length() && QUANTIFIERS.indexOf(text.charAt(at)) >= 0) {
-        throw new UnboundedException(
+        throw PatternException.unbounded(
             "repeats %s; a character or a class may repeat, and a group be optional"
                 .formatted(shown(0)));
       }
@@ -274,27 +282,29 @@ record BoundedPattern(String expression, int ways) {
     }
 
     /** What stands for one character of a text. */
-    private void character() throws UnboundedException {
+    private void character() throws PatternException {
       switch (text.charAt(at)) {
         case '[' -> characterClass();
         case '\\' -> escape();
-        case '?', '*', '+', '{' -> requireNoQuantifier();
+        case '?', '*', '+', '{' ->
+            throw PatternException.invalid(
+                "has a %c that repeats nothing".formatted(text.charAt(at)));
         default -> at += Character.charCount(text.codePointAt(at));
       }
     }
 
-    private void characterClass() throws UnboundedException {
+    private void characterClass() throws PatternException {
       int depth = 0;
       do {
         if (at >= text.length()) {
-          throw new UnboundedException("has a [ without its ]");
+          throw PatternException.invalid("has a [ without its ]");
         }
         switch (text.charAt(at++)) {
           case '[' -> {
             depth++;
             at += text.startsWith("^", at) ? 1 : 0;
             if (text.startsWith("]", at)) {
-              throw new UnboundedException("has a class that begins with ]; write \\] for it");
+              throw PatternException.invalid("has a class that begins with ]; write \\] for it");
             }
           }
           case ']' -> depth--;
@@ -304,9 +314,9 @@ record BoundedPattern(String expression, int ways) {
       } while (depth > 0);
     }
 
-    private void escape() throws UnboundedException {
+    private void escape() throws PatternException {
       if (at + 1 >= text.length()) {
-        throw new UnboundedException("ends in a backslash");
+        throw PatternException.invalid("ends in a backslash");
       }
       char kind = text.charAt(at + 1);
       at += 2;
@@ -323,30 +333,30 @@ record BoundedPattern(String expression, int ways) {
         default -> {
           boolean word = Character.isLetterOrDigit(kind) || kind > '~';
           if (word && CHARACTERS.indexOf(kind) < 0) {
-            throw new UnboundedException("has \\%c, which is not known".formatted(kind));
+            throw PatternException.invalid("has \\%c, which is not known".formatted(kind));
           }
         }
       }
     }
 
-    private void braces() throws UnboundedException {
+    private void braces() throws PatternException {
       int end = text.indexOf('}', at);
       if (!text.startsWith("{", at) || end < 0) {
-        throw new UnboundedException("has an escape without its {}");
+        throw PatternException.invalid("has an escape without its {}");
       }
       at = end + 1;
     }
 
-    private void hexadecimal(int digits) throws UnboundedException {
+    private void hexadecimal(int digits) throws PatternException {
       for (int i = 0; i < digits; i++, at++) {
         if (at >= text.length() || Character.digit(text.charAt(at), 16) < 0) {
-          throw new UnboundedException("has a character's number of too few digits");
+          throw PatternException.invalid("has a character's number of too few digits");
         }
       }
     }
 
     /** A character with what says how often it may come. */
-    private Part repeated(String source) throws UnboundedException {
+    private Part repeated(String source) throws PatternException {
       if (at == text.length() || QUANTIFIERS.indexOf(text.charAt(at)) < 0) {
         return new Part(source, 1, false, false, 1);
       }
@@ -357,7 +367,7 @@ record BoundedPattern(String expression, int ways) {
         int end = text.indexOf('}', at);
         String range = end < 0 ? "" : text.substring(at + 1, end);
         if (!range.matches("\\d{1,3}(,\\d{0,3})?")) {
-          throw new UnboundedException("has a { that is no count; write \\{ for the character");
+          throw PatternException.invalid("has a { that is no count; write \\{ for the character");
         }
         String[] bounds = range.split(",", -1);
         least = Integer.parseInt(bounds[0]);

@@ -127,6 +127,11 @@ public final class Tokenizer {
     return configFile;
   }
 
+  /** The content of a {@code tokenizer.json} that says all of it. */
+  public String definition() {
+    return file;
+  }
+
   /** Number of ids: they go from 0 to one less. */
   public int vocabSize() {
     return vocabulary.tokens().size();

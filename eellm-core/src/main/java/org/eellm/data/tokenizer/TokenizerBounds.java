@@ -5,7 +5,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.Set;
 import org.eellm.data.DataException;
-import org.eellm.data.tokenizer.BoundedPattern.UnboundedException;
+import org.eellm.data.tokenizer.BoundedPattern.PatternException;
 
 /**
  * What the tokenizers library is given, held to forms whose time and memory are in proportion to a
@@ -179,9 +179,9 @@ final class TokenizerBounds {
       }
       ((ObjectNode) pattern).put("Regex", bounded.expression());
       return 1;
-    } catch (UnboundedException failure) {
+    } catch (PatternException failure) {
       throw new DataException(
-          "%s: %s: the pattern %s may take time without end: it %s"
+          "%s: %s: the pattern %s %s"
               .formatted(place, what, shown(expression), failure.getMessage()),
           failure);
     }

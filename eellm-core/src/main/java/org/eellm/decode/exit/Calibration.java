@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collections;
@@ -18,11 +19,12 @@ import java.util.function.ToDoubleFunction;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.ModelFolder;
-import org.eellm.checkpoint.safetensors.IoErrors;
 import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.token.Prediction;
+import org.eellm.file.InputFiles;
+import org.eellm.file.IoErrors;
 
 /**
  * Thresholds found for a model, as a file:
@@ -45,6 +47,10 @@ import org.eellm.decode.token.Prediction;
  */
 public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
   private static final ObjectMapper MAPPER = new ObjectMapper();
+
+  /** Gates have some thousands of weights for each exit. */
+  private static final int MAX_BYTES = 100_000_000;
+
   private static final String GATE = "gate";
   private static final String GATE_FORM =
       "{\"bias\": 0, \"log_odds\": 1, \"gap\": 0, \"hidden\": [...]}";
@@ -211,16 +217,18 @@ public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
    * @throws IOException if it cannot be read
    */
   public static Calibration read(Path file) throws IOException {
-    if (Files.isDirectory(file)) {
-      throw new ConfigException(file + " is a folder; give a file that calibrate wrote");
-    }
     JsonNode root;
     try {
-      root = MAPPER.readTree(Files.readString(file));
+      root = MAPPER.readTree(InputFiles.text(file, MAX_BYTES));
     } catch (JsonProcessingException e) {
       throw new ConfigException(
           "%s is no JSON; write {\"policy\": \"max-probability\", \"thresholds\": {\"2\": 0.8}}"
               .formatted(file));
+    } catch (FileSystemException e) {
+      if (e.getReason() == null) {
+        throw e;
+      }
+      throw new ConfigException("%s: %s".formatted(file, e.getReason()), e);
     }
     boolean gated = root.path("policy").asText().equals(GATE);
     Optional<PolicyName> policy =

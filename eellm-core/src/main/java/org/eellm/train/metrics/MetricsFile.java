@@ -18,6 +18,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.eellm.file.InputFiles;
 import org.eellm.train.TrainException;
 
 /**
@@ -68,6 +69,7 @@ public final class MetricsFile implements MetricsSink {
     List<JsonNode> lines = new ArrayList<>();
     try {
       int number = 0;
+      InputFiles.requireRegular(path);
       for (String line : Files.readAllLines(path)) {
         number++;
         lines.add(parse(path, number, line));
@@ -103,7 +105,7 @@ public final class MetricsFile implements MetricsSink {
   private static long bytesUpTo(Path path, long lastStep) throws IOException {
     long kept = 0;
     int number = 0;
-    try (InputStream in = new BufferedInputStream(Files.newInputStream(path))) {
+    try (InputStream in = new BufferedInputStream(InputFiles.stream(path))) {
       ByteArrayOutputStream line = new ByteArrayOutputStream();
       for (int next = in.read(); next >= 0; next = in.read()) {
         line.write(next);

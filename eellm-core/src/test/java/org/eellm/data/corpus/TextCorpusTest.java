@@ -124,14 +124,14 @@ final class TextCorpusTest {
 
   @Test
   void json_badLine_isNamed() throws IOException {
-    assertBadLine("{\"text\": \"b\"", "not valid JSON: Unexpected end-of-input");
-    assertBadLine("{\"text\": \"b\"} {}", "not valid JSON: Trailing token");
+    assertBadLine("{\"text\": \"b\"", "not valid JSON: it ends too early");
+    assertBadLine("{\"text\": \"b\"} {}", "not valid JSON: something follows its one value");
     assertBadLine("[1]", "is no JSON object");
     assertBadLine("{\"content\": \"b\", \"id\": 3}", "has no key \"text\" but \"content\", \"id\"");
     assertBadLine("{\"text\": 5}", "\"text\" is no string");
     assertBadLine("{\"text\": null}", "\"text\" is no string");
     assertBadLine("{\"text\": \"\\ud83e\"}", "\"text\" has half a surrogate pair");
-    assertBadLine("[".repeat(5000), "not valid JSON: Document nesting depth");
+    assertBadLine("[".repeat(5000), "not valid JSON: it is nested too deep");
   }
 
   private void assertBadLine(String line, String message) throws IOException {
@@ -170,7 +170,7 @@ final class TextCorpusTest {
         folder.resolve("latin.jsonl"),
         "{\"text\": \"\u00F6\"}".getBytes(StandardCharsets.ISO_8859_1));
     assertThatThrownBy(() -> read("latin.jsonl"))
-        .hasMessageContaining("latin.jsonl:1: not valid JSON: Invalid UTF-8");
+        .hasMessageContaining("latin.jsonl:1: not valid JSON: it is not UTF-8");
     Files.write(folder.resolve("wide.txt"), "wide".getBytes(StandardCharsets.UTF_16));
     assertThatThrownBy(() -> read("wide.txt")).hasMessageContaining("not UTF-8 at byte 0");
   }

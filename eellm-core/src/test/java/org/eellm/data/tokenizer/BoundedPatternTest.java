@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.List;
 import java.util.regex.Pattern;
-import org.eellm.data.tokenizer.BoundedPattern.UnboundedException;
+import org.eellm.data.tokenizer.BoundedPattern.PatternException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -58,7 +58,7 @@ final class BoundedPatternTest {
         " {2,}",
         "\\s+",
       })
-  void of_knownFamilies_isTaken(String expression) throws UnboundedException {
+  void of_knownFamilies_isTaken(String expression) throws PatternException {
     assertThat(BoundedPattern.of(expression).ways()).isPositive();
   }
 
@@ -98,7 +98,7 @@ final class BoundedPatternTest {
           """)
   void of_whatMayTakeTimeWithoutEnd_isRefused(String expression, String reason) {
     assertThatThrownBy(() -> BoundedPattern.of(expression.replace("\\\\", "\\")))
-        .isInstanceOf(UnboundedException.class)
+        .isInstanceOf(PatternException.class)
         .hasMessageContaining(reason.replace("\\\\", "\\"));
   }
 
@@ -106,13 +106,13 @@ final class BoundedPatternTest {
   @ValueSource(strings = {"(", "|", "\\", "["})
   void of_deepOrLong_isRefused(String part) {
     assertThatThrownBy(() -> BoundedPattern.of(part.repeat(9_999)))
-        .isInstanceOf(UnboundedException.class);
+        .isInstanceOf(PatternException.class);
     assertThatThrownBy(() -> BoundedPattern.of(part.repeat(20_000)))
         .hasMessageContaining("longer than 10000");
   }
 
   @Test
-  void of_blanksAtTheEnd_findsTheSameInLinearTime() throws UnboundedException {
+  void of_blanksAtTheEnd_findsTheSameInLinearTime() throws PatternException {
     Pattern theirs = Pattern.compile("\\s+$", Pattern.MULTILINE | Pattern.UNIX_LINES);
     Pattern ours =
         Pattern.compile(

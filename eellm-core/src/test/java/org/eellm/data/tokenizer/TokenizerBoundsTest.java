@@ -132,7 +132,7 @@ final class TokenizerBoundsTest {
         "{\"normalizer\": " + "[".repeat(depth) + "]".repeat(depth) + "}");
     assertThatThrownBy(() -> Tokenizer.load(folder))
         .isInstanceOf(DataException.class)
-        .hasMessageContaining("not valid JSON: Document nesting depth (101) exceeds the maximum")
+        .hasMessageContaining("not valid JSON: it is nested too deep")
         .hasMessageNotContaining("StreamReadConstraints");
   }
 

@@ -118,6 +118,6 @@ class MetricsFileTest {
   void open_folderAbsent_saysSo() {
     assertThatThrownBy(() -> MetricsFile.open(folder.resolve("absent/metrics.jsonl"), 0))
         .isInstanceOf(TrainException.class)
-        .hasMessageEndingWith("metrics.jsonl: cannot be opened: no such file");
+        .hasMessageEndingWith("metrics.jsonl: cannot be opened: no such file or folder");
   }
 }

@@ -17,6 +17,7 @@ import java.util.TreeSet;
 import org.eellm.config.ConfigException;
 import org.eellm.eval.EvalException;
 import org.eellm.eval.Json;
+import org.eellm.file.InputFiles;
 
 /**
  * Outcomes of long work as they come: a line that says what was asked of what, then a line an
@@ -39,7 +40,7 @@ public final class OutcomeFile<T> {
     this.type = type;
     try {
       Files.createDirectories(file.toAbsolutePath().getParent());
-      byte[] bytes = Files.exists(file) ? Files.readAllBytes(file) : new byte[0];
+      byte[] bytes = Files.exists(file) ? bytes(file) : new byte[0];
       int whole = wholeLines(bytes); // what was cut short may end within a letter
       List<String> lines = text(bytes, whole).lines().toList();
       if (!lines.isEmpty() && !lines.getFirst().equals(fingerprint)) {
@@ -60,6 +61,11 @@ public final class OutcomeFile<T> {
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
+  }
+
+  private static byte[] bytes(Path file) throws IOException {
+    InputFiles.requireRegular(file);
+    return Files.readAllBytes(file);
   }
 
   private String text(byte[] bytes, int count) {

@@ -37,6 +37,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.eellm.data.DataException;
 import org.eellm.data.corpus.Decompression;
+import org.eellm.file.InputFiles;
 
 /**
  * Records of data sets, whose kind their name tells: {@code .jsonl}, {@code .json} (an array),
@@ -112,8 +113,8 @@ final class RecordFiles {
    */
   public static List<Path> find(Path folder, String name) {
     Path file = folder.resolve(name);
-    if (Files.isRegularFile(file)) {
-      return List.of(file);
+    if (Files.exists(file) && !Files.isDirectory(file)) {
+      return List.of(file); // what is no regular file is refused where it is read
     }
     if (!Files.isDirectory(folder)) {
       throw new DataException(folder + ": is no folder; give the one with the data sets");
@@ -138,7 +139,7 @@ final class RecordFiles {
 
   /** The text of a file, which has to be UTF-8; a byte order mark in front is no part of it. */
   private static BufferedReader reader(Path file) throws IOException {
-    InputStream bytes = Decompression.of(file.toString(), Files.newInputStream(file));
+    InputStream bytes = Decompression.of(file.toString(), InputFiles.stream(file));
     BufferedReader reader =
         new BufferedReader(new InputStreamReader(bytes, StandardCharsets.UTF_8.newDecoder()));
     reader.mark(1);
@@ -238,6 +239,7 @@ final class RecordFiles {
 
   private static List<SequencedMap<String, Object>> parquet(Path file) throws IOException {
     List<SequencedMap<String, Object>> records = new ArrayList<>();
+    InputFiles.requireRegular(file);
     try (ParquetFileReader reader = ParquetFileReader.open(InputFile.of(file));
         RowReader rows = reader.rowReader()) {
       while (rows.hasNext()) {

@@ -79,6 +79,6 @@ record Template(String text, String place) {
       String name = unknown.getToken();
       return fields.containsKey(name) ? name + " is null" : "there is no " + name;
     }
-    return error.getMessage().lines().findFirst().orElse("");
+    return error.getMessage().lines().findFirst().orElse("").replaceAll("\\b\\w+Exception: ", "");
   }
 }

@@ -1,13 +1,14 @@
 package org.eellm.serve.access;
 
 import java.io.IOException;
-import java.nio.charset.MalformedInputException;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.util.List;
 import org.eellm.config.SettingException;
+import org.eellm.file.InputFiles;
+import org.eellm.file.IoErrors;
 
 /**
  * What clients have to know one of.
@@ -17,6 +18,7 @@ import org.eellm.config.SettingException;
 public record ApiKeys(List<String> keys) {
   public static final ApiKeys NONE = new ApiKeys(List.of());
 
+  private static final int MOST_BYTES = 1 << 20;
   private static final String SCHEME = "Bearer ";
 
   public ApiKeys {
@@ -34,7 +36,8 @@ public record ApiKeys(List<String> keys) {
   public static ApiKeys read(Path file) {
     try {
       List<String> keys =
-          Files.readAllLines(file).stream()
+          InputFiles.text(file, MOST_BYTES)
+              .lines()
               .map(String::strip)
               .filter(line -> !line.isEmpty())
               .toList();
@@ -43,12 +46,13 @@ public record ApiKeys(List<String> keys) {
             "api-key-file", "'%s' has no key; write one on each line".formatted(file));
       }
       return new ApiKeys(keys);
-    } catch (MalformedInputException e) {
+    } catch (CharacterCodingException e) {
       throw new SettingException(
           "api-key-file", "'%s' is no text; write a key on each line".formatted(file));
     } catch (IOException e) {
       throw new SettingException(
-          "api-key-file", "'%s' cannot be read; give a file with a key".formatted(file));
+          "api-key-file",
+          "'%s' cannot be read: %s; give a file with a key".formatted(file, IoErrors.reason(e)));
     }
   }
 
