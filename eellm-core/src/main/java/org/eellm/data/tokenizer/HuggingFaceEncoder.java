@@ -9,6 +9,7 @@ import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.lang.ref.Reference;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
@@ -58,13 +59,32 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
       }
     }
     byte[] content = literal.toString().getBytes(StandardCharsets.UTF_8);
+    HuggingFaceEncoder encoder;
     try {
-      return new HuggingFaceEncoder(
-          HuggingFaceTokenizer.newInstance(
-              new ByteArrayInputStream(content),
-              Map.of("padding", "false", "truncation", "false")));
+      encoder =
+          new HuggingFaceEncoder(
+              HuggingFaceTokenizer.newInstance(
+                  new ByteArrayInputStream(content),
+                  Map.of("padding", "false", "truncation", "false")));
     } catch (IOException | RuntimeException e) {
       throw new DataException(place + ": the tokenizers library cannot use it: " + firstLine(e), e);
+    }
+    addedTokens.forEach(token -> encoder.requireId(token, place));
+    return encoder;
+  }
+
+  /**
+   * The library does not take the ids of added tokens from the file: it counts on from the
+   * vocabulary's size, or from the highest so far.
+   */
+  private void requireId(JsonNode token, String place) {
+    String name = token.path("content").asText();
+    int id = token.path("id").asInt();
+    if (!token.path("special").asBoolean()
+        && Arrays.stream(encode(name)).noneMatch(found -> found == id)) {
+      throw new DataException(
+          "%s: added_tokens: '%s' has the id %d, which does not follow those before it; sort added tokens by their ids, and fill gaps with special tokens"
+              .formatted(place, TokenizerReader.shown(name), id));
     }
   }
 

@@ -20,6 +20,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import org.eellm.data.DataException;
+import org.eellm.file.InputFiles;
 import org.eellm.gguf.GgufException;
 import org.eellm.gguf.GgufFile;
 import org.eellm.gguf.GgufVocabulary;
@@ -34,7 +35,7 @@ final class TokenizerReader {
   private static final Logger LOG = LoggerFactory.getLogger(TokenizerReader.class);
 
   /** The largest known files have a third of this, and a fifth of its values. */
-  private static final long MAX_BYTES = 100_000_000;
+  private static final int MAX_BYTES = 100_000_000;
 
   private static final ObjectMapper JSON =
       new ObjectMapper(
@@ -49,6 +50,9 @@ final class TokenizerReader {
   /** Names of the token that ends a text, where {@code tokenizer_config.json} gives none. */
   private static final List<String> END_NAMES =
       List.of(BytePairEncoding.END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>");
+
+  /** Classes of Hugging Face that {@code vocab.json} and {@code merges.txt} say all of. */
+  private static final List<String> GPT2_CLASSES = List.of("GPT2Tokenizer", "GPT2TokenizerFast");
 
   private static final int MAX_VOCABULARY = 1 << 24;
   private static final int MAX_HOLES = 1 << 10;
@@ -75,7 +79,7 @@ final class TokenizerReader {
     if (GgufFile.isOne(path)) {
       return readGguf(path);
     }
-    if (Files.isRegularFile(path)) {
+    if (Files.exists(path) && !Files.isDirectory(path)) {
       return readFile(path);
     }
     if (Files.exists(path.resolve(Tokenizer.FILE))) {
@@ -84,7 +88,7 @@ final class TokenizerReader {
     Path vocabulary = path.resolve("vocab.json");
     Path merges = path.resolve("merges.txt");
     if (Files.exists(vocabulary) && Files.exists(merges)) {
-      return readPairs(vocabulary, merges);
+      return readPairs(path, vocabulary, merges);
     }
     throw new DataException(
         path
@@ -109,7 +113,7 @@ final class TokenizerReader {
     }
   }
 
-  private static Tokenizer readPairs(Path vocabularyPath, Path mergesPath) {
+  private static Tokenizer readPairs(Path folder, Path vocabularyPath, Path mergesPath) {
     Map<String, Integer> vocabulary = new HashMap<>();
     for (Map.Entry<String, JsonNode> entry :
         parse(readText(vocabularyPath), vocabularyPath).properties()) {
@@ -120,6 +124,7 @@ final class TokenizerReader {
           "%s: has no %s, which ends documents; add it with the next free id"
               .formatted(vocabularyPath, BytePairEncoding.END_OF_TEXT));
     }
+    requirePlainPairs(folder, vocabulary);
     List<String> merges =
         readText(mergesPath)
             .lines()
@@ -129,6 +134,59 @@ final class TokenizerReader {
         BytePairEncoding.file(vocabulary, merges),
         BytePairEncoding.configFile(),
         mergesPath.toString());
+  }
+
+  /**
+   * Refuses what the files beside say of a tokenizer that is more than GPT-2's: its words, its
+   * tokens and where it puts them are in the program of another class, not in these two files.
+   */
+  private static void requirePlainPairs(Path folder, Map<String, Integer> vocabulary) {
+    Path path = folder.resolve(Tokenizer.CONFIG_FILE);
+    ObjectNode config = Files.exists(path) ? parse(readText(path), path) : JSON.createObjectNode();
+    String kind = config.path("tokenizer_class").asText(GPT2_CLASSES.getFirst());
+    if (!GPT2_CLASSES.contains(kind)) {
+      throw notPlain(path, "tokenizer_class: " + shown(kind));
+    }
+    for (String key : List.of("add_prefix_space", "add_bos_token")) {
+      if (config.path(key).asBoolean()) {
+        throw notPlain(path, key + ": true");
+      }
+    }
+    JsonNode end = config.path("eos_token");
+    String endName = (end.isObject() ? end.path("content") : end).asText("");
+    if (!endName.isEmpty() && !endName.equals(BytePairEncoding.END_OF_TEXT)) {
+      throw notPlain(path, "eos_token: " + shown(endName));
+    }
+    config
+        .path("added_tokens_decoder")
+        .properties()
+        .forEach(
+            entry -> {
+              String name = entry.getValue().path("content").asText();
+              if (!entry.getKey().equals(String.valueOf(vocabulary.get(name)))) {
+                throw notPlain(
+                    path,
+                    "added_tokens_decoder: %s: '%s'".formatted(shown(entry.getKey()), shown(name)));
+              }
+            });
+    Path added = folder.resolve("added_tokens.json");
+    if (Files.exists(added)) {
+      parse(readText(added), added)
+          .properties()
+          .forEach(
+              entry -> {
+                if (id(entry.getValue(), added.toString())
+                    != vocabulary.getOrDefault(entry.getKey(), -1)) {
+                  throw notPlain(added, "'%s'".formatted(shown(entry.getKey())));
+                }
+              });
+    }
+  }
+
+  private static DataException notPlain(Path path, String what) {
+    return new DataException(
+        "%s: %s is not GPT-2's, as which vocab.json and merges.txt are read; save the tokenizer as tokenizer.json, as save_pretrained of a fast tokenizer does"
+            .formatted(path, what));
   }
 
   /**
@@ -407,12 +465,7 @@ final class TokenizerReader {
 
   private static String readText(Path path) {
     try {
-      if (Files.size(path) > MAX_BYTES) {
-        throw new DataException(
-            "%s: has %d bytes; a tokenizer has %d at most"
-                .formatted(path, Files.size(path), MAX_BYTES));
-      }
-      return Files.readString(path);
+      return InputFiles.text(path, MAX_BYTES);
     } catch (IOException e) {
       throw new DataException("%s: cannot be read: %s".formatted(path, DataException.reason(e)), e);
     }

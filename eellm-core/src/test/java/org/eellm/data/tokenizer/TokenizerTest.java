@@ -30,6 +30,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 public final class TokenizerTest {
@@ -180,6 +181,70 @@ public final class TokenizerTest {
     ObjectNode token = file.withArray("added_tokens").get(0).deepCopy();
     token.put("id", id).put("content", content).put("special", special);
     file.withArray("added_tokens").add(token);
+  }
+
+  @Test
+  void load_addedTokensThatTheLibraryNumbersAnew_areRefused() throws IOException {
+    ObjectMapper json = new ObjectMapper();
+    for (int[] ids : new int[][] {{1, 2}, {0, 2}, {1, 0}}) { // all behind; with a gap; swapped
+      trained().save(folder);
+      ObjectNode file = (ObjectNode) json.readTree(folder.resolve("tokenizer.json").toFile());
+      int next = file.path("model").path("vocab").size();
+      addToken(file, next + ids[0], "<think>", false);
+      addToken(file, next + ids[1], "</think>", false);
+      write("tokenizer.json", file.toString());
+      assertBad("", "think>' has the id");
+      assertBad("", "which does not follow those before it; sort added tokens by their ids");
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '~',
+      textBlock =
+          """
+          "tokenizer_class": "Qwen2Tokenizer"      | tokenizer_class: Qwen2Tokenizer is not GPT-2's
+          "tokenizer_class": "RobertaTokenizer"    | tokenizer_class: RobertaTokenizer is not GPT-2's
+          "add_prefix_space": true                 | add_prefix_space: true is not GPT-2's
+          "add_bos_token": true                    | add_bos_token: true is not GPT-2's
+          "eos_token": {"content": "</s>"}         | eos_token: </s> is not GPT-2's
+          "added_tokens_decoder": {"50257": {"content": "<x>"}} | added_tokens_decoder: 50257: '<x>' is not
+          ~"tokenizer_class": "GPT2Tokenizer", "eos_token": "<|endoftext|>"~ |
+          "tokenizer_class": "GPT2TokenizerFast"   |
+          "model_max_length": 1024                 |
+          """)
+  void load_pairsOfAnotherClass_areRefused(String config, String message) throws IOException {
+    writePairs();
+    int[] plain = Tokenizer.load(folder).encode("the end");
+    write("tokenizer_config.json", "{" + config + "}");
+    if (message == null) {
+      assertThat(Tokenizer.load(folder).encode("the end")).isEqualTo(plain);
+    } else {
+      assertBad("", message);
+      assertBad("", "save the tokenizer as tokenizer.json");
+    }
+  }
+
+  @Test
+  void load_pairsWithTokensBeside_areRefused() throws IOException {
+    writePairs();
+    write("added_tokens.json", "{\"<think>\": 50300}");
+    assertBad("", "added_tokens.json: '<think>' is not GPT-2's");
+  }
+
+  private void writePairs() throws IOException {
+    trained().save(folder);
+    ObjectMapper json = new ObjectMapper();
+    JsonNode model = json.readTree(folder.resolve("tokenizer.json").toFile()).path("model");
+    Files.delete(folder.resolve("tokenizer.json"));
+    Files.delete(folder.resolve("tokenizer_config.json"));
+    write("vocab.json", model.path("vocab").toString());
+    StringBuilder merges = new StringBuilder("#version: 0.2\n");
+    for (JsonNode merge : model.path("merges")) {
+      merges.append(merge.asText()).append('\n');
+    }
+    write("merges.txt", merges.toString());
   }
 
   @Test
