@@ -9,6 +9,8 @@ import java.util.Set;
 import org.eellm.kernel.assembler.Assembler;
 import org.eellm.kernel.assembler.CpuFeature;
 import org.eellm.kernel.assembler.MachineCode;
+import org.eellm.kernel.assembler.Vector;
+import org.eellm.kernel.vector.FloatArray;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -26,6 +28,18 @@ final class ExecutableMemoryTest {
     }
   }
 
+  /** Adds 8 numbers, by VEX encodings alone: {@code f(x, y, sum)}. */
+  private static final class Addition extends Assembler {
+    MachineCode code() {
+      Vector sum = Vector.of(9, 256);
+      vmovups(sum, at(RDI));
+      vaddps(sum, sum, at(RSI));
+      vmovups(at(RDX), sum);
+      leaveVectors();
+      return finish();
+    }
+  }
+
   @BeforeEach
   void requireMachineCode() {
     assumeTrue(ExecutableMemory.has("sse2"), "no machine code here");
@@ -35,6 +49,20 @@ final class ExecutableMemoryTest {
   void store_aFunction_runsIt() {
     assertThat(ExecutableMemory.store(() -> new Sum().code()).orElseThrow().call(1, 20, 0, 0))
         .isEqualTo(41);
+  }
+
+  @Test
+  void store_vectorsOf256Bits_runsOnProcessorsWithAvx() {
+    assumeTrue(ExecutableMemory.has("avx"), "the processor has no AVX");
+    float[] x = {1, 2, 3, 4, 5, 6, 7, 8};
+    float[] y = {10, 20, 30, 40, 50, 60, 70, 80};
+    FloatArray sum = FloatArray.allocate(8);
+
+    ExecutableMemory.store(() -> new Addition().code())
+        .orElseThrow()
+        .callWithArrays(FloatArray.of(x), FloatArray.of(y), sum, 0, 0, 0, 0);
+
+    assertThat(sum.values()).containsExactly(11, 22, 33, 44, 55, 66, 77, 88);
   }
 
   @ParameterizedTest
