@@ -99,7 +99,7 @@ final class Responses {
   }
 
   private static void log(ServerRequest request, ApiException e) {
-    String path = Fields.shown(request.path().path());
+    String path = Fields.shown(request.prologue().uriPath().rawPath()); // others may have none
     log(
         request.prologue().method().text() + " " + path,
         ((InetSocketAddress) request.remotePeer().address()).getAddress().getHostAddress(),

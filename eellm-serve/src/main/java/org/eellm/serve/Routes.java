@@ -4,7 +4,6 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.helidon.common.buffers.DataReader;
 import io.helidon.common.socket.SocketWriterException;
-import io.helidon.http.HeaderName;
 import io.helidon.http.HeaderNames;
 import io.helidon.http.HeaderValues;
 import io.helidon.http.HttpException;
@@ -19,27 +18,35 @@ import io.helidon.webserver.http.RoutingRequest;
 import io.helidon.webserver.http.RoutingResponse;
 import io.helidon.webserver.http.ServerRequest;
 import io.helidon.webserver.http.ServerResponse;
-import io.helidon.webserver.staticcontent.ClasspathHandlerConfig;
-import io.helidon.webserver.staticcontent.StaticContentFeature;
 import java.io.UncheckedIOException;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.regex.Pattern;
 import org.eellm.serve.access.HostNames;
 import org.eellm.serve.connection.Connection;
 import org.eellm.serve.connection.Connections;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
 import org.eellm.serve.json.Json;
+import org.eellm.serve.page.PageFile;
 
 /** The server's paths, and what happens at each. */
 final class Routes {
   /** With what may have slashes in it. */
   private static final String MODEL_PATH = "/v1/models/{+name}";
 
-  private static final HeaderName ALLOW = HeaderNames.create("Allow");
-
   private static final String READ = "GET, HEAD";
+
+  /**
+   * What no path here has, as it is or encoded once or more: an empty part, a part of dots, a
+   * backslash, or parameters. Servers, proxies and browsers read them in different ways.
+   */
+  private static final Pattern ODD_PATH =
+      Pattern.compile(
+          "(?i)%1$s(?:%1$s|%2$s{1,2}(?:%1$s|$))|[\\\\;]|%3$s(?:5c|3b)"
+              .formatted("(?:/|%(?:25)*2f)", "(?:\\.|%(?:25)*2e)", "%(?:25)*"));
+
   private static final String NO_ORIGIN = "";
 
   private static final Map<String, String> ALLOWED =
@@ -98,6 +105,7 @@ final class Routes {
   /** Tells the web server who takes what. */
   void addTo(HttpRouting.Builder routing) {
     routing.addFilter(this::count);
+    routing.addFilter(Routes::requirePlainPath);
     routing.addFilter(this::requireOwnPage);
     routing.addFilter(this::authorize);
     read(routing, "/health", this::health);
@@ -111,13 +119,8 @@ final class Routes {
     routing.post("/tokenize", this::tokenize);
     routing.put("/api", counted(this::megatron));
     ALLOWED.forEach((path, method) -> routing.any(path, refuseMethod(method)));
-    routing.register(
-        "/",
-        StaticContentFeature.createService(
-            ClasspathHandlerConfig.builder()
-                .location("/org/eellm/serve/page")
-                .welcome("index.html")
-                .build()));
+    PageFile.all()
+        .forEach((path, file) -> read(routing, path, (req, res) -> sendFile(file, req, res)));
     routing.any(
         (req, res) -> {
           throw ApiException.refused(
@@ -128,14 +131,7 @@ final class Routes {
         });
     routing.error(ApiException.class, Responses::refuse);
     routing.error(
-        HttpException.class,
-        (req, res, e) -> {
-          if (e.status().equals(Status.NOT_MODIFIED_304)) { // of the page's files; has no body
-            res.status(e.status()).send();
-          } else {
-            Responses.refuse(req, res, Responses.ofHelidon(e));
-          }
-        });
+        HttpException.class, (req, res, e) -> Responses.refuse(req, res, Responses.ofHelidon(e)));
     routing.error(
         CloseConnectionException.class,
         (req, res, e) -> {
@@ -150,7 +146,7 @@ final class Routes {
 
   private static Handler refuseMethod(String allowed) {
     return (req, res) -> {
-      res.header(ALLOW, allowed);
+      res.header(HeaderNames.ALLOW, allowed);
       throw ApiException.refused(
           405,
           "method_not_allowed",
@@ -178,6 +174,24 @@ final class Routes {
         connection.drain();
       }
       throw new CloseConnectionException("the connection ends with this answer");
+    }
+  }
+
+  /** Refuses, before any handler sees them, paths that could be taken for others. */
+  private static void requirePlainPath(
+      FilterChain chain, RoutingRequest request, RoutingResponse response) {
+    String path = request.prologue().uriPath().rawPath();
+    if (path.startsWith("/") && !ODD_PATH.matcher(path).find()) {
+      chain.proceed();
+    } else {
+      Responses.refuse(
+          request,
+          response,
+          ApiException.refused(
+              400,
+              "bad_path",
+              "'%s' is no path; send one that begins with / and has no //, .., ; or \\ in it"
+                  .formatted(Fields.shown(path))));
     }
   }
 
@@ -225,6 +239,16 @@ final class Routes {
               "the API key is missing or wrong; send it as 'Authorization: Bearer KEY'"));
     } else {
       chain.proceed();
+    }
+  }
+
+  private static void sendFile(PageFile file, ServerRequest request, ServerResponse response) {
+    response.header(HeaderNames.ETAG, file.tag());
+    if (request.headers().value(HeaderNames.IF_NONE_MATCH).filter(file::isAmong).isPresent()) {
+      response.status(Status.NOT_MODIFIED_304).send();
+    } else {
+      response.header(HeaderNames.CONTENT_TYPE, file.type());
+      Responses.send(request, response, file.content());
     }
   }
 
