@@ -119,6 +119,31 @@ final class ConnectionsTest {
     }
   }
 
+  /** More than an address may have at once, each kept open by its client. */
+  @Test
+  void connect_heldByManyClients_isRefusedAndClosedWithoutAKeyOrAHost() throws IOException {
+    List<Socket> held = new ArrayList<>();
+    ServerOptions options =
+        AccessTest.keys("open sesame")
+            .withBounds(ServerOptions.Bounds.DEFAULT.withConnections(200, 100));
+    try (TestServer server = TestServer.start(folder, limits -> limits, options)) {
+      for (int i = 0; i < 400; i++) {
+        Socket socket = Wire.connect(server);
+        held.add(socket);
+        Wire.write(socket, "CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n");
+        assertThat(new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8))
+            .startsWith("HTTP/1.1 405 Method Not Allowed\r\n")
+            .contains("Allow: GET, HEAD, POST, PUT\r\n")
+            .contains("\"message\":\"CONNECT is not offered: ");
+      }
+      assertThat(server.get("/health").statusCode()).isEqualTo(200);
+    } finally {
+      for (Socket socket : held) {
+        socket.close();
+      }
+    }
+  }
+
   private static Path resource(String name) {
     try {
       return Path.of(

@@ -2,8 +2,14 @@ package org.eellm.serve.connection;
 
 import io.helidon.common.buffers.BufferData;
 import io.helidon.common.socket.SocketOptions;
+import io.helidon.http.DirectHandler.EventType;
+import io.helidon.http.HeaderNames;
+import io.helidon.http.HeaderValues;
 import io.helidon.http.Headers;
 import io.helidon.http.HttpPrologue;
+import io.helidon.http.Method;
+import io.helidon.http.RequestException;
+import io.helidon.http.Status;
 import io.helidon.webserver.ConnectionContext;
 import io.helidon.webserver.http1.Http1Config;
 import io.helidon.webserver.http1.Http1ConnectionListener;
@@ -170,6 +176,16 @@ public final class Connections
   @Override
   public void prologue(ConnectionContext context, HttpPrologue prologue) {
     current().lineIsRead();
+    if (prologue.method().equals(Method.CONNECT)) { // whose target is no path, which routing needs
+      throw RequestException.builder()
+          .type(EventType.OTHER)
+          .status(Status.METHOD_NOT_ALLOWED_405)
+          .header(HeaderValues.create(HeaderNames.ALLOW, "GET, HEAD, POST, PUT"))
+          .setKeepAlive(false)
+          .message("CONNECT is not offered: this server is no proxy; use GET, HEAD, POST or PUT")
+          .safeMessage(true)
+          .build();
+    }
   }
 
   @Override
