@@ -216,7 +216,7 @@ final class Routes {
           ApiException.refused(
               403,
               "origin_not_allowed",
-              "a page of '%s' may not ask this server; start it with --allow-host and its host"
+              "a page of '%s' may not ask this server; use its own page, or a proxy that passes Host on"
                   .formatted(Fields.shown(origin))));
     } else {
       chain.proceed();

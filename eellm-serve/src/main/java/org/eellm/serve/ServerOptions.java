@@ -3,7 +3,6 @@ package org.eellm.serve;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Optional;
-import java.util.Set;
 import org.eellm.config.SettingException;
 import org.eellm.serve.access.ApiKeys;
 import org.eellm.serve.access.HostNames;
@@ -25,8 +24,7 @@ public record ServerOptions(String host, int port, Access access, Bounds bounds)
    */
   public record Access(ApiKeys keys, HostNames hosts, Optional<TlsFiles> tls) {
     /** No key, and no name but this machine's own and addresses. */
-    public static final Access OPEN =
-        new Access(ApiKeys.NONE, new HostNames(Set.of()), Optional.empty());
+    public static final Access OPEN = new Access(ApiKeys.NONE, HostNames.LOCAL, Optional.empty());
   }
 
   /**

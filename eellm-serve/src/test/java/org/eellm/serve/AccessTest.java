@@ -1,6 +1,7 @@
 package org.eellm.serve;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.eellm.serve.TestServer.json;
 
 import ch.qos.logback.classic.Logger;
@@ -15,6 +16,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import org.eellm.config.SettingException;
 import org.eellm.serve.access.ApiKeys;
 import org.eellm.serve.access.HostNames;
 import org.eellm.tensor.OneThread;
@@ -51,7 +53,7 @@ final class AccessTest {
                 .withAccess(
                     new ServerOptions.Access(
                         new ApiKeys(List.of("open sesame", "second")),
-                        new HostNames(Set.of("Model.example")),
+                        new HostNames("127.0.0.1", Set.of("Model.example")),
                         Optional.empty())));
   }
 
@@ -127,6 +129,8 @@ final class AccessTest {
     "http://evil.example, 403",
     "null, 403",
     "http://localhost:3000, 403",
+    "http://127.0.0.1, 403",
+    "http://127.0.0.1:9999, 403",
     "not an origin, 403",
     "http://localhost, 200",
     "http://LOCALHOST, 200",
@@ -137,6 +141,26 @@ final class AccessTest {
       throws IOException {
     assertThat(answer("GET /health", "Host: localhost\r\nOrigin: " + origin))
         .startsWith("HTTP/1.1 " + status);
+  }
+
+  @Test
+  void request_ofAPageOfThisPort_isAnswered() throws IOException {
+    String own = "127.0.0.1:" + server.server.port();
+
+    assertThat(answer("GET /health", "Host: %s\r\nOrigin: http://%s".formatted(own, own)))
+        .startsWith("HTTP/1.1 200");
+    assertThat(answer("GET /health", "Host: %s\r\nOrigin: http://127.0.0.1:9".formatted(own)))
+        .startsWith("HTTP/1.1 403")
+        .contains("\"code\":\"origin_not_allowed\"", "a proxy that passes Host on")
+        .doesNotContain("--allow-host");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"localhost:3000", "[::1]:3000", "model.example:"})
+  void hostName_withAPort_isRefused(String name) {
+    assertThatThrownBy(() -> new HostNames("127.0.0.1", Set.of(name)))
+        .isInstanceOf(SettingException.class)
+        .hasMessage("allow-host: '%s' has a port; give the name alone, for all ports", name);
   }
 
   @ParameterizedTest

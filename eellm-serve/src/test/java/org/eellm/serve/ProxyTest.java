@@ -88,7 +88,9 @@ final class ProxyTest {
   private static ServerOptions named(String name) {
     ServerOptions.Access open = ServerOptions.Access.OPEN;
     return ServerOptions.of(0)
-        .withAccess(new ServerOptions.Access(open.keys(), new HostNames(Set.of(name)), open.tls()));
+        .withAccess(
+            new ServerOptions.Access(
+                open.keys(), new HostNames("127.0.0.1", Set.of(name)), open.tls()));
   }
 
   private void requireServed(List<String> command, int proxy) throws Exception {

@@ -5,7 +5,6 @@ import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -255,9 +254,7 @@ public final class ServeCommand implements Callable<Integer> {
     }
     Optional<TlsFiles> tls =
         tlsCertificate.flatMap(file -> tlsKey.map(key -> new TlsFiles(file, key)));
-    Set<String> names = new HashSet<>(allowedHosts);
-    names.add(host);
-    return new Access(keys(), new HostNames(names), tls);
+    return new Access(keys(), new HostNames(host, Set.copyOf(allowedHosts)), tls);
   }
 
   private ApiKeys keys() {

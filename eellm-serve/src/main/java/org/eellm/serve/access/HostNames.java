@@ -5,6 +5,7 @@ import java.util.Locale;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Pattern;
+import org.eellm.config.SettingException;
 
 /**
  * The names under which browsers may ask the server. A page of another site can have a name of its
@@ -12,18 +13,32 @@ import java.util.regex.Pattern;
  * site; but {@code Host} then still has that name. Addresses and {@code localhost} belong to no
  * site.
  *
- * @param allowed names beside these; {@link #ANY} for all
+ * @param own where the server listens
+ * @param allowed names beside these, of which pages may ask too; {@link #ANY} for all names, and no
+ *     pages
  */
-public record HostNames(Set<String> allowed) {
+public record HostNames(String own, Set<String> allowed) {
+  /** The names of this machine alone. */
+  public static final HostNames LOCAL = new HostNames("localhost", Set.of());
+
   /** In place of a name: any. */
   public static final String ANY = "*";
 
   private static final Pattern ADDRESS =
       Pattern.compile("[0-9]{1,3}(\\.[0-9]{1,3}){3}|\\[[0-9a-f:.]+]");
 
+  private static final Pattern WITH_PORT = Pattern.compile("([^:]+|\\[.*]):[0-9]*");
+
   public HostNames {
+    own = own.toLowerCase(Locale.ROOT);
     Set<String> names = new TreeSet<>();
-    allowed.forEach(name -> names.add(name.toLowerCase(Locale.ROOT)));
+    for (String name : allowed) {
+      if (WITH_PORT.matcher(name).matches()) {
+        throw new SettingException(
+            "allow-host", "'%s' has a port; give the name alone, for all ports".formatted(name));
+      }
+      names.add(name.toLowerCase(Locale.ROOT));
+    }
     allowed = Set.copyOf(names);
   }
 
@@ -33,13 +48,14 @@ public record HostNames(Set<String> allowed) {
     return ADDRESS.matcher(name).matches()
         || name.equals("localhost")
         || name.endsWith(".localhost")
+        || name.equals(own)
         || allowed.contains(name)
         || allowed.contains(ANY);
   }
 
   /**
-   * Whether a page of this {@code Origin} may ask this {@code Host}: one of the server's own, or of
-   * a name that is allowed, as behind a proxy.
+   * Whether a page of this {@code Origin} may ask this {@code Host}: one of the same name and port,
+   * or of a name that is allowed, as behind a proxy that asks under its own.
    */
   public boolean admits(String origin, String host) {
     String authority = authority(origin);
