@@ -326,14 +326,14 @@ final class RequestReader {
               if (!value.isObject()) {
                 throw Fields.wrong(name, value, "an object of token ids and numbers");
               }
-              value
-                  .properties()
-                  .forEach(
-                      entry ->
-                          bias.put(
-                              key(name, entry.getKey(), model.tokenizer().vocabSize() - 1),
-                              Fields.number(
-                                  name + "." + entry.getKey(), entry.getValue(), -100, 100)));
+              for (Map.Entry<String, JsonNode> entry : value.properties()) {
+                int id = key(name, entry.getKey(), model.tokenizer().vocabSize() - 1);
+                String field = name + "." + entry.getKey();
+                if (bias.put(id, Fields.number(field, entry.getValue(), -100, 100)) != null) {
+                  throw ApiException.badField(
+                      field, "token %d has a bias already; give each once".formatted(id));
+                }
+              }
             });
     return bias;
   }

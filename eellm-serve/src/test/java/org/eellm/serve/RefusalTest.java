@@ -63,6 +63,7 @@ final class RefusalTest extends WithServer {
         "{\"prompt\": \"a\", \"logit_bias\": {\"260\": 1}} | logit_bias",
         "{\"prompt\": \"a\", \"logit_bias\": {\"1\": 101}} | logit_bias.1",
         "{\"prompt\": \"a\", \"logit_bias\": [1]} | logit_bias",
+        "{\"prompt\": \"a\", \"logit_bias\": {\"05\": 1, \"5\": 2}} | logit_bias.5",
         "{\"prompt\": \"a\", \"n\": 0} | n",
         "{\"prompt\": \"a\", \"n\": 129} | n",
         "{\"prompt\": [\"a\", \"b\"], \"n\": 65} | n",
