@@ -6,7 +6,7 @@ import java.util.Optional;
 /**
  * What somebody said in a chat.
  *
- * @param role one of {@link #ROLES}
+ * @param role one of {@link #ROLES}, of which developer is the newer word for system
  * @param name of who said it, if there are several
  */
 public record ChatMessage(String role, String content, Optional<String> name) {

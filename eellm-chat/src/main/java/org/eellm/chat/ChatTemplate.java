@@ -8,6 +8,7 @@ import com.hubspot.jinjava.el.JinjavaObjectUnwrapper;
 import com.hubspot.jinjava.interpret.Context.Library;
 import com.hubspot.jinjava.interpret.RenderResult;
 import com.hubspot.jinjava.interpret.TemplateError;
+import com.hubspot.jinjava.interpret.TemplateError.ErrorReason;
 import com.hubspot.jinjava.lib.filter.Filter;
 import com.hubspot.jinjava.lib.fn.ELFunctionDefinition;
 import java.io.IOException;
@@ -27,6 +28,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Function;
+import java.util.regex.MatchResult;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -62,6 +64,9 @@ public final class ChatTemplate {
 
   private static final char QUOTE_END = '\uFDD1';
   private static final Pattern QUOTED = Pattern.compile(QUOTE_BEGIN + "([0-9]+)" + QUOTE_END);
+
+  /** Stands for a message's text; no filter of texts changes it. */
+  private static final Pattern MARK = Pattern.compile("__[0-9]+__");
 
   private static final List<ChatMessage> SAMPLE =
       List.of(
@@ -258,10 +263,12 @@ public final class ChatTemplate {
       }
     }
     try {
-      render(SAMPLE);
+      renderWithinBounds(SAMPLE);
       return Optional.empty();
     } catch (ChatTemplateException e) {
       return Optional.of(String.valueOf(e.getMessage()));
+    } catch (TemplateBounds.ExceededError e) {
+      return Optional.of("it takes more time or memory than a template may");
     }
   }
 
@@ -285,6 +292,8 @@ public final class ChatTemplate {
       throw ChatTemplateException.ofTemplate(
           "this model's chat template cannot be rendered (%s)".formatted(refusal.get()));
     }
+    requireFew(messages);
+    requireAllInPrompt(messages);
     List<ChatMessage> quoted = new ArrayList<>();
     for (ChatMessage message : messages) {
       String name = "messages[%d].content".formatted(quoted.size());
@@ -306,6 +315,49 @@ public final class ChatTemplate {
       throw ChatTemplateException.ofMessages("messages", "become an empty text; say something");
     }
     return ids;
+  }
+
+  private static void requireFew(List<ChatMessage> messages) {
+    if (messages.size() > TemplateBounds.MAX_MESSAGES) {
+      throw ChatTemplateException.ofMessages(
+          "messages",
+          "%d are more than the %d of a chat; leave some out"
+              .formatted(messages.size(), TemplateBounds.MAX_MESSAGES));
+    }
+    long length = messages.stream().mapToLong(message -> message.content().length()).sum();
+    if (length > TemplateBounds.MAX_LENGTH) {
+      throw ChatTemplateException.ofMessages(
+          "messages",
+          "%d characters are more than the %d of a chat; shorten them"
+              .formatted(length, TemplateBounds.MAX_LENGTH));
+    }
+  }
+
+  /**
+   * Refuses messages that the template leaves out without a word, as it does with roles and places
+   * that it does not know. A chat of the same roles with a mark in place of each text tells which:
+   * texts themselves do not, as templates trim them, and take the thoughts out of earlier answers.
+   */
+  private void requireAllInPrompt(List<ChatMessage> messages) {
+    List<ChatMessage> marked = new ArrayList<>();
+    for (ChatMessage message : messages) {
+      String text = message.content().isBlank() ? message.content() : mark(marked.size());
+      marked.add(new ChatMessage(message.role(), text, message.name()));
+    }
+    Set<String> there =
+        MARK.matcher(render(marked)).results().map(MatchResult::group).collect(Collectors.toSet());
+    for (int i = 0; i < messages.size(); i++) {
+      if (marked.get(i).content().equals(mark(i)) && !there.contains(mark(i))) {
+        throw ChatTemplateException.ofMessages(
+            "messages[%d]".formatted(i),
+            "this model's chat template has no place for this %s message; put its text into another"
+                .formatted(messages.get(i).role()));
+      }
+    }
+  }
+
+  private static String mark(int index) {
+    return "__" + index + "__";
   }
 
   /** Puts a place in the list of special tokens where somebody said one's name. */
@@ -341,10 +393,22 @@ public final class ChatTemplate {
    *     messages
    */
   String render(List<ChatMessage> messages) {
+    try {
+      return renderWithinBounds(messages);
+    } catch (TemplateBounds.ExceededError e) {
+      throw ChatTemplateException.ofMessages(
+          "messages",
+          "become more than the %d characters of a chat, or take too long; send fewer or shorter ones"
+              .formatted(TemplateBounds.MAX_LENGTH));
+    }
+  }
+
+  private String renderWithinBounds(List<ChatMessage> messages) {
     List<Map<String, Object>> asMaps = new ArrayList<>();
     for (ChatMessage message : messages) {
       Map<String, Object> map = new LinkedHashMap<>();
-      map.put("role", message.role());
+      // The newer word, which few templates know: others take it for no role at all.
+      map.put("role", message.role().equals("developer") ? "system" : message.role());
       map.put("content", message.content());
       message.name().ifPresent(name -> map.put("name", name));
       asMaps.add(map);
@@ -358,12 +422,13 @@ public final class ChatTemplate {
     RenderResult result;
     try {
       result = jinja.renderForResult(template, context);
-    } catch (StackOverflowError | OutOfMemoryError | TemplateBounds.ExceededError e) {
-      throw exceeded();
+    } catch (StackOverflowError | OutOfMemoryError e) {
+      throw new TemplateBounds.ExceededError();
     }
     for (TemplateError error : result.getErrors()) {
-      if (cause(error.getException(), TemplateBounds.ExceededError.class).isPresent()) {
-        throw exceeded();
+      if (error.getReason() == ErrorReason.OUTPUT_TOO_BIG
+          || cause(error.getException(), TemplateBounds.ExceededError.class).isPresent()) {
+        throw new TemplateBounds.ExceededError();
       }
       throw cause(error.getException(), Raised.class)
           .map(
@@ -378,10 +443,6 @@ public final class ChatTemplate {
                               error.getLineno(), shown(String.valueOf(error.getMessage())))));
     }
     return result.getOutput();
-  }
-
-  private static ChatTemplateException exceeded() {
-    return ChatTemplateException.ofTemplate("it takes more time or memory than a template may");
   }
 
   /** What Jinjava says, cut and without what would break a line. */

@@ -3,6 +3,7 @@ package org.eellm.chat;
 import com.hubspot.jinjava.el.JinjavaInterpreterResolver;
 import java.beans.FeatureDescriptor;
 import java.util.Arrays;
+import java.util.Collection;
 import java.util.Collections;
 import java.util.Iterator;
 import java.util.List;
@@ -42,7 +43,9 @@ final class PythonMethods extends ELResolver {
     if (base instanceof String) { // Java's own, some of which know no bounds, are not Python's
       throw new MethodNotFoundException("a text has no method " + method);
     }
-    TemplateBounds.requireElements(Arrays.asList(given));
+    if (base instanceof Collection || base instanceof Map) { // which may keep them
+      TemplateBounds.requireElements(Arrays.asList(given));
+    }
     return REST.invoke(context, base, method, types, arguments);
   }
 

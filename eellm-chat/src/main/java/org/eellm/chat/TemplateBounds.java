@@ -12,6 +12,9 @@ import org.jspecify.annotations.Nullable;
  * once they are there.
  */
 final class TemplateBounds {
+  /** Messages of a chat: each costs the template time, however short it is. */
+  static final int MAX_MESSAGES = 2048;
+
   /** Characters of a chat; a request has half of them. */
   static final long MAX_LENGTH = 1 << 22;
 

@@ -8,6 +8,8 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -15,6 +17,7 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.eellm.data.Progress;
@@ -123,6 +126,103 @@ final class ChatTemplateTest {
         .hasMessageStartingWith("messages[0].content: has U+FDD0");
   }
 
+  /** As Qwen's have it: what they do not know vanishes. */
+  private static final String KNOWN_ROLES =
+      "{% for m in messages %}{% if m.role == 'user' or m.role == 'assistant' or (m.role =="
+          + " 'system' and loop.first) %}<{{ m.role }}>{{ m.content.split('</think>')[-1]|trim }}"
+          + "{% endif %}{% endfor %}";
+
+  private static ChatMessage said(String role, String content) {
+    return new ChatMessage(role, content, Optional.empty());
+  }
+
+  private List<Integer> ids(String text) {
+    return Arrays.stream(tokenizer.encode(text)).boxed().toList();
+  }
+
+  @Test
+  void encode_developer_isTheNewerWordForSystem() {
+    ChatTemplate template = ChatTemplate.of(KNOWN_ROLES, "", "", tokenizer);
+
+    assertThat(template.encode(List.of(said("developer", "be brief"), user("hi")), tokenizer))
+        .isEqualTo(ids("<system>be brief<user>hi"));
+  }
+
+  @Test
+  void encode_messageThatTheTemplateLeavesOut_isRefusedByItsPlaceAndRole() {
+    ChatTemplate template = ChatTemplate.of(KNOWN_ROLES, "", "", tokenizer);
+    ChatTemplate lastSystem =
+        ChatTemplate.of(
+            "{% set n = namespace(s='') %}{% for m in messages %}{% if m.role == 'system' %}"
+                + "{% set n.s = m.content %}{% endif %}{% endfor %}{{ n.s }}: {{"
+                + " messages[-1].content }}",
+            "", "", tokenizer);
+
+    for (String role : List.of("system", "developer")) {
+      assertThatThrownBy(
+              () -> template.encode(List.of(user("be brief"), said(role, "brief")), tokenizer))
+          .isInstanceOf(ChatTemplateException.class)
+          .hasMessage(
+              "messages[1]: this model's chat template has no place for this %s message; put its"
+                  + " text into another",
+              role);
+    }
+    assertThatThrownBy(
+            () ->
+                lastSystem.encode(
+                    List.of(said("system", "a"), said("developer", "b"), user("a")), tokenizer))
+        .isInstanceOf(ChatTemplateException.class)
+        .hasMessageStartingWith("messages[0]: ");
+  }
+
+  @Test
+  void encode_templateThatTrimsAndTakesThoughtsOut_leavesOutNoMessage() {
+    ChatTemplate template = ChatTemplate.of(KNOWN_ROLES, "", "", tokenizer);
+
+    assertThat(
+            template.encode(
+                List.of(
+                    user("  the cat \n"),
+                    said("assistant", "<think>the dog?</think>\n\nthe bird"),
+                    user(" "),
+                    said("assistant", "<think>no</think>"),
+                    user("the end")),
+                tokenizer))
+        .isEqualTo(ids("<user>the cat<assistant>the bird<user><assistant><user>the end"));
+  }
+
+  @ParameterizedTest
+  @MethodSource("cases")
+  void encode_formOfAFamily_takesAllMessages(JsonNode golden) {
+    ChatTemplate template =
+        ChatTemplate.of(golden.path("template").asText(), "<s>", "</s>", tokenizer);
+
+    assertThat(template.encode(messages(golden.path("messages")), tokenizer)).isNotEmpty();
+  }
+
+  @Test
+  void encode_chatBeyondItsBounds_isRefusedWithThem() {
+    ChatTemplate template = ChatTemplate.of(KNOWN_ROLES, "", "", tokenizer);
+    ChatTemplate thrice =
+        ChatTemplate.of(
+            "{% for i in range(3) %}{{ messages[0].content }}{% endfor %}", "", "", tokenizer);
+
+    assertThatThrownBy(() -> template.encode(Collections.nCopies(2049, user("a")), tokenizer))
+        .isInstanceOf(ChatTemplateException.class)
+        .hasMessage("messages: 2049 are more than the 2048 of a chat; leave some out");
+    assertThat(template.encode(Collections.nCopies(2048, user("a")), tokenizer)).isNotEmpty();
+    assertThatThrownBy(
+            () -> template.encode(Collections.nCopies(5, user("a".repeat(1_000_000))), tokenizer))
+        .isInstanceOf(ChatTemplateException.class)
+        .hasMessage(
+            "messages: 5000000 characters are more than the 4194304 of a chat; shorten them");
+    assertThatThrownBy(() -> thrice.encode(List.of(user("a".repeat(2_000_000))), tokenizer))
+        .isInstanceOf(ChatTemplateException.class)
+        .hasMessage(
+            "messages: become more than the 4194304 characters of a chat, or take too long; send"
+                + " fewer or shorter ones");
+  }
+
   @Test
   void read_templateOfTheFolder_isTaken() throws IOException {
     Path config = folder.resolve("tokenizer_config.json");
@@ -222,6 +322,33 @@ final class ChatTemplateTest {
             "", "", tokenizer);
     assertThat(template.render(List.of(user("x".repeat(2_000_000))))).hasSize(2_000_001);
     assertThat(template.render(Collections.nCopies(10_000, user("y")))).hasSize(20_000);
+  }
+
+  /** As Qwen 3 asks for each message how many there are. */
+  @Test
+  void render_templateThatReadsAllMessagesForEach_takesTimeByTheirNumber() {
+    ChatTemplate template =
+        ChatTemplate.of(
+            "{% for m in messages[::-1] %}{% if loop.index0 < messages|length %}{{ m.content }}"
+                + "{% endif %}{% endfor %}",
+            "", "", tokenizer);
+    renderSeconds(template, 2000); // compiles
+
+    assertThat(renderSeconds(template, 2000)).isLessThan(12 * renderSeconds(template, 400));
+  }
+
+  /** Of this thread's processor, the least of some turns. */
+  private static double renderSeconds(ChatTemplate template, int messages) {
+    ThreadMXBean threads = ManagementFactory.getThreadMXBean();
+    return IntStream.range(0, 5)
+        .mapToDouble(
+            _ -> {
+              long before = threads.getCurrentThreadCpuTime();
+              template.render(Collections.nCopies(messages, user("y")));
+              return (threads.getCurrentThreadCpuTime() - before) / 1e9;
+            })
+        .min()
+        .orElseThrow();
   }
 
   /** Before, they had no end, or ended in an error of Java's. */
