@@ -297,8 +297,13 @@ final class Routes {
 
   private void texts(ServerRequest request, ServerResponse response, OpenAiFormat format) {
     CompletionService ready = lifecycle.ready();
-    RequestReader reader = new RequestReader(ready.model(), new Fields(body.read(request), ""));
-    CompletionRequest texts = format == OpenAiFormat.CHAT ? reader.chat() : reader.completion();
+    CompletionRequest texts =
+        body.read(
+            request,
+            fields -> {
+              RequestReader reader = new RequestReader(ready.model(), fields);
+              return format == OpenAiFormat.CHAT ? reader.chat() : reader.completion();
+            });
     RequestContext exchange = exchange();
     if (texts.stream()) {
       ready.stream(
@@ -313,13 +318,13 @@ final class Routes {
 
   private void lens(ServerRequest request, ServerResponse response) {
     CompletionService ready = lifecycle.ready();
-    Lens lens = new RequestReader(ready.model(), new Fields(body.read(request), "")).lens();
+    Lens lens = body.read(request, fields -> new RequestReader(ready.model(), fields).lens());
     Responses.send(request, response, ready.lens(lens, exchange()));
   }
 
   private void tokenize(ServerRequest request, ServerResponse response) {
     ServedModel model = lifecycle.ready().model();
-    List<Integer> ids = new RequestReader(model, new Fields(body.read(request), "")).tokenize();
+    List<Integer> ids = body.read(request, fields -> new RequestReader(model, fields).tokenize());
     ObjectNode root = Json.object();
     root.put("count", ids.size());
     root.put("max_model_len", model.context());
@@ -330,7 +335,7 @@ final class Routes {
 
   private void megatron(ServerRequest request, ServerResponse response) {
     CompletionService ready = lifecycle.ready();
-    CompletionRequest texts = MegatronApi.read(new Fields(body.read(request), ""), ready.model());
+    CompletionRequest texts = body.read(request, fields -> MegatronApi.read(fields, ready.model()));
     RequestContext exchange = exchange();
     Reply reply = ready.answer(texts, OpenAiFormat.COMPLETION, exchange);
     double seconds = (System.nanoTime() - exchange.start()) / 1e9;

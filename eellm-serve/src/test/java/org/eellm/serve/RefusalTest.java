@@ -7,6 +7,7 @@ import static org.eellm.serve.TestServer.json;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
+import java.util.Collections;
 import java.util.List;
 import org.eellm.config.ExitLayout;
 import org.eellm.decode.SmallModel;
@@ -222,6 +223,33 @@ final class RefusalTest extends WithServer {
     assertThat(json(response).path("error").path("message").asText())
         .isEqualTo(
             "the body %s; send one object, as in {\"prompt\": \"Hello\"}".formatted(problem));
+  }
+
+  @Test
+  void chat_moreMessagesThanAChatMayHave_isRefusedWithTheirNumber() {
+    String message = "{\"role\": \"user\", \"content\": \"a\"}";
+    HttpResponse<String> response =
+        server.post(
+            "/v1/chat/completions",
+            "{\"messages\": [%s]}".formatted(String.join(",", Collections.nCopies(2049, message))));
+
+    assertRefused(response, "messages");
+    assertThat(json(response).path("error").path("message").asText())
+        .isEqualTo("messages: 2049 are more than the 2048 of a chat; leave some out");
+  }
+
+  @Test
+  void body_ofTooManyFields_isRefusedWithTheirNumber() {
+    StringBuilder fields = new StringBuilder("{\"prompt\": \"a\"");
+    for (int i = 0; i < 100_000; i++) {
+      fields.append(",\"key").append(i).append("\":1");
+    }
+    HttpResponse<String> response = server.post("/v1/completions", fields.append('}').toString());
+
+    assertThat(response.statusCode()).isEqualTo(400);
+    assertThat(json(response).path("error").path("code").asText()).isEqualTo("too_many_fields");
+    assertThat(json(response).path("error").path("message").asText())
+        .isEqualTo("the body has more than 32768 fields; send less at once");
   }
 
   @Test
