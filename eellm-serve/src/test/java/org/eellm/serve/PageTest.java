@@ -103,7 +103,7 @@ final class PageTest extends WithServer {
     int prompt = server.served.prompt(PROMPT, "prompt").size();
     assertThat(seen.path("count").asText())
         .isEqualTo("%d tokens; %d may follow".formatted(prompt, 96 - prompt));
-    assertThat(seen.path("mostTokens").asInt()).isEqualTo(96 - prompt);
+    assertThat(seen.path("mostTokens").asInt()).isEqualTo(95); // more than fit are no wrong number
     List<GeneratedToken> alone = early(0.02);
     JsonNode a = seen.path("a");
     assertThat(a.path("title").asText()).isEqualTo("Left: Early exit: max-probability ≥ 0.02");
@@ -286,6 +286,41 @@ final class PageTest extends WithServer {
         .endsWith("is eellm serve still running?");
     assertThat(seen.path("renamed").asText()).startsWith("small: 5 layers");
     assertThat(seen.path("afterStop").asInt()).isEqualTo(8);
+  }
+
+  @Test
+  void promptThatLeavesLittleRoom_isToldFromAWrongNumber_andWhatFitsIsOffered() {
+    int room = 96 - server.served.prompt("q".repeat(50), "prompt").size();
+    JsonNode seen = play("tight");
+
+    assertThat(seen.path("count").asText()).endsWith("; %d may follow".formatted(room));
+    assertThat(seen.path("offer").asText()).isEqualTo("Use " + room);
+    assertThat(seen.path("tooMany").path("message").asText())
+        .isEqualTo(
+            "Tokens: 80 are more than the %1$d that fit behind this prompt; use %1$d or less"
+                .formatted(room));
+    assertThat(texts(seen.path("tooMany").path("blamed"))).containsExactly("tokens");
+    assertThat(seen.path("tooMany").path("address").asText()).contains("prompt=qqqq");
+    assertThat(seen.path("taken").asInt()).isEqualTo(room);
+    assertThat(seen.path("gone").asBoolean()).isTrue();
+    assertThat(seen.path("tokens").asInt()).isBetween(1, room);
+    assertThat(seen.path("noRoom").path("message").asText())
+        .isEqualTo("Prompt: it leaves no room for a token; shorten it");
+    assertThat(texts(seen.path("noRoom").path("blamed"))).containsExactly("prompt");
+    assertThat(seen.path("long").asText()).contains("fit the model's context of 96");
+    assertThat(seen.path("tooLong").path("message").asText())
+        .startsWith("prompt: ")
+        .contains("context of 96");
+    assertThat(seen.path("after").asText()).startsWith(PROMPT);
+  }
+
+  @Test
+  void pageLoadedOnAPhone_showsTheSettingsOfBothSidesWhenTheyAreUnfolded() {
+    JsonNode seen = play("narrow");
+
+    assertThat(texts(seen.path("errors"))).isEmpty();
+    assertThat(seen.path("mode").asBoolean()).isTrue();
+    assertThat(seen.path("sides")).hasSize(2).allMatch(height -> height.asInt() > 60);
   }
 
   @Test

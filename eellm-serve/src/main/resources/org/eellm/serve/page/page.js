@@ -28,6 +28,7 @@ let runs = []; // earlier results, newest first
 let lensOf = null; // the run that the lens shows
 let curveOf = null; // what the curve was measured with
 let drawCurve = () => {};
+let room = null; // how many tokens may follow the prompt, once the server has counted it
 const panes = {
   a: new Pane('a', openFrom),
   b: new Pane('b', openFrom),
@@ -58,8 +59,12 @@ async function describe() {
   $('curve-go').hidden = !exits.length;
   if (before?.id !== model.id || `${before.early_exit.exits}` !== `${exits}`) {
     const settings = before ? read() : fromLink(location.hash.slice(1));
+    const { open } = $('settings');
+    $('settings').open = true; // some Chromium gives no size to a fieldset that is filled while folded away
     buildSide($('side-a'), 'a', model);
     buildSide($('side-b'), 'b', model);
+    $('side-a').getBoundingClientRect();
+    $('settings').open = open;
     if (!exits.length) {
       for (const side of [settings.a, settings.b]) {
         side.mode = ['speculative', 'server'].includes(side.mode) ? side.mode : 'full';
@@ -105,20 +110,39 @@ function showLegend() {
 
 /** How many tokens the prompt has, and how many may follow. */
 async function count() {
-  const settings = read();
-  if (!settings.prompt) {
-    $('count').textContent = '';
-    return;
+  const [prompt, chat] = [$('prompt').value, $('chat').checked];
+  let words = '';
+  let left = null;
+  try {
+    if (prompt) {
+      const { count: tokens, max_model_len: context } = await postJson('tokenize', { model: model.id, ...promptOf({ prompt, chat }) });
+      left = context - tokens;
+      words = left > 0
+        ? `${plural(tokens, 'token')}; ${left} may follow`
+        : `${plural(tokens, 'token')} leave no room in the model's context of ${context}; shorten it`;
+    }
+  } catch (error) {
+    if (error.status !== 400) {
+      throw error;
+    }
+    words = error.message; // of a prompt that is too long to be counted
   }
-  const { count: tokens, max_model_len: context } = await postJson('tokenize', { model: model.id, ...promptOf(settings) });
-  $('count').textContent = tokens < context
-    ? `${plural(tokens, 'token')}; ${context - tokens} may follow`
-    : `${plural(tokens, 'token')} leave no room in the model's context of ${context}; shorten it`;
-  $('tokens').max = Math.max(1, context - tokens);
+  if (prompt === $('prompt').value && chat === $('chat').checked) { // else another count comes
+    room = left;
+    $('count').textContent = words;
+    offerRoom();
+  }
+}
+
+/** Offers as many tokens as fit, where more are asked for. */
+function offerRoom() {
+  $('fit').hidden = !(room > 0 && Number($('tokens').value) > room);
+  $('fit').textContent = `Use ${room}`;
 }
 
 let counting = 0;
 function countSoon() {
+  room = null;
   clearTimeout(counting);
   counting = setTimeout(() => model && count().catch(() => { $('count').textContent = ''; }), 300);
 }
@@ -130,6 +154,11 @@ function settingsNow() {
     const settings = read();
     if (!settings.prompt) {
       throw Object.assign(new Error('Prompt: it is empty; give at least one character'), { input: $('prompt') });
+    }
+    if (room !== null && settings.tokens > room) {
+      throw room > 0
+        ? Object.assign(new Error(`Tokens: ${settings.tokens} are more than the ${room} that fit behind this prompt; use ${room} or less`), { input: $('tokens') })
+        : Object.assign(new Error('Prompt: it leaves no room for a token; shorten it'), { input: $('prompt') });
     }
     return settings;
   } catch (error) {
@@ -561,6 +590,7 @@ async function showAgain({ a, b }) {
   }
   keepCurveOf(a);
   write(a.settings);
+  countSoon();
   changed();
   panes.a.show(a);
   if (!pinned) {
@@ -677,6 +707,7 @@ $('form').addEventListener('input', event => {
   if (target.id === 'prompt' || target.id === 'chat') {
     countSoon();
   }
+  offerRoom();
   if (model) {
     changed();
   }
@@ -692,6 +723,11 @@ $('form').addEventListener('change', event => {
   if (/^[ab]\./.test(key) && model && shown.a) {
     go(); // with the new settings at once, in place of what may be running
   }
+});
+$('fit').addEventListener('click', () => {
+  $('tokens').value = room;
+  $('tokens').dispatchEvent(new Event('input', { bubbles: true }));
+  $('tokens').focus();
 });
 $('prompt').addEventListener('keydown', event => {
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {

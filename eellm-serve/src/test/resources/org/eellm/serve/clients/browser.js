@@ -369,6 +369,52 @@ const scenarios = {
     seen.afterStop = (await pane(page, 'a')).tokens;
   },
 
+  /** More tokens than fit behind a prompt, and prompts that leave no room. */
+  async tight() {
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=80&compare=false&a.mode=full`);
+    await known(page);
+    const counted = words => page.waitForFunction(text => document.querySelector('#count').textContent.includes(text), words);
+    const blamed = () => page.$$eval('[aria-invalid]', fields => fields.map(field => field.id));
+    const refusal = async () => {
+      await page.click('#go');
+      await failed(page);
+      return { message: await message(page), blamed: await blamed(), address: await page.evaluate(() => location.hash) };
+    };
+    await page.fill('#prompt', 'q'.repeat(50));
+    await page.waitForSelector('#fit', { state: 'visible' });
+    seen.count = await page.textContent('#count');
+    seen.offer = await page.textContent('#fit');
+    seen.tooMany = await refusal();
+    await page.click('#fit');
+    seen.taken = await page.$eval('#tokens', field => field.value);
+    seen.gone = await page.isHidden('#fit');
+    await page.click('#go');
+    await done(page);
+    seen.tokens = (await pane(page, 'a')).tokens;
+    await page.fill('#prompt', 'q'.repeat(200));
+    await counted('leave no room');
+    seen.noRoom = await refusal();
+    await page.fill('#prompt', 'q'.repeat(10000));
+    await counted('fit');
+    seen.long = await page.textContent('#count');
+    seen.tooLong = await refusal();
+    await page.fill('#prompt', PROMPT);
+    await counted('may follow');
+    await page.click('#go');
+    await done(page);
+    seen.after = (await pane(page, 'a')).text;
+  },
+
+  /** A phone, on which settings are folded when they come. */
+  async narrow() {
+    const page = await open({ viewport: { width: 390, height: 800 } });
+    await known(page);
+    await page.click('#settings > summary');
+    seen.sides = await page.$$eval('.sides fieldset', boxes => boxes.map(box => Math.round(box.getBoundingClientRect().height)));
+    seen.mode = await page.isVisible('#mode');
+    await shot(page, 'narrow');
+  },
+
   /** A link with a policy that the server does not have. */
   async unknown() {
     const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.mode=early-exit&a.policy=none-such`);
