@@ -1,18 +1,10 @@
 package org.eellm.bench;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.InputStreamReader;
-import java.net.URI;
 import java.net.http.HttpClient;
-import java.net.http.HttpRequest;
-import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
-import java.net.http.HttpResponse.BodyHandlers;
-import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -24,6 +16,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.eellm.bench.LoadBenchmark.Percentiles;
+import org.eellm.bench.ServerClient.StreamedText;
 import org.eellm.serve.ServeException;
 import org.eellm.serve.json.Fields;
 import org.eellm.serve.json.Json;
@@ -39,7 +32,6 @@ public final class ArrivalBenchmark {
       List.of("the", "house", "by", "sea", "and", "a", "captain", "who", "had", "seen", "many");
 
   private final Options options;
-  private final HttpClient client;
   private final ExecutorService threads;
 
   /**
@@ -108,9 +100,15 @@ public final class ArrivalBenchmark {
   /** What a client saw of its text. */
   private record Answer(boolean isLong, double firstToken, List<Double> gaps, int tokens) {}
 
-  private ArrivalBenchmark(Options options, HttpClient client, ExecutorService threads) {
+  /** A server that takes its turn, and what it calls its model. */
+  private record Server(ServerClient client, String model) {
+    String url() {
+      return client.url();
+    }
+  }
+
+  private ArrivalBenchmark(Options options, ExecutorService threads) {
     this.options = options;
-    this.client = client;
     this.threads = threads;
   }
 
@@ -122,82 +120,53 @@ public final class ArrivalBenchmark {
    */
   public static List<Report> run(Options options) {
     try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor();
-        HttpClient client =
-            HttpClient.newBuilder()
-                .version(HttpClient.Version.HTTP_1_1)
-                .executor(threads)
-                .connectTimeout(Duration.ofSeconds(10))
-                .build()) {
-      return new ArrivalBenchmark(options, client, threads).takeTurns();
+        HttpClient http = ServerClient.http(threads)) {
+      List<Server> servers =
+          options.urls().stream()
+              .map(url -> new ServerClient(http, url, options.apiKey()))
+              .map(client -> new Server(client, client.model().path("id").asText()))
+              .toList();
+      return new ArrivalBenchmark(options, threads).takeTurns(servers);
     }
   }
 
-  private List<Report> takeTurns() {
-    List<String> models = new ArrayList<>();
+  private List<Report> takeTurns(List<Server> servers) {
+    servers.forEach(this::alone);
     List<double[]> highest = new ArrayList<>();
     List<List<Load>> loads = new ArrayList<>();
-    for (String url : options.urls()) {
-      models.add(model(url));
-      alone(url, models.getLast());
+    for (Server server : servers) {
+      closedLoop(server); // a cold server is slower
+      highest.add(closedLoop(server));
       loads.add(new ArrayList<>());
     }
-    for (int i = 0; i < models.size(); i++) {
-      closedLoop(options.urls().get(i), models.get(i)); // a cold server is slower
-      highest.add(closedLoop(options.urls().get(i), models.get(i)));
-    }
     for (int share = 0; share < options.shares().size(); share++) {
-      for (int i = 0; i < models.size(); i++) {
+      for (int i = 0; i < servers.size(); i++) {
         double part = options.shares().get(share);
-        loads
-            .get(i)
-            .add(
-                openLoop(
-                    options.urls().get(i),
-                    models.get(i),
-                    part,
-                    part * highest.get(i)[0],
-                    options.seed() + share));
+        double rate = part * highest.get(i)[0];
+        loads.get(i).add(openLoop(servers.get(i), part, rate, options.seed() + share));
       }
     }
     List<Report> reports = new ArrayList<>();
-    for (int i = 0; i < models.size(); i++) {
+    for (int i = 0; i < servers.size(); i++) {
       double[] most = highest.get(i);
       reports.add(new Report(options.urls().get(i), most[0], most[1], loads.get(i)));
     }
     return reports;
   }
 
-  private String model(String url) {
+  private void alone(Server server) {
     try {
-      HttpResponse<String> response =
-          client.send(authorized(url, "/v1/models").build(), BodyHandlers.ofString());
-      if (response.statusCode() != 200) {
-        throw new ServeException(
-            "%s answers %d to GET /v1/models: %s"
-                .formatted(url, response.statusCode(), Fields.line(response.body())));
-      }
-      return json(response.body()).path("data").path(0).path("id").asText();
+      ask(server, 0, System.nanoTime());
     } catch (IOException e) {
       throw new ServeException(
-          "%s cannot be reached (%s); start a server there".formatted(url, e), e);
+          "%s answers a single client with %s".formatted(server.url(), e.getMessage()), e);
     } catch (InterruptedException e) {
-      throw interrupted(e);
-    }
-  }
-
-  private void alone(String url, String model) {
-    try {
-      ask(url, model, 0, System.nanoTime());
-    } catch (IOException e) {
-      throw new ServeException(
-          "%s answers a single client with %s".formatted(url, e.getMessage()), e);
-    } catch (InterruptedException e) {
-      throw interrupted(e);
+      throw ServerClient.interrupted(e);
     }
   }
 
   /** Requests and tokens a second of clients that ask without a pause. */
-  private double[] closedLoop(String url, String model) {
+  private double[] closedLoop(Server server) {
     long start = System.nanoTime();
     long end = start + options.duration().toNanos();
     AtomicInteger next = new AtomicInteger();
@@ -208,7 +177,7 @@ public final class ArrivalBenchmark {
               () -> {
                 int[] done = new int[2];
                 while (System.nanoTime() < end) {
-                  done[1] += ask(url, model, next.getAndIncrement(), System.nanoTime()).tokens();
+                  done[1] += ask(server, next.getAndIncrement(), System.nanoTime()).tokens();
                   done[0]++;
                 }
                 return done;
@@ -224,10 +193,11 @@ public final class ArrivalBenchmark {
       } catch (ExecutionException e) {
         throw new ServeException(
             "%s fails at %d clients: %s"
-                .formatted(url, options.clients(), Fields.line(String.valueOf(e.getCause()))),
+                .formatted(
+                    server.url(), options.clients(), Fields.line(String.valueOf(e.getCause()))),
             e);
       } catch (InterruptedException e) {
-        throw interrupted(e);
+        throw ServerClient.interrupted(e);
       }
     }
     double seconds = (System.nanoTime() - start) / 1e9;
@@ -252,7 +222,7 @@ public final class ArrivalBenchmark {
     }
   }
 
-  private Load openLoop(String url, String model, double share, double rate, long seed) {
+  private Load openLoop(Server server, double share, double rate, long seed) {
     List<Future<Answer>> coming = new ArrayList<>();
     long start = System.nanoTime();
     for (double moment : arrivalTimes(rate, options.duration().toNanos() / 1e9, seed)) {
@@ -262,7 +232,7 @@ public final class ArrivalBenchmark {
           threads.submit(
               () -> {
                 Thread.sleep(Duration.ofNanos(Math.max(0, arrival - System.nanoTime())));
-                return ask(url, model, number, arrival);
+                return ask(server, number, arrival);
               }));
     }
     List<Answer> answers = new ArrayList<>();
@@ -273,7 +243,7 @@ public final class ArrivalBenchmark {
       } catch (ExecutionException e) {
         failures.add(Fields.line(String.valueOf(e.getCause())));
       } catch (InterruptedException e) {
-        throw interrupted(e);
+        throw ServerClient.interrupted(e);
       }
     }
     List<Answer> usual = answers.stream().filter(answer -> !answer.isLong()).toList();
@@ -301,8 +271,6 @@ public final class ArrivalBenchmark {
     body.put("max_tokens", options.maxTokens());
     body.put("temperature", 0);
     body.put("ignore_eos", true);
-    body.put("stream", true);
-    body.putObject("stream_options").put("include_usage", true);
     return body;
   }
 
@@ -313,72 +281,26 @@ public final class ArrivalBenchmark {
   /**
    * @param arrival when the request was to arrive
    */
-  private Answer ask(String url, String model, int number, long arrival)
+  private Answer ask(Server server, int number, long arrival)
       throws IOException, InterruptedException {
-    HttpRequest request =
-        authorized(url, "/v1/completions")
-            .header("Content-Type", "application/json")
-            .POST(BodyPublishers.ofByteArray(Json.bytes(body(model, number))))
-            .build();
-    HttpResponse<InputStream> response = send(request);
-    try (BufferedReader lines =
-        new BufferedReader(new InputStreamReader(response.body(), StandardCharsets.UTF_8))) {
-      if (response.statusCode() != 200) {
-        throw new IOException("status " + response.statusCode() + ": " + lines.readLine());
-      }
-      double first = 0;
-      long last = 0;
-      List<Double> gaps = new ArrayList<>();
-      int tokens = 0;
-      for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-        if (line.equals("data: [DONE]")) {
-          return new Answer(isLong(number), first, gaps, tokens);
-        }
-        if (!line.startsWith("data: ")) {
-          continue;
-        }
-        JsonNode part = json(line.substring("data: ".length()));
-        if (part.has("error")) {
-          throw new IOException(part.path("error").path("message").asText());
-        }
-        tokens = part.path("usage").path("completion_tokens").asInt(tokens);
-        if (!part.path("choices").path(0).path("text").asText().isEmpty()) {
-          long now = System.nanoTime();
-          if (last == 0) {
-            first = (now - arrival) / 1e9;
-          } else {
-            gaps.add((now - last) / 1e9);
-          }
-          last = now;
-        }
-      }
-      throw new IOException("the stream ended before its end");
+    StreamedText text =
+        ServerClient.read(begin(server.client(), body(server.model(), number)), arrival, false);
+    List<Double> times = text.times();
+    List<Double> gaps = new ArrayList<>();
+    for (int i = 1; i < times.size(); i++) {
+      gaps.add(times.get(i) - times.get(i - 1));
     }
+    double first = times.isEmpty() ? 0 : times.getFirst();
+    return new Answer(isLong(number), first, gaps, text.tokens());
   }
 
-  /** Sends once more where a server has closed a connection that nobody used for a while. */
-  private HttpResponse<InputStream> send(HttpRequest request)
+  /** Asks once more where a server has closed a connection that nobody used for a while. */
+  private static HttpResponse<InputStream> begin(ServerClient client, ObjectNode body)
       throws IOException, InterruptedException {
     try {
-      return client.send(request, BodyHandlers.ofInputStream());
+      return client.begin(body);
     } catch (IOException closed) {
-      return client.send(request, BodyHandlers.ofInputStream());
+      return client.begin(body);
     }
-  }
-
-  private HttpRequest.Builder authorized(String url, String path) {
-    HttpRequest.Builder builder =
-        HttpRequest.newBuilder(URI.create(url + path)).timeout(Duration.ofMinutes(10));
-    options.apiKey().ifPresent(key -> builder.header("Authorization", "Bearer " + key));
-    return builder;
-  }
-
-  private static ServeException interrupted(InterruptedException e) {
-    Thread.currentThread().interrupt();
-    return new ServeException("interrupted", e);
-  }
-
-  private static JsonNode json(String text) {
-    return Json.read(text.getBytes(StandardCharsets.UTF_8));
   }
 }

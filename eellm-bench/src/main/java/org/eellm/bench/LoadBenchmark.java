@@ -2,16 +2,12 @@ package org.eellm.bench;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.InputStreamReader;
-import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
-import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -23,6 +19,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.stream.IntStream;
+import org.eellm.bench.ServerClient.StreamedText;
 import org.eellm.serve.ServeException;
 import org.eellm.serve.json.Fields;
 import org.eellm.serve.json.Json;
@@ -43,7 +40,7 @@ public final class LoadBenchmark {
   private static final String MEMORY = "process_resident_memory_bytes";
 
   private final Options options;
-  private final HttpClient client;
+  private final ServerClient client;
   private final List<ObjectNode> requests = new ArrayList<>();
   private final List<String> answers = new ArrayList<>();
   private final List<BadRequest> badRequests;
@@ -151,10 +148,10 @@ public final class LoadBenchmark {
     private long tokens;
   }
 
-  private LoadBenchmark(Options options, HttpClient client) {
+  private LoadBenchmark(Options options, ServerClient client) {
     this.options = options;
     this.client = client;
-    JsonNode served = json(get("/v1/models")).path("data").path(0);
+    JsonNode served = client.model();
     model = served.path("id").asText();
     int context = served.path("max_model_len").asInt();
     boolean exits = !served.path("early_exit").path("exits").isEmpty();
@@ -172,13 +169,9 @@ public final class LoadBenchmark {
    */
   public static Report run(Options options) {
     try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor();
-        HttpClient client =
-            HttpClient.newBuilder()
-                .version(HttpClient.Version.HTTP_1_1)
-                .executor(threads)
-                .connectTimeout(Duration.ofSeconds(10))
-                .build()) {
-      LoadBenchmark load = new LoadBenchmark(options, client);
+        HttpClient http = ServerClient.http(threads)) {
+      LoadBenchmark load =
+          new LoadBenchmark(options, new ServerClient(http, options.url(), options.apiKey()));
       load.askOneByOne();
       return load.askAllAtOnce(threads);
     }
@@ -261,13 +254,13 @@ public final class LoadBenchmark {
 
   private void askOneByOne() {
     for (ObjectNode body : requests) {
-      HttpResponse<String> response = send(post("/v1/completions", Json.bytes(body)));
+      HttpResponse<String> response = client.send(client.completion(body));
       if (response.statusCode() != 200) {
         throw new ServeException(
             "%s answers %d to a single client: %s"
                 .formatted(options.url(), response.statusCode(), Fields.line(response.body())));
       }
-      answers.add(json(response.body()).path("choices").path(0).path("text").asText());
+      answers.add(ServerClient.json(response.body()).path("choices").path(0).path("text").asText());
     }
   }
 
@@ -312,8 +305,7 @@ public final class LoadBenchmark {
     try {
       return client.get();
     } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw new ServeException("interrupted", e);
+      throw ServerClient.interrupted(e);
     } catch (ExecutionException e) {
       throw new IllegalStateException("a client failed", e.getCause());
     }
@@ -341,16 +333,16 @@ public final class LoadBenchmark {
     return seen;
   }
 
-  private void sendBadRequest(BadRequest bad, ClientStats seen)
-      throws IOException, InterruptedException {
+  private void sendBadRequest(BadRequest bad, ClientStats seen) {
     HttpRequest request =
-        authorized(bad.path())
+        client
+            .request(bad.path())
             .header("Content-Type", bad.type())
             .method(bad.method(), BodyPublishers.ofByteArray(bad.body()))
             .build();
-    HttpResponse<String> response = client.send(request, BodyHandlers.ofString());
+    HttpResponse<String> response = client.send(request);
     if (bad.statuses().contains(response.statusCode())
-        && json(response.body()).path("error").path("message").isTextual()) {
+        && ServerClient.json(response.body()).path("error").path("message").isTextual()) {
       seen.refused++;
     } else {
       seen.wrongStatus++;
@@ -364,48 +356,23 @@ public final class LoadBenchmark {
    */
   private void readStream(int number, boolean leaves, ClientStats seen)
       throws IOException, InterruptedException {
-    ObjectNode body = requests.get(number).deepCopy().put("stream", true);
     long start = System.nanoTime();
-    HttpResponse<InputStream> response =
-        client.send(post("/v1/completions", Json.bytes(body)), BodyHandlers.ofInputStream());
-    try (BufferedReader lines =
-        new BufferedReader(new InputStreamReader(response.body(), StandardCharsets.UTF_8))) {
-      if (response.statusCode() == 429) {
-        seen.turnedAway++;
-        Thread.sleep(1000);
-        return;
-      }
-      if (response.statusCode() != 200) {
-        throw new IOException("status " + response.statusCode() + ": " + lines.readLine());
-      }
-      StringBuilder text = new StringBuilder();
-      boolean first = true;
-      for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-        if (line.equals("data: [DONE]")) {
-          seen.texts++;
-          seen.wholeTexts.add((System.nanoTime() - start) / 1e9);
-          check(number, text.toString(), seen);
-          return;
-        }
-        if (line.startsWith("data: ")) {
-          JsonNode part = json(line.substring("data: ".length()));
-          if (part.has("error")) {
-            throw new IOException(part.path("error").path("message").asText());
-          }
-          if (first) {
-            seen.firstTokens.add((System.nanoTime() - start) / 1e9);
-            first = false;
-          }
-          JsonNode choice = part.path("choices").path(0);
-          text.append(choice.path("text").asText());
-          seen.tokens += choice.path("logprobs").path("tokens").size();
-          if (leaves) {
-            seen.left++;
-            return;
-          }
-        }
-      }
-      throw new IOException("the stream ended before its end");
+    HttpResponse<InputStream> response = client.begin(requests.get(number).deepCopy());
+    if (response.statusCode() == 429) {
+      response.body().close();
+      seen.turnedAway++;
+      Thread.sleep(1000);
+      return;
+    }
+    StreamedText text = ServerClient.read(response, start, leaves);
+    seen.tokens += text.tokens();
+    text.times().stream().limit(1).forEach(seen.firstTokens::add);
+    if (leaves) {
+      seen.left++;
+    } else {
+      seen.texts++;
+      seen.wholeTexts.add((System.nanoTime() - start) / 1e9);
+      check(number, text.text(), seen);
     }
   }
 
@@ -428,57 +395,17 @@ public final class LoadBenchmark {
     try {
       Thread.sleep(duration);
     } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw new ServeException("interrupted", e);
+      throw ServerClient.interrupted(e);
     }
   }
 
   private long metric(String name) {
-    return get("/metrics")
+    return client
+        .get("/metrics")
         .lines()
         .filter(line -> line.startsWith(name + " "))
         .mapToLong(line -> (long) Double.parseDouble(line.substring(name.length() + 1)))
         .findFirst()
         .orElse(0);
-  }
-
-  private HttpRequest.Builder authorized(String path) {
-    HttpRequest.Builder builder =
-        HttpRequest.newBuilder(URI.create(options.url() + path)).timeout(Duration.ofMinutes(10));
-    options.apiKey().ifPresent(key -> builder.header("Authorization", "Bearer " + key));
-    return builder;
-  }
-
-  private HttpRequest post(String path, byte[] body) {
-    return authorized(path)
-        .header("Content-Type", "application/json")
-        .POST(BodyPublishers.ofByteArray(body))
-        .build();
-  }
-
-  private String get(String path) {
-    HttpResponse<String> response = send(authorized(path).build());
-    if (response.statusCode() != 200) {
-      throw new ServeException(
-          "%s answers %d to GET %s: %s"
-              .formatted(options.url(), response.statusCode(), path, Fields.line(response.body())));
-    }
-    return response.body();
-  }
-
-  private HttpResponse<String> send(HttpRequest request) {
-    try {
-      return client.send(request, BodyHandlers.ofString());
-    } catch (IOException e) {
-      throw new ServeException(
-          "%s cannot be reached (%s); start eellm serve there".formatted(options.url(), e), e);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw new ServeException("interrupted", e);
-    }
-  }
-
-  private static JsonNode json(String text) {
-    return Json.read(text.getBytes(StandardCharsets.UTF_8));
   }
 }

@@ -90,30 +90,22 @@ final class BenchArrivalsCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    requirePositive("--clients", clients);
-    requirePositive("--seconds", seconds);
-    requirePositive("--words", words);
-    requirePositive("--max-tokens", maxTokens);
-    if (longWords < 0) {
-      throw wrong("--long-words: %d is negative; use 0 for none".formatted(longWords));
-    }
+    BenchOptions.requireAtLeast(spec, "--clients", clients, 1);
+    BenchOptions.requireAtLeast(spec, "--seconds", seconds, 1);
+    BenchOptions.requireAtLeast(spec, "--words", words, 1);
+    BenchOptions.requireAtLeast(spec, "--max-tokens", maxTokens, 1);
+    BenchOptions.requireAtLeast(spec, "--long-words", longWords, 0);
     for (double share : shares) {
       if (!(share > 0 && share <= 10)) {
-        throw wrong(
+        throw new ParameterException(
+            spec.commandLine(),
             "--shares: %s is outside (0, 10]; 1 is the highest throughput".formatted(share));
-      }
-    }
-    for (String url : urls) {
-      if (!url.matches("https?://[^/?#]+/?")) {
-        throw wrong(
-            "--url: '%s' is no address of a server; use one as in http://127.0.0.1:8000"
-                .formatted(url));
       }
     }
     List<Report> reports =
         ArrivalBenchmark.run(
             new ArrivalBenchmark.Options(
-                urls.stream().map(url -> url.replaceFirst("/$", "")).toList(),
+                urls.stream().map(url -> BenchOptions.address(spec, url)).toList(),
                 apiKey,
                 clients,
                 Duration.ofSeconds(seconds),
@@ -131,16 +123,6 @@ final class BenchArrivalsCommand implements Callable<Integer> {
     boolean sound =
         reports.stream().flatMap(report -> report.loads().stream()).allMatch(l -> l.failed() == 0);
     return sound ? ExitCode.OK : ExitCode.SOFTWARE;
-  }
-
-  private void requirePositive(String name, int value) {
-    if (value < 1) {
-      throw wrong("%s: %d is below 1; use 1 or more".formatted(name, value));
-    }
-  }
-
-  private ParameterException wrong(String message) {
-    return new ParameterException(spec.commandLine(), message);
   }
 
   private void print(Report report, PrintWriter out) {

@@ -13,7 +13,6 @@ import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** {@code eellm bench serve}: many clients at a running server, well-behaved and other. */
@@ -64,19 +63,13 @@ final class BenchServeCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    requirePositive("--clients", clients);
-    requirePositive("--seconds", seconds);
-    requirePositive("--max-tokens", maxTokens);
-    if (!url.matches("https?://[^/?#]+/?")) {
-      throw new ParameterException(
-          spec.commandLine(),
-          "--url: '%s' is no address of a server; use one as in http://127.0.0.1:8000"
-              .formatted(url));
-    }
+    BenchOptions.requireAtLeast(spec, "--clients", clients, 1);
+    BenchOptions.requireAtLeast(spec, "--seconds", seconds, 1);
+    BenchOptions.requireAtLeast(spec, "--max-tokens", maxTokens, 1);
     Report report =
         LoadBenchmark.run(
             new LoadBenchmark.Options(
-                url.replaceFirst("/$", ""),
+                BenchOptions.address(spec, url),
                 apiKey,
                 clients,
                 Duration.ofSeconds(seconds),
@@ -89,13 +82,6 @@ final class BenchServeCommand implements Callable<Integer> {
       print(report, out);
     }
     return report.isSound() ? ExitCode.OK : ExitCode.SOFTWARE;
-  }
-
-  private void requirePositive(String name, int value) {
-    if (value < 1) {
-      throw new ParameterException(
-          spec.commandLine(), "%s: %d is below 1; use 1 or more".formatted(name, value));
-    }
   }
 
   private static void print(Report report, PrintWriter out) {
