@@ -6,7 +6,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalDouble;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.function.ToLongFunction;
@@ -82,29 +81,6 @@ public final class DecodeBenchmark {
       double shareOfIdeal) {}
 
   /**
-   * The full model's steps as an engine takes them.
-   *
-   * @param batch texts at once
-   * @param microseconds of a step, that of the middle round
-   * @param runnerMicroseconds a step of as many rows driven directly, where that was measured
-   * @param parts of the time, in microseconds a token
-   */
-  public record EngineStep(
-      int batch,
-      double microseconds,
-      OptionalDouble runnerMicroseconds,
-      List<DecodeStats.Part> parts) {
-
-    /** A part's share of the time, by its name. */
-    public double share(String part) {
-      return parts.stream()
-          .filter(one -> one.name().equals(part))
-          .mapToDouble(DecodeStats.Part::share)
-          .sum();
-    }
-  }
-
-  /**
    * What was measured.
    *
    * @param dtype number format of the matrices
@@ -119,7 +95,6 @@ public final class DecodeBenchmark {
       int tokens,
       double readBytesPerSecond,
       Optional<DecodeCostReport> costs,
-      List<EngineStep> engine,
       List<Mode> modes) {}
 
   private DecodeBenchmark() {}
@@ -202,13 +177,7 @@ public final class DecodeBenchmark {
         reads.add(read);
       }
     }
-    Optional<DecodeCostReport> found = measures.costs().get();
-    List<DecodeCostReport.Step> steps = found.map(DecodeCostReport::steps).orElse(List.of());
     Head full = model.allHeads().getLast();
-    List<EngineStep> engine = new ArrayList<>();
-    for (int batch : plan.batches()) {
-      engine.add(engineStep(batch, of(stats, new DecodeCase(batch, full)), steps));
-    }
     List<Mode> modes = new ArrayList<>();
     for (DecodeCase decodeCase : cases) {
       modes.add(
@@ -225,8 +194,7 @@ public final class DecodeBenchmark {
         plan.rounds(),
         plan.tokens(),
         Median.of(reads),
-        found,
-        List.copyOf(engine),
+        measures.costs().get(),
         List.copyOf(modes));
   }
 
@@ -237,22 +205,6 @@ public final class DecodeBenchmark {
       throw new IllegalArgumentException("not measured: " + decodeCase);
     }
     return found;
-  }
-
-  private static EngineStep engineStep(
-      int batch, List<DecodeStats> rounds, List<DecodeCostReport.Step> steps) {
-    DecodeStats middle =
-        rounds.stream()
-            .sorted(Comparator.comparingDouble(DecodeStats::tokensPerSecond))
-            .toList()
-            .get(rounds.size() / 2);
-    OptionalDouble runner =
-        steps.stream()
-            .filter(step -> step.rows() == batch)
-            .filter(step -> batch == 1 || step.rowsOf() == StepShape.Owner.SEQUENCES)
-            .mapToDouble(step -> step.step().microseconds())
-            .findFirst();
-    return new EngineStep(batch, 1e6 * batch / middle.tokensPerSecond(), runner, middle.parts());
   }
 
   private static Mode mode(

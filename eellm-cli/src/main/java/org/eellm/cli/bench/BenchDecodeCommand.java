@@ -8,10 +8,10 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Stream;
 import org.eellm.bench.DecodeBenchmark;
-import org.eellm.bench.DecodeBenchmark.EngineStep;
 import org.eellm.bench.DecodeBenchmark.Mode;
 import org.eellm.bench.DecodeBenchmark.Plan;
 import org.eellm.bench.DecodeBenchmark.Report;
+import org.eellm.bench.DecodeCostReport;
 import org.eellm.bench.StepShape;
 import org.eellm.bench.StepShape.Owner;
 import org.eellm.cli.RootCommand;
@@ -21,7 +21,6 @@ import org.eellm.cli.option.QuantizationOptions;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
-import org.eellm.decode.DecodeStats;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -34,8 +33,8 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "decode",
     description = {
-      "Tell what rows cost in a layer, a head and a step, beside bytes and arithmetic at the rates"
-          + " measured in the same run, and time decoding with each exit forced.",
+      "Tell what rows cost in a step, beside the rate at which weights are read in the same run,"
+          + " and time decoding with each exit forced.",
       "docs/benchmarks-decoding.md describes the report."
     })
 final class BenchDecodeCommand implements Callable<Integer> {
@@ -209,8 +208,7 @@ final class BenchDecodeCommand implements Callable<Integer> {
   private static void print(Report report, PrintWriter out) {
     out.printf(
         "%s, %d threads, median of %d rounds%n", report.dtype(), report.threads(), report.rounds());
-    report.costs().ifPresent(costs -> DecodeCostReportText.print(out, costs));
-    print(report.engine(), out);
+    report.costs().ifPresent(costs -> print(costs, out));
     out.printf(
         Locale.ROOT,
         "%ntexts of %d tokens, each of which leaves at one head; weights are read at %.1f GB/s%n",
@@ -233,25 +231,25 @@ final class BenchDecodeCommand implements Callable<Integer> {
     out.flush();
   }
 
-  private static void print(List<EngineStep> steps, PrintWriter out) {
-    out.println("the full model's steps as an engine takes them");
-    out.println(
-        "texts  us a step  driven directly  passes, %  policies, sampling  listeners   rest");
-    for (EngineStep step : steps) {
-      double choosing = step.share(DecodeStats.SAMPLING);
-      double listeners = step.share(DecodeStats.LISTENERS);
-      double rest = step.share(DecodeStats.REST);
+  private static void print(DecodeCostReport costs, PrintWriter out) {
+    out.printf("kernel   %s%n", costs.kernel());
+    out.printf(
+        "weights  %.1f MB, %s the processor's cache; these threads read them at %.1f GB/s%n",
+        costs.weightBytes() / 1e6,
+        costs.withinCache() ? "within" : "beyond",
+        costs.readBytesPerSecond() / 1e9);
+    out.printf(
+        "%na step of the full model%ncontext  rows of    rows        us  ratio  of the read"
+            + " rate%n");
+    for (DecodeCostReport.Step step : costs.steps()) {
       out.printf(
-          "%5d %10.1f %16s %10.1f %19.1f %10.1f %6.1f%n",
-          step.batch(),
-          step.microseconds(),
-          step.runnerMicroseconds().isPresent()
-              ? "%.1f".formatted(step.runnerMicroseconds().getAsDouble())
-              : "-",
-          100 * (1 - choosing - listeners - rest),
-          100 * choosing,
-          100 * listeners,
-          100 * rest);
+          "%7d  %-9s %5d %9.1f %6.2f %17.2f%n",
+          step.context(),
+          step.rowsOf(),
+          step.rows(),
+          step.step().microseconds(),
+          step.step().ratio(),
+          step.shareOfReadRate());
     }
   }
 }

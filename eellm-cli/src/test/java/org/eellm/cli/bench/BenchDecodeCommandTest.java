@@ -19,7 +19,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 final class BenchDecodeCommandTest {
   private static final int THREADS = Torch.threads();
 
-  /** Small, but large enough that 1.5 us outside the passes are no tenth of a step; one thread. */
+  /** Small; one thread. */
   private static final List<String> TINY =
       List.of(
           "--set", "model.vocab_size=512",
@@ -63,7 +63,7 @@ final class BenchDecodeCommandTest {
   }
 
   @Test
-  void benchDecode_json_hasFiguresOfEveryRowHeadAndMode() throws IOException {
+  void benchDecode_json_hasFiguresOfEveryRowAndMode() throws IOException {
     JsonNode output =
         json(
             "--rows",
@@ -87,35 +87,16 @@ final class BenchDecodeCommandTest {
     JsonNode costs = report.path("costs");
     assertThat(costs.path("kernel").asText()).containsAnyOf("Vector API", "machine code");
     assertThat(costs.path("within_cache").asBoolean()).isTrue();
-    for (String rate : List.of("read_", "memory_")) {
-      assertThat(costs.path(rate + "bytes_per_second").asDouble()).as(rate).isGreaterThan(1e6);
-    }
-    assertThat(costs.path("operations_per_second").asDouble()).isGreaterThan(1e6);
+    assertThat(costs.path("read_bytes_per_second").asDouble()).isGreaterThan(1e6);
     assertThat(costs.path("steps")).hasSize(2 * (3 + 2));
     for (JsonNode step : costs.path("steps")) {
-      requireCost(step.path("layer"));
-      requireCost(step.path("step"));
-      assertThat(step.path("heads").findValuesAsText("head"))
-          .containsExactly("exit_1", "exit_2", "final");
-      step.path("heads").forEach(head -> requireCost(head.path("cost")));
-      assertThat(step.path("bound").asText()).isIn("memory", "arithmetic");
+      assertThat(step.at("/step/microseconds").asDouble()).isPositive();
+      assertThat(step.at("/step/ratio").asDouble()).isPositive();
       assertThat(step.path("share_of_read_rate").asDouble()).isPositive();
-      assertThat(step.path("key_value_bytes").asLong()).isPositive();
-      double parts = 0;
-      for (JsonNode part : step.path("parts")) {
-        parts += part.path("share").asDouble();
-      }
-      assertThat(parts).isBetween(0.999, 1.001);
-      assertThat(step.path("parts_share").asDouble()).isBetween(0.9, 1.0);
     }
     JsonNode first = costs.path("steps").get(0);
     assertThat(first.at("/step/ratio").asDouble()).isEqualTo(1);
     assertThat(first.path("rows_of").asText()).isEqualTo("sequence");
-    long weights = first.at("/step/bytes").asLong() - first.path("key_value_bytes").asLong();
-    assertThat(first.at("/step/operations").asLong()).isEqualTo(weights); // 2 bytes a weight
-    assertThat(costs.path("steps").get(2).at("/step/operations").asLong()).isEqualTo(4 * weights);
-    assertThat(report.path("engine")).hasSize(2);
-    assertThat(report.path("engine").get(0).path("runner_microseconds").asDouble()).isPositive();
     assertThat(report.path("modes")).hasSize(2 * 3);
     for (JsonNode mode : report.path("modes")) {
       assertThat(mode.path("tokens_per_second").asDouble()).isPositive();
@@ -124,21 +105,8 @@ final class BenchDecodeCommandTest {
     assertThat(report.path("modes").get(2).path("speedup").asDouble()).isEqualTo(1);
   }
 
-  private static void requireCost(JsonNode cost) {
-    for (String figure :
-        List.of(
-            "microseconds",
-            "ratio",
-            "bytes",
-            "operations",
-            "memory_microseconds",
-            "arithmetic_microseconds")) {
-      assertThat(cost.path(figure).asDouble()).as(figure).isPositive();
-    }
-  }
-
   @Test
-  void benchDecode_text_hasTablesOfCostsPartsAndModes() {
+  void benchDecode_text_hasTablesOfCostsAndModes() {
     assertThat(
             bench(
                 "--rows",
@@ -154,13 +122,9 @@ final class BenchDecodeCommandTest {
 
     assertThat(out.toString())
         .startsWith("int8, 1 threads, median of 9 rounds\n")
-        .contains("context 48, consecutive rows of one sequence\n")
-        .contains("bound by    of the read rate\n")
-        .containsPattern("\na layer +1 ")
-        .containsPattern("\nfinal +1 ")
-        .containsPattern("\nstep +1 .*(memory|arithmetic) +[0-9.]+\n")
-        .containsPattern("\nthe runner's parts together +[0-9.]+ +[0-9.]+\n")
-        .contains("the full model's steps as an engine takes them\n")
+        .contains("\ncontext  rows of    rows        us  ratio  of the read rate\n")
+        .containsPattern("\n +48  sequence +1 +[0-9.]+ +1\\.00 +[0-9.]+\n")
+        .containsPattern("\n +48  sequence +2 +[0-9.]+ +[0-9.]+ +[0-9.]+\n")
         .containsPattern("\n +1  final +4 .* 1\\.00 +1\\.00 +100 %\n")
         .doesNotContain("exit_");
   }

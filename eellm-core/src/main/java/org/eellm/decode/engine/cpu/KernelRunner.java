@@ -1,6 +1,5 @@
 package org.eellm.decode.engine.cpu;
 
-import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -20,7 +19,6 @@ import org.eellm.kernel.machine.MemoryBandwidth;
 import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.machine.Threads;
 import org.eellm.kernel.matmul.MatmulKernel;
-import org.eellm.kernel.matmul.MatmulThroughput;
 import org.eellm.kernel.matmul.RowArithmetic;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.model.Decoder;
@@ -200,36 +198,7 @@ public final class KernelRunner implements ModelRunner {
             team, weights.memory().address(), weights.matrixBytes(), seconds));
   }
 
-  /**
-   * The rate at which its threads read memory beyond the caches, in bytes a second.
-   *
-   * @param seconds how long to measure
-   */
-  public double memoryReadRate(double seconds) {
-    try (NativeBuffer large = NativeBuffer.allocate(Math.max(LEAST_READ, 4 * CpuCache.bytes()))) {
-      MemorySegment.ofAddress(large.address()).reinterpret(large.bytes()).fill((byte) 1);
-      return MemoryBandwidth.bytesPerSecond(team, large.address(), large.bytes(), seconds);
-    }
-  }
-
-  private static final long LEAST_READ = 128L << 20;
-
-  /**
-   * The rate at which its threads multiply 64 rows with weights in the nearest caches, in
-   * operations a second: a multiplication and an addition are two.
-   *
-   * @param seconds how long to measure
-   */
-  public double productRate(double seconds) {
-    return MatmulThroughput.operationsPerSecond(team, kernel(), seconds);
-  }
-
-  /** Bytes of the packed weights of all branches of the trunk here. */
-  public long trunkBytes() {
-    return trunkBytes(packed.trunk().size() / 2);
-  }
-
-  /** The same of its first layers. */
+  /** Bytes of the packed weights of the first layers here. */
   public long trunkBytes(int layers) {
     return packed.trunk().stream().limit(2L * layers).mapToLong(KernelBranch::bytes).sum();
   }
@@ -247,16 +216,6 @@ public final class KernelRunner implements ModelRunner {
   /** Whether all packed weights fit the processor's last cache. */
   public boolean withinCache() {
     return weightBytes() <= CpuCache.bytes();
-  }
-
-  /** Bytes of a packed weight, on average. */
-  public double bytesPerWeight() {
-    return packed.weights().bytesPerWeight();
-  }
-
-  /** Bytes of the keys and values of a sequence's first positions in a layer, in whole pages. */
-  public long keyValueBytes(int positions) {
-    return Math.ceilDiv(positions, PAGE) * memory.pageBytes();
   }
 
   @Override

@@ -152,13 +152,6 @@ record PackedWeights(
     return FloatArray.of(all);
   }
 
-  /** Bytes of a weight, on average. */
-  double bytesPerWeight() {
-    long count =
-        matrices.values().stream().mapToLong(matrix -> (long) matrix.out() * matrix.in()).sum();
-    return (double) matrixBytes / count;
-  }
-
   PackedMatrix matrix(String firstName) {
     PackedMatrix found = matrices.get(firstName);
     if (found == null) {
