@@ -97,7 +97,6 @@ final class ArchitectureTest {
   /** Packages within decode, from the top down: each may import those that follow it. */
   private static final List<String> DECODE =
       List.of(
-          "decode.stages",
           "decode",
           "decode.strategy",
           "decode.request",

@@ -9,7 +9,6 @@ import org.eellm.decode.Generator;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
-import org.eellm.decode.stages.PipelineGenerator;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.distributed.World;
@@ -103,7 +102,7 @@ public final class PipelineBenchmark {
   /** Texts of all ranks, none of which computes anything else meanwhile. */
   private static List<Result> generate(DecodingModel part, World world, List<Request> requests) {
     List<Result> results =
-        PipelineGenerator.generate(part, world, limits(part), requests, TokenListener.none());
+        Generator.generate(part, world, limits(part), requests, TokenListener.none());
     world.all().barrier();
     return results;
   }

@@ -25,6 +25,7 @@ import org.eellm.decode.request.RequestListener;
 import org.eellm.decode.request.Result.FinishReason;
 import org.eellm.decode.speculate.DraftPlanner;
 import org.eellm.decode.strategy.DecodingStrategy;
+import org.eellm.decode.strategy.GuessPolicy;
 import org.eellm.decode.strategy.Sequence;
 import org.eellm.decode.token.Tokens;
 import org.eellm.distributed.DistributedException;
@@ -44,7 +45,9 @@ public final class Batch implements AutoCloseable {
 
   private final ModelRunner runner;
   private final Limits limits;
-  private final List<Turn> turns = new ArrayList<>(); // as many as the model has stages
+  private final DecodeStep firstStep;
+  private final Deque<Turn> free = new ArrayDeque<>();
+  private final Deque<Turn> underWay = new ArrayDeque<>(); // who has waited longest in front
   private final DraftPlanner planner;
   private final PagePool pool;
   private final PrefixCache prefixes;
@@ -53,15 +56,15 @@ public final class Batch implements AutoCloseable {
   private final List<RunningSequence> active = new ArrayList<>();
   private final List<RunningSequence> prompts = new ArrayList<>(); // of the next step
   private final List<Sequence> ended = new ArrayList<>();
-  private int turn; // whose turn it is
   private int nextSequence; // the running one that is next to move
+  private boolean lastWasShort; // the step that began last did not wait for another rank
 
-  /** A running sequence. */
+  /** A running text. */
   private static final class RunningSequence {
-    private final Sequence sequence;
+    private Sequence sequence; // behind the last guess, if there is one
     private final PrefixCache.Cursor cursor; // how far its pages are known
     private int rows; // that the step which is being put together takes
-    private boolean moves; // in a step that is under way
+    private int steps; // under way
 
     RunningSequence(Sequence sequence, PrefixCache.Cursor cursor) {
       this.sequence = sequence;
@@ -70,6 +73,23 @@ public final class Batch implements AutoCloseable {
 
     Sequence sequence() {
       return sequence;
+    }
+
+    boolean moves() {
+      return steps > 0;
+    }
+
+    boolean mayBegin() {
+      return !sequence.moves() && !sequence.isOver() && !sequence.job().cancelled();
+    }
+
+    /** Goes on behind a guess; what a sampler throws is its text's failure. */
+    void guess() {
+      try {
+        sequence.goOn().ifPresent(ahead -> sequence = ahead);
+      } catch (RuntimeException e) {
+        sequence.output().fail(e);
+      }
     }
   }
 
@@ -83,12 +103,30 @@ public final class Batch implements AutoCloseable {
       this.step = step;
     }
 
-    boolean isUnderWay() {
-      return !moving.isEmpty();
+    void add(RunningSequence one) {
+      one.sequence.next(one.rows);
+      one.rows = 0;
+      one.steps++;
+      moving.add(one);
+      inFlight.add(one.sequence);
+    }
+
+    /** Goes on; whether it is done. */
+    boolean advance() {
+      boolean done = step.advance();
+      for (int i = 0; i < moving.size(); i++) {
+        if (!inFlight.get(i).isDropped()) {
+          moving.get(i).sequence = inFlight.get(i).newest();
+        }
+      }
+      return done;
     }
 
     void end() {
-      moving.forEach(one -> one.moves = false);
+      for (int i = 0; i < moving.size(); i++) {
+        moving.get(i).steps--;
+        inFlight.get(i).endStep();
+      }
       moving.clear();
       inFlight.clear();
     }
@@ -102,7 +140,8 @@ public final class Batch implements AutoCloseable {
   }
 
   /**
-   * A batch over all stages of a pipeline.
+   * A batch over all stages of a pipeline. Where there are fewer texts than stages, these go on
+   * behind guesses at tokens for which later stages are asked.
    *
    * @param model the first stage
    * @throws SettingException if the machine's memory cannot hold the keys and values
@@ -123,13 +162,15 @@ public final class Batch implements AutoCloseable {
   public Batch(ModelRunner runner, Limits limits) {
     this.runner = runner;
     this.limits = limits;
-    DecodeStep step = new DecodeStep(runner, limits.maxPending());
-    turns.add(new Turn(step));
-    while (turns.size() < runner.stages()) {
-      turns.add(new Turn(step.another()));
+    firstStep = new DecodeStep(runner, limits.maxPending());
+    free.add(new Turn(firstStep));
+    // One for each stage, and one that waits for whichever is done first.
+    while (runner.stages() > 1 && free.size() <= runner.stages()) {
+      free.add(new Turn(firstStep.another()));
     }
     planner =
-        new DraftPlanner(runner.model().allHeads(), step.costs(), limits.vocabulary().draftTable());
+        new DraftPlanner(
+            runner.model().allHeads(), firstStep.costs(), limits.vocabulary().draftTable());
     pool = new PagePool(runner.pages());
     prefixes = new PrefixCache(pool);
     hiddenStates = new HiddenStateReader(runner, pool, prefixes);
@@ -137,7 +178,7 @@ public final class Batch implements AutoCloseable {
 
   /** Begins to measure. */
   public DecodeMeter meter() {
-    return new DecodeMeter(runner, turns.getFirst().step.tally());
+    return new DecodeMeter(runner, firstStep.tally());
   }
 
   /**
@@ -147,7 +188,8 @@ public final class Batch implements AutoCloseable {
    * @throws org.eellm.config.ConfigException if the model lacks what its decoding needs
    */
   public Job job(Request request, String name, RequestListener listener) {
-    Job job = Job.of(runner.model(), limits.vocabulary(), request, name, listener);
+    Request asked = runner.stages() > 1 ? GuessPolicy.addTo(request, runner) : request;
+    Job job = Job.of(runner.model(), limits.vocabulary(), asked, name, listener);
     job.requireRoom(name, pool.size());
     return job;
   }
@@ -257,30 +299,56 @@ public final class Batch implements AutoCloseable {
   }
 
   /**
-   * Goes on with the block whose turn it is, which has some of the running sequences; where the
-   * model is in one piece, it has all, and is done then.
-   *
-   * <p>Whose turn it is does not depend on when other ranks answer: the ranks that share a layer
-   * have to do the same.
+   * Begins a block, which has some of the running sequences, or goes on with the one that has
+   * waited longest; where the model is in one piece, a block has all, and is done at once.
    */
   private void advance() {
     hiddenStates.step();
-    Turn now = turns.get(turn);
-    boolean begins = !now.isUnderWay();
-    if (begins) {
-      nextRows(now);
+    if (!isOldestNext() && begin()) {
+      return;
     }
-    if (now.isUnderWay()) {
-      if (begins) {
-        now.step.begin(now.inFlight);
-      }
-      if (now.step.advance()) {
-        conclude(now);
-      }
+    if (!underWay.isEmpty()) {
+      advance(underWay.getFirst());
     }
-    if (begins || now.isUnderWay()) { // else its next block follows before the others go on
-      turn = (turn + 1) % turns.size();
+  }
+
+  /**
+   * Whether to go on with the block that has waited longest, though another might begin. Ranks that
+   * share layers have to do the same, whenever other ranks answer: they take turns.
+   */
+  private boolean isOldestNext() {
+    return !underWay.isEmpty()
+        && (runner.model().parallel().size() > 1
+            ? lastWasShort
+            : underWay.getFirst().step.isAnswered());
+  }
+
+  private boolean begin() {
+    Turn next = free.peek();
+    if (next == null) {
+      return false;
     }
+    nextRows(next);
+    if (next.inFlight.isEmpty()) {
+      return false;
+    }
+    underWay.add(free.remove());
+    runner.keepAlive(); // perhaps no row goes on to other ranks for long
+    next.step.begin(next.inFlight);
+    lastWasShort = advance(next);
+    return true;
+  }
+
+  private boolean advance(Turn turn) {
+    lastWasShort = false;
+    boolean done = turn.advance();
+    underWay.remove(turn);
+    if (done) {
+      conclude(turn);
+    } else {
+      underWay.add(turn);
+    }
+    return done;
   }
 
   private void conclude(Turn done) {
@@ -289,6 +357,7 @@ public final class Batch implements AutoCloseable {
       cacheCompletePages(done.moving.get(i));
     }
     done.end();
+    free.add(done);
     removeFinished();
   }
 
@@ -302,7 +371,7 @@ public final class Batch implements AutoCloseable {
         });
     for (int i = 0; i < active.size(); i++) {
       Sequence sequence = active.get(i).sequence();
-      if (sequence.job().cancelled() && !active.get(i).moves) {
+      if (sequence.job().cancelled() && !active.get(i).moves()) {
         sequence.output().finish(FinishReason.CANCELLED);
       }
     }
@@ -346,20 +415,45 @@ public final class Batch implements AutoCloseable {
 
   /**
    * The newest token of sequences, and of prompts as much as a step takes: of one in so many
-   * sequences as there are stages, so that all stages have something to do.
+   * sequences as there are stages, so that all stages have something to do. Guesses have their turn
+   * where there is nothing else.
    */
   private void nextRows(Turn next) {
-    int most = Math.ceilDiv(active.size(), turns.size());
-    planner.begin(most);
+    int most = Math.ceilDiv(active.size(), runner.stages());
+    if (mayAnyBegin()) {
+      planner.begin(most);
+      nextRows(next, most);
+    }
+    if (guesses() && next.moving.isEmpty()) {
+      active.forEach(RunningSequence::guess);
+      nextRows(next, most);
+    }
+  }
+
+  /** Whether stages would be idle without guesses. */
+  private boolean guesses() {
+    return active.size() < runner.stages();
+  }
+
+  private boolean mayAnyBegin() {
+    boolean any = false;
+    for (int i = 0; i < active.size() && !any; i++) {
+      any = active.get(i).mayBegin();
+    }
+    return any;
+  }
+
+  private void nextRows(Turn next, int most) {
     int chosen = 0;
     int first = most < active.size() ? nextSequence : 0;
     for (int i = 0; i < active.size() && chosen < most; i++) {
       int index = (first + i) % active.size();
       RunningSequence one = active.get(index);
-      if (one.moves) {
+      if (!one.mayBegin()) {
         continue;
       }
       Sequence sequence = one.sequence();
+      sequence.guesses().want(guesses());
       sequence.strategy().addDrafts(sequence);
       one.rows = sequence.uncomputed();
       if (one.rows > 0) {
@@ -371,11 +465,7 @@ public final class Batch implements AutoCloseable {
     for (int i = 0; i < active.size(); i++) {
       RunningSequence one = active.get(i);
       if (one.rows > 0) {
-        one.sequence().next(one.rows);
-        one.rows = 0;
-        one.moves = true;
-        next.moving.add(one);
-        next.inFlight.add(one.sequence());
+        next.add(one);
       }
     }
   }
@@ -405,13 +495,14 @@ public final class Batch implements AutoCloseable {
     }
   }
 
-  /** Lets others go on with pages that have just become complete. */
+  /** Lets others go on with pages that have just become complete, as far as no guess is there. */
   private void cacheCompletePages(RunningSequence one) {
     Sequence sequence = one.sequence();
+    int certain = sequence.tokens().promptSize() + sequence.output().count();
     prefixes.add(
         one.cursor,
         sequence.tokens(),
-        sequence.frontier().complete(),
+        Math.min(certain, sequence.frontier().complete()),
         sequence.pageTable().pages());
   }
 
@@ -419,7 +510,7 @@ public final class Batch implements AutoCloseable {
     int kept = 0;
     for (int i = 0; i < active.size(); i++) {
       RunningSequence one = active.get(i);
-      if (one.sequence().output().finished() && !one.moves) {
+      if (one.sequence().output().finished() && !one.moves()) {
         ended.add(one.sequence());
       } else {
         active.set(kept++, one);
@@ -443,10 +534,13 @@ public final class Batch implements AutoCloseable {
   }
 
   private void abandonSteps() {
-    for (Turn turn : turns) {
-      turn.step.abandon();
-      turn.end();
-    }
+    underWay.forEach(
+        turn -> {
+          turn.step.abandon();
+          turn.end();
+          free.add(turn);
+        });
+    underWay.clear();
   }
 
   /** Cancels everything. */

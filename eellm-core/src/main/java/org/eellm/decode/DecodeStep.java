@@ -18,15 +18,14 @@ import org.eellm.model.Head;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Takes the next rows of many sequences through the model, or the part of it that is here, all in
- * one block: early exits with exact keys and values.
+ * Takes the next rows of many sequences through the model, all in one block: early exits with exact
+ * keys and values.
  *
  * <p>The taps of the heads in use cut the trunk into segments. A block of rows goes through a
  * segment and meets the heads that tap the stream there. A sequence whose token leaves at one of
- * them drops out of the block, and its rows wait at that tap; but where the layers above are
- * elsewhere they go on, for there they delay nobody here. A sequence that goes on takes along what
- * waits there, in front of its rows. So a position passes every segment once, with all before it,
- * and a token that needs the upper layers finds their keys and values complete.
+ * them drops out of the block, and its rows wait at that tap. A sequence that goes on takes along
+ * what waits there, in front of its rows. So a position passes every segment once, with all before
+ * it, and a token that needs the upper layers finds their keys and values complete.
  *
  * <p>What a token is does not depend on what waits where: neither on the bound on waiting rows nor
  * on the other sequences of the batch. What a sequence's policy, sampler or listener throws is that
@@ -36,10 +35,8 @@ import org.jspecify.annotations.Nullable;
  */
 public final class DecodeStep {
   private final ModelRunner runner;
-  private final int first; // trunk branches below those here
-  private final int end; // trunk branches up to the last one here
-  private final int top; // those of the whole model
-  private final Head[] heads; // here, in order of depth
+  private final int top; // branches of the trunk
+  private final Head[] heads; // in order of depth
   private final int maxPending;
   private final ForwardBatch block = new ForwardBatch();
   private final List<Sequence> inFlight = new ArrayList<>();
@@ -77,8 +74,6 @@ public final class DecodeStep {
     this.maxPending = maxPending;
     this.tally = tally;
     this.costs = costs;
-    first = runner.firstBranch();
-    end = runner.endBranch();
     top = runner.model().allHeads().getLast().tap();
     heads = runner.heads().toArray(Head[]::new);
   }
@@ -102,13 +97,10 @@ public final class DecodeStep {
    * Embeds the in-flight rows of sequences and takes them as far up as their sequences need.
    *
    * @param sequences at least one
-   * @return those whose rows go on to layers that are elsewhere, and still move; valid until the
-   *     next step
    */
-  public List<Sequence> run(List<Sequence> sequences) {
+  public void run(List<Sequence> sequences) {
     begin(sequences);
     while (!advance()) {}
-    return inFlight;
   }
 
   /**
@@ -131,7 +123,11 @@ public final class DecodeStep {
       }
     }
     runner.embed(block, ids);
-    enter(sequences);
+    inFlight.clear();
+    inFlight.addAll(sequences);
+    below = 0;
+    tap = 0;
+    answer = null;
   }
 
   /**
@@ -148,40 +144,30 @@ public final class DecodeStep {
     return done;
   }
 
+  /** Whether {@link #advance} would go on at once. */
+  boolean isAnswered() {
+    return answer == null || answer.isThere();
+  }
+
   /** Gives the step up. */
   void abandon() {
+    for (int i = 0; i < inFlight.size(); i++) {
+      inFlight.get(i).frontier().leave();
+    }
     inFlight.clear();
-    answer = null;
-  }
-
-  /**
-   * Takes in-flight rows that come from below the layers here as far up as their sequences need.
-   *
-   * @return those whose rows go on to layers that are elsewhere, and still move; valid until the
-   *     next step
-   */
-  public List<Sequence> through(List<Sequence> sequences) {
-    enter(sequences);
-    while (!goOn()) {}
-    return inFlight;
-  }
-
-  private void enter(List<Sequence> sequences) {
-    inFlight.clear();
-    inFlight.addAll(sequences);
-    below = first;
-    tap = first;
     answer = null;
   }
 
   private boolean goOn() {
-    if (answer != null) {
+    if (answer == null) {
+      leaveDropped();
+    } else {
       take(answer);
       answer = null;
     }
-    while (!inFlight.isEmpty() && below < end) {
-      if (tap == below) {
-        passNextBranches();
+    while (!inFlight.isEmpty() && below < top) {
+      if (tap == below && !passNextBranches()) {
+        return false;
       }
       while (questions < 2 * heads.length) {
         Head head = heads[questions / 2];
@@ -191,10 +177,15 @@ public final class DecodeStep {
           HeadOutput output = ask(head, drafts);
           if (runner.isRemote(head)) {
             answer = output;
+            waitAt(tap);
             return false;
           }
           take(output);
         }
+      }
+      if (isHeldUp(tap)) {
+        waitAt(tap);
+        return false;
       }
       applyTapActions(tap);
       below = tap;
@@ -202,14 +193,53 @@ public final class DecodeStep {
     return true;
   }
 
-  /** Takes the rows in flight to the next tap of one of their sequences. */
-  private void passNextBranches() {
-    tap = nextTap(below);
+  /** Lets rows go of which nothing is wanted any more, since the step began to wait for others. */
+  private void leaveDropped() {
+    int kept = 0;
+    for (int i = 0; i < inFlight.size(); i++) {
+      if (inFlight.get(i).isDropped()) {
+        inFlight.get(i).frontier().leave();
+      } else {
+        inFlight.set(kept++, inFlight.get(i));
+      }
+    }
+    inFlight.subList(kept, inFlight.size()).clear();
+  }
+
+  /** Whether a sequence in flight has to wait for rows that precede its own, up to a tap. */
+  private boolean isHeldUp(int where) {
+    boolean heldUp = false;
+    for (int i = 0; i < inFlight.size() && !heldUp; i++) {
+      heldUp = inFlight.get(i).isHeldUp(where);
+    }
+    return heldUp;
+  }
+
+  /** Tells the sequences in flight that they wait. */
+  private void waitAt(int where) {
+    for (int i = 0; i < inFlight.size(); i++) {
+      inFlight.get(i).waitAt(where);
+    }
+  }
+
+  /**
+   * Takes the rows in flight to the next tap of one of their sequences.
+   *
+   * @return false if rows that precede them have to be there first
+   */
+  private boolean passNextBranches() {
+    int next = nextTap(below);
+    if (isHeldUp(next - 1)) {
+      waitAt(below);
+      return false;
+    }
+    tap = next;
     questions = 0;
     fill(inFlight);
     long start = System.nanoTime();
     runner.run(below, tap, block);
     costs.addBranches(below, tap, block.rows(), seconds(start));
+    return true;
   }
 
   private void fill(List<Sequence> sequences) {
@@ -221,9 +251,9 @@ public final class DecodeStep {
     }
   }
 
-  /** Where the sequences in flight next meet a head here, or the end of the layers here. */
+  /** Where the sequences in flight next meet a head. */
   private int nextTap(int above) {
-    int next = end;
+    int next = top;
     for (int i = 0; i < inFlight.size(); i++) {
       next = Math.min(next, inFlight.get(i).frontier().nextTap(above));
     }
@@ -243,7 +273,7 @@ public final class DecodeStep {
     for (int i = 0; i < inFlight.size(); i++) {
       Sequence sequence = inFlight.get(i);
       if (sequence.uses(head)
-          && !sequence.output().finished()
+          && !sequence.isOver()
           && sequence.strategy().draftsAt(sequence, head) == drafts) {
         int count = sequence.strategy().rowsToPredict(sequence, head);
         if (count > 0) {
@@ -329,6 +359,9 @@ public final class DecodeStep {
    * @param row the first of them in the output
    */
   private void deliver(Sequence sequence, HeadOutput output, int row, int count) {
+    if (sequence.isOver()) {
+      return;
+    }
     tally.begin(sequence.output());
     try {
       predictions.clear();
@@ -392,16 +425,14 @@ public final class DecodeStep {
    */
   private boolean applyTapAction(Sequence sequence, int tap) {
     Frontier frontier = sequence.frontier();
-    if (tap == top) {
+    if (tap == top && !sequence.isDropped()) {
       sequence.passedAllLayers();
+    }
+    if (tap == top || sequence.isOver() || tap == frontier.lastTap()) {
       frontier.leave();
       return false;
     }
-    if (sequence.output().finished() || tap == frontier.lastTap()) {
-      frontier.leave();
-      return false;
-    }
-    if (tap == end || !frontier.hasTap(tap)) { // what is elsewhere delays nobody here
+    if (!frontier.hasTap(tap)) {
       return true;
     }
     int rows = frontier.pending(tap) + frontier.inFlight().count();

@@ -5,6 +5,7 @@ import java.util.Comparator;
 import java.util.List;
 import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.pipeline.PipelineStages;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.IndexedListener;
 import org.eellm.decode.request.Job;
@@ -12,6 +13,7 @@ import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.token.TokenListener;
+import org.eellm.distributed.World;
 import org.eellm.model.DecodingModel;
 
 /**
@@ -50,6 +52,41 @@ public final class Generator {
     }
   }
 
+  /**
+   * The same on the ranks of a world, each of which calls this with its part of the model, and the
+   * same limits and requests.
+   *
+   * @param model this rank's part
+   * @param listener receives tokens on the ranks of the first pipeline stage, and has to say the
+   *     same on each
+   * @return a result for each request, in order, on the ranks of the first stage; elsewhere nothing
+   * @throws org.eellm.distributed.DistributedException if another rank fails; the message names it
+   */
+  public static List<Result> generate(
+      DecodingModel model,
+      World world,
+      Limits limits,
+      List<Request> requests,
+      TokenListener listener) {
+    if (world.pp().size() == 1 || requests.isEmpty()) {
+      return generate(model, limits, requests, listener);
+    }
+    Limits needed = needed(limits, requests);
+    for (int i = 0; i < requests.size(); i++) { // so that all ranks refuse alike
+      Job.of(model, needed.vocabulary(), requests.get(i), name(i), new IndexedListener(i, listener))
+          .requireRoom(name(i), PagePool.pages(needed.cacheTokens()));
+    }
+    return PipelineStages.run(
+            world,
+            model,
+            links -> {
+              try (Batch batch = Batch.over(model, needed, links.orElseThrow())) {
+                return generate(batch, requests, listener);
+              }
+            })
+        .orElse(List.of());
+  }
+
   /** The same, and where its time went; measures the weights' read rate afterwards. */
   public static Measured measure(
       DecodingModel model, Limits limits, List<Request> requests, TokenListener listener) {
@@ -67,13 +104,17 @@ public final class Generator {
     for (int i = 0; i < requests.size(); i++) {
       IndexedListener indexed = new IndexedListener(i, listener);
       listeners.add(indexed);
-      jobs.add(batch.job(requests.get(i), "prompt " + (i + 1), indexed));
+      jobs.add(batch.job(requests.get(i), name(i), indexed));
     }
     jobs.forEach(batch::add);
     while (!batch.isIdle()) {
       batch.step();
     }
     return listeners.stream().map(IndexedListener::result).toList();
+  }
+
+  private static String name(int request) {
+    return "prompt " + (request + 1);
   }
 
   /** The same limits with no more room than these requests need. */

@@ -9,12 +9,11 @@ import org.eellm.config.ExitLayout;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
+import org.eellm.decode.pipeline.PipelineRanks;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
-import org.eellm.decode.stages.PipelineGenerator;
-import org.eellm.decode.stages.PipelineRanks;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.distributed.DistributedException;
 import org.eellm.distributed.Mesh;
@@ -23,8 +22,7 @@ import org.eellm.model.Decoder;
 
 /**
  * A rank of its own process, in the place its environment says: generates a text without end until
- * something fails, and then prints why. Says {@code ready} when tokens have left the model, or
- * passed an exit, here.
+ * something fails, and then prints why. Says {@code ready} when tokens have left the model.
  */
 final class GeneratingRank {
   private static final int CONTEXT = 20_000;
@@ -44,8 +42,10 @@ final class GeneratingRank {
       part.initialize(7);
       try {
         Request request = request();
-        PipelineGenerator.generate(
-            part, world, Limits.of(part), List.of(request), TokenListener.none());
+        if (world.pp().rank() > 0) {
+          System.out.println("ready"); // the first stage alone asks policies and samplers
+        }
+        Generator.generate(part, world, Limits.of(part), List.of(request), TokenListener.none());
       } catch (DistributedException e) {
         world.fail(e);
         System.out.println(e.getMessage());

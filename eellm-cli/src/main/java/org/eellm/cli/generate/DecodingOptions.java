@@ -95,11 +95,6 @@ public final class DecodingOptions {
         .decoding(model.architecture().exits().layers(), maxTokens, DecodingOptions::option);
   }
 
-  /** The same where several stages decode, which know no drafts. */
-  DecodingMethod decodingInStages(LoadedModel model, int maxTokens) {
-    return given().isEmpty() ? DecodingMethod.full() : decoding(model, maxTokens);
-  }
-
   /**
    * Says what is wrong with these options before there is a text to decode, and what they come to.
    *

@@ -28,7 +28,6 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.request.Result.Usage;
 import org.eellm.decode.sample.Sampler;
-import org.eellm.decode.stages.PipelineGenerator;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.GeneratedToken.Alternative;
 import org.eellm.distributed.World;
@@ -175,10 +174,7 @@ public final class GenerateCommand implements Callable<Integer> {
     for (int i = 0; i < texts.size(); i++) {
       List<Integer> ids = model.prompt(texts.get(i), "prompt " + (i + 1));
       int most = maxTokens(ids.size(), model);
-      DecodingMethod decoding =
-          meshOptions.stages() > 1
-              ? decodingOptions.decodingInStages(model, most)
-              : decodingOptions.decoding(model, most);
+      DecodingMethod decoding = decodingOptions.decoding(model, most);
       requests.add(new Request(ids, most, model.endTokens(), decoding, sampler, alternatives));
       continuations.add(model.detokenizer(ids), stops);
     }
@@ -215,8 +211,7 @@ public final class GenerateCommand implements Callable<Integer> {
       generated = new Generated(search(model, limits, requests, continuations), Optional.empty());
     } else {
       List<Result> results =
-          PipelineGenerator.generate(
-              model.decoder(), world, limits, requests, continuations::accept);
+          Generator.generate(model.decoder(), world, limits, requests, continuations::accept);
       generated = new Generated(results, Optional.empty());
     }
     continuations.finish();

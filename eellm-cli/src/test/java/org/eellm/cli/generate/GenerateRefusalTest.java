@@ -249,11 +249,12 @@ final class GenerateRefusalTest extends WithGenerateCommand {
 
   @Test
   void generate_stagesThatFail_sayWhich() {
-    assertThat(generate("--prompt", "the cat", "--nproc", "2", "--pp", "2", "--mode", "recompute"))
-        .isEqualTo(2);
+    String tooLong = "x".repeat(SmallModel.CONTEXT);
+    assertThat(generate("--prompt", tooLong, "--nproc", "2", "--pp", "2")).isEqualTo(1);
     assertThat(out.toString()).isEmpty();
     assertThat(err.toString())
-        .contains("eellm: --mode: several pipeline stages", "use early-exit or full");
+        .contains("eellm: prompt 1 has 96 tokens, but the model's context is 96")
+        .doesNotContain("connection");
   }
 
   @ParameterizedTest

@@ -21,8 +21,8 @@ public final class Frontier implements AutoCloseable {
   private final HiddenRows[] unseen; // by index of the head
   private final int[] seen; // by index of the head
   private final HiddenRows inFlight = new HiddenRows();
+  private final int[] complete; // one number
   private int entered;
-  private int complete;
   private int exactEnd = Integer.MAX_VALUE; // from here on keys and values are not the model's
 
   /**
@@ -40,7 +40,26 @@ public final class Frontier implements AutoCloseable {
     seen = new int[indices];
     Arrays.fill(seen, reused);
     entered = reused;
-    complete = reused;
+    complete = new int[] {reused};
+  }
+
+  private Frontier(Frontier before) {
+    runner = before.runner;
+    taps = before.taps;
+    pending = before.pending;
+    hasAttention = before.hasAttention;
+    unseen = before.unseen;
+    seen = before.seen;
+    complete = before.complete;
+    entered = before.entered;
+  }
+
+  /**
+   * Rows that go in behind those in flight here, while these wait for a head on another rank. Of
+   * what waits at taps both know; to go back behind these, {@link #rollBack}.
+   */
+  public Frontier ahead() {
+    return new Frontier(this);
   }
 
   private static HiddenRows[] rows(int count) {
@@ -61,14 +80,8 @@ public final class Frontier implements AutoCloseable {
 
   /** Lets the next positions go in: gives each a slot for its hidden state. */
   public void allocateNext(int count) {
-    allocate(entered, count);
-    entered += count;
-  }
-
-  /** Gives rows that come from the stage below slots for their hidden states. */
-  public void allocate(int first, int count) {
-    for (int position = first; position < first + count; position++) {
-      inFlight.append(position, runner.allocateSlot());
+    for (int left = count; left > 0; left--) {
+      inFlight.append(entered++, runner.allocateSlot());
     }
   }
 
@@ -156,7 +169,7 @@ public final class Frontier implements AutoCloseable {
   /** Lets what has not passed all layers go in again from layer 1. */
   public void restart() {
     leave();
-    entered = complete;
+    entered = complete[0];
   }
 
   /** Keeps copies of the in-flight rows for a head with attention until it is asked. */
@@ -177,12 +190,12 @@ public final class Frontier implements AutoCloseable {
 
   /** Tells that positions below {@code end} have keys and values at all layers of the trunk. */
   public void setComplete(int end) {
-    complete = end;
+    complete[0] = end;
   }
 
   /** Positions with exact keys and values at all layers, and at all heads with attention in use. */
   public int complete() {
-    int least = Math.min(complete, exactEnd);
+    int least = Math.min(complete[0], exactEnd);
     for (int head = 0; head < seen.length; head++) {
       if (hasAttention[head]) {
         least = Math.min(least, seen[head]);
@@ -194,7 +207,7 @@ public final class Frontier implements AutoCloseable {
   /** Forgets hidden states, keys and values of position {@code end} and beyond. */
   public void rollBack(int end) {
     entered = Math.min(entered, end);
-    complete = Math.min(complete, end);
+    complete[0] = Math.min(complete[0], end);
     for (HiddenRows rows : pending) {
       rows.cut(end, runner);
     }

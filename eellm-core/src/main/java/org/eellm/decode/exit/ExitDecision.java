@@ -29,17 +29,6 @@ public final class ExitDecision {
     hasLeft = false;
   }
 
-  /**
-   * Starts a step on a later stage of a pipeline.
-   *
-   * @param needsToken whether a next token is to come out
-   * @param known what was predicted of it before
-   */
-  public void begin(boolean needsToken, List<Prediction> known) {
-    begin(needsToken);
-    earlier.addAll(known);
-  }
-
   /** Whether a token is to come out of this step, and has not yet: heads are still to be asked. */
   public boolean isOpen() {
     return open;

@@ -57,6 +57,11 @@ public record DraftOutput(HeadOutput listed, int[] ids, int vocabSize, Extension
   }
 
   @Override
+  public boolean isThere() {
+    return listed.isThere();
+  }
+
+  @Override
   public int best(int row) {
     return ids[listed.best(row)];
   }

@@ -23,6 +23,11 @@ public interface HeadOutput {
    */
   default void await() {}
 
+  /** Whether {@link #await} returns at once. */
+  default boolean isThere() {
+    return true;
+  }
+
   /** The most probable id, the lowest among equals. */
   int best(int row);
 

@@ -241,8 +241,7 @@ public final class PipelineRunner implements ModelRunner {
     int number =
         links.ask(
             stage, next -> new StageCommand.Predict(next, head.index(), question, rows, some));
-    HeadOutput answer =
-        new RemoteOutput(head, () -> RemoteOutput.Logits.decode(links.await(number)));
+    HeadOutput answer = new RemoteOutput(head, links.answer(number));
     boolean listed =
         question.drafts() && !vocabulary.draftIds().isEmpty() && model().parallel().size() == 1;
     return listed

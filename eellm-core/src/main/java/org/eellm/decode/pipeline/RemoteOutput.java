@@ -3,7 +3,6 @@ package org.eellm.decode.pipeline;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.function.Supplier;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.model.Head;
 import org.jspecify.annotations.Nullable;
@@ -16,7 +15,7 @@ import org.jspecify.annotations.Nullable;
 final class RemoteOutput implements HeadOutput {
   private final Head head;
   private final double temperature;
-  private final Supplier<Logits> source;
+  private final Source source;
   private @Nullable Logits logits; // once they are there
 
   /**
@@ -90,14 +89,23 @@ final class RemoteOutput implements HeadOutput {
     }
   }
 
-  /**
-   * @param source waits for the logits; asked once
-   */
-  RemoteOutput(Head head, Supplier<Logits> source) {
+  /** Where logits come from. */
+  @FunctionalInterface
+  interface Source {
+    /** Waits for the logits; asked once. */
+    Logits get();
+
+    /** Whether they are there. */
+    default boolean isThere() {
+      return true;
+    }
+  }
+
+  RemoteOutput(Head head, Source source) {
     this(head, source, 1);
   }
 
-  private RemoteOutput(Head head, Supplier<Logits> source, double temperature) {
+  private RemoteOutput(Head head, Source source, double temperature) {
     this.head = head;
     this.source = source;
     this.temperature = temperature;
@@ -118,6 +126,11 @@ final class RemoteOutput implements HeadOutput {
   @Override
   public void await() {
     logits();
+  }
+
+  @Override
+  public boolean isThere() {
+    return logits != null || source.isThere();
   }
 
   @Override

@@ -61,6 +61,22 @@ public final class StageLinks {
     return question;
   }
 
+  /** The logits that answer a question. */
+  RemoteOutput.Source answer(int question) {
+    return new RemoteOutput.Source() {
+      @Override
+      public RemoteOutput.Logits get() {
+        return RemoteOutput.Logits.decode(await(question));
+      }
+
+      @Override
+      public boolean isThere() {
+        reached(channel::poll).ifPresent(StageLinks.this::take);
+        return answers.getOrDefault(question, Optional.empty()).isPresent();
+      }
+    };
+  }
+
   /**
    * Waits for an answer, once.
    *

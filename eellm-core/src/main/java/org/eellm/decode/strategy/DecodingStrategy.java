@@ -1,6 +1,7 @@
 package org.eellm.decode.strategy;
 
 import java.util.List;
+import java.util.OptionalInt;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.speculate.DraftPlan;
@@ -16,12 +17,7 @@ import org.eellm.model.Head;
  * far, the {@link Sequence} knows.
  */
 public sealed interface DecodingStrategy
-    permits BeamStrategy,
-        ExitStrategy,
-        FirstStageStrategy,
-        ScoreStrategy,
-        SpeculativeStrategy,
-        LaterStageStrategy {
+    permits BeamStrategy, ExitStrategy, ScoreStrategy, SpeculativeStrategy {
 
   /** What becomes of rows at a tap. */
   enum TapAction {
@@ -36,7 +32,7 @@ public sealed interface DecodingStrategy
   }
 
   /**
-   * The strategy of a request that a single rank decodes.
+   * The strategy of a request.
    *
    * @param planner of drafts, where these are not fixed
    */
@@ -73,6 +69,16 @@ public sealed interface DecodingStrategy
    */
   default boolean draftsAt(Sequence sequence, Head head) {
     return false;
+  }
+
+  /** A guess at the token that is being waited for; none where no other is likelier than any. */
+  default OptionalInt guess(Sequence sequence) {
+    return OptionalInt.empty();
+  }
+
+  /** Another one, for the tokens behind a guess. */
+  default DecodingStrategy another() {
+    throw new IllegalStateException("this strategy makes no guesses");
   }
 
   /** What was predicted of the token being generated so far, shallowest head first; changes. */

@@ -1,6 +1,7 @@
 package org.eellm.decode.strategy;
 
 import java.util.List;
+import java.util.OptionalInt;
 import org.eellm.decode.exit.ExitDecision;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.request.Request;
@@ -12,6 +13,7 @@ import org.eellm.model.Head;
  * and all ids matter, its exit is asked for these as well.
  */
 final class ExitStrategy implements DecodingStrategy {
+  private final ExitPolicy policy;
   private final ExitDecision exitDecision;
   private final AfterExit afterExit;
   private final boolean gated;
@@ -28,6 +30,7 @@ final class ExitStrategy implements DecodingStrategy {
   }
 
   ExitStrategy(ExitPolicy policy, AfterExit afterExit) {
+    this.policy = policy;
     exitDecision = new ExitDecision(policy);
     this.afterExit = afterExit;
     gated = !policy.gates().isEmpty();
@@ -41,7 +44,9 @@ final class ExitStrategy implements DecodingStrategy {
 
   @Override
   public int rowsToPredict(Sequence sequence, Head head) {
-    return exitDecision.isOpen() || choosing ? 1 : 0;
+    boolean asksForToken =
+        !(policy instanceof GuessPolicy) || sequence.isLast(head) || sequence.guesses().pay();
+    return exitDecision.isOpen() && asksForToken || choosing ? 1 : 0;
   }
 
   @Override
@@ -52,6 +57,20 @@ final class ExitStrategy implements DecodingStrategy {
   @Override
   public List<Prediction> earlier() {
     return exitDecision.earlier();
+  }
+
+  /** What the last exit that was asked takes for the token. */
+  @Override
+  public OptionalInt guess(Sequence sequence) {
+    List<Prediction> earlier = exitDecision.earlier();
+    return afterExit == AfterExit.PEND && !gated && exitDecision.isOpen() && !earlier.isEmpty()
+        ? OptionalInt.of(sequence.request().sampler().next(earlier.getLast()))
+        : OptionalInt.empty();
+  }
+
+  @Override
+  public DecodingStrategy another() {
+    return new ExitStrategy(policy, afterExit);
   }
 
   @Override

@@ -1,5 +1,9 @@
 package org.eellm.decode.strategy;
 
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
 import org.eellm.decode.cache.Frontier;
 import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.engine.ModelRunner;
@@ -10,10 +14,16 @@ import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.Tokens;
 import org.eellm.model.Head;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A text being generated: its tokens, its keys and values, its hidden states and what has been
  * handed out. How its tokens come about is its {@link DecodingStrategy}'s to say.
+ *
+ * <p>While it waits for what a head on another rank says of its next token, another sequence may go
+ * on behind a guess at that token, and one behind that ({@link #goOn}). They hold back what they
+ * generate. If the guess was right, the one behind it is the text from then on; else it is dropped,
+ * and the text goes on here. So guesses change speed, never the text.
  */
 public final class Sequence implements AutoCloseable {
   private final Job job;
@@ -24,6 +34,15 @@ public final class Sequence implements AutoCloseable {
   private final RequestOutput output;
   private final int lastHead;
   private final boolean[] uses; // by index of the head
+  private final Guesses guesses; // of this text
+  private final List<GeneratedToken> held = new ArrayList<>(); // behind a guess
+  private @Nullable Sequence guessed; // waits for the token that this goes on behind
+  private @Nullable Sequence before; // whose rows this one's follow
+  private @Nullable Sequence ahead; // goes on behind a guess at this one's next token
+  private boolean dropped; // that guess was wrong
+  private boolean replaced; // by the one ahead
+  private boolean moves; // in a step that is under way
+  private int tap; // where that step waits for a head
 
   /**
    * @param pageTable with room for all positions; closed with this
@@ -41,6 +60,83 @@ public final class Sequence implements AutoCloseable {
     lastHead = job.heads().getLast().index();
     uses = new boolean[lastHead + 1];
     job.heads().forEach(head -> uses[head.index()] = true);
+    guesses = new Guesses();
+  }
+
+  /** One that goes on behind a guess. */
+  private Sequence(Sequence guessed, int guess) {
+    job = guessed.job;
+    pageTable = guessed.pageTable;
+    strategy = guessed.strategy.another();
+    tokens = guessed.tokens.and(guess);
+    frontier = guessed.frontier.ahead();
+    output = guessed.output;
+    lastHead = guessed.lastHead;
+    uses = guessed.uses;
+    guesses = guessed.guesses;
+    this.guessed = guessed;
+    before = guessed;
+  }
+
+  /**
+   * Goes on behind a guess at the token that this sequence waits for, if there is one that is worth
+   * it.
+   */
+  public Optional<Sequence> goOn() {
+    if (!guesses.pay() || isOver()) {
+      return Optional.empty();
+    }
+    OptionalInt guess = strategy.guess(this);
+    if (guess.isPresent()) {
+      ahead = new Sequence(this, guess.getAsInt());
+    }
+    return Optional.ofNullable(ahead);
+  }
+
+  /** The last of those that go on behind guesses at each other's tokens, of which this is one. */
+  public Sequence newest() {
+    Sequence newest = this;
+    while (newest.ahead != null) {
+      newest = newest.ahead;
+    }
+    return newest;
+  }
+
+  /** Whether guesses at this text's tokens are worth it. */
+  public Guesses guesses() {
+    return guesses;
+  }
+
+  /** Whether no token of this is wanted: the text has ended, or it went on behind a wrong guess. */
+  public boolean isOver() {
+    return dropped || output.finished();
+  }
+
+  public boolean isDropped() {
+    return dropped;
+  }
+
+  /** Whether it is in a step that is under way. */
+  public boolean moves() {
+    return moves;
+  }
+
+  /** Ends the step that it is in. */
+  public void endStep() {
+    moves = false;
+  }
+
+  /** Tells that its step waits for a head. */
+  public void waitAt(int tap) {
+    this.tap = tap;
+  }
+
+  /** Whether its rows have to wait for some that precede them, and are not above a tap. */
+  public boolean isHeldUp(int tap) {
+    while (before != null && before.frontier.inFlight().count() == 0) {
+      before = before.before;
+    }
+    return before != null && before.tap <= tap;
   }
 
   public Job job() {
@@ -95,9 +191,13 @@ public final class Sequence implements AutoCloseable {
         };
   }
 
-  /** How many of its positions are next to go in. */
+  /** How many of its positions are next to go in: none behind a token that may be the last. */
   public int uncomputed() {
-    return tokens.size() - frontier.entered();
+    return guessed != null && mayHaveEnded() ? 0 : tokens.size() - frontier.entered();
+  }
+
+  private boolean mayHaveEnded() {
+    return job.ends(tokens.get(tokens.size() - 1)) || tokens.size() == tokens.capacity();
   }
 
   /** Whether prompt is left to go in beside the last token, which a step may do in parts. */
@@ -112,6 +212,7 @@ public final class Sequence implements AutoCloseable {
    */
   public void next(int count) {
     frontier.allocateNext(count);
+    moves = true;
     strategy.beginStep(this);
   }
 
@@ -138,8 +239,55 @@ public final class Sequence implements AutoCloseable {
    */
   void emit(Prediction prediction, int id, boolean isDraft) {
     GeneratedToken token = token(prediction, id, isDraft);
+    boolean guessHolds = ahead != null && ahead.tokens.get(tokens.size()) == id;
+    if (ahead != null) {
+      guesses.add(guessHolds);
+      if (!guessHolds) {
+        dropAhead();
+      }
+    }
     tokens.append(id);
-    output.add(token);
+    held.add(token);
+    if (ahead != null) {
+      heir(ahead).replaceGuessed(this);
+    } else if (guessed == null) {
+      release();
+    }
+  }
+
+  private static Sequence heir(Sequence ahead) {
+    Sequence heir = ahead;
+    while (heir.replaced && heir.ahead != null) {
+      heir = heir.ahead;
+    }
+    return heir;
+  }
+
+  private void dropAhead() {
+    for (Sequence each = ahead; each != null; each = each.ahead) {
+      each.dropped = true;
+    }
+    ahead = null;
+    frontier.rollBack(tokens.size());
+  }
+
+  /** Takes the place of the one before, whose token is the one that this goes on behind. */
+  private void replaceGuessed(Sequence right) {
+    held.addAll(0, right.held);
+    right.held.clear();
+    right.replaced = true;
+    guessed = right.guessed;
+    if (guessed == null) {
+      release();
+    }
+  }
+
+  /** Hands out what has been held back. */
+  private void release() {
+    for (int i = 0; i < held.size() && !output.finished(); i++) {
+      output.add(held.get(i));
+    }
+    held.clear();
   }
 
   /** An id, and what a head predicts of it. */

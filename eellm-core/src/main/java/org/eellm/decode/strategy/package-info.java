@@ -1,7 +1,4 @@
-/**
- * What becomes of a sequence's next token: early exit, speculation, scoring, beams, pipelined
- * exits.
- */
+/** What becomes of a sequence's next token: early exit, speculation, scoring, beams. */
 @NullMarked
 package org.eellm.decode.strategy;
 

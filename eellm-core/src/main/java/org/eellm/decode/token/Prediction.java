@@ -56,10 +56,7 @@ public final class Prediction {
     return tokens;
   }
 
-  /**
-   * What the shallower heads that were asked predict of the same token, shallowest first. Of those
-   * on other stages of a pipeline, {@link #best} and {@link #maxProbability} are known.
-   */
+  /** What the shallower heads that were asked predict of the same token, shallowest first. */
   public List<Prediction> earlier() {
     return List.copyOf(earlier.subList(0, earlierCount));
   }

@@ -30,6 +30,16 @@ public final class Tokens {
     size = count;
   }
 
+  /**
+   * These and one more; they go on independently of these, until a token of another id follows
+   * here.
+   */
+  public Tokens and(int id) {
+    Tokens more = new Tokens(ids, promptSize, size);
+    more.append(id);
+    return more;
+  }
+
   /** The first {@code count} ids; valid until these change. */
   public Tokens first(int count) {
     return count == size ? this : new Tokens(ids, promptSize, count);

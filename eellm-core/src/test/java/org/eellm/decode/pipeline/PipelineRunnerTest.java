@@ -12,7 +12,6 @@ import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.request.ResultFuture;
-import org.eellm.decode.stages.PipelineRanks;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.distributed.Mesh;

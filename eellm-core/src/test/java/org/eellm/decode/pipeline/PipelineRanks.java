@@ -1,4 +1,4 @@
-package org.eellm.decode.stages;
+package org.eellm.decode.pipeline;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
@@ -72,8 +72,7 @@ public final class PipelineRanks {
         architecture,
         mesh,
         (model, world) ->
-            PipelineGenerator.generate(
-                model, world, limits.apply(Limits.of(model)), requests, listener));
+            Generator.generate(model, world, limits.apply(Limits.of(model)), requests, listener));
   }
 
   /** What each rank's work returns, done with its part of that model. */
