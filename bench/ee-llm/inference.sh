@@ -17,7 +17,7 @@ sweep() {
 }
 set -- "$root"/target/java-sources/commons-text-*-sources.jar
 sweep code --code "$1" --modes early-exit,recompute,speculative --thresholds 1,0.9,0.8,0.6,0.4,0.2 \
-  --draft-exits 4 --draft-lengths 4 --draft-confidences 0.5 --limit 32 --max-tokens 48
+  --draft-exits 4 --draft-lengths 4 --draft-margins 0.5 --limit 32 --max-tokens 48
 
 cat > "$work/easy.txt" <<'END'
 public String getName() { return

@@ -16,6 +16,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.eellm.decode.exit.PolicyName;
+import org.eellm.decode.request.DecodingSetting;
+import org.eellm.decode.sample.SamplingSetting;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -115,6 +117,26 @@ final class DocsTest {
     Path docs = RepositoryFiles.root().resolve("docs");
     assertThat(docs.resolve("exit-policies.md")).content().contains("| `" + policy + "` |");
     assertThat(docs.resolve("serving-api.md")).content().contains("`" + policy + "`");
+  }
+
+  @Test
+  void settings_areInTheirPages() throws IOException {
+    Path docs = RepositoryFiles.root().resolve("docs");
+    StringBuilder options = new StringBuilder();
+    for (String page :
+        List.of("generation.md", "exit-policies.md", "speculation.md", "sampling.md")) {
+      options.append(Files.readString(docs.resolve(page)));
+    }
+    for (DecodingSetting<?> setting : DecodingSetting.all()) {
+      assertThat(options).as("pages about generation").contains("--" + setting.name());
+      if (setting.isRequestable()) {
+        assertThat(docs.resolve("serving-api.md")).content().contains("`" + setting.field() + "`");
+      }
+    }
+    for (SamplingSetting setting : SamplingSetting.values()) {
+      assertThat(options).as("pages about generation").contains("--" + setting);
+      assertThat(docs.resolve("serving-api.md")).content().contains("`" + setting.field() + "`");
+    }
   }
 
   @Test

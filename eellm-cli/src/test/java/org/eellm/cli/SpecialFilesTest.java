@@ -79,9 +79,7 @@ final class SpecialFilesTest {
     Path text = folder.resolve("text.txt");
     pipe(text);
     assertRefused(
-        text,
-        "prepare --vocab-size 300 --output " + folder.resolve("data") + " --input",
-        text);
+        text, "prepare --vocab-size 300 --output " + folder.resolve("data") + " --input", text);
     Path gguf = folder.resolve("model.gguf");
     pipe(gguf);
     assertRefused(gguf, "inspect", gguf);

@@ -365,7 +365,7 @@ final class SpeculativeDecodingTest extends WithSmallModel {
         .hasMessage("draft-length: 0 is not a whole number in 1..64");
     assertThatThrownBy(() -> new DraftLength.Adaptive(2, 1.5))
         .isInstanceOf(ConfigException.class)
-        .hasMessage("draft-confidence: 1.5 is outside [0, 1]; use a number from 0 to 1");
+        .hasMessage("draft-margin: 1.5 is outside [0, 1]; use a number from 0 to 1");
     DraftLength length = new DraftLength.Fixed(2);
     assertThatThrownBy(() -> new DecodingMethod.Speculative(5, length).heads(model.allHeads()))
         .isInstanceOf(ConfigException.class)

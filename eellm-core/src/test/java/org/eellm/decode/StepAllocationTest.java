@@ -46,7 +46,7 @@ final class StepAllocationTest {
         arguments(new DecodingMethod.EarlyExit(gated()), 150),
         arguments(new DecodingMethod.Recompute(ExitPolicies.among(List.of(2), policy)), 150),
         // Two heads predict each token, and one more for every draft that does not hold; and drafts
-        // are choices with a lead.
+        // are choices with a margin.
         arguments(new DecodingMethod.Speculative(2, new DraftLength.Fixed(4)), 280),
         arguments(new DecodingMethod.AdaptiveDrafts(DraftSource.TEXT), 250));
   }

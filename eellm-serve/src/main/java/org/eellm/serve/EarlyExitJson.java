@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.List;
+import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
@@ -11,6 +12,7 @@ import org.eellm.config.HeadId;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
+import org.eellm.decode.request.DecodingSetting;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
 import org.eellm.decode.request.Draft;
@@ -41,43 +43,40 @@ final class EarlyExitJson {
   /** Settings that were said, in the words of a request's {@code early_exit}. */
   static ObjectNode settings(DecodingSettings settings) {
     ObjectNode root = Json.object();
-    settings.mode().ifPresent(mode -> root.put("mode", mode.toString()));
-    settings.policy().ifPresent(policy -> root.put("policy", policy.toString()));
+    Optional<Calibration> calibration = settings.get(DecodingSetting.CALIBRATION);
     settings
-        .threshold()
-        .filter(_ -> settings.calibration().isEmpty()) // else it is among the calibration's
-        .ifPresent(
-            threshold -> {
-              switch (threshold) {
-                case ThresholdSetting.Same(double value) -> root.put("threshold", value);
-                case ThresholdSetting.PerLayer(SortedMap<Integer, Double> byLayer) ->
-                    putByLayer(root.putObject("threshold"), byLayer);
-              }
-            });
-    settings.thresholdDecay().ifPresent(decay -> root.put("threshold_decay", decay));
-    settings
-        .calibration()
-        .ifPresent(
-            calibration -> {
-              root.put("calibration", calibration.rule().name());
-              putByLayer(root.putObject("thresholds"), thresholds(settings, calibration));
-              if (calibration.rule()
-                      instanceof
-                      Calibration.OfPolicy(PolicyName _, SortedMap<Integer, Double> temperatures)
-                  && !temperatures.isEmpty()) {
-                putByLayer(root.putObject("temperatures"), temperatures);
-              }
-            });
-    settings.patience().ifPresent(patience -> root.put("patience", patience));
-    if (!settings.exits().isEmpty()) {
-      ArrayNode exits = root.putArray("exits");
-      settings.exits().forEach(exits::add);
-    }
-    settings.draftSource().ifPresent(source -> root.put("draft_source", source.toString()));
-    settings.draftExit().ifPresent(exit -> root.put("draft_exit", exit));
-    settings.draftLength().ifPresent(length -> root.put("draft_length", length));
-    settings.draftConfidence().ifPresent(sure -> root.put("draft_confidence", sure));
+        .settings()
+        .filter(setting -> setting.isRequestable())
+        // The threshold is among the calibration's.
+        .filter(setting -> setting != DecodingSetting.THRESHOLD || calibration.isEmpty())
+        .forEach(setting -> put(root, setting.field(), settings.get(setting).orElseThrow()));
+    calibration.ifPresent(
+        read -> {
+          root.put("calibration", read.rule().name());
+          putByLayer(root.putObject("thresholds"), thresholds(settings, read));
+          if (read.rule()
+                  instanceof
+                  Calibration.OfPolicy(PolicyName _, SortedMap<Integer, Double> temperatures)
+              && !temperatures.isEmpty()) {
+            putByLayer(root.putObject("temperatures"), temperatures);
+          }
+        });
     return root;
+  }
+
+  private static void put(ObjectNode root, String field, Object value) {
+    switch (value) {
+      case Integer number -> root.put(field, number);
+      case Double number -> root.put(field, number);
+      case List<?> layers -> {
+        ArrayNode array = root.putArray(field);
+        layers.forEach(layer -> array.add((Integer) layer));
+      }
+      case ThresholdSetting.Same(double threshold) -> root.put(field, threshold);
+      case ThresholdSetting.PerLayer(SortedMap<Integer, Double> byLayer) ->
+          putByLayer(root.putObject(field), byLayer);
+      default -> root.put(field, value.toString());
+    }
   }
 
   /** The exit policies by name: when a token leaves, and the defaults of what they take. */
@@ -92,19 +91,22 @@ final class EarlyExitJson {
                   policy
                       .put("threshold", rule.defaultThreshold())
                       .put("scale", rule.scale().toString()));
-      if (name.rule().settings().contains("patience")) {
-        policy.put("patience", DecodingSettings.PATIENCE);
-      }
+      DecodingSetting.all().stream()
+          .filter(setting -> setting.isRequestable())
+          .filter(setting -> name.rule().settings().contains(setting.name()))
+          .forEach(
+              setting -> setting.usual().ifPresent(value -> put(policy, setting.field(), value)));
     }
     return policies;
   }
 
   private static SortedMap<Integer, Double> thresholds(
       DecodingSettings settings, Calibration calibration) {
-    if (settings.threshold().isEmpty()) {
+    Optional<ThresholdSetting> threshold = settings.get(DecodingSetting.THRESHOLD);
+    if (threshold.isEmpty()) {
       return calibration.thresholds();
     }
-    return switch (settings.threshold().get()) {
+    return switch (threshold.get()) {
       case ThresholdSetting.Same(double value) -> calibration.withThreshold(value).thresholds();
       case ThresholdSetting.PerLayer(SortedMap<Integer, Double> byLayer) -> byLayer;
     };

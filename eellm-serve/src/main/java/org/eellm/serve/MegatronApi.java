@@ -9,6 +9,7 @@ import java.util.Optional;
 import java.util.stream.IntStream;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.request.DecodingMethod;
+import org.eellm.decode.request.DecodingSetting;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
 import org.eellm.decode.sample.RandomSampler;
@@ -143,10 +144,9 @@ final class MegatronApi {
       return DecodingMethod.full();
     }
     DecodingSettings settings =
-        DecodingSettings.builder()
-            .threshold(new ThresholdSetting.Same(threshold.orElse(THRESHOLD)))
-            .exits(exits)
-            .build();
+        DecodingSettings.NONE
+            .with(DecodingSetting.THRESHOLD, new ThresholdSetting.Same(threshold.orElse(THRESHOLD)))
+            .with(DecodingSetting.EXITS, exits);
     try {
       return settings.decoding(
           model.exits(),

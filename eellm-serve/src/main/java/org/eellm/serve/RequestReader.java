@@ -15,15 +15,14 @@ import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMethod;
-import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSetting;
+import org.eellm.decode.request.DecodingSetting.Kind;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
-import org.eellm.decode.sample.Penalties;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.sample.SamplingParams;
-import org.eellm.decode.speculate.DraftLength;
-import org.eellm.decode.speculate.DraftSource;
+import org.eellm.decode.sample.SamplingSetting;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
 
@@ -301,19 +300,25 @@ final class RequestReader {
 
   /** The fields that say how tokens are drawn. */
   private LongFunction<Sampler> sampler(StoppingCriteria stopping) {
-    double temperature = fields.number("temperature", 0, 2).orElse(1.0);
-    int topK = Math.max(0, fields.integer("top_k", -1, Integer.MAX_VALUE).orElse(0));
-    double topP = fields.number("top_p", Double.MIN_VALUE, 1).orElse(1.0);
-    double minP = fields.number("min_p", 0, 1).orElse(0.0);
-    Penalties penalties =
-        new Penalties(
-            fields.number("repetition_penalty", 0.01, 100).orElse(1.0),
-            fields.number("presence_penalty", -2, 2).orElse(0.0),
-            fields.number("frequency_penalty", -2, 2).orElse(0.0));
-    Map<Integer, Double> bias = bias(fields, model);
+    SamplingParams said = SamplingParams.AS_PREDICTED;
+    for (SamplingSetting setting : SamplingSetting.values()) {
+      Optional<Double> value = number(setting);
+      if (value.isPresent()) {
+        said = setting.with(said, value.get());
+      }
+    }
     SamplingParams params =
-        new SamplingParams(temperature, topK, topP, minP, penalties, bias, stopping.minTokens());
+        said.withLogitBias(bias(fields, model)).withMinTokens(stopping.minTokens());
     return seed -> new RandomSampler(params, seed);
+  }
+
+  private Optional<Double> number(SamplingSetting setting) {
+    SamplingSetting.Range range = setting.range();
+    return range.whole()
+        ? fields
+            .integer(setting.field(), (int) range.least(), (int) range.most())
+            .map(value -> (double) Math.max(0, value))
+        : fields.number(setting.field(), range.least(), range.most());
   }
 
   private static Map<Integer, Double> bias(Fields fields, ServedModel model) {
@@ -373,25 +378,41 @@ final class RequestReader {
   }
 
   private static DecodingSettings settings(Fields fields) {
-    DecodingSettings.Builder settings = DecodingSettings.builder();
-    fields.choice("mode", DecodingMode.values()).ifPresent(settings::mode);
-    Optional<PolicyName> policy = fields.choice("policy", PolicyName.values());
-    policy.ifPresent(settings::policy);
-    boolean confidence = policy.orElse(PolicyName.MAX_PROBABILITY).comparesConfidence();
-    threshold(fields, confidence ? 1 : Double.MAX_VALUE).ifPresent(settings::threshold);
-    fields
-        .number("threshold_decay", 0, Double.POSITIVE_INFINITY)
-        .ifPresent(settings::thresholdDecay);
-    fields.integer("patience", 1, Integer.MAX_VALUE).ifPresent(settings::patience);
-    fields
-        .list("exits", (name, value) -> Fields.integer(name, value, 1, Integer.MAX_VALUE))
-        .ifPresent(settings::exits);
-    fields.choice("draft_source", DraftSource.values()).ifPresent(settings::draftSource);
-    fields.integer("draft_exit", 1, Integer.MAX_VALUE).ifPresent(settings::draftExit);
-    fields.integer("draft_length", 1, DraftLength.MAX_TOKENS).ifPresent(settings::draftLength);
-    fields.number("draft_confidence", 0, 1).ifPresent(settings::draftConfidence);
+    DecodingSettings settings = DecodingSettings.NONE;
+    for (DecodingSetting<?> setting : DecodingSetting.all()) {
+      if (setting.isRequestable()) {
+        Optional<?> value = value(fields, setting.field(), setting.kind(), settings);
+        if (value.isEmpty() && setting.formerName().isPresent()) {
+          value = value(fields, formerField(setting), setting.kind(), settings);
+        }
+        settings = value.isPresent() ? settings.withValue(setting, value.orElseThrow()) : settings;
+      }
+    }
     fields.requireNoOthers();
-    return settings.build();
+    return settings;
+  }
+
+  private static String formerField(DecodingSetting<?> setting) {
+    return setting.formerName().orElseThrow().replace('-', '_');
+  }
+
+  /**
+   * @param before what the settings before it in the table say
+   */
+  private static Optional<?> value(
+      Fields fields, String field, Kind kind, DecodingSettings before) {
+    return switch (kind) {
+      case Kind.Choice(List<? extends Enum<?>> values) -> fields.choice(field, values);
+      case Kind.WholeNumber(int least, int most) -> fields.integer(field, least, most);
+      case Kind.RealNumber(double least, double most) -> fields.number(field, least, most);
+      case Kind.Layers _ ->
+          fields.list(field, (name, value) -> Fields.integer(name, value, 1, Integer.MAX_VALUE));
+      case Kind.Thresholds _ -> {
+        PolicyName policy = before.get(DecodingSetting.POLICY).orElse(PolicyName.MAX_PROBABILITY);
+        yield threshold(fields, policy.comparesConfidence() ? 1 : Double.MAX_VALUE);
+      }
+      case Kind.CalibrationFile _ -> throw new IllegalArgumentException(field);
+    };
   }
 
   /** A number, or an object with one for each exit. */

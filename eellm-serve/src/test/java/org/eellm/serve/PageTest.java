@@ -22,6 +22,7 @@ import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.exit.Threshold;
 import org.eellm.decode.request.DecodingMethod;
+import org.eellm.decode.request.DecodingSetting;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.token.GeneratedToken;
@@ -232,7 +233,7 @@ final class PageTest extends WithServer {
     assertThat(texts(seen.path("errors"))).isEmpty();
     assertThat(seen.path("mode").asText()).isEqualTo("speculative");
     assertThat(seen.path("a").path("title").asText())
-        .isEqualTo("Left: Drafts, lossless: exit 2, length 3, lead 0");
+        .isEqualTo("Left: Drafts, lossless: exit 2, length 3, margin 0");
     assertThat(seen.path("a").path("text").asText()).isEqualTo(PROMPT + server.greedy(PROMPT, 24));
     assertThat(seen.path("held").asInt()).isEqualTo(seen.path("drafted").asInt());
     assertThat(texts(seen.path("off")))
@@ -412,7 +413,8 @@ final class PageTest extends WithServer {
             PolicyName.MAX_PROBABILITY, new TreeMap<>(Map.of(1, 0.2, 4, 0.15)), new TreeMap<>())
         .write(file);
     Calibration calibration = Calibration.read(file);
-    DecodingSettings settings = DecodingSettings.builder().calibration(calibration).build();
+    DecodingSettings settings =
+        DecodingSettings.NONE.with(DecodingSetting.CALIBRATION, calibration);
     try (TestServer calibrated = TestServer.start(other, settings)) {
       List<GeneratedToken> alone =
           calibrated

@@ -18,7 +18,6 @@ import org.eellm.cli.eval.BeginningsOption.Lines;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OutputPath;
-import org.eellm.cli.option.PolicyTexts;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
@@ -422,7 +421,7 @@ public final class CalibrateCommand implements Callable<Integer> {
     if (!policy().comparesConfidence()) {
       throw new ConfigException(
           "--policy: %s has no upper bound to begin at; use %s"
-              .formatted(policy(), PolicyTexts.list(PolicyName.ofConfidence(), "or")));
+              .formatted(policy(), PolicyName.listed(PolicyName.ofConfidence(), "or")));
     }
     if (tokens() < 1 || splits < 0) {
       throw new ConfigException(

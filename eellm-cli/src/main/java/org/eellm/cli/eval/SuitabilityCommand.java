@@ -25,6 +25,7 @@ import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.Gate;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSetting;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -161,9 +162,8 @@ public final class SuitabilityCommand implements Callable<Integer> {
   private Calibration calibration(Path file, ModelFolder files) throws IOException {
     Calibration read = Calibration.read(file);
     DecodingMethod decoding =
-        DecodingSettings.builder()
-            .calibration(read)
-            .build()
+        DecodingSettings.NONE
+            .with(DecodingSetting.CALIBRATION, read)
             .decoding(files.config().architecture().exits().layers(), 1, name -> "--" + name);
     if (!decoding.gates().isEmpty() && !meshOptions.isAlone()) {
       throw new ConfigException(

@@ -21,7 +21,6 @@ import org.eellm.cli.option.LayerList;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OutputPath;
-import org.eellm.cli.option.PolicyTexts;
 import org.eellm.cli.option.WorkProgress;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
@@ -31,7 +30,6 @@ import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.Gate;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMode;
-import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
@@ -115,12 +113,7 @@ public final class SweepCommand implements Callable<Integer> {
               + " thresholds.")
   private Optional<Path> calibration;
 
-  @Option(
-      names = "--patience",
-      split = ",",
-      paramLabel = "K",
-      description = "For the policy patience; 2 by default.")
-  private List<Integer> patience = List.of();
+  @Mixin private PolicyNumbers numbers;
 
   @Option(
       names = "--exits",
@@ -145,13 +138,18 @@ public final class SweepCommand implements Callable<Integer> {
   private List<Integer> draftLengths = List.of();
 
   @Option(
-      names = "--draft-confidences",
+      names = "--draft-margins",
       split = ",",
       paramLabel = "X",
       description =
-          "For speculative: the lead of the exit's choice below which a draft ends; 0.2,0.5 by"
+          "For speculative: the margin of the exit's choice below which a draft ends; 0.2,0.5 by"
               + " default.")
-  private List<Double> draftConfidences = List.of();
+  private List<Double> draftMargins = List.of();
+
+  @Option(names = "--draft-confidences", split = ",", hidden = true) // its former name
+  private void draftConfidences(List<Double> values) {
+    draftMargins = values == null ? List.of() : values;
+  }
 
   @Option(
       names = "--max-tokens",
@@ -372,13 +370,13 @@ public final class SweepCommand implements Callable<Integer> {
         policies.isEmpty() ? List.of(PolicyName.MAX_PROBABILITY) : policies,
         values(thresholds.orElse("1.0:0.0:0.05")),
         calibration.map(Path::toString),
-        patience.isEmpty() ? List.of(DecodingSettings.PATIENCE) : patience,
+        numbers.values(),
         exits.isEmpty()
             ? List.of(List.of())
             : exits.stream().map(text -> LayerList.parse("--exits", text, available)).toList(),
         draftExits,
         draftLengths.isEmpty() ? SweepGrid.DRAFT_LENGTHS : draftLengths,
-        draftConfidences.isEmpty() ? SweepGrid.DRAFT_CONFIDENCES : draftConfidences);
+        draftMargins.isEmpty() ? SweepGrid.DRAFT_MARGINS : draftMargins);
   }
 
   private void validateOptions() {
@@ -400,20 +398,16 @@ public final class SweepCommand implements Callable<Integer> {
         !leaves && calibration.isPresent(), "--calibration", "early-exit, recompute or propagate");
     refuse(!drafts && !draftExits.isEmpty(), "--draft-exits", "speculative");
     refuse(!drafts && !draftLengths.isEmpty(), "--draft-lengths", "speculative");
-    refuse(!drafts && !draftConfidences.isEmpty(), "--draft-confidences", "speculative");
+    refuse(!drafts && !draftMargins.isEmpty(), "--draft-margins", "speculative");
     if (thresholds.isPresent()
         && calibration.isEmpty()
         && !policies.isEmpty()
         && policies.stream().allMatch(policy -> policy.thresholdRule().isEmpty())) {
       throw new ConfigException(
           "--thresholds has no effect without one of %s among --policies; leave it out"
-              .formatted(PolicyTexts.list(PolicyName.withThreshold(), "and")));
+              .formatted(PolicyName.listed(PolicyName.withThreshold(), "and")));
     }
-    if (!patience.isEmpty()
-        && policies.stream().noneMatch(policy -> policy.rule().settings().contains("patience"))) {
-      throw new ConfigException(
-          "--patience has no effect without --policies patience; leave it out");
-    }
+    numbers.require(policies);
     if (tasks.isEmpty() != data.isEmpty()) {
       throw new ConfigException("--tasks and --data go together; give both or neither");
     }

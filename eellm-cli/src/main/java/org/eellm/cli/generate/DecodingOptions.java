@@ -1,87 +1,66 @@
 package org.eellm.cli.generate;
 
+import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
+import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import org.eellm.cli.option.GivenValues;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.LoadedModel;
+import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.Gate;
 import org.eellm.decode.request.DecodingMethod;
-import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSetting;
+import org.eellm.decode.request.DecodingSetting.Kind;
 import org.eellm.decode.request.DecodingSettings;
-import org.eellm.decode.speculate.DraftLength;
-import org.eellm.decode.speculate.DraftSource;
-import picocli.CommandLine.Mixin;
+import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
+import org.eellm.decode.request.Limits;
+import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Option;
+import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Spec;
 
 /** How tokens are decoded, as a mixin. What has no effect in the mode is refused. */
+@Command
 public final class DecodingOptions {
+  private final GivenValues<DecodingSetting<?>> given = new GivenValues<>();
+  private CommandSpec spec = CommandSpec.create(); // until it is known whose options these are
+
+  /** Gives a command an option for each line of the table. */
   @Spec(Spec.Target.MIXEE)
-  private CommandSpec spec;
+  void addTo(CommandSpec command) {
+    spec = command;
+    for (DecodingSetting<?> setting : DecodingSetting.all()) {
+      command.addOption(described(setting, option(setting.name())).build());
+      setting
+          .formerName()
+          .ifPresent(
+              name -> command.addOption(described(setting, option(name)).hidden(true).build()));
+    }
+  }
 
-  @Option(
-      names = "--mode",
-      paramLabel = "MODE",
-      description =
-          "speculative, the default: exits, or the text itself, draft and the full model verifies;"
-              + " the text is the full model's. early-exit, the default where a policy or a"
-              + " threshold is given: tokens leave where the policy says, and keys and values left"
-              + " out are filled in later. recompute: the same, but what is left out starts anew"
-              + " from layer 1. propagate: the same, but what is left out is made from the exit's"
-              + " own hidden state, which is less work and another text. full: the full model,"
-              + " without exits.")
-  private Optional<DecodingMode> mode;
-
-  @Mixin private ExitOptions exits;
-
-  @Option(
-      names = "--draft-source",
-      paramLabel = "SOURCE",
-      description =
-          "For the mode speculative without the three options that follow: exits alone; text, for"
-              + " what followed the last tokens where prompt or text had them before; or both, the"
-              + " default.")
-  private Optional<DraftSource> draftSource;
-
-  @Option(
-      names = "--draft-exit",
-      paramLabel = "LAYER",
-      description =
-          "For the mode speculative: the exit that drafts, the shallowest if just the length is"
-              + " given; without any of these three, who drafts and how far adapts to text and"
-              + " machine.")
-  private Optional<Integer> draftExit;
-
-  @Option(
-      names = "--draft-length",
-      paramLabel = "N",
-      description =
-          "For the mode speculative: most tokens of a draft, up to "
-              + DraftLength.MAX_TOKENS
-              + "; "
-              + DecodingSettings.DRAFT_LENGTH
-              + " by default.")
-  private Optional<Integer> draftLength;
-
-  @Option(
-      names = "--draft-confidence",
-      paramLabel = "X",
-      description =
-          "For the mode speculative: a draft ends where the exit's choice leads the next one by"
-              + " less than X, from 0 to 1; "
-              + DecodingSettings.DRAFT_CONFIDENCE
-              + " by default, 0 for drafts of fixed length.")
-  private Optional<Double> draftConfidence;
+  private OptionSpec.Builder described(DecodingSetting<?> setting, String name) {
+    OptionSpec.Builder option =
+        given.option(setting, name).paramLabel(setting.label()).description(setting.description());
+    return switch (setting.kind()) {
+      case Kind.Layers _ -> option.type(List.class).auxiliaryTypes(Integer.class).splitRegex(",");
+      case Kind.Thresholds _ -> option.type(String.class);
+      case Kind.CalibrationFile _ -> option.type(Path.class);
+      case Kind.Choice _, Kind.WholeNumber _, Kind.RealNumber _ ->
+          option.type(setting.kind().type());
+    };
+  }
 
   /** The first of these options that was given. */
   public Optional<String> given() {
-    return mode.map(value -> "--mode")
-        .or(exits::given)
-        .or(() -> draftSource.map(value -> "--draft-source"))
-        .or(() -> draftExit.map(value -> "--draft-exit"))
-        .or(() -> draftLength.map(value -> "--draft-length"))
-        .or(() -> draftConfidence.map(value -> "--draft-confidence"));
+    return DecodingSetting.all().stream()
+        .filter(setting -> given.get(setting).filter(value -> !value.equals(List.of())).isPresent())
+        .findFirst()
+        .map(setting -> option(setting.name()));
   }
 
   /**
@@ -123,14 +102,22 @@ public final class DecodingOptions {
 
   /** What was given. */
   public DecodingSettings settings() {
-    DecodingSettings.Builder settings = DecodingSettings.builder();
-    mode.ifPresent(settings::mode);
-    exits.addTo(settings);
-    draftSource.ifPresent(settings::draftSource);
-    draftExit.ifPresent(settings::draftExit);
-    draftLength.ifPresent(settings::draftLength);
-    draftConfidence.ifPresent(settings::draftConfidence);
-    return settings.build();
+    DecodingSettings settings = DecodingSettings.NONE;
+    for (DecodingSetting<?> setting : DecodingSetting.all()) {
+      Optional<Object> read = given.get(setting);
+      if (read.isPresent()) {
+        settings = settings.withValue(setting, value(setting, read.get()));
+      }
+    }
+    return settings;
+  }
+
+  private static Object value(DecodingSetting<?> setting, Object read) {
+    return switch (setting.kind()) {
+      case Kind.Thresholds _ -> setting((String) read);
+      case Kind.CalibrationFile _ -> read((Path) read);
+      default -> read;
+    };
   }
 
   /** What it comes to for a model, which may have a calibration of its own. */
@@ -139,6 +126,48 @@ public final class DecodingOptions {
   }
 
   public int maxPending() {
-    return exits.maxPending();
+    return (int) given.get(DecodingSetting.MAX_PENDING).orElse(Limits.MAX_PENDING);
+  }
+
+  private static Calibration read(Path file) {
+    try {
+      return Calibration.read(file);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private static ThresholdSetting setting(String text) {
+    if (!text.contains("=")) {
+      return new ThresholdSetting.Same(number(text, text));
+    }
+    SortedMap<Integer, Double> byLayer = new TreeMap<>();
+    for (String pair : text.split(",", -1)) {
+      int equals = pair.indexOf('=');
+      String layer = pair.substring(0, Math.max(0, equals)).strip();
+      if (!layer.matches("[0-9]{1,6}")) {
+        throw noNumbers(text);
+      }
+      byLayer.put(Integer.valueOf(layer), number(pair.substring(equals + 1), text));
+    }
+    return new ThresholdSetting.PerLayer(byLayer);
+  }
+
+  private static double number(String number, String text) {
+    try {
+      double value = Double.parseDouble(number);
+      if (Double.isFinite(value)) {
+        return value;
+      }
+    } catch (NumberFormatException expected) {
+      // said below, for numbers that are not finite alike
+    }
+    throw noNumbers(text);
+  }
+
+  private static ConfigException noNumbers(String text) {
+    return new ConfigException(
+        "--threshold: '%s' is no number or list of them; write 0.9, or 2=0.8,4=0.9"
+            .formatted(text));
   }
 }

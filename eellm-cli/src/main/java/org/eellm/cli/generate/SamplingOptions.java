@@ -1,69 +1,22 @@
 package org.eellm.cli.generate;
 
-import java.util.LinkedHashMap;
+import java.util.Arrays;
 import java.util.Map;
 import java.util.Optional;
-import java.util.SequencedMap;
-import org.eellm.decode.sample.MinTokens;
-import org.eellm.decode.sample.Penalties;
+import org.eellm.cli.option.GivenValues;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.sample.SamplingParams;
+import org.eellm.decode.sample.SamplingSetting;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** How tokens are drawn, as a mixin. */
+@Command
 final class SamplingOptions {
-  @Option(
-      names = "--temperature",
-      paramLabel = "T",
-      defaultValue = "0",
-      description = "0, the default, takes the most probable token always; 1 draws as predicted.")
-  private double temperature;
-
-  @Option(
-      names = "--top-k",
-      paramLabel = "K",
-      defaultValue = "0",
-      description = "Draw from the K most probable tokens; 0, the default, from all.")
-  private int topK;
-
-  @Option(
-      names = "--top-p",
-      paramLabel = "P",
-      defaultValue = "1",
-      description = "Draw from the fewest tokens whose probabilities reach P; 1 by default.")
-  private double topP;
-
-  @Option(
-      names = "--min-p",
-      paramLabel = "P",
-      defaultValue = "0",
-      description =
-          "Draw from tokens that are at least P times as probable as the best; 0, the default, from"
-              + " all.")
-  private double minP;
-
-  @Option(
-      names = "--repetition-penalty",
-      paramLabel = "X",
-      defaultValue = "1",
-      description = "Above 1, tokens that were there before become less probable; 1 by default.")
-  private double repetitionPenalty;
-
-  @Option(
-      names = "--presence-penalty",
-      paramLabel = "X",
-      defaultValue = "0",
-      description = "Taken from the logits of tokens that the text has; 0 by default.")
-  private double presencePenalty;
-
-  @Option(
-      names = "--frequency-penalty",
-      paramLabel = "X",
-      defaultValue = "0",
-      description =
-          "Taken from the logits of tokens for every time the text has them; 0 by default.")
-  private double frequencyPenalty;
+  private final GivenValues<SamplingSetting> given = new GivenValues<>();
 
   @Option(
       names = "--logit-bias",
@@ -79,28 +32,42 @@ final class SamplingOptions {
       description = "Of the random draws; the same seed gives the same text. 0 by default.")
   private long seed;
 
+  /** Gives a command an option for each line of the table. */
+  @Spec(Spec.Target.MIXEE)
+  void addTo(CommandSpec command) {
+    for (SamplingSetting setting : SamplingSetting.values()) {
+      command.addOption(
+          given
+              .option(setting, "--" + setting)
+              .paramLabel(setting.label())
+              .description(setting.description())
+              .type(setting.range().whole() ? Integer.class : Double.class)
+              .build());
+    }
+  }
+
+  private double value(SamplingSetting setting) {
+    return given
+        .get(setting)
+        .map(value -> ((Number) value).doubleValue())
+        .orElseGet(() -> setting.of(SamplingParams.GREEDY));
+  }
+
   /** The first of these options that changes something. */
   Optional<String> given() {
-    SequencedMap<String, Boolean> changed = new LinkedHashMap<>();
-    changed.put("--temperature", temperature != 0);
-    changed.put("--top-k", topK != 0);
-    changed.put("--top-p", topP != 1);
-    changed.put("--min-p", minP != 0);
-    changed.put("--repetition-penalty", repetitionPenalty != 1);
-    changed.put("--presence-penalty", presencePenalty != 0);
-    changed.put("--frequency-penalty", frequencyPenalty != 0);
-    changed.put("--logit-bias", !logitBias.isEmpty());
-    changed.put("--seed", seed != 0);
-    return changed.entrySet().stream()
-        .filter(Map.Entry::getValue)
-        .map(Map.Entry::getKey)
-        .findFirst();
+    return Arrays.stream(SamplingSetting.values())
+        .filter(setting -> value(setting) != setting.of(SamplingParams.GREEDY))
+        .map(setting -> "--" + setting)
+        .findFirst()
+        .or(() -> logitBias.isEmpty() ? Optional.empty() : Optional.of("--logit-bias"))
+        .or(() -> seed == 0 ? Optional.empty() : Optional.of("--seed"));
   }
 
   Sampler sampler() {
-    Penalties penalties = new Penalties(repetitionPenalty, presencePenalty, frequencyPenalty);
-    return new RandomSampler(
-        new SamplingParams(temperature, topK, topP, minP, penalties, logitBias, MinTokens.NONE),
-        seed);
+    SamplingParams params = SamplingParams.GREEDY.withLogitBias(logitBias);
+    for (SamplingSetting setting : SamplingSetting.values()) {
+      params = setting.with(params, value(setting));
+    }
+    return new RandomSampler(params, seed);
   }
 }

@@ -113,7 +113,7 @@ final class GenerateCommandTest extends WithGenerateCommand {
                 "4",
                 "--draft-length",
                 "3",
-                "--draft-confidence",
+                "--draft-margin",
                 "0"))
             .getFirst();
     JsonNode early = json(concat(options, "--threshold", "0.3")).getFirst();

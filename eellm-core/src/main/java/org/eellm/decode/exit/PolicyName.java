@@ -4,6 +4,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import org.eellm.decode.token.Prediction;
 
 /**
@@ -63,6 +64,16 @@ public enum PolicyName {
   /** Those whose threshold decays and can be calibrated. */
   public static List<PolicyName> ofConfidence() {
     return Arrays.stream(values()).filter(PolicyName::comparesConfidence).toList();
+  }
+
+  /** Names as a list: {@code a, b and c}. */
+  public static String listed(List<?> names, String conjunction) {
+    int last = names.size() - 1;
+    return last < 1
+        ? names.stream().map(Object::toString).collect(Collectors.joining())
+        : names.subList(0, last).stream().map(Object::toString).collect(Collectors.joining(", "))
+            + " %s ".formatted(conjunction)
+            + names.get(last);
   }
 
   /** The name in options, requests and files: {@code max-probability}. */

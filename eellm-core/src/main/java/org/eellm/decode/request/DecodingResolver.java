@@ -1,6 +1,18 @@
 package org.eellm.decode.request;
 
 import static java.util.function.Predicate.not;
+import static org.eellm.decode.request.DecodingMode.SPECULATIVE;
+import static org.eellm.decode.request.DecodingSetting.CALIBRATION;
+import static org.eellm.decode.request.DecodingSetting.DRAFT_EXIT;
+import static org.eellm.decode.request.DecodingSetting.DRAFT_LENGTH;
+import static org.eellm.decode.request.DecodingSetting.DRAFT_MARGIN;
+import static org.eellm.decode.request.DecodingSetting.DRAFT_SOURCE;
+import static org.eellm.decode.request.DecodingSetting.EXITS;
+import static org.eellm.decode.request.DecodingSetting.MODE;
+import static org.eellm.decode.request.DecodingSetting.PATIENCE;
+import static org.eellm.decode.request.DecodingSetting.POLICY;
+import static org.eellm.decode.request.DecodingSetting.THRESHOLD;
+import static org.eellm.decode.request.DecodingSetting.THRESHOLD_DECAY;
 
 import java.util.List;
 import java.util.Optional;
@@ -38,21 +50,17 @@ final class DecodingResolver {
   }
 
   DecodingMethod decoding() {
-    DecodingMode chosen = settings.mode().orElseGet(this::byDefault);
+    DecodingMode chosen = settings.get(MODE).orElseGet(this::byDefault);
     String place = "in the mode " + chosen;
-    if (chosen != DecodingMode.SPECULATIVE) {
-      refuse(settings.draftSource().isPresent(), "draft-source", place);
-      refuse(settings.draftExit().isPresent(), "draft-exit", place);
-      refuse(settings.draftLength().isPresent(), "draft-length", place);
-      refuse(settings.draftConfidence().isPresent(), "draft-confidence", place);
-    }
-    if (!chosen.leavesEarly()) {
-      givenOfPolicy().forEach(name -> refuse(true, name, place));
-    }
-    if (chosen.leavesEarly() && settings.mode().isPresent() && available.isEmpty()) {
+    settings
+        .settings()
+        .filter(setting -> setting != MODE)
+        .filter(setting -> ofEarlyExits(setting) ? !chosen.leavesEarly() : chosen != SPECULATIVE)
+        .forEach(setting -> refuse(true, setting, place));
+    if (chosen.leavesEarly() && settings.get(MODE).isPresent() && available.isEmpty()) {
       throw new ConfigException(
           "%s: %s needs exits, and this model has none; use full"
-              .formatted(names.apply("mode"), chosen));
+              .formatted(names.apply(MODE.name()), chosen));
     }
     return switch (chosen) {
       case FULL -> DecodingMethod.full();
@@ -64,105 +72,93 @@ final class DecodingResolver {
   }
 
   private DecodingMethod drafts() {
-    if (settings.draftExit().isEmpty()
-        && settings.draftLength().isEmpty()
-        && settings.draftConfidence().isEmpty()) {
-      DraftSource source = settings.draftSource().orElse(DraftSource.BOTH);
+    if (Stream.of(DRAFT_EXIT, DRAFT_LENGTH, DRAFT_MARGIN)
+        .noneMatch(setting -> settings.get(setting).isPresent())) {
+      DraftSource source = settings.orUsual(DRAFT_SOURCE);
       if (source == DraftSource.EXITS && available.isEmpty()) {
         throw new ConfigException(
             "%s: this model has no exits; use %s"
-                .formatted(names.apply("draft-source"), DraftSource.TEXT));
+                .formatted(names.apply(DRAFT_SOURCE.name()), DraftSource.TEXT));
       }
       return new DecodingMethod.AdaptiveDrafts(source);
     }
     refuse(
-        settings.draftSource().isPresent(), "draft-source", "where an exit drafts at fixed length");
+        settings.get(DRAFT_SOURCE).isPresent(),
+        DRAFT_SOURCE,
+        "where an exit drafts at fixed length");
     return new DecodingMethod.Speculative(draftingLayer(), length());
   }
 
   /** What loses nothing and gains most, unless more is said. */
   private DecodingMode byDefault() {
-    if (givenOfPolicy().findAny().isPresent()) {
-      return DecodingMode.EARLY_EXIT;
-    }
-    return DecodingMode.SPECULATIVE;
+    return settings.settings().anyMatch(DecodingResolver::ofEarlyExits)
+        ? DecodingMode.EARLY_EXIT
+        : SPECULATIVE;
   }
 
-  private Stream<String> givenOfPolicy() {
-    return Stream.concat(
-        settings.policy().map(value -> "policy").stream(),
-        Stream.concat(
-            settings.thresholdDecay().map(value -> "threshold-decay").stream(),
-            Stream.concat(
-                settings.calibration().map(value -> "calibration").stream(),
-                Stream.concat(
-                    givenBesideCalibration(),
-                    settings.maxPending().map(value -> "max-pending").stream()))));
-  }
-
-  private Stream<String> givenBesideCalibration() {
-    return Stream.of(
-            settings.threshold().map(value -> "threshold"),
-            settings.patience().map(value -> "patience"),
-            settings.exits().isEmpty() ? Optional.<String>empty() : Optional.of("exits"))
-        .flatMap(Optional::stream);
+  private static boolean ofEarlyExits(DecodingSetting<?> setting) {
+    return switch (setting.part()) {
+      case POLICY, THRESHOLD, PENDING -> true;
+      case MODE, DRAFTS -> false;
+    };
   }
 
   private ExitPolicy exitPolicy() {
-    if (settings.calibration().isPresent()) {
-      return calibrated(settings.calibration().get());
+    Optional<Calibration> calibration = settings.get(CALIBRATION);
+    if (calibration.isPresent()) {
+      return calibrated(calibration.get());
     }
     PolicyName chosen =
         settings
-            .policy()
+            .get(POLICY)
             .orElse(available.isEmpty() ? PolicyName.FULL : PolicyName.MAX_PROBABILITY);
     String place =
         "with the policy "
             + chosen
-            + (settings.policy().isEmpty() && chosen == PolicyName.FULL
+            + (settings.get(POLICY).isEmpty() && chosen == PolicyName.FULL
                 ? ", which a model without exits has"
                 : "");
     PolicyRule rule = chosen.rule();
-    givenOfPolicy()
-        .filter(name -> !name.equals("policy"))
-        .forEach(name -> refuse(!rule.settings().contains(name), name, place));
+    settings
+        .settings()
+        .filter(setting -> setting != MODE && setting != POLICY)
+        .forEach(setting -> refuse(!rule.settings().contains(setting.name()), setting, place));
     if (rule.settings().contains("exits") && available.isEmpty()) {
       throw new ConfigException(
           "%s: %s needs exits, and this model has none; use full"
-              .formatted(names.apply("policy"), chosen));
+              .formatted(names.apply(POLICY.name()), chosen));
     }
-    settings.exits().forEach(layer -> requireExit("exits", layer));
+    settings.exits().forEach(layer -> requireExit(EXITS, layer));
     List<Integer> used = settings.exits().isEmpty() ? available : settings.exits();
     return switch (rule) {
       case ThresholdRule compared ->
           ExitPolicies.among(used, compared.policy(decaying(threshold(compared, used))));
       case PolicyRule.Other.PATIENCE ->
-          ExitPolicies.among(
-              used, ExitPolicies.patience(settings.patience().orElse(DecodingSettings.PATIENCE)));
+          ExitPolicies.among(used, ExitPolicies.patience(settings.orUsual(PATIENCE)));
       case PolicyRule.Other.ONE_EXIT -> ExitPolicies.fixed(only(used));
       case PolicyRule.Other.NO_EXIT -> ExitPolicies.full();
     };
   }
 
   private ExitPolicy calibrated(Calibration read) {
-    Stream.concat(
-            settings.policy().map(value -> "policy").stream(),
-            givenBesideCalibration().filter(name -> !name.equals("threshold")))
+    settings
+        .settings()
+        .filter(setting -> setting.part() == DecodingSetting.Part.POLICY)
         .findFirst()
         .ifPresent(
-            name -> {
+            setting -> {
               throw new ConfigException(
                   "%s has no effect with %s, whose file says it; leave it out"
-                      .formatted(names.apply(name), names.apply("calibration")));
+                      .formatted(names.apply(setting.name()), names.apply(CALIBRATION.name())));
             });
     refuse(
-        settings.thresholdDecay().isPresent() && !read.rule().thresholdRule().isConfidence(),
-        "threshold-decay",
+        settings.get(THRESHOLD_DECAY).isPresent() && !read.rule().thresholdRule().isConfidence(),
+        THRESHOLD_DECAY,
         "with the policy " + read.rule().name());
-    read.thresholds().keySet().forEach(layer -> requireExit("calibration", layer));
+    read.thresholds().keySet().forEach(layer -> requireExit(CALIBRATION, layer));
     List<Integer> used = List.copyOf(read.thresholds().keySet());
     Threshold threshold =
-        settings.threshold().isPresent()
+        settings.get(THRESHOLD).isPresent()
             ? threshold(read.rule().thresholdRule(), used)
             : Threshold.perLayer(read.thresholds());
     return read.policy(decaying(threshold));
@@ -170,7 +166,7 @@ final class DecodingResolver {
 
   private Threshold threshold(ThresholdRule rule, List<Integer> used) {
     return switch (settings
-        .threshold()
+        .get(THRESHOLD)
         .orElse(new DecodingSettings.ThresholdSetting.Same(rule.defaultThreshold()))) {
       case DecodingSettings.ThresholdSetting.Same(double value) -> {
         requireThreshold(value);
@@ -187,7 +183,8 @@ final class DecodingResolver {
   private void requireThreshold(double threshold) {
     if (!(threshold >= 0 && Double.isFinite(threshold))) {
       throw new ConfigException(
-          "%s: %s is no threshold; use 0 or more".formatted(names.apply("threshold"), threshold));
+          "%s: %s is no threshold; use 0 or more"
+              .formatted(names.apply(THRESHOLD.name()), threshold));
     }
   }
 
@@ -196,20 +193,20 @@ final class DecodingResolver {
       if (!used.contains(layer)) {
         throw new ConfigException(
             "%s: layer %d has no exit in use; give a threshold for each of %s"
-                .formatted(names.apply("threshold"), layer, listed(used)));
+                .formatted(names.apply(THRESHOLD.name()), layer, listed(used)));
       }
     }
     List<Integer> without = used.stream().filter(not(byLayer::containsKey)).toList();
     if (!without.isEmpty()) {
       throw new ConfigException(
           "%s: none for the exits after %s; give a threshold for each of %s"
-              .formatted(names.apply("threshold"), listed(without), listed(used)));
+              .formatted(names.apply(THRESHOLD.name()), listed(without), listed(used)));
     }
   }
 
   private Threshold decaying(Threshold base) {
     return settings
-        .thresholdDecay()
+        .get(THRESHOLD_DECAY)
         .map(value -> Threshold.decaying(base, value, maxTokens))
         .orElse(base);
   }
@@ -218,31 +215,29 @@ final class DecodingResolver {
     if (used.size() != 1) {
       throw new ConfigException(
           "%s: fixed needs one exit; name it with %s, one of %s"
-              .formatted(names.apply("policy"), names.apply("exits"), listed(used)));
+              .formatted(names.apply(POLICY.name()), names.apply(EXITS.name()), listed(used)));
     }
     return used.getFirst();
   }
 
   private int draftingLayer() {
-    int layer = settings.draftExit().orElse(available.isEmpty() ? 1 : available.getFirst());
-    requireExit("draft-exit", layer);
+    int layer = settings.get(DRAFT_EXIT).orElse(available.isEmpty() ? 1 : available.getFirst());
+    requireExit(DRAFT_EXIT, layer);
     return layer;
   }
 
   private DraftLength length() {
-    int most = settings.draftLength().orElse(DecodingSettings.DRAFT_LENGTH);
-    double confidence = settings.draftConfidence().orElse(DecodingSettings.DRAFT_CONFIDENCE);
-    return confidence == 0
-        ? new DraftLength.Fixed(most)
-        : new DraftLength.Adaptive(most, confidence);
+    int most = settings.orUsual(DRAFT_LENGTH);
+    double margin = settings.orUsual(DRAFT_MARGIN);
+    return margin == 0 ? new DraftLength.Fixed(most) : new DraftLength.Adaptive(most, margin);
   }
 
-  private void requireExit(String name, int layer) {
+  private void requireExit(DecodingSetting<?> setting, int layer) {
     if (!available.contains(layer)) {
       throw new ConfigException(
           "%s: there is no exit after layer %d; %s"
               .formatted(
-                  names.apply(name),
+                  names.apply(setting.name()),
                   layer,
                   available.isEmpty()
                       ? "this model has none at all, use full"
@@ -250,10 +245,10 @@ final class DecodingResolver {
     }
   }
 
-  private void refuse(boolean condition, String name, String place) {
+  private void refuse(boolean condition, DecodingSetting<?> setting, String place) {
     if (condition) {
       throw new ConfigException(
-          "%s has no effect %s; leave it out".formatted(names.apply(name), place));
+          "%s has no effect %s; leave it out".formatted(names.apply(setting.name()), place));
     }
   }
 

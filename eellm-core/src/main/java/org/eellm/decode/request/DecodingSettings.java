@@ -1,69 +1,31 @@
 package org.eellm.decode.request;
 
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.UnaryOperator;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
 import org.eellm.config.SettingException;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.Gate;
 import org.eellm.decode.exit.PolicyName;
-import org.eellm.decode.exit.Threshold;
-import org.eellm.decode.exit.ThresholdRule;
-import org.eellm.decode.speculate.DraftLength;
-import org.eellm.decode.speculate.DraftSource;
 
 /**
  * How a text is to be decoded, in the words of options and requests; what was not said is absent.
- * What has no effect beside the rest is refused.
+ * What has no effect beside the rest is refused. {@link DecodingSetting} has what can be said.
  *
- * @param mode if absent {@link DecodingMode#EARLY_EXIT} where anything of a policy is said, else
- *     {@link DecodingMode#SPECULATIVE}
- * @param policy {@link PolicyName#MAX_PROBABILITY} if absent, or {@link PolicyName#FULL} for a
- *     model without exits
- * @param threshold the policy's {@link ThresholdRule#defaultThreshold} if absent
- * @param thresholdDecay of {@link Threshold#decaying}
- * @param calibration in place of policy, patience and exits; a threshold beside it takes the place
- *     of the calibration's
- * @param patience exits in a row that agree
- * @param exits layers of the exits to ask, from 1; all if empty
- * @param maxPending of {@link Limits}, to which it belongs: here it is only refused where nothing
- *     waits
- * @param draftSource {@link DraftSource#BOTH} if absent; only where exit and length are chosen
- * @param draftExit layer of the exit that drafts; the shallowest if absent beside one of the other
- *     two. Without all three, exit and length are chosen as the text is written
- * @param draftLength most tokens of a draft, from 1 to {@link DraftLength#MAX_TOKENS}
- * @param draftConfidence a draft ends where the exit's lead is below this; 0 for drafts of fixed
- *     length
+ * @param said values by setting, each of the setting's type
  */
-public record DecodingSettings(
-    Optional<DecodingMode> mode,
-    Optional<PolicyName> policy,
-    Optional<ThresholdSetting> threshold,
-    Optional<Double> thresholdDecay,
-    Optional<Calibration> calibration,
-    Optional<Integer> patience,
-    List<Integer> exits,
-    Optional<Integer> maxPending,
-    Optional<DraftSource> draftSource,
-    Optional<Integer> draftExit,
-    Optional<Integer> draftLength,
-    Optional<Double> draftConfidence) {
-
-  /** Most tokens of a draft by default. */
-  public static final int DRAFT_LENGTH = 6;
-
-  /** Where a draft ends by default. */
-  public static final double DRAFT_CONFIDENCE = 0.5;
-
-  /** Exits in a row that agree by default. */
-  public static final int PATIENCE = 2;
+public record DecodingSettings(Map<DecodingSetting<?>, Object> said) {
 
   /** Nothing is said. */
-  public static final DecodingSettings NONE = builder().build();
+  public static final DecodingSettings NONE = new DecodingSettings(Map.of());
 
   /** One threshold, or one for each exit in use. */
   public sealed interface ThresholdSetting {
@@ -80,17 +42,55 @@ public record DecodingSettings(
   }
 
   public DecodingSettings {
-    exits = List.copyOf(exits);
-  }
-
-  /** Says nothing yet. */
-  public static Builder builder() {
-    return new Builder();
+    said = Map.copyOf(said);
+    said.forEach(
+        (setting, value) -> {
+          if (!setting.kind().type().isInstance(value)) {
+            throw new IllegalArgumentException(setting + ": " + value.getClass());
+          }
+        });
   }
 
   /** A mode, with what it has by default. */
   public static DecodingSettings of(DecodingMode mode) {
-    return builder().mode(mode).build();
+    return NONE.with(DecodingSetting.MODE, mode);
+  }
+
+  /** The same with another setting; an empty list says nothing. */
+  public <T> DecodingSettings with(DecodingSetting<T> setting, T value) {
+    return withValue(setting, value);
+  }
+
+  /** The same for those who go through the table; the value has to be of the setting's type. */
+  public DecodingSettings withValue(DecodingSetting<?> setting, Object value) {
+    Map<DecodingSetting<?>, Object> all = new HashMap<>(said);
+    if (value.equals(List.of())) {
+      all.remove(setting);
+    } else {
+      all.put(setting, value instanceof List<?> list ? List.copyOf(list) : value);
+    }
+    return new DecodingSettings(all);
+  }
+
+  /** What was said of a setting. */
+  @SuppressWarnings("unchecked") // by what goes into the map
+  public <T> Optional<T> get(DecodingSetting<T> setting) {
+    return Optional.ofNullable((T) said.get(setting));
+  }
+
+  /** The same, or what it is otherwise. */
+  <T> T orUsual(DecodingSetting<T> setting) {
+    return get(setting).or(setting::usual).orElseThrow();
+  }
+
+  /** Layers of the exits to ask, from 1; all if empty. */
+  public List<Integer> exits() {
+    return get(DecodingSetting.EXITS).orElse(List.of());
+  }
+
+  /** The settings that something was said of, in the table's order. */
+  public Stream<DecodingSetting<?>> settings() {
+    return DecodingSetting.all().stream().filter(said::containsKey);
   }
 
   /**
@@ -98,29 +98,19 @@ public record DecodingSettings(
    */
   public DecodingSettings orCalibrated(Calibration own) {
     boolean early =
-        mode.map(DecodingMode::leavesEarly)
-            .orElse(thresholdDecay.isPresent() || maxPending.isPresent());
-    if (!early
-        || policy.isPresent()
-        || threshold.isPresent()
-        || calibration.isPresent()
-        || patience.isPresent()
-        || !exits.isEmpty()) {
-      return this;
-    }
-    return new DecodingSettings(
-        mode,
-        policy,
-        threshold,
-        thresholdDecay,
-        Optional.of(own),
-        patience,
-        exits,
-        maxPending,
-        draftSource,
-        draftExit,
-        draftLength,
-        draftConfidence);
+        get(DecodingSetting.MODE)
+            .map(DecodingMode::leavesEarly)
+            .orElse(
+                get(DecodingSetting.THRESHOLD_DECAY).isPresent()
+                    || get(DecodingSetting.MAX_PENDING).isPresent());
+    boolean saysWhen =
+        settings()
+            .anyMatch(
+                setting ->
+                    setting.part() == DecodingSetting.Part.POLICY
+                        || setting == DecodingSetting.THRESHOLD
+                        || setting == DecodingSetting.CALIBRATION);
+    return early && !saysWhen ? with(DecodingSetting.CALIBRATION, own) : this;
   }
 
   /**
@@ -145,27 +135,26 @@ public record DecodingSettings(
    * and go on only with the same.
    */
   public String fingerprint() {
-    return "DecodingSettings[mode=%s, policy=%s, threshold=%s, thresholdDecay=%s, calibration=%s, patience=%s, exits=%s, maxPending=%s, draftSource=%s, draftExit=%s, draftLength=%s, draftConfidence=%s]"
-        .formatted(
-            mode,
-            policy,
-            threshold.map(DecodingSettings::fingerprint),
-            thresholdDecay,
-            calibration.map(DecodingSettings::fingerprint),
-            patience,
-            exits,
-            maxPending,
-            draftSource,
-            draftExit,
-            draftLength,
-            draftConfidence);
+    return DecodingSetting.all().stream()
+        .map(setting -> setting.fingerprintName() + "=" + fingerprint(setting))
+        .collect(Collectors.joining(", ", "DecodingSettings[", "]"));
   }
 
-  private static String fingerprint(ThresholdSetting threshold) {
-    return switch (threshold) {
-      case ThresholdSetting.Same(double value) -> "Same[value=" + value + "]";
+  private String fingerprint(DecodingSetting<?> setting) {
+    Object value = said.get(setting);
+    if (setting == DecodingSetting.EXITS) {
+      return exits().toString();
+    }
+    return value == null ? "Optional.empty" : "Optional[" + fingerprint(value) + "]";
+  }
+
+  private static String fingerprint(Object value) {
+    return switch (value) {
+      case ThresholdSetting.Same(double threshold) -> "Same[value=" + threshold + "]";
       case ThresholdSetting.PerLayer(SortedMap<Integer, Double> byLayer) ->
           "PerLayer[byLayer=" + byLayer + "]";
+      case Calibration calibration -> fingerprint(calibration);
+      default -> value.toString();
     };
   }
 
@@ -177,99 +166,5 @@ public record DecodingSettings(
       case Calibration.OfGates(SortedMap<Integer, Gate> gates) ->
           "Calibration[thresholds=%s, gates=%s]".formatted(calibration.thresholds(), gates);
     };
-  }
-
-  /** Takes the settings that are said. */
-  public static final class Builder {
-    private Optional<DecodingMode> mode = Optional.empty();
-    private Optional<PolicyName> policy = Optional.empty();
-    private Optional<ThresholdSetting> threshold = Optional.empty();
-    private Optional<Double> thresholdDecay = Optional.empty();
-    private Optional<Calibration> calibration = Optional.empty();
-    private Optional<Integer> patience = Optional.empty();
-    private List<Integer> exits = List.of();
-    private Optional<Integer> maxPending = Optional.empty();
-    private Optional<DraftSource> draftSource = Optional.empty();
-    private Optional<Integer> draftExit = Optional.empty();
-    private Optional<Integer> draftLength = Optional.empty();
-    private Optional<Double> draftConfidence = Optional.empty();
-
-    private Builder() {}
-
-    public Builder mode(DecodingMode value) {
-      mode = Optional.of(value);
-      return this;
-    }
-
-    public Builder policy(PolicyName value) {
-      policy = Optional.of(value);
-      return this;
-    }
-
-    public Builder threshold(ThresholdSetting value) {
-      threshold = Optional.of(value);
-      return this;
-    }
-
-    public Builder thresholdDecay(double value) {
-      thresholdDecay = Optional.of(value);
-      return this;
-    }
-
-    public Builder calibration(Calibration value) {
-      calibration = Optional.of(value);
-      return this;
-    }
-
-    public Builder patience(int value) {
-      patience = Optional.of(value);
-      return this;
-    }
-
-    public Builder exits(List<Integer> layers) {
-      exits = layers;
-      return this;
-    }
-
-    public Builder maxPending(int value) {
-      maxPending = Optional.of(value);
-      return this;
-    }
-
-    public Builder draftSource(DraftSource value) {
-      draftSource = Optional.of(value);
-      return this;
-    }
-
-    public Builder draftExit(int value) {
-      draftExit = Optional.of(value);
-      return this;
-    }
-
-    public Builder draftLength(int value) {
-      draftLength = Optional.of(value);
-      return this;
-    }
-
-    public Builder draftConfidence(double value) {
-      draftConfidence = Optional.of(value);
-      return this;
-    }
-
-    public DecodingSettings build() {
-      return new DecodingSettings(
-          mode,
-          policy,
-          threshold,
-          thresholdDecay,
-          calibration,
-          patience,
-          exits,
-          maxPending,
-          draftSource,
-          draftExit,
-          draftLength,
-          draftConfidence);
-    }
   }
 }

@@ -45,7 +45,7 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
       return candidates(prediction).choose(SamplingNoise.at(seed, prediction.position()));
     }
     if (!changesLogits(prediction)) {
-      return new Choice(prediction.best(), prediction.lead());
+      return new Choice(prediction.best(), prediction.relativeMargin());
     }
     float[] logits = logits(prediction);
     int id = TokenDistribution.best(logits);

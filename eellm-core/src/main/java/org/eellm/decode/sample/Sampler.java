@@ -25,11 +25,11 @@ public interface Sampler extends Serializable {
    * A choice.
    *
    * @param id as {@link #next}
-   * @param lead from 0 to 1: how sure it is that a prediction that is much like this one leads to
+   * @param margin from 0 to 1: how sure it is that a prediction that is much like this one leads to
    *     the same id; 1 less the ratio of the next id's weight to its own. With sampling, 1 less the
    *     ratio of the times that decide who is first, where above 15/16 all count as 1
    */
-  record Choice(int id, double lead) {}
+  record Choice(int id, double margin) {}
 
   /**
    * {@link #next}, and how close the choice was. Of a sampler that chooses another id than the most
@@ -37,7 +37,7 @@ public interface Sampler extends Serializable {
    */
   default Choice choose(Prediction prediction) {
     int id = next(prediction);
-    return new Choice(id, id == prediction.best() ? prediction.lead() : 0);
+    return new Choice(id, id == prediction.best() ? prediction.relativeMargin() : 0);
   }
 
   /**

@@ -30,6 +30,9 @@ public record SamplingParams(
   public static final SamplingParams AS_PREDICTED =
       new SamplingParams(1, 0, 1, 0, Penalties.NONE, Map.of(), MinTokens.NONE);
 
+  /** Takes the best token always. */
+  public static final SamplingParams GREEDY = AS_PREDICTED.withTemperature(0);
+
   public SamplingParams {
     logitBias = Map.copyOf(logitBias);
     require(

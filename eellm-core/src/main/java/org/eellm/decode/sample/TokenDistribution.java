@@ -15,7 +15,7 @@ public final class TokenDistribution {
   private static final int BLOCK = 1024; // ids that are marked at once
   private static final int BIN_SHIFT = 17; // leaves the exponent and 6 bits behind it
 
-  /** How much longer the second id may wait for the lead to be told from a whole one. */
+  /** How much longer the second id may wait for the margin to be told from a whole one. */
   private static final double FAR = 16;
 
   private WeightedIds list = WeightedIds.allocate(0);
@@ -337,8 +337,8 @@ public final class TokenDistribution {
     int first = first(noise);
     double least = time(noise, first);
     int second = soonest(noise, first, FAR * least, first);
-    double lead = second == first ? 1 : 1 - least / time(noise, second);
-    return new Sampler.Choice(ids[first], lead);
+    double margin = second == first ? 1 : 1 - least / time(noise, second);
+    return new Sampler.Choice(ids[first], margin);
   }
 
   private double time(SamplingNoise noise, int place) {

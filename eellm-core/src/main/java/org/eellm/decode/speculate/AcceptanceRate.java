@@ -30,13 +30,13 @@ final class AcceptanceRate {
     mean = 0.8; // hopeful, so that it is tried
   }
 
-  private static int bin(double lead) {
-    return Math.clamp((int) (lead * BINS), 0, BINS - 1);
+  private static int bin(double margin) {
+    return Math.clamp((int) (margin * BINS), 0, BINS - 1);
   }
 
-  /** The probability that a draft is accepted, at this lead of the exit's choice. */
-  double of(double lead) {
-    int bin = bin(lead);
+  /** The probability that a draft is accepted, at this margin of the exit's choice. */
+  double of(double margin) {
+    int bin = bin(margin);
     return accepted[bin] / trials[bin];
   }
 
@@ -50,15 +50,15 @@ final class AcceptanceRate {
     return drafts;
   }
 
-  /** Adds the lead of a choice of an exit that was asked for a draft. */
-  void addDraft(double lead) {
+  /** Adds the margin of a choice of an exit that was asked for a draft. */
+  void addDraft(double margin) {
     drafts++;
-    mean += Math.max(MEAN_RATE, 1.0 / (1 + drafts)) * (of(lead) - mean);
+    mean += Math.max(MEAN_RATE, 1.0 / (1 + drafts)) * (of(margin) - mean);
   }
 
   /** Takes what the full model made of a draft. */
-  void addVerified(double lead, boolean holds) {
-    int bin = bin(lead);
+  void addVerified(double margin, boolean holds) {
+    int bin = bin(margin);
     accepted[bin] = DECAY * accepted[bin] + (holds ? 1 : 0);
     trials[bin] = DECAY * trials[bin] + 1;
   }

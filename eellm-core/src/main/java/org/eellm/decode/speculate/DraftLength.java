@@ -17,9 +17,9 @@ public sealed interface DraftLength extends Serializable {
   /**
    * Whether what the exit says of the next token belongs to the draft.
    *
-   * @param lead how far its choice is ahead, from 0 to 1
+   * @param margin how far its choice is ahead, from 0 to 1
    */
-  boolean keepsDrafting(double lead);
+  boolean keepsDrafting(double margin);
 
   /** Always as many. */
   record Fixed(int most) implements DraftLength {
@@ -28,28 +28,28 @@ public sealed interface DraftLength extends Serializable {
     }
 
     @Override
-    public boolean keepsDrafting(double lead) {
+    public boolean keepsDrafting(double margin) {
       return true;
     }
   }
 
   /**
-   * As long as the exit is confident.
+   * As long as the exit is sure.
    *
-   * @param confidence how far its choice is ahead at least
+   * @param least margin of its choice
    */
-  record Adaptive(int most, double confidence) implements DraftLength {
+  record Adaptive(int most, double least) implements DraftLength {
     public Adaptive {
       requireBounded(most);
-      if (!(confidence >= 0 && confidence <= 1)) {
+      if (!(least >= 0 && least <= 1)) {
         throw new SettingException(
-            "draft-confidence", confidence + " is outside [0, 1]; use a number from 0 to 1");
+            "draft-margin", least + " is outside [0, 1]; use a number from 0 to 1");
       }
     }
 
     @Override
-    public boolean keepsDrafting(double lead) {
-      return lead >= confidence;
+    public boolean keepsDrafting(double margin) {
+      return margin >= least;
     }
   }
 

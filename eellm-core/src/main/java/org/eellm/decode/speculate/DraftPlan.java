@@ -31,10 +31,10 @@ public interface DraftPlan {
   /**
    * Whether what the exit predicts belongs to the draft.
    *
-   * @param lead how far its choice is ahead, from 0 to 1, as {@link
-   *     org.eellm.decode.sample.Sampler.Choice#lead}
+   * @param margin how far its choice is ahead, from 0 to 1, as {@link
+   *     org.eellm.decode.sample.Sampler.Choice#margin}
    */
-  boolean keepsDrafting(double lead);
+  boolean keepsDrafting(double margin);
 
   /** Takes how many tokens of a draft, which may be empty, the full model has accepted. */
   void onVerified(int drafted, int accepted);
@@ -57,8 +57,8 @@ public interface DraftPlan {
     }
 
     @Override
-    public boolean keepsDrafting(double lead) {
-      return length.keepsDrafting(lead);
+    public boolean keepsDrafting(double margin) {
+      return length.keepsDrafting(margin);
     }
 
     @Override

@@ -175,7 +175,7 @@ public final class DraftPlanner {
 
   private final class Plan implements DraftPlan {
     private final DraftSource source;
-    private final double[] leads = new double[MOST];
+    private final double[] margins = new double[MOST];
     private Optional<PromptLookup> lookup = Optional.empty();
     private int exit;
     private int drafted;
@@ -249,15 +249,15 @@ public final class DraftPlanner {
     }
 
     @Override
-    public boolean keepsDrafting(double lead) {
+    public boolean keepsDrafting(double margin) {
       AcceptanceRate acceptance = acceptances[exit];
-      acceptance.addDraft(lead);
-      double next = chance * acceptance.of(lead);
+      acceptance.addDraft(margin);
+      double next = chance * acceptance.of(margin);
       if (sequences == 1 && next * costOfToken < further(exit, drafted)) {
         return false;
       }
       chance = next;
-      leads[drafted++] = lead;
+      margins[drafted++] = margin;
       return true;
     }
 
@@ -265,7 +265,7 @@ public final class DraftPlanner {
     public void onVerified(int drafts, int accepted) {
       contest.add(accepted + 1);
       for (int i = 0; exit != NONE && i < Math.min(drafts, accepted + 1); i++) {
-        acceptances[exit].addVerified(leads[i], i < accepted);
+        acceptances[exit].addVerified(margins[i], i < accepted);
       }
     }
   }

@@ -90,7 +90,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
       return;
     }
     Sampler.Choice choice = sequence.request().sampler().choose(first);
-    if (plan.keepsDrafting(choice.lead())) {
+    if (plan.keepsDrafting(choice.margin())) {
       drafter = first.head();
       draft(sequence, choice.id());
       drafted = true;

@@ -80,7 +80,7 @@ public final class Prediction {
    * How far {@link #best} is ahead: 1 less the ratio of the next one's probability to its own. Of
    * what an exit says, it tells best whether the final head will say the same.
    */
-  public double lead() {
+  public double relativeMargin() {
     return margin() / maxProbability();
   }
 

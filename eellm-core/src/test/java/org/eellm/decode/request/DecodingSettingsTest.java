@@ -26,19 +26,18 @@ final class DecodingSettingsTest {
                 + " draftExit=Optional.empty, draftLength=Optional.empty,"
                 + " draftConfidence=Optional.empty]");
     assertThat(
-            DecodingSettings.builder()
-                .mode(DecodingMode.EARLY_EXIT)
-                .policy(PolicyName.MAX_PROBABILITY)
-                .threshold(new ThresholdSetting.Same(0.5))
-                .thresholdDecay(4)
-                .patience(2)
-                .exits(List.of(2, 4))
-                .maxPending(8)
-                .draftSource(DraftSource.TEXT)
-                .draftExit(2)
-                .draftLength(6)
-                .draftConfidence(0)
-                .build()
+            DecodingSettings.NONE
+                .with(DecodingSetting.MODE, DecodingMode.EARLY_EXIT)
+                .with(DecodingSetting.POLICY, PolicyName.MAX_PROBABILITY)
+                .with(DecodingSetting.THRESHOLD, new ThresholdSetting.Same(0.5))
+                .with(DecodingSetting.THRESHOLD_DECAY, 4.0)
+                .with(DecodingSetting.PATIENCE, 2)
+                .with(DecodingSetting.EXITS, List.of(2, 4))
+                .with(DecodingSetting.MAX_PENDING, 8)
+                .with(DecodingSetting.DRAFT_SOURCE, DraftSource.TEXT)
+                .with(DecodingSetting.DRAFT_EXIT, 2)
+                .with(DecodingSetting.DRAFT_LENGTH, 6)
+                .with(DecodingSetting.DRAFT_MARGIN, 0.0)
                 .fingerprint())
         .isEqualTo(
             "DecodingSettings[mode=Optional[early-exit], policy=Optional[max-probability],"
@@ -48,17 +47,58 @@ final class DecodingSettingsTest {
                 + " draftLength=Optional[6], draftConfidence=Optional[0.0]]");
   }
 
+  /** A line of the table is known to all; what becomes of it, its part says until somebody does. */
+  @Test
+  void decoding_everySetting_isRefusedWhereItHasNoEffect() {
+    for (DecodingSetting<?> setting : DecodingSetting.all()) {
+      DecodingMode without =
+          switch (setting.part()) {
+            case MODE -> DecodingMode.SPECULATIVE;
+            case POLICY, THRESHOLD, PENDING -> DecodingMode.FULL;
+            case DRAFTS -> DecodingMode.EARLY_EXIT;
+          };
+      if (setting != DecodingSetting.MODE) {
+        DecodingSettings settings =
+            DecodingSettings.of(without).withValue(setting, sample(setting));
+        assertThatThrownBy(() -> settings.decoding(List.of(2), 8, name -> "--" + name))
+            .hasMessage(
+                "--%s has no effect in the mode %s; leave it out"
+                    .formatted(setting.name(), without));
+      }
+    }
+  }
+
+  private static Object sample(DecodingSetting<?> setting) {
+    return switch (setting.kind()) {
+      case DecodingSetting.Kind.Choice(List<? extends Enum<?>> values) -> values.getFirst();
+      case DecodingSetting.Kind.WholeNumber(int least, int _) -> least;
+      case DecodingSetting.Kind.RealNumber(double least, double _) -> least;
+      case DecodingSetting.Kind.Layers _ -> List.of(2);
+      case DecodingSetting.Kind.Thresholds _ -> new ThresholdSetting.Same(0.5);
+      case DecodingSetting.Kind.CalibrationFile _ ->
+          Calibration.of(PolicyName.MARGIN, new TreeMap<>(Map.of(2, 0.8)), new TreeMap<>());
+    };
+  }
+
+  @Test
+  void with_aValueOfAnotherType_isAMistake() {
+    assertThatThrownBy(() -> DecodingSettings.NONE.withValue(DecodingSetting.PATIENCE, 2.0))
+        .isInstanceOf(IllegalArgumentException.class);
+  }
+
   @Test
   void fingerprint_thresholdsByLayer_areInOrder() {
     assertThat(
-            DecodingSettings.builder()
-                .threshold(new ThresholdSetting.PerLayer(new TreeMap<>(Map.of(4, 0.9, 2, 0.8))))
-                .calibration(
+            DecodingSettings.NONE
+                .with(
+                    DecodingSetting.THRESHOLD,
+                    new ThresholdSetting.PerLayer(new TreeMap<>(Map.of(4, 0.9, 2, 0.8))))
+                .with(
+                    DecodingSetting.CALIBRATION,
                     Calibration.of(
                         PolicyName.MARGIN,
                         new TreeMap<>(Map.of(4, 0.9, 2, 0.8)),
                         new TreeMap<>(Map.of(2, 1.5))))
-                .build()
                 .fingerprint())
         .contains("threshold=Optional[PerLayer[byLayer={2=0.8, 4=0.9}]]")
         .contains(
@@ -71,36 +111,39 @@ final class DecodingSettingsTest {
     Calibration own =
         Calibration.of(PolicyName.MARGIN, new TreeMap<>(Map.of(2, 0.8)), new TreeMap<>());
     for (DecodingMode mode : DecodingMode.values()) {
-      assertThat(DecodingSettings.of(mode).orCalibrated(own).calibration())
+      assertThat(DecodingSettings.of(mode).orCalibrated(own).get(DecodingSetting.CALIBRATION))
           .as(mode.toString())
           .isEqualTo(mode.leavesEarly() ? Optional.of(own) : Optional.empty());
     }
     assertThat(DecodingSettings.NONE.orCalibrated(own)).isEqualTo(DecodingSettings.NONE);
-    assertThat(DecodingSettings.builder().thresholdDecay(4).build().orCalibrated(own).calibration())
+    assertThat(
+            DecodingSettings.NONE
+                .with(DecodingSetting.THRESHOLD_DECAY, 4.0)
+                .orCalibrated(own)
+                .get(DecodingSetting.CALIBRATION))
         .contains(own);
     for (DecodingSettings said :
         List.of(
-            early().threshold(new ThresholdSetting.Same(0.5)).build(),
-            early().policy(PolicyName.MAX_PROBABILITY).build(),
-            early().patience(2).build(),
-            early().exits(List.of(2)).build(),
-            early().calibration(own.withThreshold(0.3)).build())) {
+            early().with(DecodingSetting.THRESHOLD, new ThresholdSetting.Same(0.5)),
+            early().with(DecodingSetting.POLICY, PolicyName.MAX_PROBABILITY),
+            early().with(DecodingSetting.PATIENCE, 2),
+            early().with(DecodingSetting.EXITS, List.of(2)),
+            early().with(DecodingSetting.CALIBRATION, own.withThreshold(0.3)))) {
       assertThat(said.orCalibrated(own)).isEqualTo(said);
     }
   }
 
-  private static DecodingSettings.Builder early() {
-    return DecodingSettings.builder().mode(DecodingMode.EARLY_EXIT);
+  private static DecodingSettings early() {
+    return DecodingSettings.NONE.with(DecodingSetting.MODE, DecodingMode.EARLY_EXIT);
   }
 
   @Test
   void decoding_eachPolicy_refusesThresholdsItDoesNotHave() {
     for (PolicyName policy : PolicyName.values()) {
       DecodingSettings settings =
-          DecodingSettings.builder()
-              .policy(policy)
-              .threshold(new ThresholdSetting.Same(-1))
-              .build();
+          DecodingSettings.NONE
+              .with(DecodingSetting.POLICY, policy)
+              .with(DecodingSetting.THRESHOLD, new ThresholdSetting.Same(-1));
       assertThatThrownBy(() -> settings.decoding(List.of(2), 8, name -> "--" + name))
           .isInstanceOf(ConfigException.class)
           .hasMessage(

@@ -71,9 +71,9 @@ final class RandomSamplerTest {
               .choose(prediction(logits));
 
       assertThat(plain.id()).isZero();
-      assertThat(plain.lead()).isCloseTo(1 - 0.3 / 0.5, within(1e-6));
+      assertThat(plain.margin()).isCloseTo(1 - 0.3 / 0.5, within(1e-6));
       assertThat(biased.id()).isEqualTo(1);
-      assertThat(biased.lead()).isCloseTo(1 - 0.5 / 0.9, within(1e-6));
+      assertThat(biased.margin()).isCloseTo(1 - 0.5 / 0.9, within(1e-6));
       assertThat(Sampler.greedy().choose(prediction(logits))).isEqualTo(plain);
     }
   }
@@ -101,7 +101,7 @@ final class RandomSamplerTest {
     assertThat(new RandomSampler(0, 0, 1, 1, 5).favored(7, 1000)).isEmpty();
   }
 
-  /** A sampler that may choose another id than the most probable one says nothing of a lead. */
+  /** A sampler that may choose another id than the most probable one says nothing of a margin. */
   @Test
   void choose_otherSampler_leadsWhereItTakesTheBest() {
     try (Scope _ = Scope.open()) {
@@ -110,7 +110,7 @@ final class RandomSamplerTest {
       Sampler first = prediction -> 0;
 
       assertThat(second.choose(prediction(logits))).isEqualTo(new Sampler.Choice(1, 0));
-      assertThat(first.choose(prediction(logits)).lead()).isCloseTo(0.4, within(1e-6));
+      assertThat(first.choose(prediction(logits)).margin()).isCloseTo(0.4, within(1e-6));
     }
   }
 

@@ -145,13 +145,13 @@ final class TokenDistributionTest {
 
       assertThat(choice.id()).isEqualTo(distribution.sample(noise));
       double ratio = times[0] / times[1];
-      assertThat(choice.lead()).isCloseTo(ratio < 1.0 / 16 ? 1 : 1 - ratio, within(1e-5));
+      assertThat(choice.margin()).isCloseTo(ratio < 1.0 / 16 ? 1 : 1 - ratio, within(1e-5));
     }
   }
 
   @Test
-  void choose_oneId_hasTheWholeLead() {
-    assertThat(TokenDistribution.of(logits(1), 1, 1).choose(SamplingNoise.at(3, 1)).lead())
+  void choose_oneId_hasTheWholeMargin() {
+    assertThat(TokenDistribution.of(logits(1), 1, 1).choose(SamplingNoise.at(3, 1)).margin())
         .isEqualTo(1);
   }
 

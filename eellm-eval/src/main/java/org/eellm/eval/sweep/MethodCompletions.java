@@ -12,6 +12,7 @@ import java.util.function.ToDoubleBiFunction;
 import java.util.stream.IntStream;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSetting;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
@@ -115,7 +116,8 @@ public final class MethodCompletions implements SweepTasks {
     scores.put("next line similarity", mean(written, HalfMethod::nextLineSimilarity));
     scores.put("method similarity", mean(written, HalfMethod::similarity));
     scores.put("methods that parse", mean(written, HalfMethod::parses));
-    boolean drafts = settings.mode().filter(mode -> mode == DecodingMode.SPECULATIVE).isPresent();
+    boolean drafts =
+        settings.get(DecodingSetting.MODE).filter(DecodingMode.SPECULATIVE::equals).isPresent();
     scores.put("perplexity of the file", perplexity(drafts ? DecodingMethod.full() : decoding));
     return scores;
   }

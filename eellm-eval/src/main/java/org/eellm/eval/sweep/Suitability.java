@@ -11,6 +11,7 @@ import java.util.stream.IntStream;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSetting;
 import org.eellm.eval.EvalProgress;
 import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.ExitTrace;
@@ -70,7 +71,7 @@ public record Suitability(
   /** Of drafts by a copy of the final head. */
   private static final int DRAFT_LENGTH = 4;
 
-  private static final double DRAFT_CONFIDENCE = 0.2;
+  private static final double DRAFT_MARGIN = 0.2;
 
   /** Of the confidences of a calibration's decisions, which are 0 and 1. */
   private static final double DECIDED = 0.5;
@@ -196,7 +197,9 @@ public record Suitability(
       EvaluatedModel model, List<GreedyContinuation> texts, SweepSetting setting) {
     return agreement(
         ExitTrace.ofDecisions(
-            model, texts, setting.decoding().calibration().orElseThrow().policy()),
+            model,
+            texts,
+            setting.decoding().get(DecodingSetting.CALIBRATION).orElseThrow().policy()),
         DECIDED);
   }
 
@@ -255,7 +258,7 @@ public record Suitability(
             SweepSetting.atThreshold(
                 DecodingMode.EARLY_EXIT, PolicyName.MAX_PROBABILITY, threshold, List.of(layer)),
             agreement(one, threshold));
-        found.put(SweepSetting.speculative(layer, DRAFT_LENGTH, DRAFT_CONFIDENCE), 1.0);
+        found.put(SweepSetting.speculative(layer, DRAFT_LENGTH, DRAFT_MARGIN), 1.0);
       }
     }
     return found;
@@ -317,6 +320,6 @@ public record Suitability(
   }
 
   private static boolean isOfText(Finding finding) {
-    return finding.setting().draftSource().isPresent();
+    return finding.setting().get(DecodingSetting.DRAFT_SOURCE).isPresent();
   }
 }

@@ -2,6 +2,7 @@ package org.eellm.eval.sweep;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.eellm.config.ConfigException;
 import org.eellm.config.SettingException;
@@ -9,6 +10,7 @@ import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.exit.PolicyRule;
 import org.eellm.decode.exit.ThresholdRule;
 import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSetting;
 import org.eellm.model.Head;
 
 /**
@@ -17,27 +19,37 @@ import org.eellm.model.Head;
  *
  * @param thresholds for the policies that have one
  * @param calibration file whose rule is tried with the thresholds, beside the policies
- * @param patiences for the policy patience
+ * @param numbers for the policies that have one, such as patience
  * @param exits sets of exits to ask, each by its layers; an empty set is all exits
  * @param draftExits layers of exits that draft
  * @param draftLengths most tokens of a draft
- * @param draftConfidences where drafts end
+ * @param draftMargins where drafts end
  */
 public record SweepGrid(
     List<DecodingMode> modes,
     List<PolicyName> policies,
     List<Double> thresholds,
     Optional<String> calibration,
-    List<Integer> patiences,
+    Map<DecodingSetting<Integer>, List<Integer>> numbers,
     List<List<Integer>> exits,
     List<Integer> draftExits,
     List<Integer> draftLengths,
-    List<Double> draftConfidences) {
+    List<Double> draftMargins) {
   /** Most tokens of a draft, by default. */
   public static final List<Integer> DRAFT_LENGTHS = List.of(2, 4, 8);
 
   /** Where drafts end, by default. */
-  public static final List<Double> DRAFT_CONFIDENCES = List.of(0.2, 0.5);
+  public static final List<Double> DRAFT_MARGINS = List.of(0.2, 0.5);
+
+  /** Whole numbers of policies, each of which has an option of its own name. */
+  @SuppressWarnings("unchecked") // by their kind
+  public static List<DecodingSetting<Integer>> policyNumbers() {
+    return DecodingSetting.all().stream()
+        .filter(setting -> setting.part() == DecodingSetting.Part.POLICY)
+        .filter(setting -> setting.kind() instanceof DecodingSetting.Kind.WholeNumber)
+        .map(setting -> (DecodingSetting<Integer>) setting)
+        .toList();
+  }
 
   /**
    * The settings.
@@ -87,8 +99,11 @@ public record SweepGrid(
   private static String option(String setting) {
     return switch (setting) {
       case "policy" -> "--policies";
-      case "exits", "patience", "calibration" -> "--" + setting;
-      default -> "--" + setting + "s";
+      case "exits", "calibration" -> "--" + setting;
+      default ->
+          policyNumbers().stream().anyMatch(each -> each.name().equals(setting))
+              ? "--" + setting
+              : "--" + setting + "s";
     };
   }
 
@@ -98,9 +113,6 @@ public record SweepGrid(
         case ThresholdRule _ ->
             thresholds.forEach(
                 value -> settings.add(SweepSetting.atThreshold(mode, policy, value, asked)));
-        case PolicyRule.Other.PATIENCE ->
-            patiences.forEach(
-                value -> settings.add(SweepSetting.patient(mode, policy, value, asked)));
         case PolicyRule.Other.ONE_EXIT -> {
           if (asked.size() != 1) {
             throw new ConfigException(
@@ -113,6 +125,14 @@ public record SweepGrid(
             throw new ConfigException(
                 "--policies: %s is what all others are measured beside; leave it out"
                     .formatted(policy));
+        case PolicyRule.Other other ->
+            numbers.forEach(
+                (setting, values) -> {
+                  if (other.settings().contains(setting.name())) {
+                    SweepSetting plain = SweepSetting.ofExits(mode, policy, asked);
+                    values.forEach(value -> settings.add(plain.with(setting, value)));
+                  }
+                });
       }
     }
   }
@@ -123,8 +143,7 @@ public record SweepGrid(
     }
     for (int exit : from) {
       for (int length : draftLengths) {
-        draftConfidences.forEach(
-            value -> settings.add(SweepSetting.speculative(exit, length, value)));
+        draftMargins.forEach(value -> settings.add(SweepSetting.speculative(exit, length, value)));
       }
     }
   }

@@ -1,51 +1,49 @@
 package org.eellm.eval.sweep;
 
-import com.fasterxml.jackson.annotation.JsonInclude;
+import static org.eellm.decode.request.DecodingSetting.CALIBRATION;
+import static org.eellm.decode.request.DecodingSetting.DRAFT_EXIT;
+import static org.eellm.decode.request.DecodingSetting.DRAFT_LENGTH;
+import static org.eellm.decode.request.DecodingSetting.DRAFT_MARGIN;
+import static org.eellm.decode.request.DecodingSetting.DRAFT_SOURCE;
+import static org.eellm.decode.request.DecodingSetting.EXITS;
+import static org.eellm.decode.request.DecodingSetting.MODE;
+import static org.eellm.decode.request.DecodingSetting.POLICY;
+import static org.eellm.decode.request.DecodingSetting.THRESHOLD;
+
+import com.fasterxml.jackson.annotation.JsonValue;
+import com.fasterxml.jackson.databind.annotation.JsonDeserialize;
+import com.fasterxml.jackson.databind.util.StdConverter;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.math.BigDecimal;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
+import java.util.SequencedMap;
+import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSetting;
+import org.eellm.decode.request.DecodingSetting.Kind;
+import org.eellm.decode.request.DecodingSetting.Part;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
 import org.eellm.decode.speculate.DraftSource;
 
 /**
- * A way to decode that a sweep tries; what has no part in it is absent.
+ * A way to decode that a sweep tries.
  *
- * @param policy when tokens leave
- * @param threshold of the policy
+ * @param said without the calibration; a threshold is one for all exits
  * @param calibration file in place of the policy; the threshold takes the place of the file's
- * @param patience of the policy
- * @param exits layers of the exits to ask, from 1; all if empty
- * @param draftSource of drafts that adapt, where it is not both
- * @param draftExit layer of the exit that drafts
- * @param draftLength most tokens of a draft
- * @param draftConfidence a draft ends where the exit's lead is below this; 0 for drafts of fixed
- *     length
  */
-@JsonInclude(JsonInclude.Include.NON_EMPTY)
-public record SweepSetting(
-    DecodingMode mode,
-    Optional<PolicyName> policy,
-    Optional<Double> threshold,
-    Optional<String> calibration,
-    Optional<Integer> patience,
-    List<Integer> exits,
-    Optional<DraftSource> draftSource,
-    Optional<Integer> draftExit,
-    Optional<Integer> draftLength,
-    Optional<Double> draftConfidence) {
-
-  public SweepSetting {
-    exits = exits == null ? List.of() : List.copyOf(exits); // left out of JSON where empty
-  }
+@JsonDeserialize(converter = SweepSetting.FromJson.class)
+public record SweepSetting(DecodingSettings said, Optional<String> calibration) {
 
   /** Early exits at a threshold on the largest probability. */
   public static SweepSetting atThreshold(double threshold) {
@@ -54,12 +52,7 @@ public record SweepSetting(
 
   static SweepSetting atThreshold(
       DecodingMode mode, PolicyName policy, double threshold, List<Integer> exits) {
-    return of(
-        DecodingSettings.builder()
-            .mode(mode)
-            .policy(policy)
-            .threshold(new ThresholdSetting.Same(threshold))
-            .exits(exits));
+    return ofExits(mode, policy, exits).withThreshold(threshold);
   }
 
   /**
@@ -68,8 +61,7 @@ public record SweepSetting(
    * @param file of the calibration
    */
   public static SweepSetting calibrated(DecodingMode mode, String file, double threshold) {
-    return of(DecodingSettings.builder().mode(mode).threshold(new ThresholdSetting.Same(threshold)))
-        .calibrated(file);
+    return calibrated(mode, file).withThreshold(threshold);
   }
 
   /**
@@ -78,80 +70,56 @@ public record SweepSetting(
    * @param file of the calibration
    */
   public static SweepSetting calibrated(DecodingMode mode, String file) {
-    return of(DecodingSettings.builder().mode(mode)).calibrated(file);
+    return new SweepSetting(DecodingSettings.of(mode), Optional.of(file));
   }
 
-  private SweepSetting calibrated(String file) {
-    return new SweepSetting(
-        mode,
-        policy,
-        threshold,
-        Optional.of(file),
-        patience,
-        exits,
-        draftSource,
-        draftExit,
-        draftLength,
-        draftConfidence);
-  }
-
-  static SweepSetting patient(
-      DecodingMode mode, PolicyName policy, int patience, List<Integer> exits) {
-    return of(DecodingSettings.builder().mode(mode).policy(policy).patience(patience).exits(exits));
-  }
-
-  /** A policy that has no number: its exits alone tell it from others. */
+  /** A policy with no more than its exits. */
   static SweepSetting ofExits(DecodingMode mode, PolicyName policy, List<Integer> exits) {
-    return of(DecodingSettings.builder().mode(mode).policy(policy).exits(exits));
+    return of(DecodingSettings.of(mode).with(POLICY, policy).with(EXITS, exits));
   }
 
   /** Drafts whose exit and length adapt: the full model's text. */
   public static SweepSetting adaptiveDrafts() {
-    return of(DecodingSettings.builder().mode(DecodingMode.SPECULATIVE));
+    return of(DecodingSettings.of(DecodingMode.SPECULATIVE));
   }
 
   /** The same where the text alone drafts. */
   static SweepSetting textDrafts() {
-    return of(
-        DecodingSettings.builder().mode(DecodingMode.SPECULATIVE).draftSource(DraftSource.TEXT));
+    return adaptiveDrafts().with(DRAFT_SOURCE, DraftSource.TEXT);
   }
 
-  static SweepSetting speculative(int exit, int length, double confidence) {
-    return of(
-        DecodingSettings.builder()
-            .mode(DecodingMode.SPECULATIVE)
-            .draftExit(exit)
-            .draftLength(length)
-            .draftConfidence(confidence));
+  static SweepSetting speculative(int exit, int length, double margin) {
+    return adaptiveDrafts()
+        .with(DRAFT_EXIT, exit)
+        .with(DRAFT_LENGTH, length)
+        .with(DRAFT_MARGIN, margin);
   }
 
-  private static SweepSetting of(DecodingSettings.Builder builder) {
-    DecodingSettings settings = builder.build();
-    return new SweepSetting(
-        settings.mode().orElseThrow(),
-        settings.policy(),
-        settings.threshold().map(threshold -> ((ThresholdSetting.Same) threshold).value()),
-        Optional.empty(),
-        settings.patience(),
-        settings.exits(),
-        settings.draftSource(),
-        settings.draftExit(),
-        settings.draftLength(),
-        settings.draftConfidence());
+  private static SweepSetting of(DecodingSettings settings) {
+    return new SweepSetting(settings, Optional.empty());
+  }
+
+  private SweepSetting withThreshold(double threshold) {
+    return with(THRESHOLD, new ThresholdSetting.Same(threshold));
+  }
+
+  /** The same with another setting. */
+  <T> SweepSetting with(DecodingSetting<T> setting, T value) {
+    return new SweepSetting(said.with(setting, value), calibration);
+  }
+
+  public DecodingMode mode() {
+    return get(MODE).orElseThrow();
+  }
+
+  /** What is said of a setting. */
+  public <T> Optional<T> get(DecodingSetting<T> setting) {
+    return said.get(setting);
   }
 
   /** The same in the words of options and requests; reads the calibration's file. */
   DecodingSettings decoding() {
-    DecodingSettings.Builder settings = DecodingSettings.builder().mode(mode).exits(exits);
-    policy.ifPresent(settings::policy);
-    threshold.map(ThresholdSetting.Same::new).ifPresent(settings::threshold);
-    calibration.map(SweepSetting::read).ifPresent(settings::calibration);
-    patience.ifPresent(settings::patience);
-    draftSource.ifPresent(settings::draftSource);
-    draftExit.ifPresent(settings::draftExit);
-    draftLength.ifPresent(settings::draftLength);
-    draftConfidence.ifPresent(settings::draftConfidence);
-    return settings.build();
+    return calibration.map(file -> said.with(CALIBRATION, read(file))).orElse(said);
   }
 
   private static Calibration read(String file) {
@@ -162,22 +130,74 @@ public record SweepSetting(
     }
   }
 
+  /** As an object with what is said, by the names of requests. */
+  @JsonValue
+  SequencedMap<String, Object> json() {
+    SequencedMap<String, Object> object = new LinkedHashMap<>();
+    said.settings()
+        .forEach(
+            setting ->
+                object.put(
+                    setting.field(),
+                    switch (said.get(setting).orElseThrow()) {
+                      case Enum<?> choice -> choice.name().toLowerCase(Locale.ROOT);
+                      case ThresholdSetting.Same(double threshold) -> threshold;
+                      case Object value -> value;
+                    }));
+    calibration.ifPresent(file -> object.put(CALIBRATION.field(), file));
+    return object;
+  }
+
+  /** Reads {@link #json}. */
+  static final class FromJson extends StdConverter<Map<String, Object>, SweepSetting> {
+    @Override
+    public SweepSetting convert(Map<String, Object> object) {
+      return read(object);
+    }
+  }
+
+  private static SweepSetting read(Map<String, Object> object) {
+    DecodingSettings said = DecodingSettings.NONE;
+    for (DecodingSetting<?> setting : DecodingSetting.all()) {
+      Object value = object.get(setting.field());
+      if (value != null && setting != CALIBRATION) {
+        said = said.withValue(setting, value(setting.kind(), value));
+      }
+    }
+    return new SweepSetting(
+        said, Optional.ofNullable(object.get(CALIBRATION.field())).map(String::valueOf));
+  }
+
+  private static Object value(Kind kind, Object value) {
+    return switch (kind) {
+      case Kind.Choice(List<? extends Enum<?>> values) ->
+          values.stream()
+              .filter(choice -> choice.name().equalsIgnoreCase(value.toString()))
+              .findFirst()
+              .orElseThrow();
+      case Kind.Thresholds _ -> new ThresholdSetting.Same(((Number) value).doubleValue());
+      case Kind.RealNumber _ -> ((Number) value).doubleValue();
+      default -> value;
+    };
+  }
+
   /** The options of {@code eellm generate} that do this. */
   public String options() {
     List<String> words = new ArrayList<>();
-    words.add("--mode " + mode);
-    policy.ifPresent(value -> words.add("--policy " + value));
+    said.settings()
+        .map(setting -> "--%s %s".formatted(setting, text(setting).replace(", ", ",")))
+        .forEach(words::add);
     calibration.ifPresent(file -> words.add("--calibration " + file));
-    threshold.ifPresent(value -> words.add("--threshold " + number(value)));
-    patience.ifPresent(value -> words.add("--patience " + value));
-    if (!exits.isEmpty()) {
-      words.add("--exits " + listed(","));
-    }
-    draftSource.ifPresent(value -> words.add("--draft-source " + value));
-    draftExit.ifPresent(value -> words.add("--draft-exit " + value));
-    draftLength.ifPresent(value -> words.add("--draft-length " + value));
-    draftConfidence.ifPresent(value -> words.add("--draft-confidence " + number(value)));
     return String.join(" ", words);
+  }
+
+  private String text(DecodingSetting<?> setting) {
+    return switch (said.get(setting).orElseThrow()) {
+      case ThresholdSetting.Same(double threshold) -> number(threshold);
+      case Double value -> number(value);
+      case List<?> layers -> layers.stream().map(String::valueOf).collect(Collectors.joining(", "));
+      case Object value -> value.toString();
+    };
   }
 
   /** A name for files. */
@@ -198,13 +218,14 @@ public record SweepSetting(
    */
   String family() {
     List<String> words = new ArrayList<>();
-    switch (mode) {
+    switch (mode()) {
       case SPECULATIVE -> words.add("lossless");
       case EARLY_EXIT -> {}
-      case FULL, RECOMPUTE, PROPAGATE -> words.add(mode.toString());
+      case FULL, RECOMPUTE, PROPAGATE -> words.add(mode().toString());
     }
-    policy.ifPresent(
-        value -> words.add(value == PolicyName.MAX_PROBABILITY ? "threshold" : value.toString()));
+    get(POLICY)
+        .map(value -> value == PolicyName.MAX_PROBABILITY ? "threshold" : value.toString())
+        .ifPresent(words::add);
     calibration.ifPresent(
         file ->
             words.add(
@@ -212,10 +233,10 @@ public record SweepSetting(
                   case Calibration.OfGates gates -> gates.name();
                   case Calibration.OfPolicy rule -> "calibrated " + rule.name();
                 }));
-    if (!exits.isEmpty() && !isOfExits()) {
-      words.add("exits " + listed(", "));
+    if (!said.exits().isEmpty() && !isOfExits()) {
+      words.add("exits " + text(EXITS));
     }
-    draftExit.ifPresent(value -> words.add("exit " + value));
+    get(DRAFT_EXIT).ifPresent(value -> words.add("exit " + value));
     return String.join(", ", words);
   }
 
@@ -223,22 +244,29 @@ public record SweepSetting(
   String numbers() {
     List<String> words = new ArrayList<>();
     if (isOfExits()) {
-      words.add(exits.isEmpty() ? "all exits" : "exit " + listed(", "));
+      words.add(said.exits().isEmpty() ? "all exits" : "exit " + text(EXITS));
     }
-    threshold.ifPresent(value -> words.add(number(value)));
-    patience.ifPresent(value -> words.add(value + " agree"));
-    draftLength.ifPresent(value -> words.add(value + " tokens"));
-    draftConfidence.ifPresent(value -> words.add(number(value)));
-    draftSource.ifPresent(source -> words.add("drafts of " + source));
+    said.settings()
+        .filter(setting -> setting.part() != Part.MODE)
+        .filter(Predicate.not(List.of(POLICY, EXITS, DRAFT_EXIT)::contains))
+        .map(this::word)
+        .forEach(words::add);
     return String.join(", ", words);
   }
 
-  private boolean isOfExits() {
-    return policy.isPresent() && threshold.isEmpty() && patience.isEmpty();
+  private String word(DecodingSetting<?> setting) {
+    String text = text(setting);
+    return switch (setting.kind()) {
+      case Kind.Choice _ -> "drafts of " + text;
+      case Kind.WholeNumber _ -> setting == DRAFT_LENGTH ? text + " tokens" : setting + " " + text;
+      default -> text;
+    };
   }
 
-  private String listed(String delimiter) {
-    return exits.stream().map(String::valueOf).collect(Collectors.joining(delimiter));
+  /** Whether its exits alone tell it from others of its policy. */
+  private boolean isOfExits() {
+    return get(POLICY).isPresent()
+        && said.settings().allMatch(List.of(MODE, POLICY, EXITS)::contains);
   }
 
   /** With as many places as it has, and at least one. */

@@ -10,6 +10,7 @@ import org.eellm.config.ConfigException;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSetting;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.token.Detokenizer;
 import org.eellm.eval.EvaluatedModel;
@@ -111,10 +112,9 @@ public final class TextLosses implements DoubleFunction<double[]> {
         threshold,
         t ->
             losses.apply(
-                DecodingSettings.builder()
-                    .mode(DecodingMode.EARLY_EXIT)
-                    .calibration(calibrations.apply(t))
-                    .build()));
+                DecodingSettings.NONE
+                    .with(DecodingSetting.MODE, DecodingMode.EARLY_EXIT)
+                    .with(DecodingSetting.CALIBRATION, calibrations.apply(t))));
   }
 
   private static List<String> texts(EvaluatedModel model, List<GreedyContinuation> written) {

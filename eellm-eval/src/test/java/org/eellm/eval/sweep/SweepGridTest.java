@@ -4,11 +4,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.eellm.config.ConfigException;
 import org.eellm.config.HeadId;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSetting;
 import org.eellm.model.Head;
 import org.junit.jupiter.api.Test;
 
@@ -26,7 +28,7 @@ final class SweepGridTest {
         List.of(PolicyName.MAX_PROBABILITY),
         List.of(0.5),
         Optional.empty(),
-        List.of(2),
+        Map.of(DecodingSetting.PATIENCE, List.of(2)),
         List.of(List.of()),
         List.of(exits),
         List.of(4),

@@ -160,7 +160,7 @@ public final class Fields {
   }
 
   /** One of an enumeration's values by their names. */
-  public <T extends Enum<T>> Optional<T> choice(String field, T[] values) {
+  public <T extends Enum<?>> Optional<T> choice(String field, List<T> values) {
     return text(field)
         .map(
             text -> {
@@ -169,8 +169,7 @@ public final class Fields {
                   return value;
                 }
               }
-              String all =
-                  List.of(values).stream().map(Enum::toString).collect(Collectors.joining(", "));
+              String all = values.stream().map(Enum::toString).collect(Collectors.joining(", "));
               throw ApiException.badField(
                   name(field), "'%s' is unknown; use one of %s".formatted(shown(text), all));
             });

@@ -107,7 +107,7 @@ export function buildSide(box, name, model) {
         field(id('draft-source'), key('draftSource'), 'From', select({ both: 'exits and the text', exits: 'exits', text: 'the text' })),
         field(id('draft-exit'), key('draftExit'), 'Exit', select({ '': 'chosen', ...Object.fromEntries(exits.map(layer => [layer, `exit ${layer}`])) })),
         field(id('draft-length'), key('draftLength'), 'Length', number(1, 16, 1, { placeholder: 'chosen' })),
-        field(id('draft-confidence'), key('draftConfidence'), 'Ends below a lead of', number(0, 1, 'any', { placeholder: 'chosen' })))),
+        field(id('draft-confidence'), key('draftConfidence'), 'Ends below a margin of', number(0, 1, 'any', { placeholder: 'chosen' })))),
     make('small', { className: 'server' }, `The server: ${serverWords(defaults)}`));
 }
 
@@ -302,7 +302,7 @@ export function earlyExit(side) {
       ...(fixed ? {} : { draft_source: side.draftSource }),
       ...(side.draftExit !== null ? { draft_exit: side.draftExit } : {}),
       ...(side.draftLength !== null ? { draft_length: side.draftLength } : {}),
-      ...(side.draftConfidence !== null ? { draft_confidence: side.draftConfidence } : {}),
+      ...(side.draftConfidence !== null ? { draft_margin: side.draftConfidence } : {}),
     };
   }
   const each = Object.keys(side.thresholds).length > 0;
@@ -355,7 +355,7 @@ export function sideWords(side) {
     const asked = [
       side.draftExit !== null ? `exit ${side.draftExit}` : '',
       side.draftLength !== null ? `length ${side.draftLength}` : '',
-      side.draftConfidence !== null ? `lead ${side.draftConfidence}` : '',
+      side.draftConfidence !== null ? `margin ${side.draftConfidence}` : '',
     ].filter(text => text).join(', ');
     return asked ? `${name}: ${asked}` : side.draftSource === 'both' ? name : `${name} from ${side.draftSource}`;
   }

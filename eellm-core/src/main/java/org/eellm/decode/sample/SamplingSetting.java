@@ -1,0 +1,117 @@
+package org.eellm.decode.sample;
+
+import java.util.Locale;
+import java.util.function.ToDoubleFunction;
+
+/**
+ * The table of the numbers that say how tokens are drawn. Options of the command line and fields of
+ * requests go by it; {@link SamplingParams} has the values, and refuses those that mean nothing.
+ */
+public enum SamplingSetting {
+  TEMPERATURE(
+      "T",
+      new Range(0, 2, false),
+      "0, the default, takes the most probable token always; 1 draws as predicted.",
+      SamplingParams::temperature,
+      SamplingParams::withTemperature),
+  TOP_K(
+      "K",
+      new Range(-1, Integer.MAX_VALUE, true),
+      "Draw from the K most probable tokens; 0, the default, from all.",
+      SamplingParams::topK,
+      (params, value) -> params.withTopK((int) value)),
+  TOP_P(
+      "P",
+      new Range(Double.MIN_VALUE, 1, false),
+      "Draw from the fewest tokens whose probabilities reach P; 1 by default.",
+      SamplingParams::topP,
+      SamplingParams::withTopP),
+  MIN_P(
+      "P",
+      new Range(0, 1, false),
+      "Draw from tokens that are at least P times as probable as the best; 0, the default, from"
+          + " all.",
+      SamplingParams::minP,
+      SamplingParams::withMinP),
+  REPETITION_PENALTY(
+      "X",
+      new Range(0.01, 100, false),
+      "Above 1, tokens that were there before become less probable; 1 by default.",
+      params -> params.penalties().repetition(),
+      (params, value) -> params.withPenalties(params.penalties().withRepetition(value))),
+  PRESENCE_PENALTY(
+      "X",
+      new Range(-2, 2, false),
+      "Taken from the logits of tokens that the text has; 0 by default.",
+      params -> params.penalties().presence(),
+      (params, value) -> params.withPenalties(params.penalties().withPresence(value))),
+  FREQUENCY_PENALTY(
+      "X",
+      new Range(-2, 2, false),
+      "Taken from the logits of tokens for every time the text has them; 0 by default.",
+      params -> params.penalties().frequency(),
+      (params, value) -> params.withPenalties(params.penalties().withFrequency(value)));
+
+  /** What requests may have. */
+  public record Range(double least, double most, boolean whole) {}
+
+  @FunctionalInterface
+  private interface Change {
+    SamplingParams of(SamplingParams params, double value);
+  }
+
+  private final String label;
+  private final Range range;
+  private final String description;
+  private final ToDoubleFunction<SamplingParams> value;
+  private final Change change;
+
+  SamplingSetting(
+      String label,
+      Range range,
+      String description,
+      ToDoubleFunction<SamplingParams> value,
+      Change change) {
+    this.label = label;
+    this.range = range;
+    this.description = description;
+    this.value = value;
+    this.change = change;
+  }
+
+  /** Of the value in help. */
+  public String label() {
+    return label;
+  }
+
+  /** What requests may have; -1 of a whole number is no limit, as 0 is. */
+  public Range range() {
+    return range;
+  }
+
+  /** For help, whose default is {@link SamplingParams#GREEDY}. */
+  public String description() {
+    return description;
+  }
+
+  /** Its value. */
+  public double of(SamplingParams params) {
+    return value.applyAsDouble(params);
+  }
+
+  /** The same with another value. */
+  public SamplingParams with(SamplingParams params, double other) {
+    return change.of(params, other);
+  }
+
+  /** The name in requests: {@code top_p}. */
+  public String field() {
+    return name().toLowerCase(Locale.ROOT);
+  }
+
+  /** The name in options: {@code top-p}. */
+  @Override
+  public String toString() {
+    return field().replace('_', '-');
+  }
+}
