@@ -2,15 +2,14 @@ package org.eellm.kernel.matmul;
 
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
+import org.eellm.kernel.weight.WeightFormat;
 
 /**
  * Products with weights whose inputs share scales in groups: sums of a group in integers, then
  * {@code y += sum (scale of w * scale of x)} in float32, group after group. Both ways, machine code
  * ({@link VnniKernels}) and the Vector API, give the same to the bit, for any number of rows.
- *
- * @param machineCode whether it is used
  */
-record GroupedMatmul(boolean machineCode) {
+final class GroupedMatmul {
   /** Rows that pass the weights at once with the Vector API. */
   private static final int VECTOR_ROWS = 4;
 
@@ -18,6 +17,30 @@ record GroupedMatmul(boolean machineCode) {
   private static final int SUMS = 8;
 
   private static final int BLOCK_BYTES = PackedMatrix.BLOCK * Float.BYTES; // of a row of y
+
+  private final GroupTile[] tiles; // by rows, for the Vector API; of machine code none
+
+  /**
+   * A way for weights of a format.
+   *
+   * @param machineCode whether it is used
+   */
+  GroupedMatmul(WeightFormat format, boolean machineCode) {
+    tiles = new GroupTile[machineCode ? 0 : VECTOR_ROWS + 1];
+    for (int rows = 1; rows < tiles.length; rows++) {
+      tiles[rows] = GroupTiles.of(new GroupTiles.Variant(format, rows, vectors(rows)));
+    }
+  }
+
+  /** Whether machine code multiplies. */
+  boolean machineCode() {
+    return tiles.length == 0;
+  }
+
+  /** Vectors of outputs that so many rows take at once. */
+  private static int vectors(int rows) {
+    return Math.min(PackedMatrix.BLOCK / NativeNumbers.WIDTH, Integer.highestOneBit(SUMS / rows));
+  }
 
   /** As {@link MatmulKernel#multiply} does. */
   void multiply(
@@ -29,14 +52,14 @@ record GroupedMatmul(boolean machineCode) {
       int rows,
       long y,
       long rowBytes) {
-    int most = machineCode ? BlockCode.MOST_ROWS : VECTOR_ROWS;
+    int most = machineCode() ? BlockCode.MOST_ROWS : VECTOR_ROWS;
     int together = rows <= most ? blocks : 1; // which stays in the nearest cache
     for (int block = 0; block < blocks; block += together) {
       for (int row = 0; row < rows; row += most) {
         int count = Math.min(most, rows - row);
         int at = firstRow + row;
         long to = y + (long) block * BLOCK_BYTES + row * rowBytes;
-        if (machineCode) {
+        if (machineCode()) {
           VnniKernels.multiply(
               w, firstBlock + block, together, count, x.row(at), x.units(), to, rowBytes);
         } else {
@@ -46,7 +69,7 @@ record GroupedMatmul(boolean machineCode) {
     }
   }
 
-  private static void multiplyVectors(
+  private void multiplyVectors(
       PackedMatrix w,
       int firstBlock,
       int blocks,
@@ -55,11 +78,10 @@ record GroupedMatmul(boolean machineCode) {
       int firstRow,
       long y,
       long rowBytes) {
-    int vectors =
-        Math.min(PackedMatrix.BLOCK / NativeNumbers.WIDTH, Integer.highestOneBit(SUMS / rows));
-    GroupTile tile = GroupTiles.of(new GroupTiles.Variant(w.format(), rows, vectors));
+    int width = vectors(rows) * NativeNumbers.WIDTH;
+    GroupTile tile = tiles[rows];
     for (int block = 0; block < blocks; block++) {
-      for (int v = 0; v < PackedMatrix.BLOCK; v += vectors * NativeNumbers.WIDTH) {
+      for (int v = 0; v < PackedMatrix.BLOCK; v += width) {
         tile.run(
             w.block(firstBlock + block) + 4L * v,
             w.scaleAddress((firstBlock + block) * PackedMatrix.BLOCK + v, 0),
