@@ -208,8 +208,9 @@ final class GroupTiles {
       vector.lanewise("AND", 0x7FFF);
       vector.lanewise("LSHL", 13);
       vector.bitsAsFloats();
-      vector.broadcast(() -> code.loadConstant(0x1p112f)); // what the exponents differ by
-      vector.multiply();
+      times(0x1p112f); // what the exponents differ by
+      times(0x1p112f); // and from what is infinite or no number in float16, infinity
+      times(0x1p-112f);
       vector.bitsAsInts();
       code.aload(weights(v));
       vector.lanewise("AND", 0x8000);
@@ -217,6 +218,11 @@ final class GroupTiles {
       vector.or();
       vector.bitsAsFloats();
       code.astore(scale(v));
+    }
+
+    private void times(float factor) {
+      vector.broadcast(() -> code.loadConstant(factor));
+      vector.multiply();
     }
 
     /** Puts a number of a row of x on the stack. */

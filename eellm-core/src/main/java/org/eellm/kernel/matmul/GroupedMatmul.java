@@ -1,5 +1,8 @@
 package org.eellm.kernel.matmul;
 
+import java.util.EnumMap;
+import java.util.Map;
+import java.util.Objects;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
@@ -18,23 +21,30 @@ final class GroupedMatmul {
 
   private static final int BLOCK_BYTES = PackedMatrix.BLOCK * Float.BYTES; // of a row of y
 
-  private final GroupTile[] tiles; // by rows, for the Vector API; of machine code none
+  private final boolean machineCode;
+  private final Map<WeightFormat, GroupTile[]> tiles = new EnumMap<>(WeightFormat.class); // by rows
 
   /**
-   * A way for weights of a format.
+   * A way.
    *
    * @param machineCode whether it is used
    */
-  GroupedMatmul(WeightFormat format, boolean machineCode) {
-    tiles = new GroupTile[machineCode ? 0 : VECTOR_ROWS + 1];
-    for (int rows = 1; rows < tiles.length; rows++) {
-      tiles[rows] = GroupTiles.of(new GroupTiles.Variant(format, rows, vectors(rows)));
+  GroupedMatmul(boolean machineCode) {
+    this.machineCode = machineCode;
+    for (WeightFormat format : WeightFormat.values()) {
+      if (format.hasGroups() && !machineCode) {
+        GroupTile[] byRows = new GroupTile[VECTOR_ROWS + 1];
+        for (int rows = 1; rows <= VECTOR_ROWS; rows++) {
+          byRows[rows] = GroupTiles.of(new GroupTiles.Variant(format, rows, vectors(rows)));
+        }
+        tiles.put(format, byRows);
+      }
     }
   }
 
   /** Whether machine code multiplies. */
   boolean machineCode() {
-    return tiles.length == 0;
+    return machineCode;
   }
 
   /** Vectors of outputs that so many rows take at once. */
@@ -52,14 +62,14 @@ final class GroupedMatmul {
       int rows,
       long y,
       long rowBytes) {
-    int most = machineCode() ? BlockCode.MOST_ROWS : VECTOR_ROWS;
+    int most = machineCode ? BlockCode.MOST_ROWS : VECTOR_ROWS;
     int together = rows <= most ? blocks : 1; // which stays in the nearest cache
     for (int block = 0; block < blocks; block += together) {
       for (int row = 0; row < rows; row += most) {
         int count = Math.min(most, rows - row);
         int at = firstRow + row;
         long to = y + (long) block * BLOCK_BYTES + row * rowBytes;
-        if (machineCode()) {
+        if (machineCode) {
           VnniKernels.multiply(
               w, firstBlock + block, together, count, x.row(at), x.units(), to, rowBytes);
         } else {
@@ -79,7 +89,7 @@ final class GroupedMatmul {
       long y,
       long rowBytes) {
     int width = vectors(rows) * NativeNumbers.WIDTH;
-    GroupTile tile = tiles[rows];
+    GroupTile tile = Objects.requireNonNull(tiles.get(w.format()))[rows];
     for (int block = 0; block < blocks; block++) {
       for (int v = 0; v < PackedMatrix.BLOCK; v += width) {
         tile.run(

@@ -68,7 +68,7 @@ public final class MatmulKernel {
     this.format = format;
     code = Optional.empty();
     tiles = new TileKernel[0];
-    groups = Optional.of(new GroupedMatmul(format, machineCode));
+    groups = Optional.of(new GroupedMatmul(machineCode));
   }
 
   /** Vectors of outputs that so many rows take at once. */
