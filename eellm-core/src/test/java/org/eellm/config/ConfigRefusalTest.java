@@ -33,7 +33,7 @@ final class ConfigRefusalTest {
         "type: x|run.yaml:1: type: unknown key; did you mean tune?",
         "steps: 5|run.yaml:1: steps: unknown key; did you mean train.steps?",
         "checkpoint: {colour: red}|run.yaml:1: checkpoint.colour: unknown key;"
-            + " known here: asynchronous, interval, keep",
+            + " known here: asynchronous, interval, keep, minutes",
         "data: {sources: [{path: a, weight: 1, size: 2}]}|run.yaml:1: data.sources[0].size:"
             + " unknown key; known here: path, weight",
         "train: {rampup: {stat: 1}}|run.yaml:1: train.rampup.stat: unknown key;"

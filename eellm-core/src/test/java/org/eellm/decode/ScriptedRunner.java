@@ -143,6 +143,11 @@ class ScriptedRunner implements ModelRunner {
   /** A prediction is waited for. */
   void onAwait() {}
 
+  /** Whether predictions need no waiting for. */
+  boolean isPredictionThere() {
+    return true;
+  }
+
   private final class Script implements HeadOutput {
     private final Head head;
     private final int[] positions = new int[SLOTS];
@@ -159,6 +164,11 @@ class ScriptedRunner implements ModelRunner {
     @Override
     public void await() {
       onAwait();
+    }
+
+    @Override
+    public boolean isThere() {
+      return isPredictionThere();
     }
 
     @Override

@@ -67,6 +67,11 @@ final class StagedBatchTest {
     }
 
     @Override
+    boolean isPredictionThere() {
+      return false;
+    }
+
+    @Override
     void onAwait() {
       calls.add("await");
     }
