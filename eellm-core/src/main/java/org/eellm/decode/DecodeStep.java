@@ -203,7 +203,9 @@ public final class DecodeStep {
         inFlight.set(kept++, inFlight.get(i));
       }
     }
-    inFlight.subList(kept, inFlight.size()).clear();
+    while (inFlight.size() > kept) { // a list of the rest would be garbage in every step
+      inFlight.removeLast();
+    }
   }
 
   /** Whether a sequence in flight has to wait for rows that precede its own, up to a tap. */
