@@ -54,7 +54,8 @@ final class GgufModelTest {
 
   private Path export(Path model, Quantization quantization) throws IOException {
     Path tokenizer = Files.createDirectories(folder.resolve("pairs"));
-    Files.writeString(tokenizer.resolve("vocab.json"), "{\"a\":0,\"b\":1,\"ab\":2}");
+    Files.writeString(
+        tokenizer.resolve("vocab.json"), "{\"a\":0,\"b\":1,\"ab\":2,\"<|endoftext|>\":3}");
     Files.writeString(tokenizer.resolve("merges.txt"), "#version: 0.2\na b\n");
     Path file = folder.resolve("model.gguf");
     try (SourceModel source = ModelReader.open(model)) {

@@ -143,7 +143,8 @@ final class GgufWriterTest {
   @CsvSource({"gpt2,gpt2", "megatron_tp1_pp2,gpt2"})
   void write_gpt2_fusesQueriesKeysAndValues(String name, String family) throws IOException {
     Path tokenizer = Files.createDirectories(folder.resolve("pairs"));
-    Files.writeString(tokenizer.resolve("vocab.json"), "{\"a\":0,\"b\":1,\"ab\":2}");
+    Files.writeString(
+        tokenizer.resolve("vocab.json"), "{\"a\":0,\"b\":1,\"ab\":2,\"<|endoftext|>\":3}");
     Files.writeString(tokenizer.resolve("merges.txt"), "#version: 0.2\na b\n");
     Gguf gguf = write(Layouts.folder(name), Quantization.F32, Optional.of(tokenizer));
     assertThat(gguf.metadata()).containsEntry("general.architecture", family);
@@ -160,7 +161,8 @@ final class GgufWriterTest {
   @CsvSource({"gpt_neox,false", "gpt_neox_parallel,true"})
   void write_gptNeox_dividesWhatWasFusedByHeads(String name, boolean parallel) throws IOException {
     Path tokenizer = Files.createDirectories(folder.resolve("pairs"));
-    Files.writeString(tokenizer.resolve("vocab.json"), "{\"a\":0,\"b\":1,\"ab\":2}");
+    Files.writeString(
+        tokenizer.resolve("vocab.json"), "{\"a\":0,\"b\":1,\"ab\":2,\"<|endoftext|>\":3}");
     Files.writeString(tokenizer.resolve("merges.txt"), "#version: 0.2\na b\n");
     Gguf gguf = write(Layouts.folder(name), Quantization.F32, Optional.of(tokenizer));
     assertThat(gguf.metadata())

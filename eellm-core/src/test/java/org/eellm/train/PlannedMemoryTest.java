@@ -174,8 +174,7 @@ final class PlannedMemoryTest {
       for (int warmUp = 0; warmUp < 2; warmUp++) {
         chain.forward(batch, Received.NOTHING, Dropout.NONE).close();
       }
-      assertThat(median(() -> taken(chain, batch)))
-          .isCloseTo(planned, within(0.01 * planned));
+      assertThat(median(() -> taken(chain, batch))).isCloseTo(planned, within(0.01 * planned));
     }
   }
 
@@ -228,11 +227,10 @@ final class PlannedMemoryTest {
   }
 
   /**
-   * The median of readings: Java's compilers allocate and free megabytes of their own meanwhile, and
-   * where a microbatch takes seconds no two readings are alike.
+   * The median of readings: Java's compilers allocate and free megabytes of their own meanwhile,
+   * and where a microbatch takes seconds no two readings are alike.
    */
   private static double median(LongSupplier readings) {
-    return Median.of(
-        Stream.generate(readings::getAsLong).limit(7).map(Long::doubleValue).toList());
+    return Median.of(Stream.generate(readings::getAsLong).limit(7).map(Long::doubleValue).toList());
   }
 }

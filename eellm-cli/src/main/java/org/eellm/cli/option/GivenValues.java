@@ -35,7 +35,11 @@ public final class GivenValues<K> {
     }
 
     @Override
-    @SuppressWarnings({"unchecked", "TypeParameterUnusedInFormals"}) // as picocli has it
+    @SuppressWarnings({
+      "unchecked",
+      "TypeParameterUnusedInFormals",
+      "NullAway"
+    }) // as picocli has it
     public <T> T get() {
       return (T) values.get(line);
     }

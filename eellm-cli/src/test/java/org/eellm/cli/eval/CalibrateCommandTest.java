@@ -276,7 +276,7 @@ final class CalibrateCommandTest {
             "--max-tokens=4",
             "--rounds=1");
     assertThat(sweep.code()).as(sweep.err()).isZero();
-    assertThat(sweep.out()).contains("thresholds.json");
+    assertThat(sweep.out()).contains(" gate ");
   }
 
   @Test
