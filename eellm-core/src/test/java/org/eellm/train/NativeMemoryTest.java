@@ -1,20 +1,12 @@
 package org.eellm.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemoryLayout;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.SegmentAllocator;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
-import java.util.Optional;
 import org.bytedeco.javacpp.Pointer;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.World;
+import org.eellm.tensor.NativeAllocation;
 import org.eellm.tensor.Torch;
 import org.eellm.train.metrics.Trace;
 import org.junit.jupiter.api.Tag;
@@ -26,9 +18,6 @@ import org.junit.jupiter.api.io.TempDir;
  * fill the machine.
  */
 class NativeMemoryTest {
-  private static final Optional<MemorySegment> MALLINFO =
-      Linker.nativeLinker().defaultLookup().find("mallinfo2");
-
   /**
    * One activation [4 x 64, 32] of float32 left over in every step. Java's compilers and collector
    * allocate a few MB to and fro meanwhile.
@@ -39,9 +28,7 @@ class NativeMemoryTest {
 
   @Tag("slow")
   @Test
-  void take_fiveHundredSteps_keepsNativeMemoryFlat() throws Throwable {
-    assumeTrue(MALLINFO.isPresent(), "no mallinfo2, which glibc has since 2.33");
-    assumeTrue("1".equals(System.getenv("MALLOC_ARENA_MAX")), "mallinfo2 sees one arena only");
+  void take_fiveHundredSteps_keepsNativeMemoryFlat() {
     RunConfig config =
         TinyRun.config(
             folder,
@@ -69,13 +56,13 @@ class NativeMemoryTest {
               new Trace.Off());
       train(runner, evaluator, 1, 50);
       long pointers = Pointer.totalCount();
-      long bytes = allocated();
+      long bytes = NativeAllocation.bytes();
       train(runner, evaluator, 51, 550);
-      long grown = allocated() - bytes;
+      long grown = NativeAllocation.bytes() - bytes;
       // What Java's compilers hold while they are at a large method passes; a leak grows on.
       for (long last = 550; grown >= LEAK_OF_AN_ACTIVATION && last < 1050; last += 50) {
         train(runner, evaluator, last + 1, last + 50);
-        grown = allocated() - bytes;
+        grown = NativeAllocation.bytes() - bytes;
       }
       assertThat(Pointer.totalCount()).isLessThanOrEqualTo(pointers);
       assertThat(grown).isLessThan(LEAK_OF_AN_ACTIVATION);
@@ -88,24 +75,6 @@ class NativeMemoryTest {
       if (step % 50 == 0) {
         evaluator.evaluate(step);
       }
-    }
-  }
-
-  /** Bytes that malloc has handed out and not got back. */
-  private static long allocated() throws Throwable {
-    MemoryLayout mallinfo = MemoryLayout.sequenceLayout(10, ValueLayout.JAVA_LONG);
-    int inBlocks = 7; // uordblks
-    int inMappings = 4; // hblkhd
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment info =
-          (MemorySegment)
-              Linker.nativeLinker()
-                  .downcallHandle(
-                      MALLINFO.orElseThrow(),
-                      FunctionDescriptor.of(MemoryLayout.structLayout(mallinfo)))
-                  .invokeExact((SegmentAllocator) arena);
-      return info.getAtIndex(ValueLayout.JAVA_LONG, inBlocks)
-          + info.getAtIndex(ValueLayout.JAVA_LONG, inMappings);
     }
   }
 }

@@ -2,24 +2,13 @@ package org.eellm.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemoryLayout;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.SegmentAllocator;
-import java.lang.foreign.StructLayout;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
 import java.util.function.LongSupplier;
-import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.PipelineLayout;
@@ -35,6 +24,7 @@ import org.eellm.distributed.World;
 import org.eellm.model.Dropout;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.PostponedProducts;
+import org.eellm.tensor.NativeAllocation;
 import org.eellm.tensor.Scope;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
@@ -83,26 +73,6 @@ final class PlannedMemoryTest {
 
   private static Memory planned(RunConfig config) {
     return Planner.plan(config, CPU).fullest().memory();
-  }
-
-  /** Bytes that the C library has given out, of which tensors are by far the most. */
-  private static long allocated() {
-    Linker linker = Linker.nativeLinker();
-    Optional<MemorySegment> function = linker.defaultLookup().find("mallinfo2");
-    assumeTrue(function.isPresent(), "only glibc tells what it has allocated");
-    StructLayout layout =
-        MemoryLayout.structLayout(
-            IntStream.range(0, 10)
-                .mapToObj(i -> ValueLayout.JAVA_LONG.withName("field" + i))
-                .toArray(MemoryLayout[]::new));
-    MethodHandle call = linker.downcallHandle(function.get(), FunctionDescriptor.of(layout));
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment info = (MemorySegment) call.invokeExact((SegmentAllocator) arena);
-      long mapped = info.getAtIndex(ValueLayout.JAVA_LONG, 4);
-      return mapped + info.getAtIndex(ValueLayout.JAVA_LONG, 7);
-    } catch (Throwable e) {
-      throw new LinkageError("mallinfo2", e);
-    }
   }
 
   private static Microbatch microbatch(RunConfig config) {
@@ -206,21 +176,21 @@ final class PlannedMemoryTest {
   /** Bytes that a microbatch's backward pass leaves allocated for the gradients of matrices. */
   private static long postponed(
       StageExecutor chain, Microbatch batch, Objective objective, Gradients gradients) {
-    long before = allocated();
+    long before = NativeAllocation.bytes();
     try (PostponedProducts later = new PostponedProducts()) {
       try (Gradients.Postponing _ = gradients.postpone(later)) {
         chain.forwardBackward(batch, objective, 1, Dropout.NONE, gradients);
       }
-      return allocated() - before;
+      return NativeAllocation.bytes() - before;
     }
   }
 
   /** Bytes that a microbatch's forward pass leaves allocated. */
   private static long taken(StageExecutor chain, Microbatch batch) {
-    long before = allocated();
+    long before = NativeAllocation.bytes();
     try (Scope scope = Scope.open();
         ForwardTape walk = chain.forward(batch, Received.NOTHING, Dropout.NONE)) {
-      long taken = allocated() - before;
+      long taken = NativeAllocation.bytes() - before;
       assertThat(walk.output().size(0)).isEqualTo(1024);
       return taken;
     }

@@ -198,25 +198,20 @@ final class GroupTiles {
       }
     }
 
-    /** Makes float32 numbers of scales in float16. */
+    /**
+     * Makes float32 numbers of scales in float16. What is infinite or no number becomes infinite:
+     * its power of two is one that only overflows.
+     */
     private void loadScales(int v) {
       long offset = 2L * v * NativeNumbers.WIDTH;
       vector.load(VectorCode.SHORTS, () -> code.lload(SCALES).loadConstant(offset).ladd());
       vector.widen();
-      code.astore(weights(v));
-      code.aload(weights(v));
-      vector.lanewise("AND", 0x7FFF);
       vector.lanewise("LSHL", 13);
+      vector.lanewise("AND", 0x8FFFE000); // of the copies of the sign the first
       vector.bitsAsFloats();
       times(0x1p112f); // what the exponents differ by
-      times(0x1p112f); // and from what is infinite or no number in float16, infinity
+      times(0x1p112f);
       times(0x1p-112f);
-      vector.bitsAsInts();
-      code.aload(weights(v));
-      vector.lanewise("AND", 0x8000);
-      vector.lanewise("LSHL", 16);
-      vector.or();
-      vector.bitsAsFloats();
       code.astore(scale(v));
     }
 

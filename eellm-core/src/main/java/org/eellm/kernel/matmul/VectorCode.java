@@ -119,11 +119,6 @@ record VectorCode(CodeBuilder code) {
     code.invokevirtual(FLOATS, "mul", MethodTypeDesc.of(FLOATS, VECTOR));
   }
 
-  /** {@code a | b} of two vectors of ints. */
-  public void or() {
-    code.invokevirtual(INTS, "or", MethodTypeDesc.of(INTS, VECTOR));
-  }
-
   /** An operation on ints and a constant. */
   public void lanewise(String operator, int by) {
     lanewise(operator, () -> code.loadConstant(by));
@@ -141,11 +136,6 @@ record VectorCode(CodeBuilder code) {
     code.invokevirtual(INTS, "reinterpretAsFloats", MethodTypeDesc.of(FLOATS));
   }
 
-  /** The bits of float32 numbers as ints. */
-  public void bitsAsInts() {
-    code.invokevirtual(FLOATS, "reinterpretAsInts", MethodTypeDesc.of(INTS));
-  }
-
   /** Numbers that are ints as float32. */
   public void toFloats() {
     code.getstatic(OPERATORS, "I2F", CONVERSION).iconst_0();
@@ -153,9 +143,9 @@ record VectorCode(CodeBuilder code) {
     code.checkcast(FLOATS);
   }
 
-  /** Shorts without a sign as ints. */
+  /** Shorts as ints, with their sign. */
   public void widen() {
-    code.getstatic(OPERATORS, "ZERO_EXTEND_S2I", CONVERSION);
+    code.getstatic(OPERATORS, "S2I", CONVERSION);
     species(INTS);
     code.iconst_0();
     code.invokevirtual(
