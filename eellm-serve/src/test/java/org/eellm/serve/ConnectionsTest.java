@@ -127,7 +127,7 @@ final class ConnectionsTest {
         AccessTest.keys("open sesame")
             .withBounds(ServerOptions.Bounds.DEFAULT.withConnections(200, 100));
     try (TestServer server = TestServer.start(folder, limits -> limits, options)) {
-      for (int i = 0; i < 400; i++) {
+      for (int i = 0; i < 1200; i++) {
         Socket socket = Wire.connect(server);
         held.add(socket);
         Wire.write(socket, "CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n");
