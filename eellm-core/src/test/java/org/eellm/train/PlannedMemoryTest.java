@@ -11,6 +11,7 @@ import java.util.Random;
 import java.util.function.LongSupplier;
 import java.util.stream.Stream;
 import org.eellm.config.ConfigFile;
+import org.eellm.config.DataType;
 import org.eellm.config.PipelineLayout;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
@@ -114,9 +115,9 @@ final class PlannedMemoryTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "train.recompute=none",
-        "train.recompute=full",
-        "model.residual=parallel model.normalization=layernorm"
+        "model.dtype=float32 train.recompute=none",
+        "model.dtype=float32 train.recompute=full",
+        "model.dtype=float32 model.residual=parallel model.normalization=layernorm"
       })
   void activations_ofAMicrobatch_areAsPlanned(String setting) {
     assertActivations(setting);
@@ -126,10 +127,10 @@ final class PlannedMemoryTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "train.recompute=selective",
-        "model.dtype=float32",
-        "model.num_key_value_heads=2",
-        "model.residual=parallel train.recompute=full"
+        "model.dtype=bfloat16",
+        "model.dtype=float32 train.recompute=selective",
+        "model.dtype=float32 model.num_key_value_heads=2",
+        "model.dtype=float32 model.residual=parallel train.recompute=full"
       })
   void activations_ofOtherMicrobatches_areAsPlanned(String setting) {
     assertActivations(setting);
@@ -144,7 +145,8 @@ final class PlannedMemoryTest {
       for (int warmUp = 0; warmUp < 2; warmUp++) {
         chain.forward(batch, Received.NOTHING, Dropout.NONE).close();
       }
-      assertThat(median(() -> taken(chain, batch))).isCloseTo(planned, within(0.01 * planned));
+      double part = config.model().dtype() == DataType.BFLOAT16 ? 0.05 : 0.01;
+      assertThat(median(() -> taken(chain, batch))).isCloseTo(planned, within(part * planned));
     }
   }
 
@@ -197,8 +199,9 @@ final class PlannedMemoryTest {
   }
 
   /**
-   * The median of readings: Java's compilers allocate and free megabytes of their own meanwhile,
-   * and where a microbatch takes seconds no two readings are alike.
+   * The median of readings: Java's compilers allocate and free megabytes of their own meanwhile.
+   * Where a microbatch takes seconds, as in bfloat16 without instructions for it, no two readings
+   * are alike.
    */
   private static double median(LongSupplier readings) {
     return Median.of(Stream.generate(readings::getAsLong).limit(7).map(Long::doubleValue).toList());
