@@ -25,7 +25,7 @@ public record Completion(String text, List<Token> tokens, Reason reason, Usage u
   }
 
   /**
-   * What a text took.
+   * The tokens and the time that a text took.
    *
    * @param promptTokens tokens of the prompt
    * @param reusedTokens of these, whose keys and values an earlier text had left

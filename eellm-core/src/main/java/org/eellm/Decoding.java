@@ -132,27 +132,27 @@ public record Decoding(
     return new Decoding(method, MAX_TOKENS, Sampling.GREEDY, List.of());
   }
 
-  /** The same with another greatest length. */
+  /** A copy with another greatest length. */
   public Decoding withMaxTokens(int count) {
     return new Decoding(method, count, sampling, stop);
   }
 
-  /** The same with stop texts. */
+  /** A copy with stop texts. */
   public Decoding withStop(String... texts) {
     return withStop(List.of(texts));
   }
 
-  /** The same with stop texts. */
+  /** A copy with stop texts. */
   public Decoding withStop(List<String> texts) {
     return new Decoding(method, maxTokens, sampling, texts);
   }
 
-  /** The same with another sampling. */
+  /** A copy with another sampling. */
   public Decoding withSampling(Sampling other) {
     return new Decoding(method, maxTokens, other, stop);
   }
 
-  /** The same with another {@link Sampling#temperature}. */
+  /** A copy with another {@link Sampling#temperature}. */
   public Decoding withTemperature(double temperature) {
     return withSampling(
         new Sampling(
@@ -164,7 +164,7 @@ public record Decoding(
             sampling.seed));
   }
 
-  /** The same with another {@link Sampling#topK}. */
+  /** A copy with another {@link Sampling#topK}. */
   public Decoding withTopK(int count) {
     return withSampling(
         new Sampling(
@@ -176,7 +176,7 @@ public record Decoding(
             sampling.seed));
   }
 
-  /** The same with another {@link Sampling#topP}. */
+  /** A copy with another {@link Sampling#topP}. */
   public Decoding withTopP(double sum) {
     return withSampling(
         new Sampling(
@@ -188,7 +188,7 @@ public record Decoding(
             sampling.seed));
   }
 
-  /** The same with another {@link Sampling#seed}. */
+  /** A copy with another {@link Sampling#seed}. */
   public Decoding withSeed(long seed) {
     return withSampling(
         new Sampling(

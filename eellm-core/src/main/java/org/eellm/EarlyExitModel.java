@@ -210,7 +210,7 @@ public final class EarlyExitModel implements AutoCloseable {
   }
 
   /**
-   * The same from tokens, which nothing is put in front of.
+   * As {@link #generate(String, Decoding)}, from tokens, which nothing is put in front of.
    *
    * @param prompt ids, at least one
    */
@@ -272,7 +272,7 @@ public final class EarlyExitModel implements AutoCloseable {
     return hiddenStates(List.of(text), layer, pooling).getFirst();
   }
 
-  /** The same of several texts, which pass the model together. */
+  /** As {@link #hiddenState}, for several texts, which pass the model together. */
   public List<float[]> hiddenStates(List<String> texts, int layer, Pooling pooling) {
     List<CompletableFuture<Integer>> ends = new ArrayList<>();
     List<float[]> vectors = new ArrayList<>();

@@ -28,16 +28,16 @@ import org.eellm.decode.token.TokenListener.Reaction;
  *
  * <p><b>Back-pressure.</b> The model never waits for a reader: a text that nobody reads is written
  * to its end and frees its memory, so a slow reader holds up neither other texts nor the model.
- * What has not been read waits here, at most {@link Decoding#maxTokens} tokens.
+ * Tokens that have not been read wait here, at most {@link Decoding#maxTokens} of them.
  *
  * <p><b>Cancelling.</b> {@link #close}, from any thread, ends the text before the model's next
  * step, and the iteration at once. A reader that is interrupted while it waits does the same, and
  * gets a {@link CancellationException}. Leaving a loop early cancels nothing: close the generation,
  * or let it come to its end unread.
  *
- * <p><b>Failures.</b> What the text failed by is thrown where its next token would be read. Where
- * the model is closed first, that is an {@link IllegalStateException}, after the tokens that had
- * come: a text that is not complete never looks complete.
+ * <p><b>Failures.</b> The text's failure is thrown where its next token would be read. Where the
+ * model is closed first, that is an {@link IllegalStateException}, after the tokens that had come:
+ * a text that is not complete never looks complete.
  */
 public final class Generation implements Iterable<Token>, AutoCloseable {
   private final BlockingQueue<Event> events = new LinkedBlockingQueue<>();
@@ -70,7 +70,7 @@ public final class Generation implements Iterable<Token>, AutoCloseable {
     this.maxTokens = maxTokens;
   }
 
-  /** What the engine tells. */
+  /** The listener that the engine tells of tokens and the end. */
   RequestListener listener() {
     return new Writer();
   }

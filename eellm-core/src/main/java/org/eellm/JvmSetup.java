@@ -13,9 +13,9 @@ import org.eellm.kernel.vector.NativeNumbers;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What eellm needs of the Java process that it is used in. The program {@code eellm} has a launcher
- * that sees to it; a library has none. So {@link EarlyExitModel} and {@link TrainingRun} call what
- * is here themselves; call it earlier to learn of a problem before anything else happens.
+ * The setup that eellm needs of its Java process. The program {@code eellm} has a launcher that
+ * sees to it; a library has none. So {@link EarlyExitModel} and {@link TrainingRun} call what is
+ * here themselves; call it earlier to learn of a problem before anything else happens.
  */
 public final class JvmSetup {
   private static final List<String> DECODING_FLAGS = List.of("avx512_bf16", "avx512_vnni");
@@ -99,7 +99,7 @@ public final class JvmSetup {
     return cause == null ? new SetupException(message) : new SetupException(message, cause);
   }
 
-  /** What makes training slower than it could be, and no code can change: a line each. */
+  /** Settings that slow training down and that no code can change: a line each. */
   public static List<String> problems() {
     List<String> problems = new ArrayList<>();
     String tunables = System.getenv("GLIBC_TUNABLES");

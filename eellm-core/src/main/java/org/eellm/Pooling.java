@@ -1,6 +1,6 @@
 package org.eellm;
 
-/** What becomes of the hidden states of a text's tokens. */
+/** The way in which the hidden states of a text's tokens become one vector. */
 public enum Pooling {
   /** Their mean. */
   MEAN,

@@ -4,7 +4,7 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * What somebody said in a chat.
+ * A message of a chat.
  *
  * @param role one of {@link #ROLES}, of which developer is the newer word for system
  * @param name of who said it, if there are several

@@ -283,7 +283,7 @@ public final class ChatTemplate {
   }
 
   /**
-   * The same with another way to encode.
+   * As {@link #encode(List, Tokenizer)}, with another way to encode texts.
    *
    * @param literal the ids of a text without special tokens
    */
@@ -445,7 +445,7 @@ public final class ChatTemplate {
     return result.getOutput();
   }
 
-  /** What Jinjava says, cut and without what would break a line. */
+  /** Jinjava's message, cut and without exceptions' names and control characters. */
   private static String shown(String text) {
     String reason = text.replaceAll("\\b\\w+Exception: ", "").replaceAll("\\p{Cntrl}", "?");
     return reason.length() > 60 ? reason.substring(0, 57) + "..." : reason;
@@ -466,7 +466,7 @@ public final class ChatTemplate {
     return Optional.empty();
   }
 
-  /** What a template itself says of messages that it does not take. */
+  /** A template's own refusal of messages. */
   private static final class Raised extends RuntimeException {
     private static final long serialVersionUID = 1L;
 

@@ -43,7 +43,7 @@ public final class ChatTemplateException extends RuntimeException {
     return field;
   }
 
-  /** What is wrong, without the field. */
+  /** The message without the field. */
   public String problem() {
     return problem;
   }

@@ -40,7 +40,7 @@ final class JinjaSource {
 
   private JinjaSource() {}
 
-  /** The same template, whose whitespace is what Jinja leaves of it. */
+  /** The template with Jinja's whitespace control carried out. */
   static String withoutWhitespaceControl(String template) {
     StringBuilder result = new StringBuilder();
     Matcher tag = TAG.matcher(template);

@@ -8,8 +8,8 @@ import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a template may take. Whoever writes one may mean harm, and Jinjava bounds most results only
- * once they are there.
+ * Bounds on a template's work and memory. Whoever writes one may mean harm, and Jinjava bounds most
+ * results only once they are there.
  */
 final class TemplateBounds {
   /** Messages of a chat: each costs the template time, however short it is. */
@@ -27,7 +27,7 @@ final class TemplateBounds {
   /** Characters that are read or made, all together. */
   private static final long MAX_WORK = 1 << 28;
 
-  /** What a turn of a loop costs beside them. */
+  /** The cost of a loop's turn beside them, in characters. */
   private static final long TURN = 256;
 
   /** An element of a list that is read costs a part of a character: most reads take one of them. */

@@ -15,7 +15,7 @@ import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
- * What multiplies when a CPU decodes, and what it finds here.
+ * The kernels with which this CPU decodes, and the machine's properties that matter to them.
  *
  * @param choice the user's, by {@value KernelChoice#PROPERTY}
  * @param bfloat16 what multiplies with bfloat16 weights if the fastest is chosen
@@ -62,7 +62,7 @@ record DecodingKernels(
     return matcher.find() ? Optional.of(matcher.group(1)) : Optional.empty();
   }
 
-  /** What is said to people, line by line. */
+  /** The kernels and the memory in words, line by line. */
   List<String> lines() {
     String vectors = "the Vector API, " + vectorBits + " bits";
     return switch (choice) {

@@ -143,7 +143,7 @@ final class QuickstartCommand implements Callable<Integer> {
               + " ${DEFAULT-VALUE}).")
   private int rounds;
 
-  /** What {@code --json} prints, and {@code quickstart.json} holds. */
+  /** The report of {@code --json}, also in {@code quickstart.json}. */
   private record Report(
       String model,
       DataType dtype,
@@ -348,12 +348,12 @@ final class QuickstartCommand implements Callable<Integer> {
     }
   }
 
-  /** What mostly follows two tokens in the text that the model learned from. */
+  /** A table of drafts, counted in the text that the model learned from. */
   private DraftTable draftTable(LoadedModel model) {
     return DraftTables.count(dataset(), model.vocabulary().size(), DraftTable.PAIRS);
   }
 
-  /** What the model writes after beginnings of methods that it has learned from. */
+  /** The model's continuations of methods that it has learned from. */
   private static List<GreedyContinuation> ownTexts(LoadedModel model, JavaSources sources) {
     try (Engine engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
       return GreedyContinuation.write(

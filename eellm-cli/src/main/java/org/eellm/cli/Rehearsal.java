@@ -39,9 +39,9 @@ import org.eellm.model.parameter.ParameterSpec;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What the launcher runs once after a build, so that Java can store the classes for all starts to
- * come (class data sharing, JEP 310): the help, texts of a small model with random weights, and a
- * server of it. The model stays: with it the launcher makes an ahead-of-time cache (JEP 483).
+ * Work that the launcher runs once after a build, so that Java can store the classes for all starts
+ * to come (class data sharing, JEP 310): the help, texts of a small model with random weights, and
+ * a server of it. The model stays: with it the launcher makes an ahead-of-time cache (JEP 483).
  */
 final class Rehearsal {
   private static final String TEXT = "the cat and the dog and the bird and the cat and the end\n";

@@ -30,7 +30,7 @@ import org.eellm.model.parameter.ParameterSpec;
 public final class ExitEditor {
   private ExitEditor() {}
 
-  /** What a new head starts from. */
+  /** The weights that a new head starts from. */
   public enum Start {
     /**
      * The model's own modules: the final output matrix and norm, the exit layer's MLP, and as block
@@ -137,7 +137,7 @@ public final class ExitEditor {
     }
   }
 
-  /** What heads are made of, in words. */
+  /** The parts of heads, in words. */
   public static String kind(ExitLayout exits) {
     List<String> parts = new ArrayList<>();
     if (exits.mlp()) {

@@ -122,7 +122,7 @@ record GgufTokenizer(
   }
 
   /**
-   * What a tokenizer's file has of byte pairs.
+   * The byte pairs in a tokenizer's file.
    *
    * @param pre llama.cpp's name of how text is divided; absent where SentencePiece's pieces are
    */

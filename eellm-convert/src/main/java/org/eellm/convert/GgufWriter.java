@@ -460,7 +460,7 @@ public final class GgufWriter {
         : rows;
   }
 
-  /** What Llama 3's scaling divides each pair's frequency by. */
+  /** The divisors of the pairs' frequencies in Llama 3's scaling. */
   private static ModelTensor ropeFactors(ModelConfig model, RopeScaling.Llama3 scaling) {
     int pairs = model.headDim() / 2;
     float[] factors = RopeDivisors.of(scaling, model.ropeTheta(), pairs);

@@ -23,7 +23,7 @@ import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.ParameterSpec;
 
 /**
- * What a model's files hold, and what memory the model needs.
+ * The contents of a model's files, and the memory that the model needs.
  *
  * @param kind what the files are
  * @param parameters how many there are of each part: {@code embedding}, {@code layers}, {@code
@@ -106,8 +106,8 @@ public record Inspection(
   }
 
   /**
-   * What a rank of a stage needs to train its part: weights, float32 gradients, and its share of
-   * AdamW's state, shared out over {@code dp}. Activations come on top.
+   * The memory that a rank of a stage needs to train its part: weights, float32 gradients, and its
+   * share of AdamW's state, shared out over {@code dp}. Activations come on top.
    *
    * @param stage from 0
    * @param layers the first and the last layer here, from 1
@@ -171,7 +171,7 @@ public record Inspection(
   }
 
   /**
-   * What reading all values shows of a tensor.
+   * A tensor's checksum and its values that are not finite, from reading all of them.
    *
    * @param sha256 of its values, as they are stored or assembled
    * @param notFinite how many are NaN or infinite

@@ -82,7 +82,7 @@ public final class ModelWriter {
   }
 
   /**
-   * What was written.
+   * A model that was written.
    *
    * @param path the folder or file
    * @param tensors what each tensor was made of, and both sides' checksums
@@ -181,7 +181,7 @@ public final class ModelWriter {
   }
 
   /**
-   * What a folder is to hold.
+   * The contents of a folder that is to be written.
    *
    * @param files tensors by the files' names
    * @param exits the layout of heads in a file of their own

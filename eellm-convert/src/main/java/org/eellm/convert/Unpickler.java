@@ -56,7 +56,7 @@ final class Unpickler {
           "torch.ByteStorage", SafetensorsType.U8,
           "torch.BoolStorage", SafetensorsType.BOOL);
 
-  /** What checkpoints of training hold besides, and nobody here needs. */
+  /** Names that checkpoints of training hold besides, and nobody here needs. */
   private static final Set<String> OPAQUE =
       Set.of(
           "torch.device",
@@ -92,7 +92,7 @@ final class Unpickler {
           "megatron.model.enums.PositionEmbeddingType");
 
   /**
-   * What stands for a storage within a pickle.
+   * A reference to a storage within a pickle.
    *
    * @param key its name in the file
    * @param count of numbers
@@ -245,7 +245,7 @@ final class Unpickler {
             .formatted(shown(full)));
   }
 
-  /** What calling a name with arguments would give. */
+  /** The value that calling a name with arguments would give; nothing is called. */
   private static Pickled build(Pickled callee, List<Pickled> arguments) {
     if (!(callee instanceof Global global)) {
       throw new CheckpointException("the pickle calls what is no name; nothing was executed");

@@ -96,7 +96,7 @@ public final class CheckpointIntegrity {
     }
   }
 
-  /** What is wrong with the model in a checkpoint, in a line; empty if nothing is. */
+  /** The first damage to the model in a checkpoint, in a line; empty if there is none. */
   static Optional<String> modelDamage(Path checkpoint) {
     return damage(checkpoint, CheckpointIntegrity::isOfModel);
   }
@@ -106,8 +106,8 @@ public final class CheckpointIntegrity {
   }
 
   /**
-   * What is wrong with a checkpoint, in a line; empty if nothing is. The ranks that ask share the
-   * files out.
+   * The first damage to a checkpoint, in a line; empty if there is none. The ranks that ask share
+   * the files out.
    */
   public static Optional<String> damage(Path checkpoint, int rank, int ranks) {
     return damage(checkpoint, name -> Math.floorMod(name.hashCode(), ranks) == rank);
@@ -134,7 +134,7 @@ public final class CheckpointIntegrity {
     }
   }
 
-  /** What breaks the form of a file. */
+  /** The error in a file's form, if there is one. */
   private static Optional<String> malformed(Path file) {
     String name = file.getFileName().toString();
     try {

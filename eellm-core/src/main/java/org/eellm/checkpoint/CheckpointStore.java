@@ -373,7 +373,7 @@ public final class CheckpointStore {
     return found;
   }
 
-  /** The same, which does not check a model folder that is named itself. */
+  /** As {@link #resolveModel}, without checking a model folder that is named itself. */
   static Path findModel(Path path) {
     if (GgufFile.isOne(path)) {
       return path;

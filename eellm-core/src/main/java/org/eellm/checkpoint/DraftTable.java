@@ -22,8 +22,8 @@ import org.eellm.checkpoint.safetensors.TensorSource;
 import org.eellm.gguf.GgufFile;
 
 /**
- * What mostly follows two tokens, in the file {@value #FILE} of a model folder: drafts that cost no
- * layer (N-Grammys, arXiv 2411.03786). Counted once on text like that which the model is to write.
+ * The most frequent followers of pairs, in a model folder's file {@value #FILE}: drafts that cost
+ * no layer (N-Grammys, arXiv 2411.03786). Counted once on text like that to be written.
  *
  * <p>A pair is found by bisection: some hundred nanoseconds, where a token takes as many
  * microseconds.
@@ -42,7 +42,7 @@ public final class DraftTable implements Serializable {
   /** Tokens that are counted at most: sorting them takes ten bytes of memory each. */
   public static final int MOST_TOKENS = 1 << 24;
 
-  /** What followed a pair less often may be chance. */
+  /** A token that followed a pair less often may be chance. */
   private static final int LEAST_COUNT = 3;
 
   /** Of ids: three of them fit a long. */

@@ -44,7 +44,7 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
     return resolve(model).withHeads(heads);
   }
 
-  /** The same with the model's own heads. */
+  /** As {@link #resolve(Path, Path)}, with the model's own heads. */
   public static ModelFolder resolve(Path model) {
     return new ModelFolder(CheckpointStore.resolveModel(model), Optional.empty());
   }
@@ -57,7 +57,7 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
     return new ModelFolder(CheckpointStore.findModel(model), Optional.empty());
   }
 
-  /** The same model with the heads of another folder, as {@link #resolve} finds it. */
+  /** A copy with the heads of another folder, as {@link #resolve} finds it. */
   public ModelFolder withHeads(Path other) {
     return new ModelFolder(folder, Optional.of(CheckpointStore.resolveHeads(other)));
   }
@@ -74,7 +74,7 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
   }
 
   /**
-   * What the model's files say, with the exits that there are heads for.
+   * The configuration in the model's files, with the exits that there are heads for.
    *
    * @throws CheckpointException as {@link HuggingFaceConfig#read}, or if the heads are of a deeper
    *     model
@@ -177,7 +177,7 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
     };
   }
 
-  /** The same with the final head after every layer, in place of its exits. */
+  /** As {@link #decoder}, with the final head after every layer, in place of its exits. */
   public DecodingModel logitLens(Architecture architecture, Device device) {
     return switch (device) {
       case CPU -> stored(Part.logitLens(architecture));

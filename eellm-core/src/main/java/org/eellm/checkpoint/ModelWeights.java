@@ -97,7 +97,7 @@ public final class ModelWeights {
   }
 
   /**
-   * The same from files that may have more.
+   * As {@link #load(Path, Decoder)}, from files that may have more.
    *
    * @param known the names of all parameters that the files may have
    */
@@ -189,7 +189,7 @@ public final class ModelWeights {
         type, stored.bytes(arena).address(), rows, Math.toIntExact(shape.getLast()));
   }
 
-  /** What a rank has of a parameter. */
+  /** A rank's part of a parameter. */
   private static WeightRows part(WeightRows whole, ParameterSpec spec, StoredDecoder.Part of) {
     int rank = of.parallel().rank();
     int ranks = of.parallel().size();
@@ -305,7 +305,7 @@ public final class ModelWeights {
     }
   }
 
-  /** What {@code model.safetensors.index.json} says, in Hugging Face's fields. */
+  /** The content of {@code model.safetensors.index.json}, in Hugging Face's fields. */
   private record Index(Map<String, Long> metadata, SequencedMap<String, String> weightMap) {}
 
   /**

@@ -84,7 +84,7 @@ final class NamedTensors {
     };
   }
 
-  /** What is thrown for a format that weights do not have. */
+  /** The exception for a number format that weights do not have. */
   static CheckpointException noWeights(Path place, String name, StoredTensor stored) {
     return new CheckpointException(
         "%s: tensor %s is %s; weights must be F64, F32, F16 or BF16"

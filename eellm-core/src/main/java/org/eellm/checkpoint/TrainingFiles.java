@@ -86,7 +86,7 @@ public final class TrainingFiles {
   }
 
   /**
-   * What {@link #writeDatasets} wrote; empty in a checkpoint that has none.
+   * The checksums that {@link #writeDatasets} wrote; empty in a checkpoint that has none.
    *
    * @throws CheckpointException if it is malformed
    */
@@ -149,7 +149,7 @@ public final class TrainingFiles {
             () -> piece.values().narrow(0, overlap.inPiece(), overlap.length())));
   }
 
-  /** What a parameter and a piece of the flat buffers have in common. */
+  /** The numbers that a parameter and a piece of the flat buffers have in common. */
   private record Overlap(long inParameter, long inPiece, long length) {
     static Overlap of(Parameter parameter, FlatStateShard piece) {
       long from = Math.max(parameter.offset(), piece.start());

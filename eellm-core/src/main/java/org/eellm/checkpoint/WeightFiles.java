@@ -77,7 +77,7 @@ public final class WeightFiles implements StoredWeights {
   }
 
   /**
-   * The same with the heads of another folder in place of the folder's own.
+   * Maps all of a folder's weights, with the heads of another folder in place of its own.
    *
    * @throws CheckpointException if a folder has no weights, or a file is missing or malformed
    */

@@ -23,7 +23,7 @@ public final class DataException extends RuntimeException {
     super(message, cause);
   }
 
-  /** What went wrong with a file, for people; Java's messages are often but its path. */
+  /** The reason why a file failed, for people; Java's messages are often but its path. */
   public static String reason(Throwable e) {
     return switch (e) {
       case UncheckedIOException _ when e.getCause() instanceof IOException cause -> reason(cause);

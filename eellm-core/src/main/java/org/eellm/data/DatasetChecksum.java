@@ -10,7 +10,7 @@ import org.eellm.file.ChecksumFile;
 import org.eellm.file.FileChecksum;
 
 /**
- * What tells a dataset's content. {@code prepare} keeps it beside the two files, in {@code
+ * The checksums of a dataset's two files. {@code prepare} keeps them beside these, in {@code
  * PREFIX.checksums}.
  */
 record DatasetChecksum(FileChecksum tokens, FileChecksum index) {
@@ -38,7 +38,7 @@ record DatasetChecksum(FileChecksum tokens, FileChecksum index) {
   }
 
   /**
-   * What is kept beside a dataset; empty if nothing is, as beside those of other tools.
+   * The checksums kept beside a dataset; empty if there are none, as beside those of other tools.
    *
    * @throws DataException if it is damaged
    */

@@ -126,7 +126,7 @@ public final class IndexedDataset implements AutoCloseable {
     return -1;
   }
 
-  /** What is thrown for a token that is none of the vocabulary. */
+  /** The exception for a token that is none of the vocabulary. */
   DataException beyondVocabulary(long token, int vocabSize) {
     return new DataException(
         "%s: document %d has token %d, outside the model's vocabulary of %d; prepare the text with the model's tokenizer"

@@ -50,7 +50,7 @@ final class IndexedFormat {
       this.bytes = bytes;
     }
 
-    /** What Megatron's writer takes. */
+    /** The type that Megatron's writer takes. */
     static TokenType forVocabulary(int vocabSize) {
       return vocabSize < 65_500 ? UINT16 : INT32;
     }

@@ -14,7 +14,7 @@ import org.eellm.data.tokenizer.Tokenizer;
  */
 public final class Preparation {
   /**
-   * What was done.
+   * The figures of a preparation.
    *
    * @param documents documents written
    * @param emptyDocuments documents without text, left out

@@ -6,7 +6,7 @@ public interface Progress {
   /** Nobody listens. */
   Progress NONE = (work, done, total) -> {};
 
-  /** What is going on. */
+  /** A kind of work, with the unit that it is counted in. */
   enum Work {
     /** Counting words to train a tokenizer, in bytes of the corpus. */
     COUNTING_WORDS,

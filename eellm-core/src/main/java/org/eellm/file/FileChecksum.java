@@ -8,8 +8,8 @@ import java.nio.file.StandardOpenOption;
 import java.util.zip.CRC32C;
 
 /**
- * What tells a file's content: CRC-32C finds every error of up to 32 bits in a row, and lets one in
- * 2^32 others pass. It is no defence against someone who means to deceive.
+ * A file's length and checksum: CRC-32C finds every error of up to 32 bits in a row, and lets one
+ * in 2^32 others pass. It is no defence against someone who means to deceive.
  *
  * @param crc as text, eight hexadecimal digits
  */

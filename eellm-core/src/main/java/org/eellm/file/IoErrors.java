@@ -19,7 +19,7 @@ import java.util.Objects;
 public final class IoErrors {
   private IoErrors() {}
 
-  /** What went wrong, without the file's name. */
+  /** The reason of a failure, without the file's name. */
   public static String reason(IOException failure) {
     return switch (failure) {
       case CharacterCodingException _ -> "not UTF-8 text";

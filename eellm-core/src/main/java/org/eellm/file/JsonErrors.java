@@ -14,7 +14,7 @@ import java.util.stream.Collectors;
 public final class JsonErrors {
   private static final int MAX_NAME = 60;
 
-  /** What the parser says of something that it shows. */
+  /** The parser's messages about something that it shows. */
   private static final Pattern SHOWN =
       Pattern.compile(
           "(?s)(Duplicate field|Unrecognized token|Non-standard token|Unexpected character)"
@@ -25,7 +25,7 @@ public final class JsonErrors {
 
   private JsonErrors() {}
 
-  /** What is wrong, as a sentence about the text. */
+  /** The reason of a failure, as a sentence about the text. */
   public static String reason(JsonProcessingException failure) {
     String said = failure.getOriginalMessage();
     return switch (failure) {

@@ -278,7 +278,7 @@ public record GgufVocabulary(ObjectNode tokenizer, ObjectNode config) {
     return id != null && types.get(id) == ORDINARY;
   }
 
-  // What both have
+  // Parts of both
 
   private static ObjectNode model(Map<String, Integer> vocabulary) {
     ObjectNode model =

@@ -44,7 +44,7 @@ final class AttentionLoop extends Assembler {
   private static final Memory NEXT = at(RSP, 24);
   private static final Memory STEPS = at(RSP, 32);
 
-  /** What lies in memory for the loop, 8 bytes each. */
+  /** The loop's fields in memory, 8 bytes each. */
   enum Field {
     COUNT, // of rows
     QUERIES, // addresses

@@ -186,7 +186,7 @@ public final class PagedAttention implements AutoCloseable {
     kernel.replace(AttentionKernel.NONE, 0);
   }
 
-  /** What queries are multiplied with. */
+  /** The factor of queries: {@code 1 / sqrt(width)}. */
   static float scale(PageLayout layout) {
     return (float) (1 / Math.sqrt(layout.width()));
   }

@@ -454,7 +454,7 @@ final class VectorAttention implements AttentionKernel {
 
   @Override
   public void forget() {
-    // The same.
+    // Nothing is pending.
   }
 
   /** Address of the scales of a group's keys; 1 unless they are written. */

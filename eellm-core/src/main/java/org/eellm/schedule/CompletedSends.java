@@ -15,7 +15,7 @@ import org.eellm.schedule.Action.Send;
 import org.eellm.schedule.PipelineMessages.Channel;
 
 /**
- * What a message proves besides its content. A stage that has sent something was done with
+ * The sends that a message proves complete. A stage that has sent something was done with
  * everything it had received for its computations until then; so whoever receives it knows that
  * sends of its own have arrived, and may free what they sent without ever waiting for it.
  *

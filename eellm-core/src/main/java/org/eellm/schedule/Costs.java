@@ -64,7 +64,7 @@ public record Costs(
   }
 
   /**
-   * The same for every virtual stage, no heads, and messages that take no time. Weight gradients
+   * Equal costs of all virtual stages, no heads, and messages that take no time. Weight gradients
    * are half of backward.
    */
   public static Costs equal(int virtualStages, double forward, double backward) {

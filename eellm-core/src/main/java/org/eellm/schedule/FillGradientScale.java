@@ -63,7 +63,7 @@ public record FillGradientScale(
     return ids.stream().filter(type::isInstance).map(type::cast).toList();
   }
 
-  /** What a head on a virtual stage multiplies its mean loss of a microbatch by. */
+  /** The factor by which a head on a virtual stage multiplies its mean loss of a microbatch. */
   public double headScale(MicrobatchId microbatch, int virtualStage) {
     return switch (microbatch) {
       case Regular _, WarmupFill _ ->
@@ -73,8 +73,8 @@ public record FillGradientScale(
   }
 
   /**
-   * What a virtual stage multiplies the gradient of a microbatch by that it received from the
-   * virtual stage after it.
+   * The factor by which a virtual stage multiplies the gradient of a microbatch that it received
+   * from the virtual stage after it.
    */
   public double stageBoundaryScale(MicrobatchId microbatch, int virtualStage) {
     return switch (microbatch) {

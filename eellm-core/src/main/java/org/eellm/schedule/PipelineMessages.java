@@ -78,7 +78,7 @@ record PipelineMessages(int stages, int chunks) {
     return new Channel(Math.floorMod(from, stages), stage);
   }
 
-  /** What the other end of a send has to post. */
+  /** The receive that the other end of a send has to post. */
   Receive matchingReceive(Send send, int stage) {
     int chunk = target(send, stage) / stages;
     return switch (send) {

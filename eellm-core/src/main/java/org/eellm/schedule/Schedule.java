@@ -4,7 +4,7 @@ import java.util.Comparator;
 import java.util.List;
 
 /**
- * What every stage of a pipeline does in one training step.
+ * The actions of every stage of a pipeline in one training step.
  *
  * @param stages pipeline stages P
  * @param chunks chunks a stage; chunk c of stage s is virtual stage c * P + s

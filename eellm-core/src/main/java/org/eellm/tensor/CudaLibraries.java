@@ -6,8 +6,8 @@ import java.util.List;
 import org.bytedeco.pytorch.global.torch;
 
 /**
- * What libtorch's GPU build takes from the machine: libraries of CUDA 13 that have no jars of their
- * own. Without them, loading libtorch fails with a message about the first one alone.
+ * The libraries that libtorch's GPU build takes from the machine: those of CUDA 13 that have no
+ * jars of their own. Without them, loading libtorch fails with a message about the first one alone.
  */
 public final class CudaLibraries {
   private static final String NATIVES = "/org/bytedeco/pytorch/linux-x86_64-gpu/libtorch_cuda.so";

@@ -6,7 +6,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
- * What this machine can do at best, measured: the yardsticks that training and generation are held
+ * The best rates of this machine, measured: the yardsticks that training and generation are held
  * against.
  */
 public final class DeviceThroughput {

@@ -21,7 +21,7 @@ import org.knowm.xchart.style.XYStyler;
 import org.knowm.xchart.style.markers.Marker;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
-/** What all charts of this package have in common. */
+/** The style of all charts of this package, and their PNG files. */
 public final class Charts {
   /** Okabe and Ito's colours, told apart by colour-blind readers too. */
   public static final List<Color> COLOURS =

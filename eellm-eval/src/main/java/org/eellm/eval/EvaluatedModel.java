@@ -32,7 +32,7 @@ public record EvaluatedModel(LoadedModel model, Engine engine) {
     }
   }
 
-  /** What reports call it. */
+  /** Its name in reports. */
   public String name() {
     return model.folder().toString();
   }
@@ -75,12 +75,12 @@ public record EvaluatedModel(LoadedModel model, Engine engine) {
     return Arrays.stream(tokenizer().encode(text)).boxed().toList();
   }
 
-  /** What stands in front of every text, if anything does. */
+  /** The token in front of every text, if there is one. */
   public List<Integer> bosTokens() {
     return tokenizer().beginningOfSequence().stream().boxed().toList();
   }
 
-  /** What stands in front of a text that nothing else stands in front of. */
+  /** The token in front of a text that has nothing else in front of it. */
   public int prefixTokenId() {
     return tokenizer().beginningOfSequence().orElse(tokenizer().endOfDocument());
   }

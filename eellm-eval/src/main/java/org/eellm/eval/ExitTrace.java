@@ -12,7 +12,7 @@ import org.eellm.decode.token.Prediction;
 import org.eellm.model.Head;
 
 /**
- * What the exits say of the full model's own texts. Keys and values are exact whatever leaves
+ * The exits' predictions on the full model's own texts. Keys and values are exact whatever leaves
  * where, so that these predictions tell what any threshold would have done.
  *
  * @param exits their layers, from 1, ascending
@@ -29,7 +29,7 @@ public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
   public record Text(GreedyContinuation written, List<List<ExitPrediction>> tokens) {}
 
   /**
-   * What an exit says of a token.
+   * An exit's prediction of a token.
    *
    * @param confidence that thresholds are compared with
    * @param agrees whether its most probable token is the full model's
@@ -126,7 +126,7 @@ public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
   }
 
   /**
-   * The same as if the model had one exit only.
+   * The trace as if the model had one exit only.
    *
    * @param layer of the exit
    */

@@ -23,7 +23,7 @@ public final class GateFit {
   private static final int LIST_FIGURES = 2;
 
   /**
-   * What an exit says of a token.
+   * An exit's prediction of a token.
    *
    * @param text number of the text
    * @param figures log odds and gap of the short list, then the hidden state
@@ -107,7 +107,7 @@ public final class GateFit {
     return outcomes;
   }
 
-  /** What makes figures 0 on average, with a standard deviation of 1. */
+  /** A scale on which figures are 0 on average, with a standard deviation of 1. */
   private record Scale(double[] means, double[] deviations) {
     static Scale of(List<Sample> samples) {
       int width = samples.getFirst().figures().length;

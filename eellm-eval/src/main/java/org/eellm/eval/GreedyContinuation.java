@@ -60,7 +60,7 @@ public record GreedyContinuation(List<Integer> prompt, List<Integer> continuatio
     model.run(scores(model, texts, listener));
   }
 
-  /** The same for the short list of ids alone, which the model must have. */
+  /** As {@link #predict}, for the short list of ids alone, which the model must have. */
   static void predictShortList(
       EvaluatedModel model, List<GreedyContinuation> texts, Listener listener) {
     model.run(

@@ -80,7 +80,7 @@ record LogisticRegression(double bias, double[] weights) {
     return to;
   }
 
-  /** What is to be lowest, at points that are the weights and the bias. */
+  /** The loss that is to be lowest, at points that are the weights and the bias. */
   private static final class Problem {
     private final float[][] x;
     private final boolean[] outcomes;

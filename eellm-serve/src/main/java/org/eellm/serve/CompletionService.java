@@ -122,7 +122,7 @@ final class CompletionService {
     }
   }
 
-  /** What every head says of a text. */
+  /** Every head's predictions for a text. */
   ObjectNode lens(Lens lens, RequestContext exchange) {
     try (GenerationStream run = GenerationStream.lens(lens, model, metrics, exchange.start())) {
       while (run.isRunning()) {
@@ -132,7 +132,7 @@ final class CompletionService {
     return lens.json();
   }
 
-  /** What the full model says of each prompt's tokens but the first, where that is asked for. */
+  /** The full model's scores of each prompt's tokens but the first, where they are asked for. */
   private List<List<GeneratedToken>> scores(CompletionRequest request, RequestContext exchange) {
     List<List<GeneratedToken>> scores = new ArrayList<>();
     request.prompts().forEach(prompt -> scores.add(List.of()));

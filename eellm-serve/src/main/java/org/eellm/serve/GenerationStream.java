@@ -32,7 +32,7 @@ final class GenerationStream implements AutoCloseable {
   private final long start;
   private int running;
 
-  /** What happens to a text. */
+  /** An event of a text: a token, its end or its failure. */
   sealed interface Event {
 
     /**

@@ -20,13 +20,13 @@ final class Lifecycle {
     service = Optional.of(ready);
   }
 
-  /** What takes requests, once there is a model. */
+  /** The service that takes requests, once there is a model. */
   Optional<CompletionService> service() {
     return service;
   }
 
   /**
-   * What takes requests.
+   * The service that takes requests.
    *
    * @throws ApiException if nothing does yet, or any more
    */

@@ -23,7 +23,7 @@ import org.eellm.decode.Engine.Status;
 import org.eellm.decode.request.Result.Usage;
 import org.eellm.decode.token.GeneratedToken;
 
-/** What a server tells Prometheus. */
+/** The metrics that a server gives Prometheus. */
 final class Metrics {
   static final String CONTENT_TYPE = PrometheusTextFormatWriter.CONTENT_TYPE;
 
@@ -174,7 +174,7 @@ final class Metrics {
     }
   }
 
-  /** What Linux says; native memory, where tensors are, is most of it. */
+  /** Resident memory by Linux's count; native memory, where tensors are, is most of it. */
   private static OptionalLong residentBytes() {
     try {
       return Files.readAllLines(Path.of("/proc/self/status")).stream()

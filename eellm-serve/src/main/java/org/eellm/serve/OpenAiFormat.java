@@ -114,12 +114,12 @@ enum OpenAiFormat {
     this.streamObject = streamObject;
   }
 
-  /** What a reply's identity begins with. */
+  /** The beginning of a reply's id. */
   String idPrefix() {
     return idPrefix;
   }
 
-  /** What the reply is called, whole or as a part of a stream. */
+  /** The {@code object} field of a reply, whole or as a part of a stream. */
   String object(boolean stream) {
     return stream ? streamObject : object;
   }

@@ -88,7 +88,7 @@ final class Reply {
     return root;
   }
 
-  /** What a stream ends with, if it is asked for: how many tokens there were. */
+  /** The last part of a stream, if it is asked for: how many tokens there were. */
   ObjectNode usagePart() {
     ObjectNode root = root(true);
     root.putArray("choices");

@@ -72,7 +72,7 @@ final class ReplyChoice {
     drafts = end.drafts();
   }
 
-  /** What was drafted, in the order of the text. */
+  /** The drafts, in the order of the text. */
   List<Draft> drafts() {
     return drafts;
   }
@@ -100,7 +100,7 @@ final class ReplyChoice {
     return finishReason;
   }
 
-  /** What it took, if anything was generated. */
+  /** The result, if anything was generated. */
   Optional<Result> result() {
     return result;
   }

@@ -68,7 +68,7 @@ final class RequestBody {
     return read(bytes(request), reader);
   }
 
-  /** The same of a body that is there. */
+  /** Reads a body that is there. */
   <T> T read(byte[] body, Function<Fields, T> reader) {
     if (body.length <= SHORT_BYTES) {
       return reader.apply(new Fields(Json.read(body), ""));

@@ -5,8 +5,8 @@ import java.util.function.BooleanSupplier;
 import org.eellm.serve.json.ApiException;
 
 /**
- * What ends a request before its answer is complete: its client has gone, its time is over, or the
- * server stops.
+ * The events that end a request before its answer is complete: its client has gone, its time is
+ * over, or the server stops.
  */
 final class RequestContext {
   /** How often it is looked whether somebody is still there. */

@@ -43,7 +43,7 @@ final class RequestReader {
   /** Tokens of a completion that does not say, as OpenAI has it. */
   private static final int COMPLETION_TOKENS = 16;
 
-  /** What tells the server who asks, or what to keep: nothing that changes the answer. */
+  /** Fields that tell the server who asks, or what to keep: nothing that changes the answer. */
   private static final List<String> IGNORED_FIELDS =
       List.of("user", "metadata", "store", "safety_identifier", "prompt_cache_key");
 
@@ -188,14 +188,14 @@ final class RequestReader {
   private record Prompts(List<List<Integer>> ids, String param) {}
 
   /**
-   * What is to be told of each token.
+   * The log probabilities that are asked for.
    *
    * @param wanted whether anything is
    * @param alternatives how many of the most probable tokens beside it
    */
   private record Logprobs(boolean wanted, int alternatives) {}
 
-  /** What both bodies have. */
+  /** Reads the fields that both bodies have. */
   private CompletionRequest finish(
       Prompts prompts, int maxTokens, Logprobs logprobs, boolean echo, List<String> templateStops) {
     int choices = fields.integer("n", 1, MAX_CHOICES).orElse(1);
@@ -368,7 +368,7 @@ final class RequestReader {
     return "early_exit." + setting.replace('-', '_');
   }
 
-  /** What a setting's message says, as the refusal of a field. */
+  /** A setting's message as the refusal of a field. */
   private static ApiException wrongSetting(ConfigException e) {
     String message = String.valueOf(e.getMessage());
     int end = message.indexOf(' ');

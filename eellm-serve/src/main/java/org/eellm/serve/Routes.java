@@ -39,8 +39,8 @@ final class Routes {
   private static final String READ = "GET, HEAD";
 
   /**
-   * What no path here has, as it is or encoded once or more: an empty part, a part of dots, a
-   * backslash, or parameters. Servers, proxies and browsers read them in different ways.
+   * Parts that no path here has, as they are or encoded once or more: an empty part, a part of
+   * dots, a backslash, or parameters. Servers, proxies and browsers read them in different ways.
    */
   private static final Pattern ODD_PATH =
       Pattern.compile(
@@ -70,7 +70,7 @@ final class Routes {
           "/api",
           "PUT");
 
-  /** What browsers may do with an answer: show it by itself, with nothing of other sites in it. */
+  /** Headers that let browsers only show an answer by itself, with nothing of other sites. */
   private static final Map<String, String> SECURITY_HEADERS =
       Map.of(
           "Content-Security-Policy",

@@ -18,7 +18,7 @@ import org.eellm.decode.token.Detokenizer;
 import org.eellm.serve.json.ApiException;
 
 /**
- * What is served.
+ * A model that is served.
  *
  * @param name what requests call the model
  * @param template puts messages into a text

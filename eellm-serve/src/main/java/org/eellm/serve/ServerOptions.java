@@ -88,12 +88,12 @@ public record ServerOptions(String host, int port, Access access, Bounds bounds)
       }
     }
 
-    /** The same with other time-outs. */
+    /** A copy with other time-outs. */
     public Bounds withTimeouts(Duration read, Duration request, Duration drain) {
       return new Bounds(maxBodyBytes, read, request, drain, maxConnections, maxClientConnections);
     }
 
-    /** The same with other numbers of connections. */
+    /** A copy with other numbers of connections. */
     public Bounds withConnections(int most, int mostOfAnAddress) {
       return new Bounds(
           maxBodyBytes, readTimeout, requestTimeout, drainTimeout, most, mostOfAnAddress);
@@ -111,12 +111,12 @@ public record ServerOptions(String host, int port, Access access, Bounds bounds)
     return new ServerOptions("127.0.0.1", port, Access.OPEN, Bounds.DEFAULT);
   }
 
-  /** The same for others. */
+  /** A copy with other keys, host names and certificates. */
   public ServerOptions withAccess(Access other) {
     return new ServerOptions(host, port, other, bounds);
   }
 
-  /** The same with other bounds. */
+  /** A copy with other bounds. */
   public ServerOptions withBounds(Bounds other) {
     return new ServerOptions(host, port, access, other);
   }

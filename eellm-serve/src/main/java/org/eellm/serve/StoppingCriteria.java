@@ -45,7 +45,7 @@ record StoppingCriteria(Set<Integer> tokens, int least, List<String> texts) {
     return new StoppingCriteria(tokens, fields.integer("min_tokens", 0, most).orElse(0), texts);
   }
 
-  /** What the tokens are drawn by. */
+  /** The least length, in the form in which sampling takes it. */
   MinTokens minTokens() {
     return new MinTokens(least, tokens);
   }

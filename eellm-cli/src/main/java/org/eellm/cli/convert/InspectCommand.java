@@ -69,7 +69,7 @@ public final class InspectCommand implements Callable<Integer> {
       description = "Read all values, too: checksums, and values that are NaN or infinite.")
   private boolean check;
 
-  /** What {@code --json} prints. */
+  /** The report of {@code --json}. */
   record Report(
       String kind,
       ModelConfig model,

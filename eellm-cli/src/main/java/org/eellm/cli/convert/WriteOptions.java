@@ -62,7 +62,7 @@ final class WriteOptions {
   }
 
   /**
-   * What a command wrote, for tools.
+   * The report of {@code --json} on what was written.
    *
    * @param copies tensors that are the very bytes of the source
    * @param notFinite values that are NaN or infinite, by tensor

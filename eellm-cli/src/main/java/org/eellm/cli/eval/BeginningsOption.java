@@ -33,7 +33,7 @@ final class BeginningsOption {
               + " the next line, the method, whether it parses, and the file's perplexity.")
   private Optional<Path> code;
 
-  /** What there is before a model tokenizes it. */
+  /** Begun texts that no model has tokenized yet. */
   sealed interface Beginnings {
     /**
      * Begun texts as tokens.

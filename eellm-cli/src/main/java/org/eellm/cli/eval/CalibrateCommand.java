@@ -66,7 +66,7 @@ public final class CalibrateCommand implements Callable<Integer> {
   /** One of so many prompts serves for temperatures, and not for the guarantee. */
   private static final int PART_FOR_TEMPERATURES = 4;
 
-  /** The same for gates, which have many weights. */
+  /** One of so many prompts serves for gates, which have many weights. */
   private static final int PART_FOR_GATES = 2;
 
   @Spec private CommandSpec spec;
@@ -171,7 +171,7 @@ public final class CalibrateCommand implements Callable<Integer> {
   private int splits;
 
   /**
-   * What stays below delta.
+   * The loss that the guarantee keeps below delta.
    *
    * @param words for it
    * @param steps of thresholds
@@ -265,7 +265,7 @@ public final class CalibrateCommand implements Callable<Integer> {
     }
   }
 
-  /** The same with the full model's texts; with the first ones the guarantee may not be made. */
+  /** Calibrates with the full model's texts; the first ones may not serve for the guarantee. */
   private void calibrate(
       Guarantee guarantee,
       LearnThenTest test,

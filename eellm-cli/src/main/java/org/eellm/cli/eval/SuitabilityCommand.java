@@ -94,7 +94,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
       description = "Of beginnings that are sampled; 1 by default.")
   private Optional<Long> seed;
 
-  /** What {@code --json} prints. */
+  /** The report of {@code --json}. */
   private record Report(String model, String verdict, String reason, Suitability figures) {}
 
   @Override

@@ -201,7 +201,7 @@ public final class SweepCommand implements Callable<Integer> {
       description = "Tell the setting that agrees most among those at least this fast, as in 1.5.")
   private Optional<Double> minSpeedup;
 
-  /** What {@code --json} prints, and {@code sweep.json} holds. */
+  /** The report of {@code --json}, also in {@code sweep.json}. */
   private record Report(String model, String dtype, int threads, Sweep sweep, List<Pick> picks) {}
 
   /**

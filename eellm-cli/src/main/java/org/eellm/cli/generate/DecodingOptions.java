@@ -95,12 +95,12 @@ public final class DecodingOptions {
     }
   }
 
-  /** What users of the command line call a setting. */
+  /** A setting's option on the command line. */
   public static String option(String setting) {
     return "--" + setting;
   }
 
-  /** What was given. */
+  /** The settings that were given. */
   public DecodingSettings settings() {
     DecodingSettings settings = DecodingSettings.NONE;
     for (DecodingSetting<?> setting : DecodingSetting.all()) {
@@ -120,7 +120,7 @@ public final class DecodingOptions {
     };
   }
 
-  /** What it comes to for a model, which may have a calibration of its own. */
+  /** The settings that result for a model, which may have a calibration of its own. */
   public DecodingSettings settings(LoadedModel model) {
     return model.settings(settings());
   }

@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Optional;
 import org.eellm.chat.ChatMessage;
 
-/** What has been said in a chat. */
+/** The turns of a chat so far. */
 final class Dialogue {
   private final String system;
   private final Deque<Turn> turns = new ArrayDeque<>();
@@ -21,7 +21,7 @@ final class Dialogue {
     this.system = system;
   }
 
-  /** What an answer continues. */
+  /** The messages that an answer continues: all so far and the user's next one. */
   List<ChatMessage> messages(String user) {
     List<ChatMessage> messages = new ArrayList<>();
     if (!system.isEmpty()) {

@@ -119,7 +119,7 @@ public final class GenerateCommand implements Callable<Integer> {
       description = "Tell afterwards where the time went, on stderr or as a last line of --json.")
   private boolean stats;
 
-  /** What {@code --json} prints for a prompt; the lists have an entry for each token. */
+  /** The report of {@code --json} on a prompt; the lists have an entry for each token. */
   private record Output(
       String text,
       List<Integer> ids,
@@ -138,7 +138,7 @@ public final class GenerateCommand implements Callable<Integer> {
   /** The last line of {@code --json} with {@code --stats}: of all prompts together. */
   private record StatsOutput(DecodeStats stats) {}
 
-  /** What was generated, and where the time went, if that is asked for. */
+  /** The generated texts, and where the time went, if that is asked for. */
   private record Generated(List<Result> results, Optional<DecodeStats> stats) {}
 
   @Override

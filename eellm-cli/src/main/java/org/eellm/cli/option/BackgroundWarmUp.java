@@ -40,7 +40,7 @@ public final class BackgroundWarmUp {
         Thread.ofPlatform()
             .name("eellm-warm-up")
             .daemon()
-            // What fails here fails in the command too, which says it in its own words.
+            // A failure here comes in the command too, which reports it in its own words.
             .uncaughtExceptionHandler(
                 (_, failure) ->
                     LoggerFactory.getLogger(BackgroundWarmUp.class).debug("no warm-up", failure))

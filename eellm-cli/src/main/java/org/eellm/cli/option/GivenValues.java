@@ -8,7 +8,7 @@ import picocli.CommandLine.Model.ISetter;
 import picocli.CommandLine.Model.OptionSpec;
 
 /**
- * What was given of options that come from a table rather than from fields.
+ * The given values of options that come from a table rather than from fields.
  *
  * @param <K> lines of the table
  */
@@ -21,7 +21,7 @@ public final class GivenValues<K> {
     return OptionSpec.builder(name).getter(value).setter(value);
   }
 
-  /** What was given last. */
+  /** The value that was given last. */
   public Optional<Object> get(K line) {
     return Optional.ofNullable(values.get(line));
   }

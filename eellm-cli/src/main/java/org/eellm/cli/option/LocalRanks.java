@@ -106,8 +106,8 @@ public final class LocalRanks {
   }
 
   /**
-   * The same once, for a command that talks to the user: the first rank has this process's standard
-   * streams, and Ctrl-C at a terminal, which all processes get, is for it alone.
+   * Starts the ranks once, for a command that talks to the user: the first rank has this process's
+   * standard streams, and Ctrl-C at a terminal, which all processes get, is for it alone.
    */
   static int launchDialogue(CommandSpec spec, int ranks) {
     LocalLauncher launcher = LocalLauncher.ofDialogue(ranks, out(spec), err(spec));
@@ -173,7 +173,7 @@ public final class LocalRanks {
     }
   }
 
-  /** What ranks on a device talk over. */
+  /** The backend that carries messages between ranks on a device. */
   public static DistributedBackend transport(Device device) {
     return device == Device.CUDA ? DistributedBackend.NCCL : DistributedBackend.CPU;
   }

@@ -64,7 +64,7 @@ public final class MeshOptions {
     return tp * pp == 1;
   }
 
-  /** What beside the model decides how fast it is; empty for a single rank. */
+  /** The ranks that share the model, which decide its speed; empty for a single rank. */
   public String variant() {
     return isAlone() ? "" : ", tp %d x pp %d".formatted(tp, pp);
   }
@@ -136,7 +136,7 @@ public final class MeshOptions {
   }
 
   /**
-   * The same in the files' own precision.
+   * Loads this rank's part of a model, without quantizing it.
    *
    * @throws ConfigException if the ranks cannot share the model out
    */
@@ -204,8 +204,8 @@ public final class MeshOptions {
   }
 
   /**
-   * The same for work that talks to the user in the terminal: the standard streams and Ctrl-C are
-   * the first rank's.
+   * As {@link #onFirstRank}, for work that talks to the user in the terminal: the standard streams
+   * and Ctrl-C are the first rank's.
    */
   public int talkingOnFirstRank(CommandSpec spec, ModelOptions options, SharedWork work) {
     Optional<Integer> toLaunch = toLaunch(spec);

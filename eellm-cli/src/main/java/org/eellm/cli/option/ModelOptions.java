@@ -32,7 +32,7 @@ public final class ModelOptions {
         (files, architecture) -> files.decoder(architecture, device(), quantization(files)));
   }
 
-  /** The same of the part that a rank has; see {@link LoadedModel#load}. */
+  /** Loads the part of the model that a rank has; see {@link LoadedModel#load}. */
   public LoadedModel load(BiFunction<ModelFolder, Architecture, DecodingModel> read) {
     compute.useThreads();
     ModelFolder files = headsOption.resolve(path);
@@ -46,7 +46,7 @@ public final class ModelOptions {
     return headsOption.heads();
   }
 
-  /** What beside the model's folder decides what the model says. */
+  /** The heads and the quantization, which decide beside the folder what the model writes. */
   public String variant() {
     return "heads %s, quantization %s"
         .formatted(

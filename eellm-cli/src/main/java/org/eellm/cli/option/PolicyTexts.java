@@ -3,7 +3,7 @@ package org.eellm.cli.option;
 import java.util.ListResourceBundle;
 import org.eellm.decode.exit.PolicyName;
 
-/** What descriptions of options say of exit policies: {@code ${bundle:policy.to-calibrate}}. */
+/** Texts on exit policies in descriptions of options: {@code ${bundle:policy.to-calibrate}}. */
 public final class PolicyTexts extends ListResourceBundle {
   @Override
   protected Object[][] getContents() {

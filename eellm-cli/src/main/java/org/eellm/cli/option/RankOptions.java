@@ -48,7 +48,7 @@ public final class RankOptions {
   }
 
   /**
-   * The same with another number of ranks after each restart.
+   * {@link LocalRanks#launch} with the restarts asked for, and another number of ranks after each.
    *
    * @param ranks by attempt; has no effect under a scheduler, which says how many there are
    */

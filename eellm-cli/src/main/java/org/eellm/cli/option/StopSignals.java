@@ -18,7 +18,7 @@ import org.jline.utils.Signals;
 public final class StopSignals implements BooleanSupplier, AutoCloseable {
   private static final List<String> NAMES = List.of("TERM", "INT");
 
-  /** What a signal takes to come by two ways, at most. */
+  /** The longest time between two arrivals of one signal, which may come by two ways. */
   private static final long SAME_SIGNAL_NANOS = 2_000_000_000L;
 
   private final PrintWriter err;

@@ -14,7 +14,7 @@ import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYSeries;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
-/** What exits cost in training, as a table and a plot. */
+/** The costs of exits in training, as a table and a plot. */
 final class ExitCostsText {
   private static final double GIB = 1L << 30;
 

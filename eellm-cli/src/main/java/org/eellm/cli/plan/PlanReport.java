@@ -11,7 +11,7 @@ import org.eellm.cost.plan.Plan;
 import org.eellm.cost.plan.Plan.StepTime;
 
 /**
- * What {@code eellm plan --json} prints; times in seconds, memory in bytes.
+ * The report of {@code eellm plan --json}; times in seconds, memory in bytes.
  *
  * @param withoutExits the same run without its exits, if it has some
  */
@@ -60,7 +60,7 @@ record PlanReport(Run run, Optional<Run> withoutExits) {
       long memoryTotal) {}
 
   /**
-   * What {@code eellm plan --search --json} prints.
+   * The report of {@code eellm plan --search --json}.
    *
    * @param settings of each of the best, as {@code --set} takes them
    */

@@ -104,7 +104,7 @@ final class PlanText {
         .collect(Collectors.joining("; "));
   }
 
-  /** What is planned, in a line. */
+  /** The model's size, the mesh and the exits, in a line. */
   static String title(Plan plan) {
     List<Integer> exits = plan.config().exits().layers();
     return "%s, %s"
@@ -127,7 +127,7 @@ final class PlanText {
             mesh.schedule() == PipelineSchedule.ZERO_BUBBLE ? ", zero bubble" : "");
   }
 
-  /** What comes out, in a line. */
+  /** The step's time, the bubble share and the utilization, in a line. */
   static String summary(Plan plan) {
     return "step %s, bubble share %s, utilization %s"
         .formatted(

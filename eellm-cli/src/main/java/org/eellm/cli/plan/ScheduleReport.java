@@ -11,7 +11,7 @@ import org.eellm.schedule.ScheduleKind;
 import org.eellm.schedule.Timeline;
 
 /**
- * What {@code eellm schedule --json} prints. Time is in forward passes of one layer.
+ * The report of {@code eellm schedule --json}. Time is in forward passes of one layer.
  *
  * @param makespan time of a step
  * @param bubbleShare the share of all stages' time that is idle

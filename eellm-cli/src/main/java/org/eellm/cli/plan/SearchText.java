@@ -12,7 +12,7 @@ import org.eellm.cost.Hardware;
 import org.eellm.cost.plan.MeshSearch;
 import org.eellm.cost.plan.Plan;
 
-/** What a search for meshes found, in words and a table. */
+/** The result of a search for meshes, in words and a table. */
 final class SearchText {
   /** How many times more devices are tried where nothing fits. */
   private static final int MOST_DOUBLINGS = 10;
@@ -125,7 +125,7 @@ final class SearchText {
         : mesh.chunks() == 1 ? "1F1B" : mesh.chunks() + " chunks";
   }
 
-  /** What makes a run like this one, as {@code --set} takes it. */
+  /** The settings of a run like this one, as {@code --set} takes them. */
   static List<String> settings(RunConfig config) {
     ParallelConfig mesh = config.parallel();
     List<String> settings = new ArrayList<>();

@@ -74,7 +74,7 @@ record SimulatedPipeline(List<Integer> layers, List<List<Integer>> exits, FinalH
   }
 
   /**
-   * What the virtual stages cost.
+   * The virtual stages' costs, in forward passes of one layer.
    *
    * @param head a head forward and backward
    * @param transfer a message between stages

@@ -59,7 +59,7 @@ enum TimelineWork {
     return title;
   }
 
-  /** What it is drawn with where there are no colours. */
+  /** The character that draws it where there are no colours. */
   char mark() {
     return mark;
   }

@@ -111,7 +111,7 @@ final class ConsoleProgress implements MetricsSink {
             step.memory() / (double) (1L << 30));
   }
 
-  /** What fits beside a bar. */
+  /** The losses and the speed, short enough to fit beside a bar. */
   private static String fewNumbers(Step step) {
     return "%s  %,.0f tokens/s".formatted(losses(step, "%.2f"), step.tokensPerSecond());
   }

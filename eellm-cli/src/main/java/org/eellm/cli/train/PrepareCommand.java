@@ -97,7 +97,7 @@ public final class PrepareCommand implements Callable<Integer> {
       description = "Threads that work on the text; as many as there are cores by default.")
   private Optional<Integer> threads;
 
-  /** What {@code --json} prints. */
+  /** The report of {@code --json}. */
   private record Result(
       String output,
       String tokenizer,

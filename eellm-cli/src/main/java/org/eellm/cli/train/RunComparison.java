@@ -117,7 +117,7 @@ record RunComparison(List<Row> rows) {
         byHead(lines, AGREEMENT));
   }
 
-  /** What the lines have of each head under names that begin so, by step. */
+  /** By step and head, the values of fields whose names begin with a prefix. */
   private static SequencedMap<Long, SequencedMap<HeadId, Double>> byHead(
       List<JsonNode> lines, String prefix) {
     SequencedMap<Long, SequencedMap<HeadId, Double>> values = new LinkedHashMap<>();

@@ -49,7 +49,7 @@ public final class RunOptions {
       description = "Write what every rank did, and when, to DIR/trace.json (ui.perfetto.dev).")
   private boolean trace;
 
-  /** What {@code --json} prints at the end. */
+  /** The report of {@code --json} at the end. */
   private record Report(
       long step, boolean finished, String checkpoint, SequencedMap<String, Object> evaluation) {}
 

@@ -25,8 +25,8 @@ import org.eellm.gguf.GgufType;
 import org.eellm.gguf.GgufValue;
 
 /**
- * What the header of a GGUF file says of the model. What would change the mathematics and cannot be
- * honoured is refused.
+ * The model's configuration in the header of a GGUF file. Fields that would change the mathematics
+ * and cannot be honoured are refused.
  */
 final class GgufConfig {
   static final String ROPE_FACTORS = "rope_freqs.weight";
@@ -237,7 +237,7 @@ final class GgufConfig {
         .toArray(ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN));
   }
 
-  // What is refused
+  // Refusals
 
   private void refuseVariants() {
     if (metadata.count("split.count").orElse(1) > 1) {

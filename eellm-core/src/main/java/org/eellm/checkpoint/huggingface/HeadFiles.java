@@ -47,7 +47,7 @@ public record HeadFiles(Path folder, ExitLayout exits, Optional<String> trunk) {
     return new HeadFiles(folder, exits(fields), trunk);
   }
 
-  /** What the fields of {@code early_exit} say. */
+  /** The exits that the fields of {@code early_exit} describe. */
   static ExitLayout exits(JsonFields fields) {
     if (!fields.has("layers")) {
       throw new CheckpointException(fields.place() + ": layers is missing; add it");

@@ -23,8 +23,8 @@ import org.eellm.config.RopeScaling;
 import org.eellm.gguf.GgufFile;
 
 /**
- * What a model folder's {@code config.json} and {@code generation_config.json} say, in Hugging
- * Face's words.
+ * The contents of a model folder's {@code config.json} and {@code generation_config.json}, in
+ * Hugging Face's words.
  *
  * <p>A model whose backbone is exactly Llama's, Qwen2's or Qwen3's has that {@code model_type} and
  * only that family's fields, so that other tools open it; any other has {@code model_type} {@code
@@ -85,14 +85,14 @@ public record HuggingFaceConfig(
     JsonFiles.write(folder.resolve(GENERATION_CONFIG), generation());
   }
 
-  /** What {@link #write} puts into {@code generation_config.json}. */
+  /** The content of {@code generation_config.json} that {@link #write} writes. */
   public ObjectNode generation() {
     ObjectNode generation = JsonNodeFactory.instance.objectNode();
     putTokenIds(generation);
     return generation;
   }
 
-  /** What a family of models is called in files: class and {@code model_type}. */
+  /** The names of a family of models in files: class and {@code model_type}. */
   private record Family(String architecture, String modelType) {
     static final Family EELLM = new Family("EellmForCausalLM", "eellm");
     static final Family LLAMA = new Family("LlamaForCausalLM", "llama");
@@ -113,7 +113,7 @@ public record HuggingFaceConfig(
     }
   }
 
-  /** What {@link #write} puts into {@code config.json}. */
+  /** The content of {@code config.json} that {@link #write} writes. */
   public ObjectNode config() {
     ModelConfig model = architecture.model();
     Family family = Family.of(model);

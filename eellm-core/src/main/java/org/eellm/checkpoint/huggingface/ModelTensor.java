@@ -108,12 +108,12 @@ public record ModelTensor(
         && a.content().stored().mismatch(b.content().stored()) == -1;
   }
 
-  /** The same values under another name. */
+  /** A tensor of these values under another name. */
   public ModelTensor named(String other) {
     return new ModelTensor(other, type, shape, origins, assembly);
   }
 
-  /** The same values, rounded to another number format where that is narrower. */
+  /** A tensor of these values, rounded to another number format where that is narrower. */
   public ModelTensor as(SafetensorsType other) {
     return other == type
         ? this

@@ -7,7 +7,7 @@ import org.eellm.config.RopeScaling;
 import org.eellm.config.RopeScaling.Llama3;
 import org.eellm.config.RopeScaling.None;
 
-/** What Llama 3's scaling divides each pair's frequency by, which is what GGUF files say of it. */
+/** The divisors of the pairs' frequencies in Llama 3's scaling, as GGUF files have them. */
 public final class RopeDivisors {
   private static final double TOLERANCE = 1e-5; // of divisors that others computed in float32
 

@@ -49,7 +49,7 @@ public record SourceModel(
     requireParameters(folder, config.architecture(), tensors);
   }
 
-  /** The same with the calibration that lies in the exits' folder, if one does. */
+  /** A copy with the calibration that lies in the exits' folder, if one does. */
   public SourceModel withCalibration(Path exits) {
     Optional<Path> file =
         ModelFiles.has(exits, ModelFolder.CALIBRATION)
@@ -111,12 +111,12 @@ public record SourceModel(
         .orElseThrow(() -> new IllegalArgumentException(name));
   }
 
-  /** The same trunk with these exits and their tensors, and so without a calibration. */
+  /** A model of this trunk with other exits and all its tensors, and so without a calibration. */
   public SourceModel withExits(ExitLayout exits, List<ModelTensor> all) {
     return withExits(exits, all, files);
   }
 
-  /** The same, with other files to close. */
+  /** As {@link #withExits(ExitLayout, List)}, with other files to close. */
   public SourceModel withExits(
       ExitLayout exits, List<ModelTensor> all, List<? extends AutoCloseable> open) {
     ObjectNode file = configFile.deepCopy();
@@ -132,7 +132,7 @@ public record SourceModel(
     return new SourceModel(kind, folder, other, file, keepsConfig, all, open, Optional.empty());
   }
 
-  /** The same model with other fields in its file, and its tensors in other formats. */
+  /** A copy with other fields in its file, and its tensors in other formats. */
   public SourceModel with(ObjectNode file, List<ModelTensor> all) {
     return new SourceModel(kind, folder, config, file, keepsConfig, all, files, calibration);
   }

@@ -18,7 +18,7 @@ public interface StateDictAdapter {
   List<String> MODEL_TYPES = List.of("gpt2", "gpt_neox");
 
   /**
-   * What {@code config.json} says.
+   * The configuration in {@code config.json}.
    *
    * @throws CheckpointException if a field cannot be honoured; the message names it
    */
@@ -98,7 +98,7 @@ public interface StateDictAdapter {
     return reordered(heads, pairOrder(model));
   }
 
-  /** What {@link #pairHalves} was made of. */
+  /** The inverse of {@link #pairHalves}. */
   static Tensor rotatedFirst(Tensor heads, ModelConfig model) {
     long[] order = pairOrder(model);
     long[] inverse = new long[order.length];

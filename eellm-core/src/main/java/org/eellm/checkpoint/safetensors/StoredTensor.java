@@ -77,7 +77,7 @@ public record StoredTensor(SafetensorsType type, List<Long> shape, Content conte
     };
   }
 
-  /** The same for as long as the result is used; {@link #bytes(Arena)} frees sooner. */
+  /** The elements, for as long as the result is used; {@link #bytes(Arena)} frees sooner. */
   public MemorySegment bytes() {
     return bytes(Arena.ofAuto());
   }

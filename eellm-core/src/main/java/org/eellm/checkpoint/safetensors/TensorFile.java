@@ -34,7 +34,7 @@ public record TensorFile(String name, Map<String, String> metadata, List<TensorS
     return SafetensorsWriter.write(path, metadata, tensors);
   }
 
-  /** The same file with the tensors as they are now, whatever happens to them afterwards. */
+  /** A copy of the file with the tensors as they are now, whatever happens to them afterwards. */
   public TensorFile copied(Arena arena) {
     List<TensorSource> copies = new ArrayList<>();
     for (TensorSource tensor : tensors) {

@@ -256,7 +256,7 @@ record BoundedPattern(String expression, int ways) {
       at += optional ? 1 : 0;
       requireNoQuantifier();
       int least = optional ? 0 : alternatives.stream().mapToInt(Parser::least).min().orElse(0);
-      // What may match nothing but is no option can still fail.
+      // A part that may match nothing and is no option can still fail.
       boolean checks = !optional && least == 0;
       return new Part(text.substring(from, at), least, false, checks, ways + (optional ? 1 : 0));
     }
@@ -281,7 +281,7 @@ record BoundedPattern(String expression, int ways) {
       return part.length() <= 60 ? part : part.substring(0, 57) + "...";
     }
 
-    /** What stands for one character of a text. */
+    /** Reads a part that stands for one character of a text. */
     private void character() throws PatternException {
       switch (text.charAt(at)) {
         case '[' -> characterClass();

@@ -32,7 +32,7 @@ public final class Tokenizer {
   }
 
   /**
-   * What an id stands for.
+   * The text and the bytes that an id stands for.
    *
    * @param text the text to show: a special token's name, or the text of its bytes
    * @param bytes the UTF-8 it adds to a text, of which nobody changes a byte; of a special token
@@ -122,7 +122,7 @@ public final class Tokenizer {
     return new StreamingDecoder(this, vocabulary.dropsLeadingBlank());
   }
 
-  /** What {@code tokenizer_config.json} says; {@code {}} if there is none. */
+  /** The content of {@code tokenizer_config.json}; {@code {}} if there is none. */
   public String configuration() {
     return configFile;
   }

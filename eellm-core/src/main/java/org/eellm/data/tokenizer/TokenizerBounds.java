@@ -8,7 +8,7 @@ import org.eellm.data.DataException;
 import org.eellm.data.tokenizer.BoundedPattern.PatternException;
 
 /**
- * What the tokenizers library is given, held to forms whose time and memory are in proportion to a
+ * The input of the tokenizers library, held to forms whose time and memory are in proportion to a
  * text's length. The library is native: where it does not end, or ends the process, nobody can stop
  * it. Whatever is not known to be harmless is refused before the library sees it.
  */

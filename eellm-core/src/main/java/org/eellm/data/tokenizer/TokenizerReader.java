@@ -438,7 +438,7 @@ final class TokenizerReader {
     return merges.size() == expected;
   }
 
-  /** What a normalizer, processor or decoder consists of, sequences of sequences resolved. */
+  /** The parts of a normalizer, processor or decoder, sequences of sequences resolved. */
   static List<JsonNode> parts(JsonNode node, String children) {
     if (node.path("type").asText().equals("Sequence")) {
       List<JsonNode> all = new ArrayList<>();

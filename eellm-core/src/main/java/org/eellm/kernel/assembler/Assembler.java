@@ -21,7 +21,7 @@ public abstract class Assembler extends Instructions {
     enter(places, PRESERVED);
   }
 
-  /** The same for a function that changes some of them. */
+  /** Saves the registers that a function changes, of those that it has to give back. */
   public final void enter(int places, Gp... registers) {
     saved = registers.clone();
     room = places == 0 ? 0 : Long.BYTES * (places + (saved.length + places + 1) % 2); // whole 16s
@@ -44,7 +44,7 @@ public abstract class Assembler extends Instructions {
     encoder.bytes(0xC3); // ret
   }
 
-  /** The same where vectors of more than 128 bits were used, so that others may be used then. */
+  /** As {@link #leave}, after vectors of more than 128 bits, so that others may be used then. */
   public final void leaveVectors() {
     vzeroupper();
     leave();
@@ -72,7 +72,7 @@ public abstract class Assembler extends Instructions {
     encoder.bind(label);
   }
 
-  // What several instructions do.
+  // Operations of several instructions.
 
   /** A vector of as many times the same 32 bits; changes {@code rax}. */
   public final void fillInts(Vector to, int bits) {
@@ -80,18 +80,18 @@ public abstract class Assembler extends Instructions {
     vpbroadcastd(to, EAX);
   }
 
-  /** The same of a number. */
+  /** A vector of as many times the same float32 number; changes {@code rax}. */
   public final void fillFloats(Vector to, float number) {
     fillInts(to, Float.floatToRawIntBits(number));
   }
 
-  /** The same of 64 bits. */
+  /** A vector of as many times the same 64 bits; changes {@code rax}. */
   public final void fillLongs(Vector to, long bits) {
     mov(RAX, bits);
     vpbroadcastq(to, RAX);
   }
 
-  /** The same of a number in float64. */
+  /** A vector of as many times the same float64 number; changes {@code rax}. */
   public final void fillDoubles(Vector to, double number) {
     fillLongs(to, Double.doubleToRawLongBits(number));
   }

@@ -1,6 +1,6 @@
 package org.eellm.kernel.assembler;
 
-/** What an instruction works on. */
+/** An operand of an instruction: a register or a place in memory. */
 public sealed interface Operand permits Gp, Vector, Mask, Memory {
   /** The register of the mask of lanes that an instruction writes here; 0 for all lanes. */
   default int mask() {

@@ -8,7 +8,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
 
-/** What the system says of the processor: its maker, and its instructions in the kernel's words. */
+/** The processor's maker, and its instructions in the words of the system's kernel. */
 public final class CpuFlags {
   private static final Path PROCESSOR = Path.of("/proc/cpuinfo");
 

@@ -8,8 +8,8 @@ import org.eellm.kernel.vector.NativeBuffer;
 /** Memory that this process may use. */
 public final class MachineMemory {
   /**
-   * What Java takes beside its heap (classes, compiled code, the compilers' own memory, stacks),
-   * and what steps take that score many rows.
+   * Memory that Java takes beside its heap (classes, compiled code, the compilers' own memory,
+   * stacks), and that steps take which score many rows.
    */
   private static final long RESERVE = 192L << 20;
 
@@ -27,7 +27,7 @@ public final class MachineMemory {
   }
 
   /**
-   * What is left for further buffers when Java's heap has grown as far as it may: without those
+   * The bytes left for further buffers when Java's heap has grown as far as it may: without those
    * that there are already, as weights, and without a reserve. Below 0 if that is too much.
    *
    * @param processes that share the machine, and are alike; their heaps together count as one, for

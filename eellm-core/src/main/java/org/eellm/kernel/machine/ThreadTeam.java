@@ -47,8 +47,8 @@ public final class ThreadTeam implements AutoCloseable {
   private final Condition allOutside = this::allOutside;
 
   /**
-   * What members do. All begin the same phases in the same order, and nothing that counts is done
-   * outside of items: a member other than the first may be late, and do none of it.
+   * The work of the members. All begin the same phases in the same order, and nothing that counts
+   * is done outside of items: a member other than the first may be late, and do none of it.
    */
   @FunctionalInterface
   public interface Program {

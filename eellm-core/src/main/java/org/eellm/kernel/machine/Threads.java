@@ -6,7 +6,7 @@ public final class Threads {
 
   private Threads() {}
 
-  /** What {@code OMP_NUM_THREADS} says, else one for each core. */
+  /** The number in {@code OMP_NUM_THREADS}, else one for each core. */
   private static int defaultCount() {
     String configured = System.getenv("OMP_NUM_THREADS");
     return configured != null && configured.matches("[1-9][0-9]{0,3}")

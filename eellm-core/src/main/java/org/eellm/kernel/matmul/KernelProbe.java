@@ -119,7 +119,7 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
     }
   }
 
-  /** What the format has of a number. */
+  /** A number rounded to the format of the weights. */
   private float rounded(float x) {
     return w.format() == WeightFormat.BFLOAT16
         ? Float.intBitsToFloat(NativeNumbers.bfloat16(x) << 16)

@@ -110,7 +110,7 @@ public final class MatmulKernel {
         .orElseGet(() -> vectors(format));
   }
 
-  /** What multiplies, in words. */
+  /** The kind of code, and the format of weights, in words. */
   public String text() {
     String type = format.name().toLowerCase(Locale.ROOT);
     return isMachineCode()

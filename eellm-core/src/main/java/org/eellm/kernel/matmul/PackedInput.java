@@ -44,7 +44,7 @@ public final class PackedInput implements AutoCloseable {
             : Optional.empty();
   }
 
-  /** What multiplies them. */
+  /** The kernel that multiplies them. */
   public MatmulKernel kernel() {
     return kernel;
   }

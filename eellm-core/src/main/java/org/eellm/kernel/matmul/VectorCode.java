@@ -124,7 +124,7 @@ record VectorCode(CodeBuilder code) {
     lanewise(operator, () -> code.loadConstant(by));
   }
 
-  /** The same with a number that a piece of code puts on the stack. */
+  /** An operation on ints and a number that a piece of code puts on the stack. */
   public void lanewise(String operator, Runnable by) {
     code.getstatic(OPERATORS, operator, operator.equals("AND") ? ASSOCIATIVE : BINARY);
     by.run();

@@ -22,7 +22,7 @@ final class VnniKernels {
 
   private VnniKernels() {}
 
-  /** What a first try found; later ones find the same. */
+  /** The result of the first probe; later ones find the same. */
   private static final class ProbeResult {
     private static final boolean RESULT =
         Stream.of(WeightFormat.INT8, WeightFormat.INT4)

@@ -4,10 +4,7 @@ import org.eellm.kernel.vector.IntArray;
 import org.eellm.kernel.vector.SplitMix;
 import org.eellm.kernel.vector.WeightedIds;
 
-/**
- * What drawing a token does with each id, by Java's loops: the second compiler makes vectors of
- * them.
- */
+/** The loops over ids that draw a token, in Java: the second compiler makes vectors of them. */
 final class JavaSampling {
   private static final double LOG_2 = Math.log(2);
 

@@ -76,7 +76,7 @@ public final class MachineRows implements RowKernel {
     return FUNCTIONS[name.ordinal()];
   }
 
-  /** What runs a {@link CallList}. */
+  /** The function that runs a {@link CallList}. */
   static NativeFunction calls() {
     return function(Name.CALLS);
   }
@@ -234,7 +234,7 @@ public final class MachineRows implements RowKernel {
             bits(bound));
   }
 
-  // What attention does, in its list of calls.
+  // Steps of attention, in its list of calls.
 
   /**
    * Rotates pairs (a, b) of numbers, at least one: to (a cos - b sin, b cos + a sin).

@@ -55,13 +55,13 @@ public sealed interface RowKernel permits MachineRows, VectorRows {
   /** Adds float32 numbers to others. */
   void add(long x, long to, int count);
 
-  /** The same of an array. */
+  /** Adds float32 numbers of an array to others. */
   void add(FloatArray x, int from, long to, int count);
 
   /** Stores numbers of an array as bfloat16. */
   void store(FloatArray x, int from, int count, long to);
 
-  /** The same of numbers in memory. */
+  /** Stores numbers in memory as bfloat16. */
   void store(long x, int count, long to);
 
   /**

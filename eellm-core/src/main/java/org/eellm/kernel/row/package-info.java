@@ -1,6 +1,6 @@
 /**
- * What a row's numbers go through beside products and attention: norms, activations, rounding,
- * logits and sampling, by machine code or by the Vector API.
+ * Operations on rows of numbers beside products and attention: norms, activations, rounding, logits
+ * and sampling, by machine code or by the Vector API.
  */
 @NullMarked
 package org.eellm.kernel.row;

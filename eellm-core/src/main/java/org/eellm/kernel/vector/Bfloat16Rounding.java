@@ -110,7 +110,7 @@ public final class Bfloat16Rounding {
     }
   }
 
-  /** The same of numbers in memory, one at a time. */
+  /** Stores numbers in memory as bfloat16, one at a time. */
   public static void store(long x, int count, long to) {
     for (int i = 0; i < count; i++) {
       NativeNumbers.put(NativeNumbers.getFloat(x + 4L * i), to + 2L * i);

@@ -3,7 +3,7 @@ package org.eellm.kernel.vector;
 import java.lang.foreign.MemorySegment;
 
 /**
- * What {@link FloatArray} is, of integers.
+ * An array of integers, and its memory for machine code, as {@link FloatArray} is of numbers.
  *
  * @param memory all of the array
  */

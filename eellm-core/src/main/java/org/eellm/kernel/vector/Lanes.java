@@ -97,7 +97,7 @@ public final class Lanes {
             .blend(HIGHEST, x.compare(VectorOperators.GT, HIGHEST)));
   }
 
-  /** The same for {@code x <= 0}. */
+  /** {@link #exp} for {@code x <= 0}. */
   public static FloatVector expOfNegative(FloatVector x) {
     return boundedExp(x.blend(LOWEST, x.compare(VectorOperators.LT, LOWEST)));
   }

@@ -63,7 +63,7 @@ public record NativeFunction(MemorySegment address) {
     return callWithArrays(a.memory(), b.memory(), c.memory(), d, e, f, g);
   }
 
-  /** The same with the arrays' memory. */
+  /** Calls a function with the memory of three arrays, and four addresses or sizes. */
   public long callWithArrays(
       MemorySegment a, MemorySegment b, MemorySegment c, long d, long e, long f, long g) {
     try {

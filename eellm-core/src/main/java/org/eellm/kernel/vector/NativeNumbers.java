@@ -33,7 +33,7 @@ public final class NativeNumbers {
   /** Bytes of a vector. */
   public static final int BYTES = WIDTH * Float.BYTES;
 
-  /** What native memory that vectors are read from begins at a multiple of, in bytes. */
+  /** The alignment of native memory that vectors are read from, in bytes. */
   static final int ALIGNMENT = 64;
 
   private NativeNumbers() {}

@@ -111,7 +111,7 @@ final class GroupBlock {
     }
   }
 
-  /** What lies together of a step, of numbers that lie as {@link GroupLayout#HALVES} has them. */
+  /** The 32 bits of a step, of numbers that lie as {@link GroupLayout#HALVES} has them. */
   private int halves(byte[] groups, int first, int step) {
     if (to.format().bits() == Byte.SIZE) {
       return (four(groups, first, step)) + HALVES_TO_BYTES;

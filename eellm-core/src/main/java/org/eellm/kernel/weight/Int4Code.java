@@ -11,7 +11,7 @@ import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeFunction;
 
 /**
- * What {@link Int4Quantizer} does with a group, as machine code for x86-64 processors with AVX-512:
+ * {@link Int4Quantizer}'s rounding of a group, as machine code for x86-64 processors with AVX-512:
  * the same scales, and the same numbers wherever the scale is not NaN; the sign of zero aside. A
  * model is rounded when a process has just started, and code of the Vector API takes seconds to
  * become fast.

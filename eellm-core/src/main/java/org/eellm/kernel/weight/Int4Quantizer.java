@@ -37,7 +37,7 @@ final class Int4Quantizer {
     this(to, Int4Code.works());
   }
 
-  /** The same by {@link Int4Code} or by the Vector API. */
+  /** A quantizer by {@link Int4Code} or by the Vector API. */
   Int4Quantizer(PackedMatrix to, boolean machineCode) {
     this.to = to;
     group = to.format().group();

@@ -12,7 +12,7 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
 
-/** What {@link Int4Code} does, by the Vector API. */
+/** The rounding of {@link Int4Code}, by the Vector API. */
 final class VectorInt4Quantizer {
   private final PackedMatrix to;
   private final float[] tile;

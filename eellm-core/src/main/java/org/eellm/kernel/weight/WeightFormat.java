@@ -49,7 +49,7 @@ public enum WeightFormat {
     return bits == Byte.SIZE ? 8 * input : 8 * (input % 4) + input / 4 * 4;
   }
 
-  /** What is added to a number of a group so that it has no sign. */
+  /** The number added to those of a group so that they have no sign; 0 without groups. */
   public int offset() {
     return hasGroups() ? 1 << bits - 1 : 0;
   }

@@ -70,7 +70,7 @@ public record KeyedDropout(long key, double probability, Rows rows) {
     }
   }
 
-  /** The same as a new tensor. */
+  /** As {@link #applyTo}, into a new tensor. */
   public Tensor of(Tensor x) {
     if (fits(x)) {
       Tensor out = Tensors.empty(x.scalar_type(), x.device(), x.size(0), x.size(1));

@@ -80,7 +80,7 @@ final class OpenMpTeam {
     }
   }
 
-  /** What each member calls; nothing may be thrown into native code. */
+  /** The function that each member calls; nothing may be thrown into native code. */
   private void member() {
     try {
       OpenMp openMp = OPEN_MP.orElseThrow();

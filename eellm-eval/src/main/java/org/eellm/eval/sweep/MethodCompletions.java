@@ -26,7 +26,7 @@ import org.eellm.eval.EvaluatedModel.EvalRequest;
 import org.eellm.eval.sweep.JavaMethods.Method;
 
 /**
- * What a way to decode is worth to someone who writes Java: methods of files that the model has not
+ * The worth of a way to decode to someone who writes Java: methods of files that the model has not
  * seen are continued from the middle of their lines, with the file so far as the prompt. Figures of
  * a text are those of what was written by itself; the perplexity is that of the file's own text to
  * the heads at which its tokens would leave.
@@ -102,7 +102,7 @@ public final class MethodCompletions implements SweepTasks {
                 method, prompt.subList(Math.max(0, prompt.size() - room), prompt.size()), rest));
   }
 
-  /** What the methods' second halves follow, as tokens. */
+  /** The tokens that the methods' second halves follow. */
   public List<List<Integer>> prompts() {
     return items.stream().map(Item::prompt).toList();
   }

@@ -85,7 +85,7 @@ public record Suitability(
   public record Exit(int layer, double agreement, double settled) {}
 
   /**
-   * What a setting does.
+   * A setting's speed-up and agreement.
    *
    * @param speedUp over the full model: median of rounds
    * @param spread of single rounds
@@ -281,8 +281,8 @@ public record Suitability(
   }
 
   /**
-   * What no use of these exits surpasses: tokens leave where they are settled, heads cost nothing,
-   * and what waits for the layers above neither. Drafts of the text may surpass it.
+   * The speed-up that no use of these exits surpasses: tokens leave where they are settled, heads
+   * cost nothing, and what waits for the layers above neither. Drafts of the text may surpass it.
    */
   public double limit() {
     return layers / meanDepth;

@@ -13,7 +13,7 @@ import org.eellm.config.HeadId;
 import org.eellm.eval.Estimate;
 
 /**
- * What ways to decode gain and what they change, beside the full model.
+ * The gains of ways to decode and the changes that they make, beside the full model.
  *
  * @param prompts number of texts
  * @param tokens of all texts, prompts not counted
@@ -79,7 +79,7 @@ public record Sweep(
       return Objects.requireNonNull(scores.get(name), name);
     }
 
-    /** The same with what became of its own texts, and its scores. */
+    /** A copy with what became of its own texts, and its scores. */
     public Row with(FreeRunning texts, SequencedMap<String, Estimate> byTask) {
       return new Row(
           setting,
@@ -110,7 +110,7 @@ public record Sweep(
   }
 
   /**
-   * What early exits at threshold 1 came to, which do just what the full model does: how far its
+   * The figures of early exits at threshold 1, which do just what the full model does: how far its
    * speed-up is from 1 is how far all others may be off.
    *
    * @param speedUp median of the rounds
@@ -118,7 +118,7 @@ public record Sweep(
    * @param fullTokensPerSecond of the full model: median of the same rounds
    */
   public record Control(double speedUp, Spread spread, double fullTokensPerSecond) {
-    /** What is always allowed: no machine is that even. */
+    /** The deviation that is always allowed: no machine is that even. */
     private static final double TOLERANCE = 0.05;
 
     /** Rounds that differ more say that something else ran. */
@@ -145,7 +145,7 @@ public record Sweep(
   }
 
   /**
-   * The same with the full model's scores, where settings have some.
+   * A copy with the full model's scores, where settings have some.
    *
    * @param perplexity of the full model's own texts, to itself
    */

@@ -138,7 +138,7 @@ public final class SweepPlot {
     {1, 0.6}, {-1, -0.6}, {-1, 0.6}, {1, -0.6}, {0, 1}, {0, -1}
   };
 
-  /** What a label may not lie on, in shares of the axes. */
+  /** A rectangle that a label may not lie on, by its middle, in shares of the axes. */
   private record Box(double x, double y, double width, double height) {
     boolean meets(Box other) {
       return Math.abs(x - other.x) < (width + other.width) / 2

@@ -102,14 +102,12 @@ public final class SweepRun {
     this.texts = texts;
   }
 
-  /** What the full model wrote. */
+  /** The full model's texts. */
   public List<GreedyContinuation> texts() {
     return texts;
   }
 
-  /**
-   * The same with as few of the first texts as the full model writes in so many seconds, or two.
-   */
+  /** A run with as few of the first texts as the full model writes in so many seconds, or two. */
   SweepRun within(double seconds) {
     int count = 0;
     double spent = 0;
@@ -289,7 +287,7 @@ public final class SweepRun {
       settings += count;
     }
 
-    /** What so many more will take. */
+    /** The seconds that so many more will take. */
     double seconds(int left) {
       return seconds / settings * left;
     }

@@ -56,7 +56,7 @@ public record SweepSetting(DecodingSettings said, Optional<String> calibration) 
   }
 
   /**
-   * What a calibration compares, such as its gates' confidence, beside another threshold.
+   * A calibration, such as one of gates, with one threshold for all exits in place of its own.
    *
    * @param file of the calibration
    */
@@ -83,7 +83,7 @@ public record SweepSetting(DecodingSettings said, Optional<String> calibration) 
     return of(DecodingSettings.of(DecodingMode.SPECULATIVE));
   }
 
-  /** The same where the text alone drafts. */
+  /** Adaptive drafts that the text alone makes. */
   static SweepSetting textDrafts() {
     return adaptiveDrafts().with(DRAFT_SOURCE, DraftSource.TEXT);
   }
@@ -103,7 +103,7 @@ public record SweepSetting(DecodingSettings said, Optional<String> calibration) 
     return with(THRESHOLD, new ThresholdSetting.Same(threshold));
   }
 
-  /** The same with another setting. */
+  /** A copy with another setting. */
   <T> SweepSetting with(DecodingSetting<T> setting, T value) {
     return new SweepSetting(said.with(setting, value), calibration);
   }
@@ -112,12 +112,12 @@ public record SweepSetting(DecodingSettings said, Optional<String> calibration) 
     return get(MODE).orElseThrow();
   }
 
-  /** What is said of a setting. */
+  /** The value of a setting, if it is given. */
   public <T> Optional<T> get(DecodingSetting<T> setting) {
     return said.get(setting);
   }
 
-  /** The same in the words of options and requests; reads the calibration's file. */
+  /** The settings as options and requests have them; reads the calibration's file. */
   DecodingSettings decoding() {
     return calibration.map(file -> said.with(CALIBRATION, read(file))).orElse(said);
   }
@@ -205,7 +205,7 @@ public record SweepSetting(DecodingSettings said, Optional<String> calibration) 
     return options().replaceAll("[^\\w.]+", "-").substring(1);
   }
 
-  /** What tables call it: {@code lossless}, {@code threshold 0.9}, {@code gate 0.95}. */
+  /** Its name in tables: {@code lossless}, {@code threshold 0.9}, {@code gate 0.95}. */
   public String label() {
     String family = family();
     String numbers = numbers();
@@ -213,8 +213,8 @@ public record SweepSetting(DecodingSettings said, Optional<String> calibration) 
   }
 
   /**
-   * What settings that differ in a number only have in common; the mode where it is neither drafts
-   * nor early exits.
+   * The part of the name that settings share if they differ in a number only; the mode where it is
+   * neither drafts nor early exits.
    */
   String family() {
     List<String> words = new ArrayList<>();

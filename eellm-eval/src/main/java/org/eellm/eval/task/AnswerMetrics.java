@@ -30,7 +30,7 @@ final class AnswerMetrics {
     return f1(counts(reference), counts(text));
   }
 
-  /** The same, each word once. */
+  /** Harmonic mean of precision and recall of words, each once. */
   static double f1OfSets(String reference, String text) {
     Map<String, Integer> wanted = counts(reference);
     Map<String, Integer> given = counts(text);

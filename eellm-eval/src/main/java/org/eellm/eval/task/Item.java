@@ -3,14 +3,14 @@ package org.eellm.eval.task;
 import java.util.List;
 
 /**
- * What the model is asked once.
+ * An item of a task, asked of the model once.
  *
  * @param index among the task's items, from 0
  * @param subtask the group it belongs to; empty if there are none
  */
 public record Item(int index, String subtask, Question question) {
 
-  /** What is asked. */
+  /** The question itself, by its kind. */
   public sealed interface Question {
     /** How probable a whole text is. */
     record LoglikelihoodRolling(String text) implements Question {}

@@ -14,7 +14,7 @@ import org.eellm.eval.task.Outcome.Text;
 import org.eellm.eval.task.Outcome.Written;
 import org.eellm.eval.task.TaskSpec.OutputType;
 
-/** What is measured of a task's outcomes. */
+/** A figure that is measured of a task's outcomes. */
 public enum Metric {
   /** Share of right answers: the most probable choice, or an answer that is each token's best. */
   ACC(true, OutputType.LOGLIKELIHOOD, OutputType.MULTIPLE_CHOICE) {
@@ -27,7 +27,7 @@ public enum Metric {
       return right ? 1 : 0;
     }
   },
-  /** The same with log likelihoods divided by the answers' lengths in characters. */
+  /** Share of right choices by log likelihoods divided by the answers' lengths in characters. */
   ACC_NORM(true, OutputType.MULTIPLE_CHOICE) {
     @Override
     public double of(Outcome outcome, List<Score> scores) {
@@ -111,7 +111,7 @@ public enum Metric {
       return AnswerMetrics.f1(reference, text);
     }
   },
-  /** The same of sets of words (HELM). */
+  /** Words that normalised answer and reference share, each once (HELM). */
   F1_SET(true, OutputType.GENERATE_UNTIL) {
     @Override
     public double of(String text, String reference) {
@@ -125,7 +125,7 @@ public enum Metric {
       return text.strip().equals(reference.strip()) ? 1 : 0;
     }
   },
-  /** The same after normalisation: case, punctuation, articles and white space (SQuAD, HELM). */
+  /** Equality after normalisation of case, punctuation, articles and white space (SQuAD, HELM). */
   QUASI_EXACT_MATCH(true, OutputType.GENERATE_UNTIL) {
     @Override
     public double of(String text, String reference) {

@@ -6,7 +6,7 @@ import java.util.SequencedMap;
 import org.eellm.config.HeadId;
 import org.eellm.eval.task.TaskSpec.OutputType;
 
-/** What the model answered to an item: a line of {@code items/TASK.jsonl}. */
+/** The model's answer to an item: a line of {@code items/TASK.jsonl}. */
 @JsonIgnoreProperties(ignoreUnknown = true) // earlier versions wrote all kinds' fields in each line
 public sealed interface Outcome {
   /** The item's index. */
@@ -18,7 +18,7 @@ public sealed interface Outcome {
   /** Whether its beginning was cut off to fit the context. */
   boolean truncated();
 
-  /** What tasks of a type give. */
+  /** The class of outcomes of tasks of a type. */
   static Class<? extends Outcome> of(OutputType type) {
     return switch (type) {
       case LOGLIKELIHOOD -> Answer.class;
@@ -28,7 +28,7 @@ public sealed interface Outcome {
     };
   }
 
-  /** What heads score. */
+  /** An outcome whose answers heads have scored. */
   sealed interface Scored extends Outcome {
     /** By head, a score for each answer. */
     SequencedMap<HeadId, List<Score>> heads();
@@ -87,7 +87,7 @@ public sealed interface Outcome {
       implements Outcome {}
 
   /**
-   * What a head says of an answer.
+   * A head's score of an answer.
    *
    * @param logLikelihood natural logarithm of its probability
    * @param tokens it has

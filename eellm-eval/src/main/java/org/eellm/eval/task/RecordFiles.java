@@ -84,7 +84,7 @@ final class RecordFiles {
     }
   }
 
-  /** What a file's name says that it is. */
+  /** The format that a file's name ends with, compression left out. */
   static String kind(Path file) {
     String name = COMPRESSED.matcher(file.toString()).replaceFirst("");
     return name.substring(name.lastIndexOf('.') + 1);

@@ -122,8 +122,8 @@ public record TaskRun(
   }
 
   /**
-   * What the heads at which its tokens leave say of a text, as HELM scores what a model with exits
-   * says of a given answer.
+   * The score of a text by the heads at which its tokens leave, as HELM scores a given answer by a
+   * model with exits.
    */
   private static final class LeavingScore implements ScoreListener {
     private final ExitPolicy policy;
@@ -149,7 +149,7 @@ public record TaskRun(
     }
   }
 
-  /** What each head says of a text. */
+  /** Each head's score of a text. */
   private SequencedMap<HeadId, Score> scores(Result result) {
     SequencedMap<HeadId, Score> scores = new LinkedHashMap<>();
     for (HeadId head : heads) {

@@ -63,7 +63,7 @@ public record TaskSpec(
     int maxGenToks,
     double temperature) {
 
-  /** What the model is asked for, in lm-evaluation-harness's words. */
+  /** The kind of answer that the model is asked for, in lm-evaluation-harness's words. */
   public enum OutputType {
     /** How probable an answer is. */
     LOGLIKELIHOOD,
@@ -142,12 +142,12 @@ public record TaskSpec(
             + " written");
   }
 
-  /** The same with another number of examples. */
+  /** A copy with another number of examples. */
   public TaskSpec withFewshot(int count) {
     return with(count, maxGenToks);
   }
 
-  /** The same with answers of other length. */
+  /** A copy with another limit on an answer's tokens. */
   public TaskSpec withMaxGenToks(int count) {
     return with(numFewshot, count);
   }

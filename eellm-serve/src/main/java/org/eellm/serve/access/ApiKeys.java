@@ -11,7 +11,7 @@ import org.eellm.file.InputFiles;
 import org.eellm.file.IoErrors;
 
 /**
- * What clients have to know one of.
+ * The keys of which clients have to know one.
  *
  * @param keys none if anybody may ask
  */

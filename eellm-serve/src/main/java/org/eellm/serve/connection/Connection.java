@@ -42,7 +42,7 @@ public final class Connection {
   /** More than any head that Helidon takes. */
   private static final int MAX_HEAD_BYTES = 32 << 10;
 
-  /** What is read next, or that nothing is because a request is in work. */
+  /** The part of a request that is read next; none while one is in work. */
   private enum Phase {
     BETWEEN,
     HEAD,
@@ -165,7 +165,7 @@ public final class Connection {
   }
 
   /**
-   * What belongs to a part of a request that has begun.
+   * The next bytes of a part of a request that has begun.
    *
    * @param status of the answer if it does not come in time; 0 for none
    */

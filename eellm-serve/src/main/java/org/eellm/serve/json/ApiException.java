@@ -92,7 +92,7 @@ public final class ApiException extends RuntimeException {
         Map.of("Retry-After", Integer.toString(retryAfterSeconds)));
   }
 
-  /** What is not the client's fault. */
+  /** An error that is not the client's fault. */
   public static ApiException failed(int status, String code, String message) {
     return new ApiException(status, "server_error", "", code, message, Map.of());
   }
