@@ -38,7 +38,9 @@ final class DocsTest {
       Pattern.compile("\\b(?:class|record|interface|enum) ([A-Z]\\w*)");
   // Seven equal signs underline a heading as well, so these three stand for all four.
   private static final Pattern CONFLICT = Pattern.compile("(?m)^(?:<{7}|\\|{7}|>{7})(?: |$)");
-  private static final int MOST_WORDS = 2000;
+  // Rows of docs/configuration.md are made from the source: readers look up one, not all of them.
+  private static final Pattern SETTING = Pattern.compile("(?m)^`\\w+` \\| .*$");
+  private static final int MOST_WORDS = 1750;
 
   static Stream<Path> pages() {
     Path root = RepositoryFiles.root();
@@ -105,7 +107,11 @@ final class DocsTest {
   @ParameterizedTest
   @MethodSource("pages")
   void page_isReadInOneGo(Path page) throws IOException {
-    String[] words = Files.readString(page).strip().split("\\s+");
+    String text = Files.readString(page);
+    if (page.endsWith("docs/configuration.md")) {
+      text = SETTING.matcher(text).replaceAll("");
+    }
+    String[] words = text.strip().split("\\s+");
     assertThat(words.length)
         .as("words of %s; split reference parts off", page)
         .isLessThan(MOST_WORDS);
