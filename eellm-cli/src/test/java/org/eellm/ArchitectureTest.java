@@ -173,7 +173,7 @@ final class ArchitectureTest {
           "PagedAttention.attend",
           "TileKernel.run",
           "VectorAttention.exponentials",
-          "VnniKernels.multiply");
+          "GroupKernels.multiply");
 
   private static final JavaClasses CLASSES =
       new ClassFileImporter()

@@ -69,10 +69,10 @@ final class DoctorTest {
   void decoding_fastest_saysWhatMultipliesAndHowToDoWithout() {
     assertThat(kernels(KernelChoice.FASTEST, "madvise").lines())
         .containsExactly(
-            "bfloat16 products: machine code for bfloat16",
-            "products of 8 and 4 bits: machine code for 8 bits",
+            "bfloat16 products: machine code, 512 bits, bfloat16",
+            "products of 8 and 4 bits: machine code, 512 bits, int8",
             "attention, norms, activations: machine code",
-            "float32 products: machine code for float32",
+            "float32 products: machine code, 512 bits, float32",
             "last cache 32768 KiB, huge pages for weights",
             "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
   }
@@ -93,9 +93,9 @@ final class DoctorTest {
   private static DecodingKernels kernels(KernelChoice choice, String hugePages) {
     return new DecodingKernels(
         choice,
-        "machine code for bfloat16",
-        "machine code for float32",
-        "machine code for 8 bits",
+        "machine code, 512 bits, bfloat16",
+        "machine code, 512 bits, float32",
+        "machine code, 512 bits, int8",
         true,
         512,
         32L << 20,

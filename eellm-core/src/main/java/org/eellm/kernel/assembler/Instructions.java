@@ -333,6 +333,36 @@ abstract class Instructions extends Registers {
     rvm(Encoding.evex(0x66_0F_EF, AVX512F), to, first, second);
   }
 
+  public final void vpand(Vector to, Vector first, Operand second) {
+    rvm(Encoding.vex(0x66_0F_DB, AVX2), to, first, second);
+  }
+
+  public final void vpxor(Vector to, Vector first, Operand second) {
+    rvm(Encoding.vex(0x66_0F_EF, AVX2), to, first, second);
+  }
+
+  public final void vpabsb(Vector to, Operand from) {
+    rm(Encoding.of(0x66_0F38_1C, AVX2, AVX512BW), to, from);
+  }
+
+  /** The first, with the sign turned where the second is negative, and 0 where that is 0. */
+  public final void vpsignb(Vector to, Vector first, Operand second) {
+    rvm(Encoding.vex(0x66_0F38_08, AVX2), to, first, second);
+  }
+
+  /** Bytes without a sign times bytes with one, added in pairs to 16 bits that do not overflow. */
+  public final void vpmaddubsw(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x66_0F38_04, AVX2, AVX512BW), to, first, second);
+  }
+
+  public final void vpmaddwd(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x66_0F_F5, AVX2, AVX512BW), to, first, second);
+  }
+
+  public final void vpaddw(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x66_0F_FD, AVX2, AVX512BW), to, first, second);
+  }
+
   public final void vpsrld(Vector to, Operand from, int bits) {
     vmi(Encoding.of(0x66_0F_72, AVX2, AVX512F), 2, to, from, bits);
   }

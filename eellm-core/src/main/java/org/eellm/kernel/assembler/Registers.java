@@ -39,6 +39,10 @@ abstract class Registers {
     return Vector.zmm(number);
   }
 
+  public static Vector ymm(int number) {
+    return Vector.of(number, 256);
+  }
+
   public static Memory at(Gp base) {
     return Memory.at(base);
   }

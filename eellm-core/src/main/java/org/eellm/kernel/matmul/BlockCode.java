@@ -9,29 +9,28 @@ import org.eellm.kernel.assembler.Vector;
 
 /**
  * The frame of a function that multiplies a few rows with packed weights, for x86-64 processors
- * with AVX-512: it goes through blocks of 64 outputs, whose sums stay in registers.
+ * with AVX-512 or AVX2: it goes through blocks of 64 outputs, whose sums stay in registers. AVX2
+ * has a quarter of these: there it goes through the outputs of a block in slices, each some vectors
+ * of its sums. A slice takes whole cache lines of the weights, so none is read from memory twice.
  *
  * <p>The function, by the System V convention: {@code void f(long w, long blocks, long x, long
  * xRowBytes, long y, long yRowBytes, long blockUnits, long more)}, with units of 32 bits.
  *
- * <p>On Intel's processors, of a few rows it takes several blocks at once, each a stream of weights
- * of its own: these processors ask memory ahead for each stream within a page of 4 KiB, and so have
- * more on its way. On Sapphire Rapids two cores read 17 to 24 GB/s in one stream each, and 24 to 34
- * in four; where code asks ahead besides, from the page that follows, decoding is a tenth to a
- * fifth faster.
+ * <p>On Intel's processors with AVX-512, of a few rows it takes several blocks at once, each a
+ * stream of weights of its own: these processors ask memory ahead for each stream within a page of
+ * 4 KiB, and so have more on its way. On Sapphire Rapids two cores read 17 to 24 GB/s in one stream
+ * each, and 24 to 34 in four; where code asks ahead besides, from the page that follows, decoding
+ * is a tenth to a fifth faster.
  */
-abstract sealed class BlockCode extends Assembler permits DotCode, VnniCode {
+abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode {
   /** Most rows, whose sums leave registers for weights. */
   static final int MOST_ROWS = 6;
 
   /** How far ahead weights of a stream are asked for, in bytes. */
   private static final int AHEAD = 4096;
 
-  static final int VECTORS = 4; // of a block's outputs
-  static final int VECTOR_BYTES = 64;
-  static final int STEP_BYTES = VECTORS * VECTOR_BYTES;
-  static final Vector WEIGHTS = zmm(24); // the first of them
-  static final Vector INPUT = zmm(28); // the first of those for x
+  private static final int LINE_BYTES = 64; // of a cache
+  static final int STEP_BYTES = 256; // of a block's outputs in 32 bits
 
   /** Pointers to the rows of x. */
   static final Gp[] ROWS = {RDX, R10, R11, RAX, RBX, RBP};
@@ -42,22 +41,31 @@ abstract sealed class BlockCode extends Assembler permits DotCode, VnniCode {
   private static final Gp[] STREAMS = {RBP, RBX, RAX};
 
   final int rows;
-  final boolean intel;
+  final CodeTarget target;
+
+  /** Of sums of a row, in a block or slice of one. */
+  final int vectors;
+
+  final int vectorBytes;
+
+  private final int slices;
 
   /**
    * A function to be written.
    *
    * @param rows of x, 1 to {@link #MOST_ROWS}
-   * @param intel whether Intel made the processor
    */
-  BlockCode(int rows, boolean intel) {
+  BlockCode(int rows, CodeTarget target) {
     this.rows = rows;
-    this.intel = intel;
+    this.target = target;
+    vectorBytes = target.vectorBits() / Byte.SIZE;
+    vectors = target.isAvx512() || rows > 1 && rows < 4 ? 4 : rows == 1 ? 8 : 2;
+    slices = STEP_BYTES / (vectors * vectorBytes);
   }
 
   /** Most blocks at once. */
-  static int mostStreams(boolean intel) {
-    return intel ? 4 : 1;
+  static int mostStreams(CodeTarget target) {
+    return target.isAvx512() && target.intel() ? 4 : 1;
   }
 
   /** Writes what is constant to registers; R14 has the units of a block, and is free then. */
@@ -67,15 +75,16 @@ abstract sealed class BlockCode extends Assembler permits DotCode, VnniCode {
    * Writes outputs of the next blocks, and moves RDI to the end of the first.
    *
    * @param streams how many blocks
+   * @param slice of the blocks' outputs
    */
-  abstract void blocks(int streams);
+  abstract void outputs(int streams, int slice);
 
   /** The function. */
-  final MachineCode write() {
-    enter(0);
+  final MachineCode write(int stackPlaces) {
+    enter(stackPlaces);
     mov(R14, parameter(7)); // blockUnits
     mov(R15, parameter(8)); // more
-    int most = Math.min(mostStreams(intel), MOST_ROWS / rows);
+    int most = Math.min(mostStreams(target), MOST_ROWS / rows);
     for (int stream = 1; stream < most; stream++) {
       if (stream == 1) {
         mov(STREAMS[0], R14);
@@ -92,7 +101,14 @@ abstract sealed class BlockCode extends Assembler permits DotCode, VnniCode {
       Label end = new Label();
       cmp(RSI, streams);
       jl(end);
-      blocks(streams);
+      for (int slice = 0; slice < slices; slice++) {
+        if (slice > 0) { // back to where the block begins
+          mov(RCX, parameter(7));
+          shl(RCX, 2);
+          sub(RDI, RCX);
+        }
+        outputs(streams, slice);
+      }
       if (streams > 1) {
         lea(RDI, at(RDI, STREAMS[streams - 2], 4, 0));
       }
@@ -105,15 +121,34 @@ abstract sealed class BlockCode extends Assembler permits DotCode, VnniCode {
     return finish();
   }
 
-  /** The register of a sum. */
-  static Vector sum(int streams, int row, int stream, int v) {
-    return zmm((row * streams + stream) * VECTORS + v);
+  /** Makes a vector 0. */
+  final void clear(Vector to) {
+    if (target.isAvx512()) {
+      vpxord(to, to, to);
+    } else {
+      vpxor(to, to, to);
+    }
   }
 
-  /** Asks for what of a stream's weights comes next. */
+  /** A vector register. */
+  final Vector vector(int number) {
+    return Vector.of(number, target.vectorBits());
+  }
+
+  /** The register of a sum. */
+  final Vector sum(int streams, int row, int stream, int v) {
+    return vector((row * streams + stream) * vectors + v);
+  }
+
+  /** Where the outputs of a slice's vector begin among those of a block, in bytes of 32 bits. */
+  final int place(int slice, int v) {
+    return (slice * vectors + v) * vectorBytes;
+  }
+
+  /** Asks for what of a stream's weights comes next, of all slices. */
   final void prefetch(int stream, int offset) {
-    for (int v = 0; v < VECTORS; v++) {
-      prefetcht0(weights(stream, AHEAD + offset + v * VECTOR_BYTES));
+    for (int line = 0; line < STEP_BYTES; line += LINE_BYTES) {
+      prefetcht0(weights(stream, AHEAD + offset + line));
     }
   }
 

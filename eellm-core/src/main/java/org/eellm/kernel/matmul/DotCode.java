@@ -2,32 +2,43 @@ package org.eellm.kernel.matmul;
 
 import org.eellm.kernel.assembler.Label;
 import org.eellm.kernel.assembler.MachineCode;
+import org.eellm.kernel.assembler.Memory;
 import org.eellm.kernel.assembler.Operand;
 import org.eellm.kernel.assembler.Vector;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
- * Machine code for products of a few rows with packed weights in float32, or in bfloat16 for
- * processors with {@code vdpbf16ps}: a dozen instructions, written out for a number of rows. Java's
- * compilers do not emit that instruction, and the Vector API does not ask ahead for weights.
+ * Machine code for products of a few rows with packed weights in float32 or bfloat16: a dozen
+ * instructions, written out for a number of rows. Java's compilers do not emit {@code vdpbf16ps},
+ * and the Vector API does not ask ahead for weights.
  *
  * <p>A step is an input, or a pair of them in bfloat16. {@code more} is not used.
  */
 final class DotCode extends BlockCode {
+  private static final int PAIR_VECTORS = 2; // whose weights AVX2 has in registers at once
+  private static final Vector PAIR_WEIGHTS = ymm(12);
+  private static final Vector PAIR_INPUT = ymm(14);
+  private static final Vector UPPER_HALVES = ymm(15); // a mask
+
   private final WeightFormat format;
 
-  private DotCode(WeightFormat format, int rows, boolean intel) {
-    super(rows, intel);
+  private DotCode(WeightFormat format, int rows, CodeTarget target) {
+    super(rows, target);
     this.format = format;
   }
 
   /** The function for weights of a format without groups, and so many rows. */
-  static MachineCode of(WeightFormat format, int rows, boolean intel) {
-    return new DotCode(format, rows, intel).write();
+  static MachineCode of(WeightFormat format, int rows, CodeTarget target) {
+    return new DotCode(format, rows, target).write(0);
   }
 
   @Override
   void begin() {
+    if (!target.isAvx512() && format == WeightFormat.BFLOAT16) {
+      mov(R15.dword(), 0xFFFF0000);
+      vmovd(UPPER_HALVES.xmm(), R15.dword());
+      vbroadcastss(UPPER_HALVES, UPPER_HALVES.xmm());
+    }
     shr(R14, 6); // the steps
   }
 
@@ -36,46 +47,51 @@ final class DotCode extends BlockCode {
    * but for Intel's: on Sapphire Rapids asking makes one row a fifth faster.
    */
   private boolean asksAhead() {
-    return intel || rows >= 3;
+    return target.intel() || rows >= 3;
   }
 
   @Override
-  void blocks(int streams) {
-    for (int sum = 0; sum < rows * streams * VECTORS; sum++) {
-      vpxord(zmm(sum), zmm(sum), zmm(sum));
+  void outputs(int streams, int slice) {
+    for (int sum = 0; sum < rows * streams * vectors; sum++) {
+      clear(vector(sum));
     }
     xor(R13D, R13D); // the step
     Label step = here();
     for (int stream = 0; stream < streams; stream++) {
-      if (asksAhead()) {
+      if (asksAhead() && slice == 0) {
         prefetch(stream, 0);
       }
-      multiply(streams, stream);
+      if (target.isAvx512()) {
+        multiply(streams, stream);
+      } else {
+        multiplyPairs(slice);
+      }
     }
     add(RDI, STEP_BYTES);
     inc(STEP);
     cmp(STEP, R14);
     jl(step);
-    store(streams);
+    store(streams, slice);
   }
 
   private void multiply(int streams, int stream) {
+    Vector firstWeights = zmm(24);
     if (rows > 1) {
-      for (int v = 0; v < VECTORS; v++) {
-        vmovups(WEIGHTS.plus(v), weights(stream, v * VECTOR_BYTES));
+      for (int v = 0; v < vectors; v++) {
+        vmovups(firstWeights.plus(v), weights(stream, v * vectorBytes));
       }
     }
     for (int row = 0; row < rows; row++) {
-      Vector input = INPUT.plus(row % 4); // of several streams there are so few rows
+      Vector input = zmm(28 + row % 4); // of several streams there are so few rows
       if (stream == 0) {
         vpbroadcastd(input, input(row, 0));
       }
-      for (int v = 0; v < VECTORS; v++) {
+      for (int v = 0; v < vectors; v++) {
         Vector sum = sum(streams, row, stream, v);
         if (rows > 1) {
-          addProduct(sum, WEIGHTS.plus(v), input);
+          addProduct(sum, firstWeights.plus(v), input);
         } else {
-          addProduct(sum, input, weights(stream, v * VECTOR_BYTES));
+          addProduct(sum, input, weights(stream, v * vectorBytes));
         }
       }
     }
@@ -89,11 +105,49 @@ final class DotCode extends BlockCode {
     }
   }
 
-  private void store(int streams) {
+  /** The step for AVX2, which has fused multiplications of float32 alone. */
+  private void multiplyPairs(int slice) {
+    for (int v = 0; v < vectors; v += PAIR_VECTORS) {
+      for (int half = format.inputsTogether() - 1; half >= 0; half--) { // as vdpbf16ps adds them
+        for (int i = 0; i < PAIR_VECTORS; i++) {
+          load(PAIR_WEIGHTS.plus(i), weights(0, place(slice, v + i)), half);
+        }
+        for (int row = 0; row < rows; row++) {
+          if (format == WeightFormat.FLOAT32) {
+            vbroadcastss(PAIR_INPUT, input(row, 0));
+          } else {
+            vpbroadcastd(PAIR_INPUT, input(row, 0));
+            widen(PAIR_INPUT, half);
+          }
+          for (int i = 0; i < PAIR_VECTORS; i++) {
+            vfmadd231ps(sum(1, row, 0, v + i), PAIR_INPUT, PAIR_WEIGHTS.plus(i));
+          }
+        }
+      }
+    }
+  }
+
+  private void load(Vector to, Memory from, int half) {
+    vmovups(to, from);
+    if (format == WeightFormat.BFLOAT16) {
+      widen(to, half);
+    }
+  }
+
+  /** Makes float32 numbers of the upper or the lower half of 32 bits. */
+  private void widen(Vector pairs, int half) {
+    if (half == 1) {
+      vpand(pairs, pairs, UPPER_HALVES);
+    } else {
+      vpslld(pairs, pairs, Short.SIZE);
+    }
+  }
+
+  private void store(int streams, int slice) {
     mov(RCX, R8); // a row of y
     for (int row = 0; row < rows; row++) {
-      for (int v = 0; v < streams * VECTORS; v++) {
-        vmovups(at(RCX, v * VECTOR_BYTES), sum(streams, row, 0, v));
+      for (int v = 0; v < streams * vectors; v++) {
+        vmovups(at(RCX, place(slice, v)), sum(streams, row, 0, v));
       }
       add(RCX, R9);
     }

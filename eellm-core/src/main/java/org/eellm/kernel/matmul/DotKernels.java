@@ -6,7 +6,6 @@ import java.util.Optional;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.eellm.kernel.assembler.MachineCode;
-import org.eellm.kernel.machine.CpuFlags;
 import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.vector.NativeFunction;
 import org.eellm.kernel.weight.PackedMatrix;
@@ -22,32 +21,43 @@ final class DotKernels {
   private static final Map<WeightFormat, Optional<DotKernels>> LOADED =
       new EnumMap<>(WeightFormat.class);
 
+  private final CodeTarget target;
   private final NativeFunction[] functions; // by rows
 
-  private DotKernels(NativeFunction[] functions) {
+  private DotKernels(CodeTarget target, NativeFunction[] functions) {
+    this.target = target;
     this.functions = functions;
   }
 
   /**
-   * Those for a format without groups, if they can be used: on Linux, where the processor knows the
-   * instructions, and small products come out right.
+   * The fastest for a format without groups that can be used: on Linux, where the processor knows
+   * the instructions, and small products come out right.
    */
   static Optional<DotKernels> find(WeightFormat format) {
     synchronized (LOADED) {
-      return LOADED.computeIfAbsent(format, DotKernels::load);
+      return LOADED.computeIfAbsent(
+          format,
+          _ ->
+              CodeTarget.candidates().stream()
+                  .flatMap(target -> load(format, target).stream())
+                  .findFirst());
     }
   }
 
-  private static Optional<DotKernels> load(WeightFormat format) {
-    boolean intel = CpuFlags.isIntel();
+  /** Those for a processor, if they can be used here. */
+  static Optional<DotKernels> load(WeightFormat format, CodeTarget target) {
     return ExecutableMemory.store(
             IntStream.rangeClosed(1, BlockCode.MOST_ROWS)
-                .<Supplier<MachineCode>>mapToObj(rows -> () -> DotCode.of(format, rows, intel))
+                .<Supplier<MachineCode>>mapToObj(rows -> () -> DotCode.of(format, rows, target))
                 .toList())
-        .map(DotKernels::new)
+        .map(functions -> new DotKernels(target, functions))
         .filter(
             kernels ->
                 KernelProbe.passes(new MatmulKernel(format, kernels), 1, BlockCode.MOST_ROWS));
+  }
+
+  CodeTarget target() {
+    return target;
   }
 
   /**

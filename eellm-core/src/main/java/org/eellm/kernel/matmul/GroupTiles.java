@@ -17,7 +17,7 @@ import org.eellm.kernel.weight.WeightFormat;
 /**
  * Writes the loops of {@link GroupTile} as bytecode, for the reasons that {@link TileKernels} have.
  * Sums of a group are float32: of integers below 2^24 those are exact in any order, so that results
- * are those of {@link VnniCode} to the bit.
+ * are those of {@link GroupCode} to the bit.
  */
 final class GroupTiles {
   private static final MethodTypeDesc RUN =

@@ -3,6 +3,7 @@ package org.eellm.kernel.matmul;
 import java.util.EnumMap;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
@@ -10,7 +11,7 @@ import org.eellm.kernel.weight.WeightFormat;
 /**
  * Products with weights whose inputs share scales in groups: sums of a group in integers, then
  * {@code y += sum (scale of w * scale of x)} in float32, group after group. Both ways, machine code
- * ({@link VnniKernels}) and the Vector API, give the same to the bit, for any number of rows.
+ * ({@link GroupKernels}) and the Vector API, give the same to the bit, for any number of rows.
  */
 final class GroupedMatmul {
   /** Rows that pass the weights at once with the Vector API. */
@@ -21,18 +22,19 @@ final class GroupedMatmul {
 
   private static final int BLOCK_BYTES = PackedMatrix.BLOCK * Float.BYTES; // of a row of y
 
-  private final boolean machineCode;
+  private final Optional<GroupKernels> code;
   private final Map<WeightFormat, GroupTile[]> tiles = new EnumMap<>(WeightFormat.class); // by rows
 
-  /**
-   * A way.
-   *
-   * @param machineCode whether it is used
-   */
-  GroupedMatmul(boolean machineCode) {
-    this.machineCode = machineCode;
+  /** By machine code. */
+  GroupedMatmul(GroupKernels code) {
+    this.code = Optional.of(code);
+  }
+
+  /** By the Vector API. */
+  GroupedMatmul() {
+    code = Optional.empty();
     for (WeightFormat format : WeightFormat.values()) {
-      if (format.hasGroups() && !machineCode) {
+      if (format.hasGroups()) {
         GroupTile[] byRows = new GroupTile[VECTOR_ROWS + 1];
         for (int rows = 1; rows <= VECTOR_ROWS; rows++) {
           byRows[rows] = GroupTiles.of(new GroupTiles.Variant(format, rows, vectors(rows)));
@@ -42,9 +44,9 @@ final class GroupedMatmul {
     }
   }
 
-  /** Whether machine code multiplies. */
-  boolean machineCode() {
-    return machineCode;
+  /** The processor that machine code is for, if that multiplies. */
+  Optional<CodeTarget> target() {
+    return code.map(GroupKernels::target);
   }
 
   /** Vectors of outputs that so many rows take at once. */
@@ -62,16 +64,16 @@ final class GroupedMatmul {
       int rows,
       long y,
       long rowBytes) {
-    int most = machineCode ? BlockCode.MOST_ROWS : VECTOR_ROWS;
+    int most = code.isPresent() ? BlockCode.MOST_ROWS : VECTOR_ROWS;
     int together = rows <= most ? blocks : 1; // which stays in the nearest cache
     for (int block = 0; block < blocks; block += together) {
       for (int row = 0; row < rows; row += most) {
         int count = Math.min(most, rows - row);
         int at = firstRow + row;
         long to = y + (long) block * BLOCK_BYTES + row * rowBytes;
-        if (machineCode) {
-          VnniKernels.multiply(
-              w, firstBlock + block, together, count, x.row(at), x.units(), to, rowBytes);
+        if (code.isPresent()) {
+          code.get()
+              .multiply(w, firstBlock + block, together, count, x.row(at), x.units(), to, rowBytes);
         } else {
           multiplyVectors(w, firstBlock + block, together, count, x, at, to, rowBytes);
         }

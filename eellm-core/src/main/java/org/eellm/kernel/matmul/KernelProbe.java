@@ -2,7 +2,6 @@ package org.eellm.kernel.matmul;
 
 import java.lang.foreign.MemorySegment;
 import java.util.Random;
-import org.eellm.kernel.machine.CpuFlags;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeNumbers;
@@ -21,7 +20,7 @@ import org.eellm.kernel.weight.WeightFormat;
  */
 record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
   private static final int BLOCK = PackedMatrix.BLOCK;
-  private static final int BLOCKS = BlockCode.mostStreams(CpuFlags.isIntel()) + 1;
+  private static final int BLOCKS = BlockCode.mostStreams(CodeTarget.candidates().getFirst()) + 1;
 
   // Few inputs, since all of this is interpreted; with groups, three of them.
   private static final int INPUTS = 6;

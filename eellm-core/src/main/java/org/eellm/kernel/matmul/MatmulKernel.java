@@ -12,9 +12,9 @@ import org.eellm.kernel.weight.WeightFormat;
  * same to the bit whatever rows are beside it, so batches, blocks and drafts are exact.
  *
  * <p>That holds across the two ways there are. The Vector API takes up to 8 rows at once on any
- * processor. Where the processor has AVX-512, and for bfloat16 its instructions for that, machine
- * code takes 6 rows at once, for the price of one as long as weights come from memory. Both add up
- * one chain of fused multiplications an output; of each pair of bfloat16 the second input first, as
+ * processor. Where the processor has AVX-512 with its instructions for bfloat16 and bytes, or AVX2,
+ * machine code takes 6 rows at once, for the price of one as long as weights come from memory. Both
+ * add up one chain of fused multiplications an output; of each pair of bfloat16 the second input first, as
  * the instruction {@code vdpbf16ps} does. (Sums below 1e-38, which that instruction makes 0,
  * aside.)
  */
@@ -59,16 +59,16 @@ public final class MatmulKernel {
     groups = Optional.empty();
   }
 
-  /**
-   * A kernel for weights with scales for groups of inputs.
-   *
-   * @param machineCode whether {@link VnniKernels} are used
-   */
-  MatmulKernel(WeightFormat format, boolean machineCode) {
+  /** Machine code for weights with scales for groups of inputs. */
+  MatmulKernel(WeightFormat format, GroupKernels code) {
+    this(format, new GroupedMatmul(code));
+  }
+
+  private MatmulKernel(WeightFormat format, GroupedMatmul grouped) {
     this.format = format;
     code = Optional.empty();
     tiles = new TileKernel[0];
-    groups = Optional.of(new GroupedMatmul(machineCode));
+    groups = Optional.of(grouped);
   }
 
   /** Vectors of outputs that so many rows take at once. */
@@ -81,9 +81,13 @@ public final class MatmulKernel {
     return format;
   }
 
+  private Optional<CodeTarget> target() {
+    return code.map(DotKernels::target).or(() -> groups.flatMap(GroupedMatmul::target));
+  }
+
   /** Whether machine code multiplies; else the Vector API does. */
   boolean isMachineCode() {
-    return code.isPresent() || groups.isPresent() && groups.get().machineCode();
+    return target().isPresent();
   }
 
   /**
@@ -97,13 +101,17 @@ public final class MatmulKernel {
           "machine code gives wrong products of %s here; start Java with --add-modules %s"
               .formatted(format, NativeNumbers.VECTOR_MODULE));
     }
-    return format.hasGroups() ? new MatmulKernel(format, false) : new MatmulKernel(format);
+    return format.hasGroups()
+        ? new MatmulKernel(format, new GroupedMatmul())
+        : new MatmulKernel(format);
   }
 
   /** The fastest. */
   public static MatmulKernel fastest(WeightFormat format) {
     if (format.hasGroups()) {
-      return VnniKernels.work() ? new MatmulKernel(format, true) : vectors(format);
+      return GroupKernels.find()
+          .map(kernels -> new MatmulKernel(format, kernels))
+          .orElseGet(() -> vectors(format));
     }
     return DotKernels.find(format)
         .map(kernels -> new MatmulKernel(format, kernels))
@@ -113,9 +121,9 @@ public final class MatmulKernel {
   /** The kind of code, and the format of weights, in words. */
   public String text() {
     String type = format.name().toLowerCase(Locale.ROOT);
-    return isMachineCode()
-        ? "machine code for " + type
-        : "Vector API, %d bits, %s".formatted(8 * NativeNumbers.BYTES, type);
+    return target()
+        .map(target -> "machine code, %d bits, %s".formatted(target.vectorBits(), type))
+        .orElseGet(() -> "Vector API, %d bits, %s".formatted(8 * NativeNumbers.BYTES, type));
   }
 
   /** Room for rows in this kernel's form. */

@@ -33,10 +33,6 @@ final class InstructionsTest {
       return this;
     }
 
-    private static Vector ymm(int number) {
-      return Vector.of(number, 256);
-    }
-
     private static Vector xmm(int number) {
       return Vector.of(number, 128);
     }
@@ -193,6 +189,13 @@ final class InstructionsTest {
       as("vpaddd ymm1,ymm12,ymm3").vpaddd(ymm(1), ymm(12), ymm(3));
       as("vpslld ymm9,ymm2,0x10").vpslld(ymm(9), ymm(2), 16);
       as("vpsrlw ymm9,ymm10,0x4").vpsrlw(ymm(9), ymm(10), 4);
+      as("vpand ymm12,ymm15,YMMWORD PTR [rdi+0x20]").vpand(ymm(12), ymm(15), at(RDI, 32));
+      as("vpxor ymm0,ymm0,ymm0").vpxor(ymm(0), ymm(0), ymm(0));
+      as("vpabsb ymm13,ymm12").vpabsb(ymm(13), ymm(12));
+      as("vpsignb ymm14,ymm14,ymm12").vpsignb(ymm(14), ymm(14), ymm(12));
+      as("vpmaddubsw ymm14,ymm13,ymm14").vpmaddubsw(ymm(14), ymm(13), ymm(14));
+      as("vpmaddwd ymm14,ymm14,YMMWORD PTR [rsp]").vpmaddwd(ymm(14), ymm(14), at(RSP));
+      as("vpaddw ymm11,ymm11,ymm14").vpaddw(ymm(11), ymm(11), ymm(14));
       as("vbroadcastss ymm1,DWORD PTR [rdx+0x4]").vbroadcastss(ymm(1), at(RDX, 4));
       as("vcvtdq2ps ymm1,ymm2").vcvtdq2ps(ymm(1), ymm(2));
       as("vcvtph2ps ymm1,XMMWORD PTR [rdi+0x10]").vcvtph2ps(ymm(1), at(RDI, 16));

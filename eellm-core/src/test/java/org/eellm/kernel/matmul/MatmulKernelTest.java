@@ -4,16 +4,16 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
+import static org.junit.jupiter.params.provider.Arguments.arguments;
 
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
 import java.util.Random;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.eellm.kernel.NativeFloats;
 import org.eellm.kernel.RandomMatrix;
 import org.eellm.kernel.machine.ExecutableMemory;
-import org.eellm.kernel.row.VectorGroups;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeNumbers;
@@ -22,8 +22,9 @@ import org.eellm.kernel.weight.WeightFormat;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.EnumSource;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 @Tag("vectors")
 final class MatmulKernelTest {
@@ -45,24 +46,36 @@ final class MatmulKernelTest {
     givesEachRowAsAlone(MatmulKernel.vectors(format), MatmulKernel.vectors(format));
   }
 
-  @ParameterizedTest
-  @EnumSource
-  void multiply_machineCode_agreesWithFloat64(WeightFormat format) {
-    agreesWithFloat64(machineCode(format));
+  static Stream<Arguments> machineCodes() {
+    return CodeTarget.candidates().stream()
+        .flatMap(
+            target -> Stream.of(WeightFormat.values()).map(format -> arguments(format, target)));
   }
 
   @ParameterizedTest
-  @EnumSource
-  void multiply_machineCode_givesWhatTheVectorApiGives(WeightFormat format) {
-    givesEachRowAsAlone(machineCode(format), MatmulKernel.vectors(format));
+  @MethodSource("machineCodes")
+  void multiply_machineCode_agreesWithFloat64(WeightFormat format, CodeTarget target) {
+    agreesWithFloat64(machineCode(format, target));
   }
 
   @ParameterizedTest
-  @ValueSource(booleans = {false, true})
-  void multiply_otherBitsInLikeGroups_sharesActivations(boolean machineCode) {
+  @MethodSource("machineCodes")
+  void multiply_machineCode_givesWhatTheVectorApiGives(WeightFormat format, CodeTarget target) {
+    givesEachRowAsAlone(machineCode(format, target), MatmulKernel.vectors(format));
+  }
+
+  static Stream<MatmulKernel> groupedKernels() {
+    return Stream.concat(
+        Stream.of(MatmulKernel.vectors(WeightFormat.INT4)),
+        CodeTarget.candidates().stream()
+            .flatMap(target -> GroupKernels.load(target).stream())
+            .map(kernels -> new MatmulKernel(WeightFormat.INT4, kernels)));
+  }
+
+  @ParameterizedTest
+  @MethodSource("groupedKernels")
+  void multiply_otherBitsInLikeGroups_sharesActivations(MatmulKernel kernel) {
     Random random = new Random(6);
-    MatmulKernel kernel =
-        machineCode ? machineCode(WeightFormat.INT4) : MatmulKernel.vectors(WeightFormat.INT4);
     float[][] rows = RandomMatrix.rows(3, 70, random);
     try (RandomMatrix w = new RandomMatrix(WeightFormat.INT8, 65, 70, random);
         PackedInput x = kernel.allocate(3, 70)) {
@@ -73,18 +86,21 @@ final class MatmulKernelTest {
     }
   }
 
-  private static MatmulKernel machineCode(WeightFormat format) {
-    if (format.hasGroups()) {
-      assumeTrue(ExecutableMemory.has("avx512_vnni"), "the processor has no vpdpbusd");
-      assumeTrue(NativeNumbers.WIDTH >= VectorGroups.LEAST_WIDTH, "the vectors are too short");
-      assertThat(VnniKernels.work()).isTrue();
-      return new MatmulKernel(format, true);
-    }
-    Optional<DotKernels> kernels = DotKernels.find(format);
-    String flag = format == WeightFormat.BFLOAT16 ? "avx512_bf16" : "avx512f";
+  /** Machine code for a target, which must work where the processor has the instructions. */
+  private static MatmulKernel machineCode(WeightFormat format, CodeTarget target) {
+    String flag =
+        !target.isAvx512()
+            ? "avx2"
+            : switch (format) {
+              case FLOAT32 -> "avx512f";
+              case BFLOAT16 -> "avx512_bf16";
+              case INT8, INT4 -> "avx512_vnni";
+            };
     assumeTrue(ExecutableMemory.has(flag), "the processor has no " + flag);
-    assertThat(kernels).isPresent();
-    return new MatmulKernel(format, kernels.get());
+    return (format.hasGroups()
+            ? GroupKernels.load(target).map(kernels -> new MatmulKernel(format, kernels))
+            : DotKernels.load(format, target).map(kernels -> new MatmulKernel(format, kernels)))
+        .orElseThrow();
   }
 
   @ParameterizedTest

@@ -8,8 +8,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /**
- * The machine code of products is that of its listings: of one and six rows, and of two rows on
- * Intel's processors, where three streams of weights are read.
+ * The machine code of products is that of its listings: of one and six rows; of two on Intel's
+ * processors, where three streams of weights are read; of one and two for AVX2.
  */
 final class ProductListingsTest {
 
@@ -18,14 +18,17 @@ final class ProductListingsTest {
   void code_isThatOfItsListing(WeightFormat format) throws Exception {
     String name = "product-" + format.name().toLowerCase(Locale.ROOT);
     for (int rows : new int[] {1, BlockCode.MOST_ROWS}) {
-      Disassembly.check(name + "-" + rows, code(format, rows, false));
+      Disassembly.check(name + "-" + rows, code(format, rows, new CodeTarget(512, false)));
     }
-    Disassembly.check(name + "-2-streams", code(format, 2, true));
+    for (int rows : new int[] {1, 2}) {
+      Disassembly.check(name + "-avx2-" + rows, code(format, rows, CodeTarget.AVX2));
+    }
+    Disassembly.check(name + "-2-streams", code(format, 2, new CodeTarget(512, true)));
   }
 
-  private static MachineCode code(WeightFormat format, int rows, boolean intel) {
+  private static MachineCode code(WeightFormat format, int rows, CodeTarget target) {
     return format.hasGroups()
-        ? VnniCode.of(format.bits(), rows, intel)
-        : DotCode.of(format, rows, intel);
+        ? GroupCode.of(format.bits(), rows, target)
+        : DotCode.of(format, rows, target);
   }
 }

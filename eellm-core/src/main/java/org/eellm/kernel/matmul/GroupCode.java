@@ -1,0 +1,256 @@
+package org.eellm.kernel.matmul;
+
+import org.eellm.kernel.assembler.Label;
+import org.eellm.kernel.assembler.MachineCode;
+import org.eellm.kernel.assembler.Memory;
+import org.eellm.kernel.assembler.Vector;
+
+/**
+ * Machine code for products of a few rows with weights of 8 or 4 bits that have a scale for each
+ * group of inputs. AVX-512's {@code vpdpbusd} multiplies four unsigned bytes with four signed ones,
+ * and adds the products to 32 bits. AVX2's {@code vpmaddubsw} adds two products to 16 bits and cuts
+ * off what these cannot hold: weights of 8 bits so give their sign to x, and weights of 4 bits are
+ * so small that 16 bits hold the sum of a chunk.
+ *
+ * <p>{@code more} is how many chunks of 32 inputs a group has; for AVX2 that is one. Sums of a
+ * group stay in registers as integers; then they are scaled, and added to y. Rows of x are as {@link
+ * GroupRows} has them.
+ */
+final class GroupCode extends BlockCode {
+  /** Inputs of a chunk. */
+  static final int CHUNK = 32;
+
+  private static final int STEPS = CHUNK / 4; // four inputs each
+  private static final int STACK_PLACES = 4; // for ones in 16 bits, on AVX2
+  private static final Memory ONES = at(RSP);
+
+  // AVX2
+  private static final Vector NUMBER = ymm(12); // a weight
+  private static final Vector MAGNITUDE = ymm(13);
+  private static final Vector PRODUCT = ymm(14);
+
+  private final int bits;
+
+  /** Of weights that are in registers at once. */
+  private final int together;
+
+  private final Vector weights; // the first of them
+  private final Vector input; // the first of those for x
+  private final Vector mask; // ones in the lower half of each byte, or in the sign on AVX2
+
+  private GroupCode(int bits, int rows, CodeTarget target) {
+    super(rows, target);
+    this.bits = bits;
+    together = target.isAvx512() ? vectors : 1;
+    weights = target.isAvx512() ? zmm(24) : NUMBER;
+    input = target.isAvx512() ? zmm(28) : MAGNITUDE;
+    mask = vector(target.isAvx512() ? 31 : 15);
+  }
+
+  /**
+   * The function.
+   *
+   * @param bits of a weight: 8 or 4
+   * @param rows of x
+   */
+  static MachineCode of(int bits, int rows, CodeTarget target) {
+    return new GroupCode(bits, rows, target).write(target.isAvx512() ? 0 : STACK_PLACES);
+  }
+
+  @Override
+  void begin() {
+    if (!target.isAvx512()) {
+      fill(mask, 0x00010001);
+      vmovups(ONES, mask);
+      fill(mask, bits == 4 ? 0x0F0F0F0F : 0x80808080);
+    } else if (bits == 4) {
+      mov(R14D, 0x0F0F0F0F);
+      vpbroadcastd(mask, R14D);
+    }
+    mov(R14, RCX);
+    shr(R14, 2); // units of a row
+  }
+
+  private void fill(Vector to, int pattern) {
+    mov(R14D, pattern);
+    vmovd(to.xmm(), R14D);
+    vbroadcastss(to, to.xmm());
+  }
+
+  @Override
+  void outputs(int streams, int slice) {
+    clear(streams, slice);
+    xor(R13D, R13D); // the unit
+    Label group = here();
+    beginSums(streams);
+    mov(R12, R15);
+    Label chunk = here();
+    if (bits == 8) {
+      bytes(streams, slice);
+    } else {
+      halves(streams, slice);
+    }
+    add(RDI, STEPS * STEP_BYTES * bits / 8);
+    add(STEP, STEPS);
+    dec(R12);
+    jne(chunk);
+    add(streams, slice);
+    add(RDI, STEP_BYTES / 2); // the scales
+    add(STEP, GroupRows.MORE_UNITS);
+    cmp(STEP, R14);
+    jl(group);
+  }
+
+  /** Makes the blocks' outputs 0. */
+  private void clear(int streams, int slice) {
+    clear(vector(0));
+    mov(RCX, R8); // a row of y
+    for (int row = 0; row < rows; row++) {
+      for (int v = 0; v < streams * vectors; v++) {
+        vmovups(at(RCX, place(slice, v)), vector(0));
+      }
+      add(RCX, R9);
+    }
+  }
+
+  /** Lets sums begin with what the weights' offset from 0 would add, negative. */
+  private void beginSums(int streams) {
+    for (int row = 0; row < rows; row++) {
+      Vector sum = sum(streams, row, 0, 0);
+      if (target.isAvx512()) {
+        vpbroadcastd(sum, input(row, 0));
+        if (bits == 8) { // 16 times that of 4 bits
+          vpslld(sum, sum, 4);
+        }
+      } else { // added at the end, to sums in 16 bits; or of no use, to weights with a sign
+        clear(sum);
+      }
+      for (int v = 1; v < streams * vectors; v++) {
+        vmovaps(sum.plus(v), sum);
+      }
+    }
+  }
+
+  private void bytes(int streams, int slice) {
+    for (int step = 0; step < STEPS; step++) {
+      for (int stream = 0; stream < streams; stream++) {
+        askAhead(stream, slice, step * STEP_BYTES);
+        for (int v = 0; v < vectors; v += together) {
+          for (int i = 0; i < together; i++) {
+            Memory from = weights(stream, step * STEP_BYTES + place(slice, v + i));
+            if (target.isAvx512()) {
+              vmovups(weights.plus(i), from);
+            } else {
+              vpxor(NUMBER, mask, from); // without the offset
+              vpabsb(MAGNITUDE, NUMBER);
+            }
+          }
+          multiply(streams, stream, v, step);
+        }
+      }
+    }
+  }
+
+  /** A byte has a weight of one step in its lower half, and one of the next step in its upper. */
+  private void halves(int streams, int slice) {
+    for (int step = 0; step < STEPS; step += 2) {
+      int first = step / 2 * STEP_BYTES;
+      for (int stream = 0; stream < streams; stream++) {
+        askAhead(stream, slice, first);
+        for (int v = 0; v < vectors; v += together) {
+          for (int i = 0; i < together; i++) {
+            Memory from = weights(stream, first + place(slice, v + i));
+            if (target.isAvx512()) {
+              vpandd(weights.plus(i), mask, from);
+            } else {
+              vpand(NUMBER, mask, from);
+            }
+          }
+          multiply(streams, stream, v, step);
+        }
+      }
+      for (int stream = 0; stream < streams; stream++) {
+        for (int v = 0; v < vectors; v += together) {
+          for (int i = 0; i < together; i++) {
+            Memory from = weights(stream, first + place(slice, v + i));
+            if (target.isAvx512()) {
+              vpsrlw(weights.plus(i), from, 4);
+              vpandd(weights.plus(i), weights.plus(i), mask);
+            } else {
+              vmovups(NUMBER, from);
+              vpsrlw(NUMBER, NUMBER, 4);
+              vpand(NUMBER, NUMBER, mask);
+            }
+          }
+          multiply(streams, stream, v, step + 1);
+        }
+      }
+    }
+  }
+
+  private void askAhead(int stream, int slice, int offset) {
+    if (target.intel() && slice == 0) {
+      prefetch(stream, offset);
+    }
+  }
+
+  private void multiply(int streams, int stream, int first, int step) {
+    for (int row = 0; row < rows; row++) {
+      Memory from = input(row, 4 * (1 + step));
+      if (!target.isAvx512()) {
+        multiplyPairs(sum(streams, row, stream, first), from);
+        continue;
+      }
+      Vector x = input.plus(row % 3); // of several streams there are so few rows
+      if (stream == 0) {
+        vpbroadcastd(x, from);
+      }
+      for (int v = 0; v < vectors; v++) {
+        vpdpbusd(sum(streams, row, stream, v), weights.plus(v), x);
+      }
+    }
+  }
+
+  private void multiplyPairs(Vector sum, Memory from) {
+    vpbroadcastd(PRODUCT, from);
+    if (bits == 8) {
+      vpsignb(PRODUCT, PRODUCT, NUMBER);
+      vpmaddubsw(PRODUCT, MAGNITUDE, PRODUCT);
+      vpmaddwd(PRODUCT, PRODUCT, ONES);
+      vpaddd(sum, sum, PRODUCT);
+    } else {
+      vpmaddubsw(PRODUCT, NUMBER, PRODUCT);
+      vpaddw(sum, sum, PRODUCT);
+    }
+  }
+
+  /** Adds the group's sums to y, times the scales of weights and of x. */
+  private void add(int streams, int slice) {
+    for (int stream = 0; stream < streams; stream++) {
+      for (int v = 0; v < vectors; v += together) {
+        for (int i = 0; i < together; i++) {
+          vcvtph2ps(weights.plus(i), weights(stream, place(slice, v + i) / 2));
+        }
+        mov(RCX, R8); // a row of y
+        for (int row = 0; row < rows; row++) {
+          vbroadcastss(input, input(row, 4));
+          for (int i = 0; i < together; i++) {
+            Vector sum = sum(streams, row, stream, v + i);
+            Vector factor = input.plus(1 + i % 2);
+            int at = stream * STEP_BYTES + place(slice, v + i);
+            if (bits == 4 && !target.isAvx512()) {
+              vpmaddwd(sum, sum, ONES);
+              vpbroadcastd(factor, input(row, -4 * STEPS)); // of the group's only chunk
+              vpaddd(sum, sum, factor);
+            }
+            vcvtdq2ps(sum, sum);
+            vmulps(factor, weights.plus(i), input);
+            vfmadd213ps(sum, factor, at(RCX, at));
+            vmovups(at(RCX, at), sum);
+          }
+          add(RCX, R9);
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,83 @@
+package org.eellm.kernel.matmul;
+
+import java.util.Optional;
+import java.util.function.Supplier;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.eellm.kernel.assembler.MachineCode;
+import org.eellm.kernel.machine.ExecutableMemory;
+import org.eellm.kernel.vector.NativeFunction;
+import org.eellm.kernel.weight.PackedMatrix;
+import org.eellm.kernel.weight.WeightFormat;
+
+/** {@link GroupCode} in executable memory, as {@link DotKernels} are. */
+final class GroupKernels {
+  private static final int MOST_ROWS = BlockCode.MOST_ROWS;
+
+  /** Made when they are first asked for. */
+  private static final class Choice {
+    private static final Optional<GroupKernels> KERNELS =
+        CodeTarget.candidates().stream().flatMap(target -> load(target).stream()).findFirst();
+  }
+
+  private final CodeTarget target;
+  private final NativeFunction[] functions; // by rows: those for 8 bits, then those for 4
+
+  private GroupKernels(CodeTarget target, NativeFunction[] functions) {
+    this.target = target;
+    this.functions = functions;
+  }
+
+  /**
+   * The fastest that can be used: on Linux, where the processor knows the instructions, and small
+   * products come out right.
+   */
+  static Optional<GroupKernels> find() {
+    return Choice.KERNELS;
+  }
+
+  /** Those for a processor, if they can be used here. */
+  static Optional<GroupKernels> load(CodeTarget target) {
+    return ExecutableMemory.store(
+            Stream.of(8, 4)
+                .flatMap(
+                    bits ->
+                        IntStream.rangeClosed(1, MOST_ROWS)
+                            .<Supplier<MachineCode>>mapToObj(
+                                rows -> () -> GroupCode.of(bits, rows, target)))
+                .toList())
+        .map(functions -> new GroupKernels(target, functions))
+        .filter(
+            kernels ->
+                Stream.of(WeightFormat.INT8, WeightFormat.INT4)
+                    .allMatch(
+                        format ->
+                            KernelProbe.passes(new MatmulKernel(format, kernels), 1, MOST_ROWS)));
+  }
+
+  CodeTarget target() {
+    return target;
+  }
+
+  /**
+   * Writes some blocks of outputs of some rows.
+   *
+   * @param rows from 1 to {@link BlockCode#MOST_ROWS}
+   * @param x address of the first row, as {@link GroupRows} has it
+   * @param y address of the first row's first output, float32
+   */
+  void multiply(
+      PackedMatrix w,
+      int firstBlock,
+      long blocks,
+      int rows,
+      long x,
+      long units,
+      long y,
+      long yRowBytes) {
+    int place = (w.format().bits() == 8 ? 0 : MOST_ROWS) + rows - 1;
+    long from = w.block(firstBlock);
+    long chunks = w.format().group() / GroupCode.CHUNK;
+    functions[place].call(from, blocks, x, 4 * units, y, yRowBytes, w.blockBytes() / 4, chunks);
+  }
+}
