@@ -1,13 +1,12 @@
-package org.eellm.distributed;
+package org.eellm.distributed.launch;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.CountDownLatch;
-import org.eellm.distributed.launch.LocalLauncherTest;
 import org.jline.utils.Signals;
 
 /** A process for {@link LocalLauncherTest} that does as its first argument says. */
-public final class LaunchedMain {
+final class LaunchedMain {
   private LaunchedMain() {}
 
   public static void main(String[] args) throws Exception {
