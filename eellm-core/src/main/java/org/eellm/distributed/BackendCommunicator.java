@@ -8,7 +8,6 @@ import java.util.function.Supplier;
 import org.bytedeco.javacpp.chrono.Milliseconds;
 import org.bytedeco.pytorch.AllreduceOptions;
 import org.bytedeco.pytorch.Backend;
-import org.bytedeco.pytorch.BroadcastOptions;
 import org.bytedeco.pytorch.ReduceOp;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
@@ -111,19 +110,6 @@ final class BackendCommunicator extends PeerCommunicator {
         () -> backend._allgather_base(out.view(-1), in.view(-1)),
         out,
         in);
-  }
-
-  @Override
-  public WorkHandle broadcast(Tensor tensor, int root) {
-    return start(
-        broadcastFrom(root, tensor),
-        group().ranks(),
-        () -> {
-          BroadcastOptions options = new BroadcastOptions();
-          options.rootRank(root);
-          return backend.broadcast(new TensorVector(tensor), options);
-        },
-        tensor);
   }
 
   @Override

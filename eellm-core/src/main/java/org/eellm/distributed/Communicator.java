@@ -46,9 +46,6 @@ public interface Communicator extends AutoCloseable {
    */
   WorkHandle allGather(Tensor out, Tensor in);
 
-  /** Replaces {@code tensor} with that of the group's rank {@code root}. */
-  WorkHandle broadcast(Tensor tensor, int root);
-
   /**
    * Sends {@code tensor} to the group's rank {@code peer}, which receives as many bytes.
    *

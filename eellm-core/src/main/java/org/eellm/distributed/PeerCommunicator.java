@@ -23,10 +23,9 @@ abstract sealed class PeerCommunicator implements Communicator
   private static final int REDUCE_SCATTER_TAG = MAX_TAG + 1;
   private static final int ALL_GATHER_TAG = MAX_TAG + 2;
   private static final int ALL_REDUCE_TAG = MAX_TAG + 3;
-  private static final int BROADCAST_TAG = MAX_TAG + 4;
 
   /** All-reduces under way may be awaited in any order, so the sums of each have a tag. */
-  private static final int PARTS_TAG = MAX_TAG + 5;
+  private static final int PARTS_TAG = MAX_TAG + 4;
 
   private static final int PARTS_TAGS = 1 << 20;
 
@@ -187,21 +186,6 @@ abstract sealed class PeerCommunicator implements Communicator
   }
 
   @Override
-  public WorkHandle broadcast(Tensor tensor, int root) {
-    Operation operation = broadcastFrom(root, tensor);
-    if (rank() != root) {
-      return start(operation, tensor, false, root, BROADCAST_TAG);
-    }
-    List<WorkHandle> moves = new ArrayList<>();
-    for (int peer = 0; peer < size(); peer++) {
-      if (peer != root) {
-        moves.add(start(operation, tensor, true, peer, BROADCAST_TAG));
-      }
-    }
-    return new PeerExchange(moves, new RetainedTensors(), () -> {});
-  }
-
-  @Override
   public final void barrier() {
     try (Scope scope = Scope.open()) {
       allReduce(Tensors.zeros(ScalarType.Int, device, 1), Reduction.SUM).await();
@@ -274,12 +258,6 @@ abstract sealed class PeerCommunicator implements Communicator
 
   final Operation overGroup(String what, Tensor tensor) {
     return new Operation(what, bytes(tensor), "over " + group.name());
-  }
-
-  final Operation broadcastFrom(int root, Tensor tensor) {
-    Objects.checkIndex(root, size());
-    return new Operation(
-        "broadcast", bytes(tensor), "from " + name(root) + " over " + group.name());
   }
 
   private Operation message(String what, Tensor tensor, String direction, int peer, int tag) {

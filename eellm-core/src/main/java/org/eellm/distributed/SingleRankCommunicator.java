@@ -31,11 +31,6 @@ final class SingleRankCommunicator implements Communicator {
   }
 
   @Override
-  public WorkHandle broadcast(Tensor tensor, int root) {
-    return WorkHandle.done();
-  }
-
-  @Override
   public WorkHandle send(Tensor tensor, int peer, int tag) {
     throw new DistributedException("send to rank " + peer + " of a group of one");
   }

@@ -258,21 +258,6 @@ final class CommunicatorTest {
 
   @ParameterizedTest
   @MethodSource("sizesAndTypes")
-  void broadcast_givesAllTheRootsTensor(int size, ScalarType type) {
-    List<List<Long>> results =
-        onRanks(
-            size,
-            ranks -> {
-              Tensor mine = tensor(type, ranks.rank(), 5);
-              ranks.broadcast(mine, size - 1).await();
-              return mine;
-            });
-
-    assertThat(results).containsOnly(List.of(size - 1L, 5L));
-  }
-
-  @ParameterizedTest
-  @MethodSource("sizesAndTypes")
   void send_arrivesAtTheNextRank(int size, ScalarType type) {
     List<List<Long>> results =
         onRanks(

@@ -252,11 +252,6 @@ public final class NcclOrder {
     }
 
     @Override
-    public WorkHandle broadcast(Tensor tensor, int root) {
-      return delegate.broadcast(tensor, root);
-    }
-
-    @Override
     public void barrier() {
       delegate.barrier();
     }
