@@ -9,7 +9,7 @@ import org.eellm.config.RunConfig;
 import org.eellm.cost.Hardware;
 import org.eellm.distributed.DistributedException;
 import org.eellm.distributed.InProcessRanks;
-import org.eellm.distributed.Mesh;
+import org.eellm.distributed.mesh.Mesh;
 import org.eellm.train.TrainException;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;

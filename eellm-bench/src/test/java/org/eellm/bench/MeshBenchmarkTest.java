@@ -11,7 +11,7 @@ import org.eellm.bench.MeshBenchmark.Comparison;
 import org.eellm.bench.MeshBenchmark.Report;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.InProcessRanks;
-import org.eellm.distributed.Mesh;
+import org.eellm.distributed.mesh.Mesh;
 import org.eellm.train.TinyRun;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;

@@ -15,7 +15,7 @@ import org.eellm.decode.pipeline.PipelineRanks;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.distributed.InProcessRanks;
-import org.eellm.distributed.Mesh;
+import org.eellm.distributed.mesh.Mesh;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.Test;
 

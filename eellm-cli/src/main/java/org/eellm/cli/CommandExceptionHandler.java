@@ -13,7 +13,7 @@ import org.eellm.cli.generate.DecodingOptions;
 import org.eellm.cli.option.PlainOutput;
 import org.eellm.config.ConfigException;
 import org.eellm.config.SettingException;
-import org.eellm.distributed.MeshSizeException;
+import org.eellm.distributed.mesh.MeshSizeException;
 import picocli.CommandLine;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.IExecutionExceptionHandler;

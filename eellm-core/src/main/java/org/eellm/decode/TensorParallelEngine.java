@@ -19,9 +19,9 @@ import org.eellm.decode.request.Result;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.distributed.DistributedException;
-import org.eellm.distributed.PeerChannel;
-import org.eellm.distributed.PeerChannel.Message;
 import org.eellm.distributed.World;
+import org.eellm.distributed.message.PeerChannel;
+import org.eellm.distributed.message.PeerChannel.Message;
 import org.eellm.model.DecodingModel;
 
 /**

@@ -1,7 +1,7 @@
 package org.eellm.distributed;
 
 /** Ranks that cannot find, hear or understand each other; the message is one line. */
-public sealed class DistributedException extends RuntimeException permits MeshSizeException {
+public class DistributedException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
   public DistributedException(String message) {

@@ -4,6 +4,8 @@ import java.util.ArrayList;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.distributed.collective.Communicator;
+import org.eellm.distributed.collective.Reduction;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
@@ -14,7 +16,7 @@ public final class MeshCheck {
   private static final long LARGE = 1L << 21;
 
   /**
-   * What an all-reduce of float32 takes, as seen by one rank.
+   * The time of an all-reduce of float32, as seen by one rank.
    *
    * @param axis such as {@code dp}
    * @param size ranks along it

@@ -5,22 +5,29 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.BiFunction;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
-import org.eellm.distributed.SharedMemoryCommunicator.Sharing;
+import org.eellm.distributed.collective.Communicator;
+import org.eellm.distributed.collective.CommunicatorFactory;
+import org.eellm.distributed.collective.DistributedBackend;
 import org.eellm.distributed.launch.RankInfo;
 import org.eellm.distributed.launch.RankInfo.StoreHost;
-import org.eellm.distributed.memory.SharedMessages;
+import org.eellm.distributed.mesh.Coordinate;
+import org.eellm.distributed.mesh.Mesh;
+import org.eellm.distributed.mesh.RankGroup;
+import org.eellm.distributed.message.PeerChannel;
+import org.eellm.distributed.message.StageTransport;
+import org.eellm.distributed.rendezvous.HeartbeatMonitor;
+import org.eellm.distributed.rendezvous.RendezvousStore;
 import org.eellm.tensor.Torch;
 
 /**
  * One rank's view of all ranks: its place in the {@link Mesh}, and the groups it belongs to.
  *
- * <p>The same code runs with one rank ({@link #singleRank}), with ranks as threads ({@link
- * InProcessRanks}), and with a process a rank on any number of machines ({@link #connect}). A
- * world, its groups and its operations belong to the thread that made it.
+ * <p>The same code runs with one rank ({@link #singleRank}), and with a process a rank on any
+ * number of machines ({@link #fromEnvironment}). A world, its groups and its operations belong to
+ * the thread that made it.
  */
 public final class World implements AutoCloseable {
   /** How long the rank that hosts the store waits at the end for the others to need it no more. */
@@ -39,31 +46,11 @@ public final class World implements AutoCloseable {
 
   /** What a world of several ranks has and a world of one has not. */
   private record Connected(
-      DistributedBackend backend,
-      ProcessGroupBackend engine,
-      HeartbeatMonitor monitor,
       RendezvousStore store,
       boolean hosts,
-      BiFunction<RankGroup, Communicator, Communicator> groups,
-      List<SharedMessages> messages) {
-
-    Duration timeout() {
-      return store.timeout();
-    }
-
-    /** Connects a group. */
-    Communicator connect(RankGroup members, Mesh mesh) {
-      Optional<Communicator> overMemory =
-          backend == DistributedBackend.CPU
-              ? SharedMemoryCommunicator.connect(
-                  members, mesh, engine.device(), new Sharing(store, monitor, messages))
-              : Optional.empty();
-      return groups.apply(
-          members,
-          overMemory.orElseGet(
-              () -> new BackendCommunicator(members, mesh, engine, monitor, store)));
-    }
-  }
+      CommunicatorFactory factory,
+      HeartbeatMonitor monitor,
+      BiFunction<RankGroup, Communicator, Communicator> groups) {}
 
   private World(DistributedBackend backend) {
     this.mesh = Mesh.ONE;
@@ -81,7 +68,7 @@ public final class World implements AutoCloseable {
   private World(Mesh mesh, int rank, Connected connected) {
     this.mesh = mesh;
     this.rank = rank;
-    this.device = Optional.of(connected.engine().device());
+    this.device = Optional.of(connected.factory().device());
     this.connected = Optional.of(connected);
     Coordinate here = mesh.coordinate(rank);
     List<Integer> everyone = IntStream.range(0, mesh.size()).boxed().toList();
@@ -102,15 +89,11 @@ public final class World implements AutoCloseable {
     return new World(DistributedBackend.CPU);
   }
 
-  /** {@link #fromEnvironment(Mesh, Duration, DistributedBackend)} between CPUs. */
-  public static World fromEnvironment(Mesh mesh, Duration timeout) {
-    return fromEnvironment(mesh, timeout, DistributedBackend.CPU);
-  }
-
   /**
    * Joins the ranks that a launcher or a cluster's scheduler has started, or makes a world of one
-   * where none has: see {@link RankInfo#detect}.
+   * where none has: see {@link RankInfo#detect}. Waits until all have come, and connects them.
    *
+   * @param timeout how long ranks may take to come, and any operation to be done
    * @throws DistributedException if the mesh has another number of ranks, or if some do not come
    */
   public static World fromEnvironment(Mesh mesh, Duration timeout, DistributedBackend backend) {
@@ -121,76 +104,36 @@ public final class World implements AutoCloseable {
                   .formatted(mesh, mesh.size(), mesh.size())
               + " it with srun, mpirun, torchrun or Kubernetes (docs/cluster.md)");
     }
-    return connect(place.orElse(RankInfo.ALONE), mesh, timeout, backend);
+    return connect(place.orElse(RankInfo.ALONE), mesh, timeout, backend, (_, group) -> group);
   }
 
   /**
-   * Joins the world of {@code place.size()} ranks: waits until all have come, and connects them.
+   * Joins the world of {@code place.size()} ranks.
    *
-   * @param place from {@link RankInfo#detect}
-   * @param timeout how long ranks may take to come, and any operation to be done
-   * @throws DistributedException if the mesh has not as many ranks, or if some do not come
+   * @param groups what becomes of each group, such as one that delays messages
    */
-  public static World connect(
-      RankInfo place, Mesh mesh, Duration timeout, DistributedBackend backend) {
+  static World connect(
+      RankInfo place,
+      Mesh mesh,
+      Duration timeout,
+      DistributedBackend backend,
+      BiFunction<RankGroup, Communicator, Communicator> groups) {
     mesh.requireSize(place.size());
     if (mesh.size() == 1) {
       return new World(backend);
     }
     boolean hosts = place.rank() == 0 && place.storeHost() instanceof StoreHost.RankZero;
+    String prefix =
+        place.storeHost() instanceof StoreHost.Launcher(int attempt)
+            ? "eellm/" + attempt + "/"
+            : "";
     RendezvousStore store =
-        switch (place.storeHost()) {
-          case StoreHost.RankZero() when hosts ->
-              RendezvousStore.host(place.host(), place.port(), timeout);
-          case StoreHost.RankZero() ->
-              RendezvousStore.open(place.host(), place.port(), "", timeout);
-          case StoreHost.Launcher(int attempt) ->
-              RendezvousStore.open(place.host(), place.port(), "eellm/" + attempt + "/", timeout);
-        };
-    ProcessGroupBackend engine =
-        switch (backend) {
-          case CPU, GLOO -> GlooBackend.reaching(store);
-          case NCCL -> new NcclBackend(place.localRank(), timeout);
-        };
-    HeartbeatMonitor monitor =
-        HeartbeatMonitor.start(store.newConnection(), mesh, place.rank(), timeout);
-    return new World(
-        mesh,
-        place.rank(),
-        new Connected(
-            backend,
-            engine,
-            monitor,
-            store,
-            hosts,
-            (_, group) -> group,
-            new CopyOnWriteArrayList<>()));
-  }
-
-  /**
-   * Joins as a rank of this process, on the CPU, whose store is held by somebody else.
-   *
-   * @param groups what becomes of each group, such as one that delays messages
-   */
-  static World join(
-      RendezvousStore store,
-      Mesh mesh,
-      int rank,
-      DistributedBackend backend,
-      BiFunction<RankGroup, Communicator, Communicator> groups) {
-    HeartbeatMonitor monitor =
-        HeartbeatMonitor.start(store.newConnection(), mesh, rank, store.timeout());
-    return new World(
-        mesh,
-        rank,
-        new Connected(
-            backend,
-            GlooBackend.reaching(store),
-            monitor,
-            store.newConnection(),
-            false,
-            groups,
-            new CopyOnWriteArrayList<>()));
+        hosts
+            ? RendezvousStore.host(place.host(), place.port(), timeout)
+            : RendezvousStore.open(place.host(), place.port(), prefix, timeout);
+    CommunicatorFactory factory = new CommunicatorFactory(backend, store, place.localRank());
+    HeartbeatMonitor monitor = HeartbeatMonitor.start(store, mesh, place.rank());
+    return new World(mesh, place.rank(), new Connected(store, hosts, factory, monitor, groups));
   }
 
   /** The mesh of all ranks. */
@@ -210,7 +153,7 @@ public final class World implements AutoCloseable {
 
   /** How long any operation between ranks may take; nothing in a world of one. */
   public Duration timeout() {
-    return connected.map(Connected::timeout).orElse(Duration.ZERO);
+    return connected.map(how -> how.store().timeout()).orElse(Duration.ZERO);
   }
 
   /** The device of this rank's tensors: the CPU, or this rank's own GPU. */
@@ -246,7 +189,7 @@ public final class World implements AutoCloseable {
     return pp;
   }
 
-  /** What carries tensors between the stages of this rank's pipeline. */
+  /** The transport of tensors between the stages of this rank's pipeline. */
   public StageTransport transport() {
     return transport;
   }
@@ -289,21 +232,19 @@ public final class World implements AutoCloseable {
 
   private PeerChannel channel(Communicator communicator, String name, List<Integer> ranks) {
     Connected how = connected.orElseThrow();
-    return PeerChannel.connect(
-        communicator,
-        RankGroup.of(name, ranks, rank),
-        mesh,
-        how.store().localAddress(),
-        how.monitor(),
-        how.timeout());
+    return PeerChannel.connect(communicator, members(name, ranks), how.store(), how.monitor());
   }
 
   private Communicator group(String name, List<Integer> ranks) {
-    RankGroup members = RankGroup.of(name, ranks, rank);
+    RankGroup members = members(name, ranks);
     return connected
-        .filter(_ -> ranks.size() > 1)
-        .map(how -> how.connect(members, mesh))
+        .filter(_ -> members.size() > 1)
+        .map(how -> how.groups().apply(members, how.factory().connect(members, how.monitor())))
         .orElseGet(Communicator::singleRank);
+  }
+
+  private RankGroup members(String name, List<Integer> ranks) {
+    return new RankGroup(name, mesh, ranks, ranks.indexOf(rank));
   }
 
   /**
@@ -340,6 +281,6 @@ public final class World implements AutoCloseable {
     }
     how.monitor().close();
     how.store().close();
-    how.engine().close();
+    how.factory().close();
   }
 }

@@ -1,8 +1,7 @@
 /**
- * Many ranks as one program: the mesh they form, how they find each other, what they say to each
- * other, and who is to blame when one of them falls silent.
- *
- * <p>Begin with {@link org.eellm.distributed.World}.
+ * Many ranks as one program. A rank's {@link org.eellm.distributed.World} is put together here from
+ * the packages below, each of which may import those that follow it: {@code message}, {@code
+ * collective}, {@code memory}, {@code rendezvous}, {@code launch} and {@code mesh}.
  */
 @NullMarked
 package org.eellm.distributed;

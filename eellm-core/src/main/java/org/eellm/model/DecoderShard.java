@@ -5,7 +5,7 @@ import java.util.TreeMap;
 import org.eellm.config.Architecture;
 import org.eellm.config.PipelineLayout;
 import org.eellm.config.PipelineLayout.Slice;
-import org.eellm.distributed.Communicator;
+import org.eellm.distributed.collective.Communicator;
 
 /**
  * Which part of a model a rank holds.

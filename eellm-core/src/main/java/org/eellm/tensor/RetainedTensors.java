@@ -12,6 +12,13 @@ import org.bytedeco.pytorch.Tensor;
 public final class RetainedTensors implements AutoCloseable {
   private final List<Tensor> tensors = new ArrayList<>();
 
+  /** Keeps {@code tensors} alive: see {@link #retain}. */
+  public RetainedTensors(Tensor... tensors) {
+    for (Tensor tensor : tensors) {
+      retain(tensor);
+    }
+  }
+
   /**
    * Keeps {@code tensor} alive until {@link #close}.
    *

@@ -3,8 +3,8 @@ package org.eellm.train;
 import java.util.Arrays;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
-import org.eellm.distributed.Reduction;
 import org.eellm.distributed.World;
+import org.eellm.distributed.collective.Reduction;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 

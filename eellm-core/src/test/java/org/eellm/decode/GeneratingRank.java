@@ -16,8 +16,9 @@ import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.distributed.DistributedException;
-import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
+import org.eellm.distributed.collective.DistributedBackend;
+import org.eellm.distributed.mesh.Mesh;
 import org.eellm.model.Decoder;
 
 /**
@@ -36,7 +37,7 @@ final class GeneratingRank {
     Duration timeout = Duration.ofMillis(Long.parseLong(args[0]));
     Mesh mesh = new Mesh(Integer.parseInt(args[1]), 1, Integer.parseInt(args[2]));
     ExitLayout exits = new ExitLayout(List.of(1, 2, 4), true, false, false, false);
-    try (World world = World.fromEnvironment(mesh, timeout);
+    try (World world = World.fromEnvironment(mesh, timeout, DistributedBackend.CPU);
         Decoder whole = SmallModel.withContext(exits, CONTEXT);
         Decoder part = PipelineRanks.part(whole.architecture(), world)) {
       part.initialize(7);

@@ -7,6 +7,8 @@ import java.time.Duration;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.distributed.collective.Reduction;
+import org.eellm.distributed.mesh.Mesh;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;

@@ -13,6 +13,13 @@ import java.util.TreeMap;
 import java.util.function.BooleanSupplier;
 import java.util.function.Function;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.distributed.collective.Communicator;
+import org.eellm.distributed.collective.DistributedBackend;
+import org.eellm.distributed.collective.Reduction;
+import org.eellm.distributed.collective.WorkHandle;
+import org.eellm.distributed.mesh.Mesh;
+import org.eellm.distributed.mesh.RankGroup;
+import org.eellm.distributed.rendezvous.Operation;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 
@@ -249,11 +256,6 @@ public final class NcclOrder {
     @Override
     public WorkHandle allGather(Tensor out, Tensor in) {
       return delegate.allGather(out, in);
-    }
-
-    @Override
-    public WorkHandle broadcast(Tensor tensor, int root) {
-      return delegate.broadcast(tensor, root);
     }
 
     @Override

@@ -15,9 +15,13 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.distributed.collective.Communicator;
+import org.eellm.distributed.collective.DistributedBackend;
 import org.eellm.distributed.launch.LocalLauncher;
 import org.eellm.distributed.launch.RankInfo;
 import org.eellm.distributed.launch.RankInfo.StoreHost;
+import org.eellm.distributed.mesh.Mesh;
+import org.eellm.distributed.rendezvous.RendezvousStore;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.junit.jupiter.api.Test;
@@ -34,7 +38,7 @@ final class WorldTest {
   }
 
   private static World connect(RankInfo place, Mesh mesh, Duration timeout) {
-    return World.connect(place, mesh, timeout, DistributedBackend.CPU);
+    return World.connect(place, mesh, timeout, DistributedBackend.CPU, (_, group) -> group);
   }
 
   private static int freePort() throws IOException {

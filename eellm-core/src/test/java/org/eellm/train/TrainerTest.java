@@ -21,7 +21,7 @@ import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
 import org.eellm.data.DataException;
 import org.eellm.distributed.InProcessRanks;
-import org.eellm.distributed.Mesh;
+import org.eellm.distributed.mesh.Mesh;
 import org.eellm.train.Trainer.Outcome;
 import org.eellm.train.metrics.MetricsFile;
 import org.eellm.train.metrics.MetricsSink;

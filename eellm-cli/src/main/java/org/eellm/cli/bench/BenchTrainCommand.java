@@ -15,7 +15,7 @@ import org.eellm.cli.option.LocalRanks;
 import org.eellm.cli.option.RankOptions;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
-import org.eellm.distributed.Mesh;
+import org.eellm.distributed.mesh.Mesh;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;

@@ -5,7 +5,7 @@ import java.util.List;
 import java.util.Optional;
 import org.eellm.config.ConfigException;
 import org.eellm.config.RunConfig;
-import org.eellm.distributed.Mesh;
+import org.eellm.distributed.mesh.Mesh;
 import picocli.CommandLine.Option;
 
 /** How many data-parallel replicas a run may go on with, as a mixin. */

@@ -3,8 +3,8 @@ package org.eellm.decode.pipeline;
 import java.util.Optional;
 import java.util.function.Function;
 import org.eellm.distributed.DistributedException;
-import org.eellm.distributed.PeerChannel;
 import org.eellm.distributed.World;
+import org.eellm.distributed.message.PeerChannel;
 import org.eellm.model.DecodingModel;
 
 /** The pipeline stages of a world, of which the first decides and the later ones serve it. */

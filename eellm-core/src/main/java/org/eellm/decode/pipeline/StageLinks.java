@@ -10,8 +10,8 @@ import java.util.function.IntFunction;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.eellm.distributed.DistributedException;
-import org.eellm.distributed.PeerChannel;
-import org.eellm.distributed.PeerChannel.Message;
+import org.eellm.distributed.message.PeerChannel;
+import org.eellm.distributed.message.PeerChannel.Message;
 
 /**
  * The first stage's links to the later ones: commands go out, and answers to questions come back in

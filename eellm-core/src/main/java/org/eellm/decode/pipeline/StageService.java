@@ -28,7 +28,7 @@ import org.eellm.decode.pipeline.StageCommand.Start;
 import org.eellm.decode.pipeline.StageCommand.Stop;
 import org.eellm.decode.pipeline.StageCommand.Write;
 import org.eellm.distributed.DistributedException;
-import org.eellm.distributed.PeerChannel;
+import org.eellm.distributed.message.PeerChannel;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 

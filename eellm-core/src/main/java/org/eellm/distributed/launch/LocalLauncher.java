@@ -18,8 +18,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.IntFunction;
@@ -66,37 +68,20 @@ public final class LocalLauncher {
   private final Job job;
   private final PrintWriter out;
   private final PrintWriter err;
-  private final List<Rank> running = new ArrayList<>();
+  private final List<Rank> running = new CopyOnWriteArrayList<>();
   private final BlockingQueue<RankExit> ended = new LinkedBlockingQueue<>();
-  private int stops;
+  private final AtomicInteger stops = new AtomicInteger();
 
-  /** What there is to start. */
-  private sealed interface Job {
-    /** How many ranks of an attempt. */
-    int ranks(int attempt);
-
-    /** Ranks on this machine. */
-    record Local(IntUnaryOperator ranks) implements Job {
-      @Override
-      public int ranks(int attempt) {
-        return ranks.applyAsInt(attempt);
-      }
-    }
-
-    /** The same, of which rank 0 talks over this process's own standard streams. */
-    record Dialogue(int ranks) implements Job {
-      @Override
-      public int ranks(int attempt) {
-        return ranks;
-      }
-    }
-
-    /** One rank, whose place a scheduler has said. */
-    record Scheduled(RankInfo place) implements Job {
-      @Override
-      public int ranks(int attempt) {
-        return 1;
-      }
+  /**
+   * What there is to start.
+   *
+   * @param ranks of attempt 0, 1, ...
+   * @param dialogue whether rank 0 talks over this process's own standard streams
+   * @param place of the one rank, where a scheduler has said it
+   */
+  private record Job(IntUnaryOperator ranks, boolean dialogue, Optional<RankInfo> place) {
+    int ranks(int attempt) {
+      return ranks.applyAsInt(attempt);
     }
   }
 
@@ -116,20 +101,6 @@ public final class LocalLauncher {
 
   private record RankExit(Rank rank, int exitCode) {}
 
-  /**
-   * A launcher, of which nothing runs yet.
-   *
-   * @param ranks how many processes to start
-   * @param out gets what rank 0 writes to stdout
-   * @param err gets all other lines, and what the launcher itself has to say
-   */
-  public LocalLauncher(int ranks, PrintWriter out, PrintWriter err) {
-    if (ranks < 1) {
-      throw new DistributedException("ranks: " + ranks + ": start at least 1");
-    }
-    this(new Job.Local(_ -> ranks), out, err);
-  }
-
   private LocalLauncher(Job job, PrintWriter out, PrintWriter err) {
     this.job = job;
     this.out = out;
@@ -137,17 +108,19 @@ public final class LocalLauncher {
   }
 
   /**
-   * The same with another number of ranks each time that they start.
+   * A launcher, of which nothing runs yet.
    *
-   * @param ranks of attempt 0, 1, ...
+   * @param ranks how many processes to start in attempt 0, 1, ...
+   * @param out gets what rank 0 writes to stdout
+   * @param err gets all other lines, and what the launcher itself has to say
    */
   public static LocalLauncher ofAttempts(IntUnaryOperator ranks, PrintWriter out, PrintWriter err) {
-    return new LocalLauncher(new Job.Local(ranks), out, err);
+    return new LocalLauncher(new Job(ranks, false, Optional.empty()), out, err);
   }
 
-  /** The same, whose rank 0 talks to the user: it has this process's own standard streams. */
+  /** A launcher whose rank 0 talks to the user: it has this process's own standard streams. */
   public static LocalLauncher ofDialogue(int ranks, PrintWriter out, PrintWriter err) {
-    return new LocalLauncher(new Job.Dialogue(ranks), out, err);
+    return new LocalLauncher(new Job(_ -> ranks, true, Optional.empty()), out, err);
   }
 
   /**
@@ -155,7 +128,7 @@ public final class LocalLauncher {
    * with it, and all launchers start theirs again.
    */
   public static LocalLauncher ofScheduled(RankInfo place, PrintWriter out, PrintWriter err) {
-    return new LocalLauncher(new Job.Scheduled(place), out, err);
+    return new LocalLauncher(new Job(_ -> 1, false, Optional.of(place)), out, err);
   }
 
   /**
@@ -216,7 +189,7 @@ public final class LocalLauncher {
   }
 
   private boolean isScheduled() {
-    return job instanceof Job.Scheduled;
+    return job.place().isPresent();
   }
 
   /** What an attempt starts, in words. */
@@ -235,23 +208,19 @@ public final class LocalLauncher {
    * on, they have little time for it.
    */
   public synchronized void stop() {
-    stops++;
+    stops.incrementAndGet();
     running.forEach(Rank::terminate);
   }
 
-  /** What Ctrl-C asks for: the same, unless rank 0 is talking, who gets it from the terminal. */
+  /** Obeys Ctrl-C as {@link #stop}, unless rank 0 is talking, who gets it from the terminal. */
   public void interrupt() {
-    if (!(job instanceof Job.Dialogue)) {
+    if (!job.dialogue()) {
       stop();
     }
   }
 
-  private synchronized boolean isStopping() {
-    return stops > 0;
-  }
-
-  private synchronized boolean isStoppingAtOnce() {
-    return stops > 1;
+  private boolean isStopping() {
+    return stops.get() > 0;
   }
 
   /** Runs the ranks once; the first that failed, if one did. */
@@ -265,10 +234,13 @@ public final class LocalLauncher {
       Thread.currentThread().interrupt();
       throw new DistributedException("interrupted while ranks were running", e);
     } finally {
-      endAll();
+      running.forEach(Rank::kill);
+      running.clear();
+      ended.clear();
     }
   }
 
+  /** Excludes {@link #stop}, so that each rank is asked to end once. */
   private synchronized void start(List<String> command, int attempt) throws IOException {
     for (RankInfo place : places(attempt)) {
       ProcessBuilder builder = new ProcessBuilder(command);
@@ -282,10 +254,12 @@ public final class LocalLauncher {
       environment.put("LOCAL_RANK", Integer.toString(place.localRank()));
       environment.put("LOCAL_WORLD_SIZE", Integer.toString(place.localWorldSize()));
       environment.put("MASTER_ADDR", place.host());
-      environment.put("MASTER_PORT", Integer.toString(place.port()));
+      // Under a scheduler a rank of the attempt before may still listen at its port.
+      int port = place.port() + (isScheduled() ? attempt : 0);
+      environment.put("MASTER_PORT", Integer.toString(port));
       environment.remove("TORCHELASTIC_USE_AGENT_STORE");
       environment.put(VARIABLE, Long.toString(ProcessHandle.current().pid()));
-      boolean speaks = job instanceof Job.Dialogue && place.rank() == 0;
+      boolean speaks = job.dialogue() && place.rank() == 0;
       if (speaks) {
         builder.inheritIO();
       } else {
@@ -304,21 +278,10 @@ public final class LocalLauncher {
     }
   }
 
-  /**
-   * The ranks to start. Those of an attempt under a scheduler meet at a port of their own: one of
-   * the attempt before may still listen at its.
-   */
+  /** The ranks to start. */
   private List<RankInfo> places(int attempt) throws IOException {
-    if (job instanceof Job.Scheduled(RankInfo first)) {
-      return List.of(
-          new RankInfo(
-              first.rank(),
-              first.size(),
-              first.localRank(),
-              first.localWorldSize(),
-              first.host(),
-              first.port() + attempt,
-              first.storeHost()));
+    if (isScheduled()) {
+      return List.of(job.place().get());
     }
     int port = freePort();
     int count = job.ranks(attempt);
@@ -395,7 +358,7 @@ public final class LocalLauncher {
 
   private Optional<RankExit> supervise() throws InterruptedException {
     Optional<RankExit> failure = Optional.empty();
-    int left = started();
+    int left = running.size();
     long ending = 0;
     while (left > 0) {
       Optional<RankExit> next = Optional.ofNullable(ended.poll(100, TimeUnit.MILLISECONDS));
@@ -404,42 +367,24 @@ public final class LocalLauncher {
         joinPumps(next.get().rank());
         if (next.get().exitCode() != 0 && failure.isEmpty()) {
           failure = next;
-          terminateAll();
+          running.forEach(Rank::terminate);
         }
       }
-      boolean hasToEnd = failure.isPresent() || isStoppingAtOnce();
+      boolean hasToEnd = failure.isPresent() || stops.get() > 1;
       if (hasToEnd && ending == 0) {
         ending = System.nanoTime();
       }
       if (hasToEnd && Durations.sinceNanos(ending).compareTo(GRACE) > 0) {
-        killAll();
+        running.forEach(Rank::kill);
       }
     }
     return failure;
-  }
-
-  private synchronized int started() {
-    return running.size();
   }
 
   private static void joinPumps(Rank rank) throws InterruptedException {
     for (Thread pump : rank.pumps()) {
       pump.join(GRACE); // A grandchild may hold the stream open.
     }
-  }
-
-  private synchronized void terminateAll() {
-    running.forEach(Rank::terminate);
-  }
-
-  private synchronized void killAll() {
-    running.forEach(Rank::kill);
-  }
-
-  private synchronized void endAll() {
-    killAll();
-    running.clear();
-    ended.clear();
   }
 
   private static String describe(int exitCode) {

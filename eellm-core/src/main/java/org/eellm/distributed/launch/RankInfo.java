@@ -34,7 +34,7 @@ public record RankInfo(
     record RankZero() implements StoreHost {}
 
     /**
-     * What started the ranks, as torchrun does.
+     * The program that started the ranks, as torchrun does.
      *
      * @param attempt how often they have been started again: the store is the same
      */
@@ -42,7 +42,7 @@ public record RankInfo(
   }
 
   /**
-   * What the program that started this process says of its place: torchrun (and {@link
+   * The place that this process was given by whatever started it: torchrun (and {@link
    * LocalLauncher}), Open MPI's mpirun, Slurm's srun, or a Kubernetes indexed Job. The first of
    * these that has left its variables counts, for they may be nested in that order.
    *

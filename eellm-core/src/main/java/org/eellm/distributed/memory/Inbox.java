@@ -22,13 +22,12 @@ final class Inbox {
   private Optional<Incoming> current = Optional.empty(); // of which a part has come
 
   /** A message, as far as it has come. */
-  private static final class Incoming implements Transfer {
+  private static final class Incoming extends Transfer {
     private final int tag;
     private final long bytes;
     private final PartSink sink;
     private long arrived;
     private Optional<Runnable> whenWhole = Optional.empty(); // of one that came early
-    private volatile boolean done;
 
     Incoming(int tag, long bytes, PartSink sink) {
       this.tag = tag;
@@ -51,11 +50,6 @@ final class Inbox {
         whenWhole.ifPresent(Runnable::run);
         done = true;
       }
-    }
-
-    @Override
-    public boolean isDone() {
-      return done;
     }
   }
 

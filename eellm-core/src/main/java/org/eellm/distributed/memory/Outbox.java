@@ -10,20 +10,14 @@ final class Outbox {
   private final Deque<Outgoing> waiting = new ArrayDeque<>();
 
   /** A message, as far as it is in the ring. */
-  private static final class Outgoing implements Transfer {
+  private static final class Outgoing extends Transfer {
     private final int tag;
     private final MemorySegment bytes;
     private long written;
-    private volatile boolean done;
 
     Outgoing(int tag, MemorySegment bytes) {
       this.tag = tag;
       this.bytes = bytes;
-    }
-
-    @Override
-    public boolean isDone() {
-      return done;
     }
   }
 

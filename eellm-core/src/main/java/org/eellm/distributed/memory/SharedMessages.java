@@ -74,13 +74,9 @@ public final class SharedMessages implements AutoCloseable {
   /**
    * Begins to receive, of the messages with this tag the next one.
    *
+   * @param sink takes it as it arrives
    * @throws IllegalStateException if it has another length; {@link #advance} throws it as well
    */
-  public Transfer receive(int peer, int tag, MemorySegment into) {
-    return receive(peer, tag, into.byteSize(), PartSink.copyTo(into));
-  }
-
-  /** The same, to take the message as it arrives. */
   public Transfer receive(int peer, int tag, long bytes, PartSink sink) {
     return inboxes.get(index(peer)).receive(tag, bytes, sink);
   }

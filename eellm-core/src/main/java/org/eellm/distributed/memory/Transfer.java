@@ -1,7 +1,13 @@
 package org.eellm.distributed.memory;
 
 /** A message on its way, out or in. */
-public interface Transfer {
+public class Transfer {
+  volatile boolean done;
+
+  Transfer() {}
+
   /** Whether all of it is in the memory that both ranks share, or has come. */
-  boolean isDone();
+  public boolean isDone() {
+    return done;
+  }
 }

@@ -4,7 +4,7 @@ import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.checkpoint.FlatStateShard;
 import org.eellm.config.OptimizerConfig;
-import org.eellm.distributed.Communicator;
+import org.eellm.distributed.collective.Communicator;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameters;
 

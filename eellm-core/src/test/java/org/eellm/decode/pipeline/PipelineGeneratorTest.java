@@ -42,7 +42,7 @@ import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.distributed.InProcessRanks;
-import org.eellm.distributed.Mesh;
+import org.eellm.distributed.mesh.Mesh;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.OneThread;

@@ -34,7 +34,7 @@ import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.distributed.DistributedException;
-import org.eellm.distributed.Mesh;
+import org.eellm.distributed.mesh.Mesh;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.OneThread;
 import org.junit.jupiter.api.Test;

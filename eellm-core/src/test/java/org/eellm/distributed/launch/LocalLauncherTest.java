@@ -9,14 +9,13 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
-import org.eellm.distributed.LaunchedMain;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The launcher with two real processes of {@link LaunchedMain}. */
 @Timeout(60)
-public final class LocalLauncherTest {
+final class LocalLauncherTest {
   private static final int RANKS = 2;
 
   @TempDir private Path folder;
@@ -24,7 +23,7 @@ public final class LocalLauncherTest {
   private final StringWriter out = new StringWriter();
   private final StringWriter err = new StringWriter();
   private final LocalLauncher launcher =
-      new LocalLauncher(RANKS, new PrintWriter(out), new PrintWriter(err));
+      LocalLauncher.ofAttempts(_ -> RANKS, new PrintWriter(out), new PrintWriter(err));
 
   private int run(String what, int maxRestarts) {
     return launcher.run(

@@ -39,6 +39,10 @@ final class SharedMessagesTest {
     return segment.toArray(ValueLayout.JAVA_BYTE);
   }
 
+  private Transfer receive(int tag, MemorySegment into) {
+    return second.receive(0, tag, into.byteSize(), PartSink.copyTo(into));
+  }
+
   private void advanceUntilDone(Transfer transfer) {
     while (!transfer.isDone()) {
       first.advance(false);
@@ -52,7 +56,7 @@ final class SharedMessagesTest {
     MemorySegment message = random(length, length);
     MemorySegment arrived = empty(length);
     first.send(1, 3, message);
-    advanceUntilDone(second.receive(0, 3, arrived));
+    advanceUntilDone(receive(3, arrived));
 
     assertThat(bytes(arrived)).isEqualTo(bytes(message));
   }
@@ -65,7 +69,7 @@ final class SharedMessagesTest {
       MemorySegment message = random(length, round);
       MemorySegment arrived = empty(length);
       first.send(1, round, message);
-      advanceUntilDone(second.receive(0, round, arrived));
+      advanceUntilDone(receive(round, arrived));
       assertThat(arrived.mismatch(message)).as("message %d", round).isEqualTo(-1);
     }
   }
@@ -81,7 +85,7 @@ final class SharedMessagesTest {
     MemorySegment message = random(20_000_000, 2);
     MemorySegment arrived = empty(message.byteSize());
     first.send(1, 0, message);
-    Transfer transfer = second.receive(0, 0, arrived);
+    Transfer transfer = receive(0, arrived);
     while (!transfer.isDone()) { // without first.advance
       second.advance(false);
       TimeUnit.MICROSECONDS.sleep(100);
@@ -97,12 +101,12 @@ final class SharedMessagesTest {
     first.send(1, 1, large);
     first.send(1, 2, small);
     MemorySegment arrived = empty(100);
-    Transfer transfer = second.receive(0, 2, arrived);
+    Transfer transfer = receive(2, arrived);
     while (!transfer.isDone()) {
       second.advance(true);
     }
     MemorySegment others = empty(large.byteSize());
-    advanceUntilDone(second.receive(0, 1, others));
+    advanceUntilDone(receive(1, others));
 
     assertThat(arrived.mismatch(small)).isEqualTo(-1);
     assertThat(others.mismatch(large)).isEqualTo(-1);
@@ -148,7 +152,7 @@ final class SharedMessagesTest {
     }
     for (byte i = 0; i < 5; i++) {
       MemorySegment arrived = empty(1);
-      advanceUntilDone(second.receive(0, 9, arrived));
+      advanceUntilDone(receive(9, arrived));
       assertThat(bytes(arrived)).containsExactly(i);
     }
   }
@@ -156,7 +160,7 @@ final class SharedMessagesTest {
   @Test
   void receive_ofAnotherLength_isRefused() {
     first.send(1, 7, random(10, 6));
-    second.receive(0, 7, empty(12));
+    receive(7, empty(12));
 
     assertThatThrownBy(() -> second.advance(false))
         .isInstanceOf(IllegalStateException.class)
@@ -167,7 +171,7 @@ final class SharedMessagesTest {
   void close_amidAMessage_touchesTheTargetNoMore() {
     MemorySegment arrived = empty(8_000_000);
     first.send(1, 0, random(8_000_000, 7));
-    Transfer transfer = second.receive(0, 0, arrived);
+    Transfer transfer = receive(0, arrived);
     second.close();
     arrived.fill((byte) 0);
 

@@ -1,8 +1,0 @@
-package org.eellm.distributed;
-
-/** How the ranks' values become one. */
-public enum Reduction {
-  SUM,
-  MAX,
-  MIN
-}

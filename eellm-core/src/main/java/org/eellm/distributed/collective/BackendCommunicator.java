@@ -1,0 +1,198 @@
+package org.eellm.distributed.collective;
+
+import java.time.Duration;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Supplier;
+import org.bytedeco.javacpp.chrono.Milliseconds;
+import org.bytedeco.pytorch.AllreduceOptions;
+import org.bytedeco.pytorch.Backend;
+import org.bytedeco.pytorch.ReduceOp;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.Work;
+import org.eellm.distributed.DistributedException;
+import org.eellm.distributed.mesh.RankGroup;
+import org.eellm.distributed.rendezvous.HeartbeatMonitor;
+import org.eellm.distributed.rendezvous.Operation;
+import org.eellm.distributed.rendezvous.RendezvousStore;
+import org.eellm.tensor.RetainedTensors;
+import org.eellm.tensor.Scope;
+
+/** A group over one of c10d's process groups. */
+final class BackendCommunicator extends PeerCommunicator {
+  private final ProcessGroupBackend engine;
+  private final HeartbeatMonitor watch;
+  private final Duration timeout;
+  private final Backend backend;
+  private final Set<StartedWork> started = ConcurrentHashMap.newKeySet();
+  private volatile boolean broken;
+  private volatile boolean closed;
+
+  /** Connects a group; all its members do. */
+  BackendCommunicator(
+      RankGroup group, ProcessGroupBackend engine, HeartbeatMonitor watch, RendezvousStore store) {
+    super(group, engine.device());
+    this.engine = engine;
+    this.watch = watch;
+    this.timeout = store.timeout();
+    this.backend = engine.group(store.prefixStore(group.key()), group.rank(), group.size());
+  }
+
+  @Override
+  public WorkHandle allReduce(Tensor tensor, Reduction reduction) {
+    Operation operation = overGroup("all-reduce", tensor);
+    requireContiguous(operation, tensor);
+    return start(
+        operation,
+        group().ranks(),
+        () -> {
+          AllreduceOptions options = new AllreduceOptions();
+          options.reduceOp(
+              new ReduceOp(
+                  switch (reduction) {
+                    case SUM -> ReduceOp.RedOpType.SUM;
+                    case MAX -> ReduceOp.RedOpType.MAX;
+                    case MIN -> ReduceOp.RedOpType.MIN;
+                  }));
+          return backend.allreduce(new TensorVector(tensor), options);
+        },
+        tensor);
+  }
+
+  /**
+   * {@inheritDoc}
+   *
+   * <p>Gloo's own reduce-scatter is an all-reduce of the whole, which takes the processors two to
+   * three times as long as messages.
+   */
+  @Override
+  public WorkHandle reduceScatter(Tensor out, Tensor in) {
+    if (engine instanceof GlooBackend) {
+      return super.reduceScatter(out, in);
+    }
+    Operation operation = overGroup("reduce-scatter", in);
+    requireParts(operation, out, in);
+    return start(
+        operation,
+        group().ranks(),
+        () -> backend._reduce_scatter_base(out.view(-1), in.view(-1)),
+        in,
+        out);
+  }
+
+  /**
+   * {@inheritDoc}
+   *
+   * <p>Messages are half the work of Gloo's ring, which forwards parts.
+   */
+  @Override
+  public WorkHandle allGather(Tensor out, Tensor in) {
+    if (engine instanceof GlooBackend) {
+      return super.allGather(out, in);
+    }
+    Operation operation = overGroup("all-gather", out);
+    requireParts(operation, in, out);
+    return start(
+        operation,
+        group().ranks(),
+        () -> backend._allgather_base(out.view(-1), in.view(-1)),
+        out,
+        in);
+  }
+
+  @Override
+  WorkHandle startSend(Operation operation, Tensor tensor, int peer, int tag) {
+    return start(
+        operation,
+        List.of(group().ranks().get(peer)),
+        () -> backend.send(new TensorVector(tensor), peer, tag),
+        tensor);
+  }
+
+  @Override
+  WorkHandle startReceive(Operation operation, Tensor into, int peer, int tag) {
+    return start(
+        operation,
+        List.of(group().ranks().get(peer)),
+        () -> backend.recv(new TensorVector(into), peer, tag),
+        into);
+  }
+
+  private WorkHandle start(
+      Operation operation, List<Integer> peers, Supplier<Work> call, Tensor... tensors) {
+    if (closed) {
+      throw new DistributedException(operation + ": the group is closed");
+    }
+    if (operation.bytes() == 0) {
+      return WorkHandle.done();
+    }
+    try (Scope scope = Scope.open()) {
+      Work work = call.get();
+      work.retainReference();
+      StartedWork pending = new StartedWork(operation, peers, work, new RetainedTensors(tensors));
+      started.add(pending);
+      return pending;
+    } catch (RuntimeException e) {
+      broken = true;
+      throw watch.explain(operation, System.nanoTime(), peers, e);
+    }
+  }
+
+  @Override
+  public void close() {
+    if (closed) {
+      return;
+    }
+    closed = true;
+    if (broken || !started.isEmpty()) {
+      engine.abort(backend); // Or closing would wait for what goes on.
+    }
+    List.copyOf(started).forEach(StartedWork::free);
+    backend.releaseReference();
+  }
+
+  private final class StartedWork implements WorkHandle {
+    private final Operation operation;
+    private final List<Integer> peers;
+    private final Work work;
+    private final RetainedTensors retained;
+
+    StartedWork(Operation operation, List<Integer> peers, Work work, RetainedTensors retained) {
+      this.operation = operation;
+      this.peers = peers;
+      this.work = work;
+      this.retained = retained;
+    }
+
+    /** Holds the lock, so that closing frees nothing that a thread still waits in. */
+    @Override
+    public synchronized void await() {
+      if (!started.contains(this)) {
+        return;
+      }
+      long began = System.nanoTime();
+      watch.begin(operation);
+      try (Milliseconds limit = new Milliseconds(timeout.toMillis())) {
+        work._wait(limit);
+      } catch (RuntimeException e) {
+        if (closed) {
+          throw new DistributedException(operation + ": the group has been closed", e);
+        }
+        broken = true;
+        throw watch.explain(operation, began, peers, e);
+      } finally {
+        watch.goOn();
+        free();
+      }
+    }
+
+    private synchronized void free() {
+      if (started.remove(this)) {
+        retained.close();
+        work.releaseReference();
+      }
+    }
+  }
+}

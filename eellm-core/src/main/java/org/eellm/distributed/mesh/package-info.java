@@ -1,0 +1,5 @@
+/** The ranks of a run in three dimensions, and the groups that they form. */
+@NullMarked
+package org.eellm.distributed.mesh;
+
+import org.jspecify.annotations.NullMarked;
