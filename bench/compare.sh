@@ -81,7 +81,7 @@ figures() {
     value("head") == "final" && value("tokens_per_second") != "" {
       print "tokens/s_of_" value("batch") "_texts more", value("tokens_per_second")
     }
-    value("rows_of") != "" { rows = value("rows") }
+    value("context") != "" { rows = value("rows") }
     /"step":$/ { in_step = 1; next }
     in_step {
       in_step = 0

@@ -1,21 +1,19 @@
 package org.eellm.bench;
 
 import java.util.ArrayList;
-import java.util.Comparator;
-import java.util.HashMap;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.function.Function;
-import java.util.function.Supplier;
 import java.util.function.ToLongFunction;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.bench.StepTimer.Shape;
+import org.eellm.bench.Turns.Figure;
 import org.eellm.config.HeadId;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.RunConfig;
-import org.eellm.cost.Median;
 import org.eellm.decode.Batch;
-import org.eellm.decode.DecodeStats;
 import org.eellm.decode.backend.Backends;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.engine.cpu.KernelRunner;
@@ -39,6 +37,7 @@ import org.eellm.tensor.Torch;
  */
 public final class DecodeBenchmark {
   private static final double MEMORY_SECONDS = 0.2;
+  private static final double KERNEL_SECONDS = 0.01; // of a figure in a round, at least
   private static final int WARM_UP_ROUNDS = 2;
 
   /**
@@ -47,14 +46,56 @@ public final class DecodeBenchmark {
    * @param rounds of all, after a warm-up
    * @param batches numbers of texts at once
    * @param tokens of each text
-   * @param shapes of steps, those of one row first
+   * @param rows of steps, one row first
+   * @param contexts positions before these rows
    */
-  public record Plan(int rounds, List<Integer> batches, int tokens, List<StepShape> shapes) {
+  public record Plan(
+      int rounds, List<Integer> batches, int tokens, List<Integer> rows, List<Integer> contexts) {
     public Plan {
       batches = List.copyOf(batches);
-      shapes = List.copyOf(shapes);
+      rows = List.copyOf(rows);
+      contexts = List.copyOf(contexts);
+    }
+
+    private List<Shape> shapes() {
+      return contexts.stream()
+          .flatMap(context -> rows.stream().map(count -> new Shape(count, context)))
+          .toList();
     }
   }
+
+  /**
+   * What rows cost in a step of the full model.
+   *
+   * @param kernel what multiplies
+   * @param weightBytes of all packed weights; what several heads share counts once
+   * @param withinCache whether these fit the processor's last cache
+   * @param readBytesPerSecond the rate at which the same threads read the same weights
+   */
+  public record StepCosts(
+      String kernel,
+      long weightBytes,
+      boolean withinCache,
+      double readBytesPerSecond,
+      List<Step> steps) {}
+
+  /**
+   * A step.
+   *
+   * @param context positions before the first row
+   * @param step embedding, all layers and the final head
+   * @param shareOfReadRate bytes of the step's weights a second, as a part of the rate at which
+   *     weights are read
+   */
+  public record Step(int context, int rows, Cost step, double shareOfReadRate) {}
+
+  /**
+   * What something takes.
+   *
+   * @param microseconds median of the rounds
+   * @param ratio to the same of one row
+   */
+  public record Cost(double microseconds, double ratio) {}
 
   /**
    * Decoding in one mode.
@@ -94,7 +135,7 @@ public final class DecodeBenchmark {
       int rounds,
       int tokens,
       double readBytesPerSecond,
-      Optional<DecodeCostReport> costs,
+      Optional<StepCosts> costs,
       List<Mode> modes) {}
 
   private DecodeBenchmark() {}
@@ -112,126 +153,111 @@ public final class DecodeBenchmark {
   }
 
   private static Report run(DecodingModel model, long seed, Plan plan, String dtype) {
-    int most = plan.batches().stream().max(Comparator.naturalOrder()).orElseThrow();
+    int most = Collections.max(plan.batches());
     int pages = Math.max(ForcedDecoding.pages(most, plan.tokens()), StepTimer.pages(plan.shapes()));
     Limits limits = Limits.of(model).withBatchSize(most);
     ModelRunner runner = Backends.runner(model, limits.vocabulary(), pages);
     try (Batch batch = new Batch(runner, limits)) {
       ForcedDecoding texts = new ForcedDecoding(model, batch, seed);
+      Turns turns = new Turns();
       if (runner instanceof KernelRunner kernels) {
-        try (CostRounds costs = new CostRounds(kernels, plan.shapes())) {
-          Measures measures =
-              new Measures(
-                  costs::round,
-                  head -> kernels.trunkBytes(head.layer()) + kernels.headBytes(head),
-                  () -> Optional.of(costs.costs()));
-          return run(texts, plan, dtype, measures);
+        kernels.weightReadRate(MEMORY_SECONDS); // warms up
+        Figure read = turns.add(() -> kernels.weightReadRate(KERNEL_SECONDS).orElseThrow());
+        try (StepTimer timer = new StepTimer(kernels, plan.shapes())) {
+          Map<Shape, Figure> steps = new LinkedHashMap<>();
+          for (Shape shape : plan.shapes()) {
+            steps.put(shape, turns.add(() -> timer.time(shape, KERNEL_SECONDS)));
+          }
+          List<Mode> modes =
+              measure(
+                  texts,
+                  plan,
+                  turns,
+                  head -> kernels.trunkBytes(head.layer()) + kernels.headBytes(head));
+          return new Report(
+              dtype,
+              Torch.threads(),
+              plan.rounds(),
+              plan.tokens(),
+              read.median(),
+              Optional.of(costs(kernels, read, steps)),
+              modes);
         }
       }
       Decoder decoder = (Decoder) model;
-      Measures measures =
-          new Measures(
-              _ -> DeviceThroughput.memory(decoder.device(), MEMORY_SECONDS),
-              head -> bytes(decoder, head),
-              Optional::empty);
-      return run(texts, plan, dtype, measures);
+      Figure read = turns.add(() -> DeviceThroughput.memory(decoder.device(), MEMORY_SECONDS));
+      List<Mode> modes = measure(texts, plan, turns, head -> bytes(decoder, head));
+      return new Report(
+          dtype,
+          Torch.threads(),
+          plan.rounds(),
+          plan.tokens(),
+          read.median(),
+          Optional.empty(),
+          modes);
     }
+  }
+
+  private static StepCosts costs(KernelRunner runner, Figure read, Map<Shape, Figure> seconds) {
+    DecodingModel model = runner.model();
+    long weights =
+        runner.trunkBytes(model.architecture().model().numLayers())
+            + runner.headBytes(model.allHeads().getLast());
+    List<Step> steps = new ArrayList<>();
+    List<Figure> single = new ArrayList<>();
+    seconds.forEach(
+        (shape, taken) -> {
+          if (shape.rows() == 1) {
+            single.add(taken);
+          }
+          steps.add(
+              new Step(
+                  shape.context(),
+                  shape.rows(),
+                  new Cost(1e6 * taken.median(), taken.over(single.getLast())),
+                  weights / taken.median() / read.median()));
+        });
+    return new StepCosts(
+        runner.kernelText(), runner.weightBytes(), runner.withinCache(), read.median(), steps);
   }
 
   /**
-   * What a round measures beside texts.
+   * Adds texts to what takes turns, and measures all.
    *
-   * @param read the rate at which weights are read, in bytes a second; told whether the round
-   *     counts
    * @param bytes of weights that a token reads in the layers below a head and in the head
-   * @param costs what the rounds came to
    */
-  private record Measures(
-      Function<Boolean, Double> read,
-      ToLongFunction<Head> bytes,
-      Supplier<Optional<DecodeCostReport>> costs) {}
-
-  /** A batch size, and the head that all tokens leave at. */
-  private record DecodeCase(int batch, Head head) {}
-
-  private static Report run(ForcedDecoding texts, Plan plan, String dtype, Measures measures) {
-    DecodingModel model = texts.model();
-    List<DecodeCase> cases = new ArrayList<>();
+  private static List<Mode> measure(
+      ForcedDecoding texts, Plan plan, Turns turns, ToLongFunction<Head> bytes) {
+    List<Head> heads = texts.model().allHeads();
+    List<List<Figure>> rates = new ArrayList<>();
     for (int batch : plan.batches()) {
-      model.allHeads().forEach(head -> cases.add(new DecodeCase(batch, head)));
+      rates.add(
+          heads.stream()
+              .map(head -> turns.add(() -> texts.tokensPerSecond(head, batch, plan.tokens())))
+              .toList());
     }
-    Map<DecodeCase, List<DecodeStats>> stats = new HashMap<>();
-    cases.forEach(decodeCase -> stats.put(decodeCase, new ArrayList<>()));
-    List<Double> reads = new ArrayList<>();
-    for (int round = -WARM_UP_ROUNDS; round < plan.rounds(); round++) {
-      boolean counts = round >= 0;
-      double read = measures.read().apply(counts);
-      for (DecodeCase decodeCase : cases) {
-        DecodeStats took =
-            texts.run(decodeCase.head(), decodeCase.batch(), plan.tokens()).withReadRate(read);
-        if (counts) {
-          of(stats, decodeCase).add(took);
-        }
-      }
-      if (counts) {
-        reads.add(read);
-      }
-    }
-    Head full = model.allHeads().getLast();
+    turns.take(WARM_UP_ROUNDS, plan.rounds());
     List<Mode> modes = new ArrayList<>();
-    for (DecodeCase decodeCase : cases) {
-      modes.add(
-          mode(
-              measures,
-              decodeCase,
-              of(stats, decodeCase),
-              of(stats, new DecodeCase(decodeCase.batch(), full)),
-              full));
+    for (int i = 0; i < rates.size(); i++) {
+      for (Head head : heads) {
+        Figure rate = rates.get(i).get(heads.indexOf(head));
+        double speedup = rate.over(rates.get(i).getLast());
+        long read = bytes.applyAsLong(head);
+        double ideal = (double) bytes.applyAsLong(heads.getLast()) / read;
+        modes.add(
+            new Mode(
+                plan.batches().get(i),
+                head.id(),
+                head.layer(),
+                rate.median(),
+                read,
+                read * rate.median() / plan.batches().get(i),
+                speedup,
+                ideal,
+                speedup / ideal));
+      }
     }
-    return new Report(
-        dtype,
-        Torch.threads(),
-        plan.rounds(),
-        plan.tokens(),
-        Median.of(reads),
-        measures.costs().get(),
-        List.copyOf(modes));
-  }
-
-  private static List<DecodeStats> of(
-      Map<DecodeCase, List<DecodeStats>> stats, DecodeCase decodeCase) {
-    List<DecodeStats> found = stats.get(decodeCase);
-    if (found == null) {
-      throw new IllegalArgumentException("not measured: " + decodeCase);
-    }
-    return found;
-  }
-
-  private static Mode mode(
-      Measures measures,
-      DecodeCase decodeCase,
-      List<DecodeStats> rounds,
-      List<DecodeStats> full,
-      Head last) {
-    List<Double> rates = rounds.stream().map(DecodeStats::tokensPerSecond).toList();
-    List<Double> speedups = new ArrayList<>();
-    for (int round = 0; round < rates.size(); round++) {
-      speedups.add(rates.get(round) / full.get(round).tokensPerSecond());
-    }
-    double rate = Median.of(rates);
-    long bytes = measures.bytes().applyAsLong(decodeCase.head());
-    double speedup = Median.of(speedups);
-    double ideal = (double) measures.bytes().applyAsLong(last) / bytes;
-    return new Mode(
-        decodeCase.batch(),
-        decodeCase.head().id(),
-        decodeCase.head().layer(),
-        rate,
-        bytes,
-        bytes * rate / decodeCase.batch(),
-        speedup,
-        ideal,
-        speedup / ideal);
+    return modes;
   }
 
   /** Weights that a token reads in the layers below a head and in the head. */

@@ -6,7 +6,6 @@ import java.util.Random;
 import java.util.Set;
 import org.eellm.decode.Batch;
 import org.eellm.decode.DecodeMeter;
-import org.eellm.decode.DecodeStats;
 import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.exit.ExitPolicies;
@@ -39,9 +38,9 @@ record ForcedDecoding(DecodingModel model, Batch batch, long seed) {
    * Writes texts.
    *
    * @param tokens of each
-   * @return what it took after each text's first token
+   * @return the rate of all texts together, after each text's first token
    */
-  DecodeStats run(Head head, int texts, int tokens) {
+  double tokensPerSecond(Head head, int texts, int tokens) {
     ExitPolicy policy = head.isExit() ? ExitPolicies.fixed(head.layer()) : ExitPolicies.full();
     Random random = new Random(seed);
     int vocabSize = model.architecture().model().vocabSize();
@@ -67,6 +66,6 @@ record ForcedDecoding(DecodingModel model, Batch batch, long seed) {
     while (!batch.isIdle()) {
       batch.step();
     }
-    return meter.stats();
+    return meter.stats().tokensPerSecond();
   }
 }

@@ -152,22 +152,20 @@ public final class HardwareBenchmark {
   private record Steps(double seconds, double updateBytesPerSecond, long memory) {}
 
   private Steps steps() {
-    try (MeshBenchmark.BenchmarkRun run =
-        new MeshBenchmark.BenchmarkRun(config, World.singleRank())) {
+    try (BenchmarkRun run = new BenchmarkRun(config, World.singleRank())) {
       double[] times = new double[STEPS];
       for (int step = -WARMUP_STEPS; step < STEPS; step++) {
         world.all().barrier();
-        long start = System.nanoTime();
-        run.step();
+        double taken = run.step();
         if (step >= 0) {
-          times[step] = (System.nanoTime() - start) / 1e9;
+          times[step] = taken;
         }
       }
       long resident = Torch.residentBytes();
       double update = time(run::update);
       return new Steps(
           mean(Median.of(times)),
-          run.parameters() * Planner.updateBytes(config.model().dtype()) / update,
+          run.model().parameters().count() * Planner.updateBytes(config.model().dtype()) / update,
           (long) largest(resident));
     }
   }

@@ -1,114 +1,178 @@
 package org.eellm.bench;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
-import java.io.InputStream;
 import java.net.http.HttpClient;
-import java.net.http.HttpRequest;
-import java.net.http.HttpRequest.BodyPublishers;
-import java.net.http.HttpResponse;
-import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.EnumMap;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.SplittableRandom;
-import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import java.util.stream.IntStream;
-import org.eellm.bench.ServerClient.StreamedText;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.DoubleUnaryOperator;
+import java.util.stream.DoubleStream;
+import org.eellm.bench.ServerClient.Answer;
 import org.eellm.serve.ServeException;
-import org.eellm.serve.json.Fields;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.ApiException;
 
 /**
- * Many clients at a running server at once: most want texts of mixed lengths, some leave amid
- * theirs, some send bad requests. Each text is compared with what the server answered to the same
- * request when it had nothing else to do.
+ * Loads running servers: by clients that each ask again when they have their answer, or by requests
+ * that arrive at random (Poisson), whether those before are done or not.
+ *
+ * <p>Clients alone send {@link MixedRequests}, which check each answer. Where requests arrive, all
+ * are {@link EqualTexts}: clients ask first, which gives the highest throughput, the second time
+ * that they do; then requests arrive at shares of it. Servers take turns, each at shares of its own
+ * throughput and with the same requests.
  */
 public final class LoadBenchmark {
-  private static final int DIFFERENT_REQUESTS = 24;
-  private static final String WORDS =
-      "Once upon a time there was an old house by the sea, and in it lived a captain who had seen"
-          + " many lands, a cook who had seen none, and a cat that thought little of either. ";
   private static final String RUNNING = "eellm_texts_running";
   private static final String QUEUED = "eellm_texts_queued";
   private static final String CACHE = "eellm_cache_tokens_in_use";
   private static final String MEMORY = "process_resident_memory_bytes";
+  private static final Set<Outcome> UNANSWERED = Set.of(Outcome.TURNED_AWAY, Outcome.FAILED);
 
   private final Options options;
   private final ServerClient client;
-  private final List<ObjectNode> requests = new ArrayList<>();
-  private final List<String> answers = new ArrayList<>();
-  private final List<BadRequest> badRequests;
-  private final String model;
+  private final ExecutorService threads;
+  private final Requests requests;
+  private final List<Load> loads = new ArrayList<>();
+  private Optional<Held> held = Optional.empty();
 
   /**
    * What to do.
    *
-   * @param url the server, as in {@code http://127.0.0.1:8000}
-   * @param clients at once
-   * @param maxTokens of the longest texts
+   * @param urls the servers, as in {@code http://127.0.0.1:8000}
+   * @param clients that ask without a pause
+   * @param duration of each load
+   * @param arrivals shares of the highest throughput at which requests arrive; none for clients
+   *     alone
+   * @param words of a prompt that arrives
+   * @param longWords of every tenth of these; 0 if all are of the same length
+   * @param maxTokens of the longest texts; texts that arrive all have as many
    */
   public record Options(
-      String url,
+      List<String> urls,
       Optional<String> apiKey,
       int clients,
       Duration duration,
+      List<Double> arrivals,
+      int words,
+      int longWords,
       int maxTokens,
-      long seed) {}
+      long seed) {
+    public Options {
+      urls = List.copyOf(urls);
+      arrivals = List.copyOf(arrivals);
+    }
+  }
 
   /**
-   * The results. Times are the clients', in seconds.
+   * The results of one server.
    *
-   * @param texts answered whole
-   * @param wrongTexts that differ from the server's answer to the same request alone
-   * @param left clients that went away amid their text
-   * @param refused bad requests that were refused with the status that is theirs
-   * @param wrongStatus bad requests that were not
-   * @param turnedAway good requests that were told to come back later (429)
-   * @param failed good requests that were not answered, or with an error
-   * @param firstFailure the first of these, or of the wrong ones
-   * @param stillRunning texts in work half a minute after the last client's end at most
-   * @param cacheTokensInUse of the same moment
-   * @param memoryBefore bytes of the server's process when a quarter of the time was over
-   * @param memoryAfter at the end
+   * @param held of mixed requests
    */
-  public record Report(
-      int clients,
-      double seconds,
-      int texts,
-      int wrongTexts,
-      int left,
-      int refused,
-      int wrongStatus,
-      int turnedAway,
-      int failed,
-      Optional<String> firstFailure,
-      long tokens,
-      double tokensPerSecond,
-      Percentiles firstToken,
-      Percentiles wholeText,
-      int stillRunning,
-      int stillQueued,
-      long cacheTokensInUse,
-      long memoryBefore,
-      long memoryAfter) {
+  public record Report(String url, List<Load> loads, Optional<Held> held) {
+    public Report {
+      loads = List.copyOf(loads);
+    }
 
     /** Whether everybody got what was due, and nothing is held for those who have gone. */
     public boolean isSound() {
-      return wrongTexts + wrongStatus + failed + stillRunning + stillQueued == 0
-          && cacheTokensInUse == 0;
+      return loads.stream().allMatch(Load::isSound) && held.stream().allMatch(Held::isNothing);
+    }
+  }
+
+  /**
+   * The answers to all requests of a load. Times are the clients', in seconds, from the moment at
+   * which a request was to be sent.
+   *
+   * @param share of the highest throughput at which requests arrived; 0 for clients
+   * @param requestsPerSecond that arrived, or that clients got an answer to
+   * @param outcomes how many requests had each
+   * @param firstFailure the first that was not as it should be
+   * @param firstToken of all but long prompts, as what follows
+   * @param gap between two parts of a text
+   */
+  public record Load(
+      double share,
+      double seconds,
+      double requestsPerSecond,
+      Map<Outcome, Long> outcomes,
+      Optional<String> firstFailure,
+      double tokensPerSecond,
+      Percentiles firstToken,
+      Percentiles gap,
+      Percentiles wholeText) {
+
+    /** How many requests had an outcome. */
+    public long count(Outcome outcome) {
+      return outcomes.getOrDefault(outcome, 0L);
+    }
+
+    /** Whether everybody got what was due. */
+    public boolean isSound() {
+      return count(Outcome.WRONG_TEXT) + count(Outcome.WRONG_STATUS) + count(Outcome.FAILED) == 0
+          && (share == 0 || count(Outcome.TURNED_AWAY) == 0);
+    }
+  }
+
+  /** What became of a request. */
+  public enum Outcome {
+    /** Answered whole. */
+    TEXT,
+    /** Answered whole, to a long prompt. */
+    LONG_TEXT,
+    /** A whole text, but not what the server answers to the same request alone. */
+    WRONG_TEXT,
+    /** The client went away amid its text. */
+    LEFT,
+    /** A bad request got the status that is its due. */
+    REFUSED,
+    /** A bad request got another. */
+    WRONG_STATUS,
+    /** A good request was told to come back later (429). */
+    TURNED_AWAY,
+    /** A good request was not answered, or with an error. */
+    FAILED;
+
+    @Override
+    public String toString() {
+      return name().toLowerCase(Locale.ROOT).replace('_', ' ');
+    }
+  }
+
+  /**
+   * What a server of eellm holds when clients have gone.
+   *
+   * @param textsRunning half a minute after the last client's end at most
+   * @param memoryBefore bytes of the server's process when a quarter of the time was over
+   * @param memoryAfter at the end
+   */
+  public record Held(
+      long textsRunning,
+      long textsQueued,
+      long cacheTokensInUse,
+      long memoryBefore,
+      long memoryAfter) {
+    boolean isNothing() {
+      return textsRunning + textsQueued + cacheTokensInUse == 0;
     }
   }
 
   /** In seconds. */
   public record Percentiles(double p50, double p95, double p99, double max) {
-    static Percentiles of(List<Double> values) {
-      double[] sorted = values.stream().mapToDouble(Double::doubleValue).sorted().toArray();
+    static Percentiles of(DoubleStream values) {
+      double[] sorted = values.sorted().toArray();
       return sorted.length == 0
           ? new Percentiles(0, 0, 0, 0)
           : new Percentiles(at(sorted, 0.5), at(sorted, 0.95), at(sorted, 0.99), at(sorted, 1));
@@ -119,284 +183,170 @@ public final class LoadBenchmark {
     }
   }
 
-  /** A request that is to be refused, and with which status. */
-  private record BadRequest(
-      String name, String method, String path, String type, byte[] body, List<Integer> statuses) {
-    static BadRequest post(String name, String body, Integer... statuses) {
-      return new BadRequest(
-          name,
-          "POST",
-          "/v1/completions",
-          "application/json",
-          body.getBytes(StandardCharsets.UTF_8),
-          List.of(statuses));
-    }
+  /** What clients send. */
+  interface Requests {
+    /**
+     * Sends a request, and reads what it gets.
+     *
+     * @param start {@link System#nanoTime} from which on times count
+     */
+    Answer ask(int number, long start) throws IOException, InterruptedException;
   }
 
-  /** What one client has seen. */
-  private static final class ClientStats {
-    private final List<Double> firstTokens = new ArrayList<>();
-    private final List<Double> wholeTexts = new ArrayList<>();
-    private final List<String> failures = new ArrayList<>();
-    private int texts;
-    private int wrongTexts;
-    private int left;
-    private int refused;
-    private int wrongStatus;
-    private int turnedAway;
-    private int failed;
-    private long tokens;
-  }
-
-  private LoadBenchmark(Options options, ServerClient client) {
+  private LoadBenchmark(Options options, ServerClient client, ExecutorService threads) {
     this.options = options;
     this.client = client;
-    JsonNode served = client.model();
-    model = served.path("id").asText();
-    int context = served.path("max_model_len").asInt();
-    boolean exits = !served.path("early_exit").path("exits").isEmpty();
-    SplittableRandom random = new SplittableRandom(options.seed());
-    for (int i = 0; i < DIFFERENT_REQUESTS; i++) {
-      requests.add(request(random, i, context, exits));
-    }
-    badRequests = badRequests(context);
+    this.threads = threads;
+    requests =
+        options.arrivals().isEmpty()
+            ? MixedRequests.of(client, options.maxTokens(), options.seed())
+            : EqualTexts.of(client, options);
   }
 
   /**
    * Runs.
    *
-   * @throws ServeException if the server cannot be reached, or does not answer a single client
+   * @return a report of each server, in order
+   * @throws ServeException if a server cannot be reached, or does not answer a single client
    */
-  public static Report run(Options options) {
+  public static List<Report> run(Options options) {
     try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor();
         HttpClient http = ServerClient.http(threads)) {
-      LoadBenchmark load =
-          new LoadBenchmark(options, new ServerClient(http, options.url(), options.apiKey()));
-      load.askOneByOne();
-      return load.askAllAtOnce(threads);
-    }
-  }
-
-  /** A text of some length from a prompt of some length; a token is a byte at least. */
-  private ObjectNode request(SplittableRandom random, int number, int context, boolean exits) {
-    int begin = random.nextInt(WORDS.length() / 2);
-    int length = random.nextInt(4, Math.max(5, context / 2));
-    String prompt = WORDS.repeat(1 + length / WORDS.length() + 1).substring(begin, begin + length);
-    ObjectNode body = Json.object();
-    body.put("model", model);
-    body.put("prompt", prompt);
-    body.put(
-        "max_tokens",
-        random.nextInt(1, Math.max(2, Math.min(options.maxTokens(), context / 3)) + 1));
-    body.put("temperature", number % 2 == 0 ? 0 : 0.8);
-    body.put("seed", number);
-    body.put("logprobs", 0); // an event for each token
-    if (exits && number % 3 > 0) {
-      ObjectNode earlyExit = body.putObject("early_exit");
-      if (number % 3 == 1) {
-        earlyExit.put("mode", "full");
-      } else {
-        earlyExit.put("policy", "max-probability").put("threshold", 0.5);
+      List<LoadBenchmark> servers =
+          options.urls().stream()
+              .map(url -> new ServerClient(http, url, options.apiKey()))
+              .map(client -> new LoadBenchmark(options, client, threads))
+              .toList();
+      for (LoadBenchmark server : servers) {
+        server.letClientsAsk();
       }
-    }
-    return body;
-  }
-
-  private static List<BadRequest> badRequests(int context) {
-    String field = "{\"prompt\": \"a\", \"%s\": %s}";
-    return List.of(
-        BadRequest.post("no JSON", "{\"prompt\": \"a", 400),
-        BadRequest.post("a prompt that is a number", "{\"prompt\": 5}", 400),
-        BadRequest.post(
-            "a temperature that is a text", field.formatted("temperature", "\"hot\""), 400),
-        BadRequest.post("a temperature of 99", field.formatted("temperature", "99"), 400),
-        BadRequest.post("more tokens than fit", field.formatted("max_tokens", "1000000000"), 400),
-        BadRequest.post("an unknown field", field.formatted("temprature", "1"), 400),
-        BadRequest.post(
-            "an unknown exit", field.formatted("early_exit", "{\"exits\": [999]}"), 400),
-        BadRequest.post("an unknown model", field.formatted("model", "\"no-such-model\""), 404),
-        BadRequest.post(
-            "a prompt of 1 MB",
-            Json.object().put("prompt", "word ".repeat(Math.max(context, 200_000))).toString(),
-            400,
-            413),
-        BadRequest.post(
-            "a body of 6 MB", "{\"prompt\": \"" + "a".repeat(6 << 20) + "\"}", 400, 413),
-        new BadRequest(
-            "bytes that are no text",
-            "POST",
-            "/v1/completions",
-            "application/json",
-            new byte[] {'{', '"', (byte) 0xFF, '"', ':', '1', '}'},
-            List.of(400)),
-        new BadRequest(
-            "another type",
-            "POST",
-            "/v1/completions",
-            "text/plain",
-            new byte[] {'a'},
-            List.of(415)),
-        new BadRequest(
-            "another method",
-            "PUT",
-            "/v1/completions",
-            "application/json",
-            new byte[0],
-            List.of(405)),
-        new BadRequest(
-            "an unknown path",
-            "POST",
-            "/v1/nothing",
-            "application/json",
-            new byte[0],
-            List.of(404)));
-  }
-
-  private void askOneByOne() {
-    for (ObjectNode body : requests) {
-      HttpResponse<String> response = client.send(client.completion(body));
-      if (response.statusCode() != 200) {
-        throw new ServeException(
-            "%s answers %d to a single client: %s"
-                .formatted(options.url(), response.statusCode(), Fields.line(response.body())));
+      for (int i = 0; i < options.arrivals().size(); i++) {
+        for (LoadBenchmark server : servers) {
+          server.letArrive(options.arrivals().get(i), options.seed() + i);
+        }
       }
-      answers.add(ServerClient.json(response.body()).path("choices").path(0).path("text").asText());
-    }
-  }
-
-  private Report askAllAtOnce(ExecutorService threads) {
-    long start = System.nanoTime();
-    long end = start + options.duration().toNanos();
-    SplittableRandom seeds = new SplittableRandom(options.seed() + 1);
-    List<Future<ClientStats>> clients = new ArrayList<>();
-    for (int i = 0; i < options.clients(); i++) {
-      SplittableRandom random = seeds.split();
-      clients.add(threads.submit(() -> work(random, end)));
-    }
-    sleep(options.duration().dividedBy(4));
-    long memoryBefore = metric(MEMORY);
-    List<ClientStats> seen = clients.stream().map(LoadBenchmark::outcome).toList();
-    double seconds = (System.nanoTime() - start) / 1e9;
-    awaitIdle();
-    long tokens = seen.stream().mapToLong(one -> one.tokens).sum();
-    return new Report(
-        options.clients(),
-        seconds,
-        seen.stream().mapToInt(one -> one.texts).sum(),
-        seen.stream().mapToInt(one -> one.wrongTexts).sum(),
-        seen.stream().mapToInt(one -> one.left).sum(),
-        seen.stream().mapToInt(one -> one.refused).sum(),
-        seen.stream().mapToInt(one -> one.wrongStatus).sum(),
-        seen.stream().mapToInt(one -> one.turnedAway).sum(),
-        seen.stream().mapToInt(one -> one.failed).sum(),
-        seen.stream().flatMap(one -> one.failures.stream()).findFirst(),
-        tokens,
-        tokens / seconds,
-        Percentiles.of(seen.stream().flatMap(one -> one.firstTokens.stream()).toList()),
-        Percentiles.of(seen.stream().flatMap(one -> one.wholeTexts.stream()).toList()),
-        (int) metric(RUNNING),
-        (int) metric(QUEUED),
-        metric(CACHE),
-        memoryBefore,
-        metric(MEMORY));
-  }
-
-  private static ClientStats outcome(Future<ClientStats> client) {
-    try {
-      return client.get();
+      return servers.stream()
+          .map(server -> new Report(server.client.url(), server.loads, server.held))
+          .toList();
     } catch (InterruptedException e) {
       throw ServerClient.interrupted(e);
-    } catch (ExecutionException e) {
-      throw new IllegalStateException("a client failed", e.getCause());
     }
   }
 
-  /** One client, until the time is over. */
-  private ClientStats work(SplittableRandom random, long end) {
-    ClientStats seen = new ClientStats();
-    while (System.nanoTime() < end) {
-      int choice = random.nextInt(10);
-      try {
-        if (choice == 0) {
-          sendBadRequest(badRequests.get(random.nextInt(badRequests.size())), seen);
-        } else {
-          readStream(random.nextInt(requests.size()), choice == 1, seen);
-        }
-      } catch (IOException | ServeException e) {
-        seen.failed++;
-        seen.failures.add(e.toString());
-      } catch (InterruptedException e) {
-        Thread.currentThread().interrupt();
-        return seen;
-      }
-    }
-    return seen;
-  }
-
-  private void sendBadRequest(BadRequest bad, ClientStats seen) {
-    HttpRequest request =
-        client
-            .request(bad.path())
-            .header("Content-Type", bad.type())
-            .method(bad.method(), BodyPublishers.ofByteArray(bad.body()))
-            .build();
-    HttpResponse<String> response = client.send(request);
-    if (bad.statuses().contains(response.statusCode())
-        && ServerClient.json(response.body()).path("error").path("message").isTextual()) {
-      seen.refused++;
+  private void letClientsAsk() throws InterruptedException {
+    if (options.arrivals().isEmpty()) {
+      CompletableFuture<Long> memoryBefore =
+          CompletableFuture.supplyAsync(
+              () -> metric(MEMORY),
+              CompletableFuture.delayedExecutor(
+                  options.duration().toMillis() / 4, TimeUnit.MILLISECONDS, threads));
+      loads.add(clients());
+      held = Optional.of(held(memoryBefore));
     } else {
-      seen.wrongStatus++;
-      seen.failures.add(
-          "%s: status %d, not %s".formatted(bad.name(), response.statusCode(), bad.statuses()));
+      clients(); // a cold server is slower
+      loads.add(clients());
+    }
+  }
+
+  private Held held(CompletableFuture<Long> memoryBefore) throws InterruptedException {
+    for (int i = 0; i < 60 && metric(RUNNING) + metric(QUEUED) + metric(CACHE) > 0; i++) {
+      Thread.sleep(500);
+    }
+    return new Held(
+        metric(RUNNING), metric(QUEUED), metric(CACHE), memoryBefore.join(), metric(MEMORY));
+  }
+
+  private Load clients() throws InterruptedException {
+    long start = System.nanoTime();
+    long end = start + options.duration().toNanos();
+    AtomicInteger next = new AtomicInteger();
+    Callable<List<Answer>> one =
+        () -> {
+          List<Answer> answers = new ArrayList<>();
+          while (System.nanoTime() < end) {
+            Answer answer = ask(next.getAndIncrement(), System.nanoTime());
+            answers.add(answer);
+            if (UNANSWERED.contains(answer.outcome())) {
+              Thread.sleep(1000);
+            }
+          }
+          return answers;
+        };
+    List<Answer> answers =
+        threads.invokeAll(Collections.nCopies(options.clients(), one)).stream()
+            .flatMap(client -> client.resultNow().stream())
+            .toList();
+    long answered = answers.stream().filter(each -> !UNANSWERED.contains(each.outcome())).count();
+    return load(0, start, answers, seconds -> answered / seconds);
+  }
+
+  private void letArrive(double share, long seed) throws InterruptedException {
+    double rate = share * loads.getFirst().requestsPerSecond();
+    List<Callable<Answer>> coming = new ArrayList<>();
+    long start = System.nanoTime();
+    for (double moment : arrivalTimes(rate, options.duration().toNanos() / 1e9, seed)) {
+      int number = coming.size();
+      long arrival = start + (long) (moment * 1e9);
+      coming.add(
+          () -> {
+            Thread.sleep(Duration.ofNanos(Math.max(0, arrival - System.nanoTime())));
+            return ask(number, arrival);
+          });
+    }
+    List<Answer> answers = threads.invokeAll(coming).stream().map(Future::resultNow).toList();
+    loads.add(load(share, start, answers, _ -> rate));
+  }
+
+  /**
+   * The times at which requests arrive, in seconds from the beginning.
+   *
+   * @param rate requests a second
+   */
+  static List<Double> arrivalTimes(double rate, double seconds, long seed) {
+    SplittableRandom random = new SplittableRandom(seed);
+    List<Double> arrivalTimes = new ArrayList<>();
+    double at = 0;
+    while (true) {
+      at -= Math.log(1 - random.nextDouble()) / rate;
+      if (at >= seconds) {
+        return arrivalTimes;
+      }
+      arrivalTimes.add(at);
+    }
+  }
+
+  private Answer ask(int number, long start) throws InterruptedException {
+    try {
+      return requests.ask(number, start);
+    } catch (IOException | ServeException | ApiException e) {
+      return Answer.failure(Outcome.FAILED, e.toString());
     }
   }
 
   /**
-   * @param leaves whether the client goes after a token
+   * Sums up.
+   *
+   * @param rate requests a second, given the seconds until all were answered
    */
-  private void readStream(int number, boolean leaves, ClientStats seen)
-      throws IOException, InterruptedException {
-    long start = System.nanoTime();
-    HttpResponse<InputStream> response = client.begin(requests.get(number).deepCopy());
-    if (response.statusCode() == 429) {
-      response.body().close();
-      seen.turnedAway++;
-      Thread.sleep(1000);
-      return;
-    }
-    StreamedText text = ServerClient.read(response, start, leaves);
-    seen.tokens += text.tokens();
-    text.times().stream().limit(1).forEach(seen.firstTokens::add);
-    if (leaves) {
-      seen.left++;
-    } else {
-      seen.texts++;
-      seen.wholeTexts.add((System.nanoTime() - start) / 1e9);
-      check(number, text.text(), seen);
-    }
-  }
-
-  private void check(int number, String text, ClientStats seen) {
-    if (!text.equals(answers.get(number))) {
-      seen.wrongTexts++;
-      seen.failures.add(
-          "request %d: '%s' alone, '%s' among others"
-              .formatted(number, Fields.line(answers.get(number)), Fields.line(text)));
-    }
-  }
-
-  private void awaitIdle() {
-    IntStream.range(0, 60)
-        .takeWhile(i -> metric(RUNNING) + metric(QUEUED) + metric(CACHE) > 0)
-        .forEach(i -> sleep(Duration.ofMillis(500)));
-  }
-
-  private static void sleep(Duration duration) {
-    try {
-      Thread.sleep(duration);
-    } catch (InterruptedException e) {
-      throw ServerClient.interrupted(e);
-    }
+  static Load load(double share, long start, List<Answer> answers, DoubleUnaryOperator rate) {
+    double seconds = (System.nanoTime() - start) / 1e9;
+    Map<Outcome, Long> outcomes = new EnumMap<>(Outcome.class);
+    answers.forEach(answer -> outcomes.merge(answer.outcome(), 1L, Long::sum));
+    List<Answer> usual =
+        answers.stream().filter(answer -> answer.outcome() != Outcome.LONG_TEXT).toList();
+    return new Load(
+        share,
+        seconds,
+        rate.applyAsDouble(seconds),
+        outcomes,
+        answers.stream().flatMap(answer -> answer.failure().stream()).findFirst(),
+        answers.stream().mapToLong(Answer::tokens).sum() / seconds,
+        Percentiles.of(
+            usual.stream()
+                .flatMap(answer -> answer.times().stream().limit(1))
+                .mapToDouble(time -> time)),
+        Percentiles.of(usual.stream().flatMapToDouble(Answer::gaps)),
+        Percentiles.of(usual.stream().flatMapToDouble(answer -> answer.seconds().stream())));
   }
 
   private long metric(String name) {

@@ -3,8 +3,8 @@ package org.eellm.bench;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import org.eellm.bench.Turns.Figure;
 import org.eellm.config.HeadId;
-import org.eellm.cost.Median;
 import org.eellm.decode.Generator;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -53,32 +53,34 @@ public final class PipelineBenchmark {
       Duration warmUp,
       int rounds) {
     Limits limits = limits(part);
+    List<List<Result>> last = new ArrayList<>();
+    Turns turns = new Turns();
+    Figure alone =
+        turns.add(
+            () -> {
+              last.clear();
+              last.add(Generator.generate(whole, limits, requests, TokenListener.none()));
+              return seconds(last.getLast());
+            });
+    Figure staged =
+        turns.add(
+            () -> {
+              announce(world, true);
+              last.add(generate(part, world, requests));
+              return seconds(last.getLast());
+            });
     long warm = System.nanoTime() + warmUp.toNanos();
     do {
-      Generator.generate(whole, limits, requests, TokenListener.none());
-      announce(world, true);
-      generate(part, world, requests);
+      turns.take(1, 0);
     } while (System.nanoTime() < warm);
-    double[] alone = new double[rounds];
-    double[] staged = new double[rounds];
-    double[] ratios = new double[rounds];
-    List<Result> theirs = List.of();
-    List<Result> ours = List.of();
-    for (int round = 0; round < rounds; round++) {
-      theirs = Generator.generate(whole, limits, requests, TokenListener.none());
-      announce(world, true);
-      ours = generate(part, world, requests);
-      alone[round] = seconds(theirs);
-      staged[round] = seconds(ours);
-      ratios[round] = alone[round] / staged[round];
-    }
+    turns.take(0, rounds);
     announce(world, false);
     return new Measured(
-        left(part, theirs),
-        Median.of(alone),
-        Median.of(staged),
-        Median.of(ratios),
-        ids(theirs).equals(ids(ours)));
+        left(part, last.getFirst()),
+        alone.median(),
+        staged.median(),
+        alone.over(staged),
+        ids(last.getFirst()).equals(ids(last.getLast())));
   }
 
   /** Takes part in what rank 0 measures. */

@@ -17,7 +17,11 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.concurrent.ExecutorService;
+import java.util.stream.DoubleStream;
+import java.util.stream.IntStream;
+import org.eellm.bench.LoadBenchmark.Outcome;
 import org.eellm.serve.ServeException;
 import org.eellm.serve.json.Fields;
 import org.eellm.serve.json.Json;
@@ -30,12 +34,41 @@ import org.eellm.serve.json.Json;
 record ServerClient(HttpClient client, String url, Optional<String> apiKey) {
 
   /**
-   * A text that came in parts.
+   * The answer to a request.
    *
-   * @param times of the parts that are not empty, in seconds
+   * @param text empty where there is none
+   * @param times of the text's parts that are not empty, in seconds
+   * @param seconds to the end of a whole text
    * @param tokens that the server counts; 0 if the client left
    */
-  record StreamedText(String text, List<Double> times, int tokens) {}
+  record Answer(
+      Outcome outcome,
+      String text,
+      List<Double> times,
+      OptionalDouble seconds,
+      int tokens,
+      Optional<String> failure) {
+
+    /** An answer without a text. */
+    static Answer without(Outcome outcome) {
+      return new Answer(outcome, "", List.of(), OptionalDouble.empty(), 0, Optional.empty());
+    }
+
+    /** An answer that is not as it should be. */
+    static Answer failure(Outcome outcome, String why) {
+      return new Answer(outcome, "", List.of(), OptionalDouble.empty(), 0, Optional.of(why));
+    }
+
+    /** This text, which should be another. */
+    Answer wrong(String why) {
+      return new Answer(Outcome.WRONG_TEXT, text, times, seconds, tokens, Optional.of(why));
+    }
+
+    /** Seconds between the text's parts. */
+    DoubleStream gaps() {
+      return IntStream.range(1, times.size()).mapToDouble(i -> times.get(i) - times.get(i - 1));
+    }
+  }
 
   /** What sends the requests of all clients. */
   static HttpClient http(ExecutorService threads) {
@@ -46,7 +79,7 @@ record ServerClient(HttpClient client, String url, Optional<String> apiKey) {
         .build();
   }
 
-  HttpRequest.Builder request(String path) {
+  private HttpRequest.Builder request(String path) {
     HttpRequest.Builder builder =
         HttpRequest.newBuilder(URI.create(url + path)).timeout(Duration.ofMinutes(10));
     apiKey.ifPresent(key -> builder.header("Authorization", "Bearer " + key));
@@ -54,15 +87,20 @@ record ServerClient(HttpClient client, String url, Optional<String> apiKey) {
   }
 
   /** A request for a text. */
-  HttpRequest completion(ObjectNode body) {
+  private HttpRequest completion(byte[] body) {
     return request("/v1/completions")
         .header("Content-Type", "application/json")
-        .POST(BodyPublishers.ofByteArray(Json.bytes(body)))
+        .POST(BodyPublishers.ofByteArray(body))
         .build();
   }
 
+  /** A text, or its refusal. */
+  HttpResponse<String> complete(byte[] body) {
+    return send(completion(body));
+  }
+
   /** Answers in full, whatever their status. */
-  HttpResponse<String> send(HttpRequest request) {
+  private HttpResponse<String> send(HttpRequest request) {
     try {
       return client.send(request, BodyHandlers.ofString());
     } catch (IOException e) {
@@ -89,32 +127,42 @@ record ServerClient(HttpClient client, String url, Optional<String> apiKey) {
     return json(get("/v1/models")).path("data").path(0);
   }
 
-  /** The beginning of a text that comes in parts. */
+  /** Asks for a text that comes in parts. */
   HttpResponse<InputStream> begin(ObjectNode body) throws IOException, InterruptedException {
     body.put("stream", true).putObject("stream_options").put("include_usage", true);
-    return client.send(completion(body), BodyHandlers.ofInputStream());
+    return client.send(completion(Json.bytes(body)), BodyHandlers.ofInputStream());
   }
 
   /**
-   * Reads the rest.
+   * Reads the parts.
    *
    * @param start {@link System#nanoTime} from which on times count
-   * @param leaves whether the client goes after the first part
+   * @param outcome of a text without failures; a client that leaves goes after the first part
    * @throws IOException if the text is refused, or fails
    */
-  static StreamedText read(HttpResponse<InputStream> response, long start, boolean leaves)
+  static Answer read(HttpResponse<InputStream> response, long start, Outcome outcome)
       throws IOException {
     try (BufferedReader lines =
         new BufferedReader(new InputStreamReader(response.body(), StandardCharsets.UTF_8))) {
+      if (response.statusCode() == 429) {
+        return Answer.without(Outcome.TURNED_AWAY);
+      }
       if (response.statusCode() != 200) {
         throw new IOException("status " + response.statusCode() + ": " + lines.readLine());
       }
+      boolean leaves = outcome == Outcome.LEFT;
       StringBuilder text = new StringBuilder();
       List<Double> times = new ArrayList<>();
       int tokens = 0;
       for (String line = lines.readLine(); line != null; line = lines.readLine()) {
         if (line.equals("data: [DONE]") || leaves && !times.isEmpty()) {
-          return new StreamedText(text.toString(), times, tokens);
+          return new Answer(
+              outcome,
+              text.toString(),
+              times,
+              leaves ? OptionalDouble.empty() : OptionalDouble.of(since(start)),
+              tokens,
+              Optional.empty());
         }
         if (line.startsWith("data: ")) {
           JsonNode part = json(line.substring("data: ".length()));
@@ -123,7 +171,7 @@ record ServerClient(HttpClient client, String url, Optional<String> apiKey) {
           }
           String piece = part.path("choices").path(0).path("text").asText();
           if (!piece.isEmpty()) {
-            times.add((System.nanoTime() - start) / 1e9);
+            times.add(since(start));
           }
           text.append(piece);
           tokens = part.path("usage").path("completion_tokens").asInt(tokens);
@@ -135,6 +183,10 @@ record ServerClient(HttpClient client, String url, Optional<String> apiKey) {
 
   static JsonNode json(String text) {
     return Json.read(text.getBytes(StandardCharsets.UTF_8));
+  }
+
+  private static double since(long start) {
+    return (System.nanoTime() - start) / 1e9;
   }
 
   static ServeException interrupted(InterruptedException e) {

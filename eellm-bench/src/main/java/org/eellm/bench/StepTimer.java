@@ -1,7 +1,9 @@
 package org.eellm.bench;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.stream.IntStream;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.engine.cpu.KernelRunner;
@@ -13,96 +15,60 @@ import org.eellm.model.Head;
  */
 final class StepTimer implements AutoCloseable {
   private static final int PROMPT_ROWS = 256;
+  private static final double WARM_UP_SECONDS = 0.2;
   private static final long SEED = 1;
 
   private final KernelRunner runner;
   private final Head finalHead;
-  private final int[][] pages; // by sequence
+  private final int[] pages;
   private final int[] slots;
   private final int[] ids;
   private final int[] asked;
   private final ForwardBatch block = new ForwardBatch();
 
   /**
-   * Fills keys and values of the positions that shapes look back on.
+   * A step's consecutive rows of one sequence, as drafts and what waits are.
+   *
+   * @param context positions before the first row
+   */
+  record Shape(int rows, int context) {}
+
+  /**
+   * Fills keys and values of the positions that shapes look back on, and warms up.
    *
    * @param runner of a whole model
    * @param shapes that are going to be timed
    */
-  StepTimer(KernelRunner runner, List<StepShape> shapes) {
+  StepTimer(KernelRunner runner, List<Shape> shapes) {
     this.runner = runner;
     finalHead = runner.model().allHeads().getLast();
-    int rows = shapes.stream().mapToInt(StepShape::rows).max().orElseThrow();
-    int sequences = sequences(shapes);
-    int each = pagesEach(shapes);
-    if (sequences * each > runner.pages()) {
-      throw new IllegalArgumentException(
-          "%d pages are too few for %d sequences of %d".formatted(runner.pages(), sequences, each));
-    }
-    pages = new int[sequences][each];
-    for (int i = 0; i < sequences * each; i++) {
-      pages[i / each][i % each] = i;
-    }
+    pages = IntStream.range(0, pages(shapes)).toArray();
+    int rows = shapes.stream().mapToInt(Shape::rows).max().orElseThrow();
     int most = Math.max(rows, PROMPT_ROWS);
-    slots = new int[most];
-    asked = new int[most];
-    for (int i = 0; i < most; i++) {
-      slots[i] = runner.allocateSlot();
-      asked[i] = i;
-    }
+    slots = IntStream.range(0, most).map(_ -> runner.allocateSlot()).toArray();
+    asked = IntStream.range(0, most).toArray();
     int vocabSize = runner.model().architecture().model().vocabSize();
     ids = new Random(SEED).ints(most, 0, vocabSize).toArray();
-    fill(shapes.stream().mapToInt(StepShape::context).max().orElseThrow());
+    int positions = shapes.stream().mapToInt(Shape::context).max().orElseThrow();
+    for (int from = 0; from < positions; from += PROMPT_ROWS) {
+      pass(new Shape(Math.min(PROMPT_ROWS, positions - from), from));
+    }
+    shapes.forEach(shape -> time(shape, WARM_UP_SECONDS));
   }
 
   /** Pages that a runner needs for shapes. */
-  static int pages(List<StepShape> shapes) {
-    return sequences(shapes) * pagesEach(shapes);
-  }
-
-  private static int sequences(List<StepShape> shapes) {
-    return shapes.stream()
-        .mapToInt(shape -> shape.owner() == StepShape.Owner.SEQUENCES ? shape.rows() : 1)
-        .max()
-        .orElseThrow();
-  }
-
-  private static int pagesEach(List<StepShape> shapes) {
+  static int pages(List<Shape> shapes) {
     int positions =
         shapes.stream().mapToInt(shape -> shape.context() + shape.rows()).max().orElseThrow();
     return Math.ceilDiv(positions, ModelRunner.PAGE);
   }
 
-  /** Makes keys and values of a first sequence, and copies them for the others. */
-  private void fill(int positions) {
-    for (int from = 0; from < positions; from += PROMPT_ROWS) {
-      int rows = Math.min(PROMPT_ROWS, positions - from);
-      pass(new StepShape(rows, StepShape.Owner.SEQUENCE, from));
-    }
-    int filled = Math.ceilDiv(positions, ModelRunner.PAGE);
-    for (int sequence = 1; sequence < pages.length; sequence++) {
-      for (int i = 0; i < filled; i++) {
-        runner.copyPage(pages[0][i], pages[sequence][i]);
-      }
-    }
-  }
-
   /** Takes a block through all layers. */
-  private void pass(StepShape shape) {
+  private void pass(Shape shape) {
     block.clear();
-    switch (shape.owner()) {
-      case SEQUENCE -> {
-        block.begin(pages[0]);
-        for (int row = 0; row < shape.rows(); row++) {
-          block.add(slots[row], shape.context() + row);
-        }
-      }
-      case SEQUENCES -> {
-        for (int row = 0; row < shape.rows(); row++) {
-          block.begin(pages[row]);
-          block.add(slots[row], shape.context());
-        }
-      }
+    block.begin(pages);
+    for (int row = 0; row < shape.rows(); row++) {
+      block.add(slots[row], shape.context() + row);
     }
     runner.embed(block, ids);
     runner.run(0, finalHead.tap(), block);
@@ -114,7 +80,7 @@ final class StepTimer implements AutoCloseable {
    * @param seconds for at least so long, and at least one step
    * @return seconds of a step
    */
-  double time(StepShape shape, double seconds) {
+  double time(Shape shape, double seconds) {
     int steps = 0;
     long start = System.nanoTime();
     double spent;
@@ -130,8 +96,6 @@ final class StepTimer implements AutoCloseable {
   /** Gives back its slots of hidden states. */
   @Override
   public void close() {
-    for (int slot : slots) {
-      runner.release(slot);
-    }
+    Arrays.stream(slots).forEach(runner::release);
   }
 }

@@ -1,23 +1,25 @@
 package org.eellm.bench;
 
 import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.EnumMap;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
-import org.bytedeco.pytorch.Device;
-import org.eellm.bench.TrainBenchmark.BenchmarkRun;
+import java.util.Optional;
+import org.eellm.bench.Turns.Figure;
 import org.eellm.config.Learning;
+import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
-import org.eellm.cost.Median;
+import org.eellm.config.TuneConfig;
+import org.eellm.config.TuneConfig.Target;
+import org.eellm.distributed.World;
 import org.eellm.tensor.Torch;
 
 /**
- * Times steps that tune a model's exits beside steps that train the whole model, on random tokens.
- * They take turns, so that their ratios hold where the machine's speed drifts.
+ * Times steps that tune a model's exits in turns with steps that train the whole model, on random
+ * tokens.
  */
 public final class TuneBenchmark {
+  private static final List<Learning> WAYS =
+      List.of(Learning.EVERYTHING, Learning.EXITS, Learning.EXITS_FROM_FINAL_HEAD);
 
   /**
    * A way to learn.
@@ -55,49 +57,53 @@ public final class TuneBenchmark {
    */
   public static Report run(RunConfig config, int rounds) {
     Torch.setThreads(config.train().threads());
-    Device device = TrainBenchmark.device(config.train());
-    Map<Learning, double[]> seconds = new EnumMap<>(Learning.class);
-    Map<Learning, Long> bytes = new EnumMap<>(Learning.class);
-    Map<Learning, BenchmarkRun> runs = new EnumMap<>(Learning.class);
+    Turns turns = new Turns();
+    List<BenchmarkRun> runs = new ArrayList<>();
+    List<Figure> seconds = new ArrayList<>();
     try {
-      for (Learning learning : Learning.values()) {
-        BenchmarkRun run = new BenchmarkRun(config, config.architecture(), learning, device);
-        runs.put(learning, run);
-        seconds.put(learning, new double[rounds]);
-        bytes.put(learning, run.bytes());
+      for (Learning learning : WAYS) {
+        BenchmarkRun run = new BenchmarkRun(with(config, learning), World.singleRank());
+        runs.add(run);
+        seconds.add(turns.add(run::step));
       }
-      for (int round = -TrainBenchmark.WARMUP; round < rounds; round++) {
-        for (Map.Entry<Learning, BenchmarkRun> run : runs.entrySet()) {
-          double taken = run.getValue().step();
-          if (round >= 0) {
-            seconds.getOrDefault(run.getKey(), new double[0])[round] = taken;
-          }
-        }
+      turns.take(BenchmarkRun.WARMUP, rounds);
+      List<Variant> variants = new ArrayList<>();
+      for (int i = 0; i < WAYS.size(); i++) {
+        Figure taken = seconds.get(i);
+        variants.add(
+            new Variant(
+                WAYS.get(i).name().toLowerCase(Locale.ROOT),
+                WAYS.get(i).layers(config.architecture()),
+                taken.median(),
+                taken.over(seconds.getFirst()),
+                runs.get(i).bytes()));
       }
+      return new Report(
+          config.model().dtype().name().toLowerCase(Locale.ROOT),
+          Torch.threads(),
+          rounds,
+          config.train().microBatchSize() * config.data().sequenceLength(),
+          config.exits().layers(),
+          config.model().numLayers(),
+          variants);
     } finally {
-      runs.values().forEach(BenchmarkRun::close);
+      runs.forEach(BenchmarkRun::close);
     }
-    double[] training = seconds.getOrDefault(Learning.EVERYTHING, new double[0]);
-    List<Variant> variants = new ArrayList<>();
-    seconds.forEach(
-        (learning, taken) -> {
-          double[] ratios = new double[rounds];
-          Arrays.setAll(ratios, round -> taken[round] / training[round]);
-          variants.add(
-              new Variant(
-                  learning.name().toLowerCase(Locale.ROOT),
-                  learning.layers(config.architecture()),
-                  Median.of(taken),
-                  Median.of(ratios),
-                  bytes.getOrDefault(learning, 0L)));
-        });
-    return new Report(
-        config.model().dtype().name().toLowerCase(Locale.ROOT),
-        Torch.threads(),
-        rounds,
-        config.train().microBatchSize() * config.data().sequenceLength(),
-        config.exits().layers(),
-        config.model().numLayers(),
-        List.copyOf(variants));
+  }
+
+  private static RunConfig with(RunConfig config, Learning learning) {
+    return new RunConfig(
+        config.model(),
+        config.exits(),
+        config.data(),
+        config.train().withConstantBatch(config.train().microBatchSize()),
+        config.optimizer(),
+        ParallelConfig.singleRank(),
+        config.checkpoint(),
+        config.logging(),
+        new TuneConfig(
+            learning == Learning.EVERYTHING ? Optional.empty() : Optional.of("random"),
+            Optional.empty(),
+            learning == Learning.EXITS ? Target.TEXT : Target.FINAL_HEAD));
   }
 }

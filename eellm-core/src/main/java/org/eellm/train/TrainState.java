@@ -107,6 +107,13 @@ public final class TrainState implements AutoCloseable {
     return new TrainState(config, world, model, new Position(0, 0, 0, StepGuard.State.initial()));
   }
 
+  /** The state before the first step with weights drawn from the seed in any case, to measure. */
+  public static TrainState random(RunConfig config, World world) {
+    Decoder model = allocate(config, world);
+    model.initialize(config.train().seed());
+    return new TrainState(config, world, model, new Position(0, 0, 0, StepGuard.State.initial()));
+  }
+
   /**
    * The state that a checkpoint keeps.
    *

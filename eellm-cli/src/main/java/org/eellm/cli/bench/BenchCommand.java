@@ -21,8 +21,7 @@ import picocli.CommandLine.Spec;
       BenchPromptCommand.class,
       BenchPipelineCommand.class,
       BenchPlanCommand.class,
-      BenchServeCommand.class,
-      BenchArrivalsCommand.class
+      BenchServeCommand.class
     })
 public final class BenchCommand implements Runnable {
   @Spec private CommandSpec spec;
@@ -31,6 +30,6 @@ public final class BenchCommand implements Runnable {
   public void run() {
     throw new ParameterException(
         spec.commandLine(),
-        "say what to measure: train, tune, decode, prompt, pipeline, plan, serve or arrivals");
+        "say what to measure: train, tune, decode, prompt, pipeline, plan or serve");
   }
 }

@@ -1,25 +1,19 @@
 package org.eellm.cli.bench;
 
 import java.io.PrintWriter;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Stream;
 import org.eellm.bench.DecodeBenchmark;
 import org.eellm.bench.DecodeBenchmark.Mode;
 import org.eellm.bench.DecodeBenchmark.Plan;
 import org.eellm.bench.DecodeBenchmark.Report;
-import org.eellm.bench.DecodeCostReport;
-import org.eellm.bench.StepShape;
-import org.eellm.bench.StepShape.Owner;
-import org.eellm.cli.RootCommand;
-import org.eellm.cli.SourceCommit;
+import org.eellm.bench.DecodeBenchmark.Step;
+import org.eellm.bench.DecodeBenchmark.StepCosts;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.QuantizationOptions;
 import org.eellm.config.MatrixQuantization;
-import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -82,34 +76,8 @@ final class BenchDecodeCommand implements Callable<Integer> {
               + " by default, or half of what the model has.")
   private List<Integer> contexts = List.of();
 
-  @Option(
-      names = "--sequences",
-      description = "Tell also what rows of as many different sequences cost.")
-  private boolean sequences;
-
-  /** The options of a run, for {@code --json}. */
-  private record Options(
-      List<String> arguments,
-      int rounds,
-      List<Integer> batchSizes,
-      int maxTokens,
-      Quantization quantize,
-      Quantization quantizeHeads,
-      List<Integer> rows,
-      List<Integer> contexts,
-      boolean sequences) {}
-
-  /**
-   * What {@code --json} prints.
-   *
-   * @param commit of the source tree, where there is one
-   */
-  private record Output(
-      String eellm,
-      Optional<String> commit,
-      BenchMachine machine,
-      Options options,
-      Report report) {}
+  /** What {@code --json} prints. */
+  private record Output(Report report) {}
 
   @Override
   public Integer call() {
@@ -122,31 +90,13 @@ final class BenchDecodeCommand implements Callable<Integer> {
     }
     contexts = contexts.stream().distinct().toList();
     check(positions);
-    Plan plan = new Plan(options.rounds(), batches, tokens, shapes());
+    Plan plan = new Plan(options.rounds(), batches, tokens, rows, contexts);
     MatrixQuantization quantization =
         quantizationOptions.on(config.train().device(), MatrixQuantization.NONE);
     Report report = DecodeBenchmark.run(config, quantization, plan);
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
-      Options used =
-          new Options(
-              options.arguments(),
-              options.rounds(),
-              batches,
-              tokens,
-              quantization.layers(),
-              quantization.heads(),
-              rows,
-              contexts,
-              sequences);
-      JsonOption.print(
-          out,
-          new Output(
-              RootCommand.Version.number(),
-              SourceCommit.find(),
-              BenchMachine.here(),
-              used,
-              report));
+      JsonOption.print(out, new Output(report));
     } else {
       print(report, out);
     }
@@ -192,19 +142,6 @@ final class BenchDecodeCommand implements Callable<Integer> {
     }
   }
 
-  private List<StepShape> shapes() {
-    List<StepShape> shapes = new ArrayList<>();
-    for (int context : contexts) {
-      rows.forEach(count -> shapes.add(new StepShape(count, Owner.SEQUENCE, context)));
-      if (sequences) {
-        rows.stream()
-            .filter(count -> count > 1)
-            .forEach(count -> shapes.add(new StepShape(count, Owner.SEQUENCES, context)));
-      }
-    }
-    return shapes;
-  }
-
   private static void print(Report report, PrintWriter out) {
     out.printf(
         "%s, %d threads, median of %d rounds%n", report.dtype(), report.threads(), report.rounds());
@@ -231,21 +168,18 @@ final class BenchDecodeCommand implements Callable<Integer> {
     out.flush();
   }
 
-  private static void print(DecodeCostReport costs, PrintWriter out) {
+  private static void print(StepCosts costs, PrintWriter out) {
     out.printf("kernel   %s%n", costs.kernel());
     out.printf(
         "weights  %.1f MB, %s the processor's cache; these threads read them at %.1f GB/s%n",
         costs.weightBytes() / 1e6,
         costs.withinCache() ? "within" : "beyond",
         costs.readBytesPerSecond() / 1e9);
-    out.printf(
-        "%na step of the full model%ncontext  rows of    rows        us  ratio  of the read"
-            + " rate%n");
-    for (DecodeCostReport.Step step : costs.steps()) {
+    out.printf("%na step of the full model%ncontext  rows        us  ratio  of the read rate%n");
+    for (Step step : costs.steps()) {
       out.printf(
-          "%7d  %-9s %5d %9.1f %6.2f %17.2f%n",
+          "%7d %5d %9.1f %6.2f %17.2f%n",
           step.context(),
-          step.rowsOf(),
           step.rows(),
           step.step().microseconds(),
           step.step().ratio(),

@@ -70,15 +70,4 @@ final class BenchOptions {
           "%s: %d is below %d; use %d or more".formatted(name, value, least, least));
     }
   }
-
-  /** A server's address without a slash at its end. */
-  static String address(CommandSpec spec, String url) {
-    if (!url.matches("https?://[^/?#]+/?")) {
-      throw new ParameterException(
-          spec.commandLine(),
-          "--url: '%s' is no address of a server; use one as in http://127.0.0.1:8000"
-              .formatted(url));
-    }
-    return url.replaceFirst("/$", "");
-  }
 }

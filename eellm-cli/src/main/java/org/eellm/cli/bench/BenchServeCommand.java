@@ -2,9 +2,13 @@ package org.eellm.cli.bench;
 
 import java.io.PrintWriter;
 import java.time.Duration;
+import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import org.eellm.bench.LoadBenchmark;
+import org.eellm.bench.LoadBenchmark.Held;
+import org.eellm.bench.LoadBenchmark.Load;
 import org.eellm.bench.LoadBenchmark.Percentiles;
 import org.eellm.bench.LoadBenchmark.Report;
 import org.eellm.cli.option.JsonOption;
@@ -13,16 +17,22 @@ import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
-/** {@code eellm bench serve}: many clients at a running server, well-behaved and other. */
+/** {@code eellm bench serve}: many clients at running servers, or requests that come at random. */
 @Command(
     name = "serve",
     description = {
       "Load a running server with many clients: most stream texts of mixed lengths, one in ten"
-          + " leaves amid its text, one in ten sends nonsense.",
-      "Each text is compared with the server's answer to the same request alone. Exit code 1 if"
-          + " one differs, a bad request is not refused, or anything is held afterwards."
+          + " leaves amid its text, one in ten sends nonsense. Each text is compared with the"
+          + " server's answer to the same request alone. Exit code 1 if one differs, a bad request"
+          + " is not refused, or anything is held afterwards.",
+      "With --arrivals, time servers as clients see them who come at random: to the first token,"
+          + " and between two parts of a text. First --clients ask without a pause, which gives"
+          + " the highest throughput; then requests arrive (Poisson) at shares of it. With several"
+          + " --url the servers take turns; any that speaks OpenAI's API will do. Exit code 1 if a"
+          + " request failed."
     })
 final class BenchServeCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
@@ -31,88 +41,143 @@ final class BenchServeCommand implements Callable<Integer> {
   @Option(
       names = "--url",
       defaultValue = "http://127.0.0.1:8000",
-      description = "The server (default: ${DEFAULT-VALUE}).")
-  private String url;
+      paramLabel = "URL",
+      description = "A server; may be given again (default: ${DEFAULT-VALUE}).")
+  private List<String> urls;
 
-  @Option(names = "--api-key", description = "Its key, if it asks for one.")
+  @Option(names = "--api-key", description = "Their key, if they ask for one.")
   private Optional<String> apiKey;
 
   @Option(
       names = "--clients",
-      defaultValue = "64",
-      description = "Clients at once (default: ${DEFAULT-VALUE}).")
+      defaultValue = "8",
+      description = "Clients that ask without a pause (default: ${DEFAULT-VALUE}).")
   private int clients;
 
   @Option(
       names = "--seconds",
-      defaultValue = "120",
-      description = "How long they go on asking (default: ${DEFAULT-VALUE}).")
+      defaultValue = "30",
+      description = "Of each load (default: ${DEFAULT-VALUE}).")
   private int seconds;
 
   @Option(
       names = "--max-tokens",
-      defaultValue = "64",
-      description = "Of the longest texts (default: ${DEFAULT-VALUE}).")
+      defaultValue = "48",
+      description =
+          "Of the longest texts (default: ${DEFAULT-VALUE}); texts that arrive all have as many.")
   private int maxTokens;
 
   @Option(
       names = "--seed",
       defaultValue = "1",
-      description = "Which requests are made (default: ${DEFAULT-VALUE}).")
+      description = "Which requests are made, and when they arrive (default: ${DEFAULT-VALUE}).")
   private long seed;
+
+  @Option(
+      names = "--arrivals",
+      split = ",",
+      paramLabel = "X",
+      description =
+          "Let requests arrive at these shares of the highest throughput, as in 0.5,0.8,1.")
+  private List<Double> arrivals = List.of();
+
+  @Option(names = "--words", description = "Of a prompt that arrives (default: 24).")
+  private Optional<Integer> words;
+
+  @Option(
+      names = "--long-words",
+      description =
+          "Of every tenth prompt that arrives, to see whether the others wait for it; 0, the"
+              + " default, for none.")
+  private Optional<Integer> longWords;
 
   @Override
   public Integer call() {
     BenchOptions.requireAtLeast(spec, "--clients", clients, 1);
     BenchOptions.requireAtLeast(spec, "--seconds", seconds, 1);
     BenchOptions.requireAtLeast(spec, "--max-tokens", maxTokens, 1);
-    Report report =
+    BenchOptions.requireAtLeast(spec, "--words", words.orElse(1), 1);
+    BenchOptions.requireAtLeast(spec, "--long-words", longWords.orElse(0), 0);
+    require(
+        !arrivals.isEmpty() || words.isEmpty() && longWords.isEmpty(),
+        "--words, --long-words: of requests that arrive; give --arrivals 0.5,0.8,1 as well");
+    for (double share : arrivals) {
+      require(
+          share > 0 && share <= 10,
+          "--arrivals: %s is outside (0, 10]; 1 is the highest throughput".formatted(share));
+    }
+    List<Report> reports =
         LoadBenchmark.run(
             new LoadBenchmark.Options(
-                BenchOptions.address(spec, url),
+                urls.stream().map(this::address).toList(),
                 apiKey,
                 clients,
                 Duration.ofSeconds(seconds),
+                arrivals,
+                words.orElse(24),
+                longWords.orElse(0),
                 maxTokens,
                 seed));
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
-      JsonOption.print(out, report);
+      reports.forEach(report -> JsonOption.print(out, report));
     } else {
-      print(report, out);
+      reports.forEach(report -> print(report, out));
     }
-    return report.isSound() ? ExitCode.OK : ExitCode.SOFTWARE;
+    return reports.stream().allMatch(Report::isSound) ? ExitCode.OK : ExitCode.SOFTWARE;
   }
 
-  private static void print(Report report, PrintWriter out) {
-    out.printf("%d clients for %.0f s%n", report.clients(), report.seconds());
-    out.printf(
-        "%,d texts, %d of them not what the same request gets alone; %,d tokens, %.0f a second%n",
-        report.texts(), report.wrongTexts(), report.tokens(), report.tokensPerSecond());
-    out.printf(
-        "%,d left amid their text; %,d bad requests refused, %d with another status or none; %d"
-            + " told to come back; %d failed%n",
-        report.left(),
-        report.refused(),
-        report.wrongStatus(),
-        report.turnedAway(),
-        report.failed());
-    print("first token", report.firstToken(), out);
-    print("whole text", report.wholeText(), out);
-    out.printf(
-        "afterwards: %d texts in work, %d waiting, %d cache positions in use; memory %.0f MB, after"
-            + " a quarter of the time %.0f MB%n",
-        report.stillRunning(),
-        report.stillQueued(),
-        report.cacheTokensInUse(),
-        report.memoryAfter() / 1e6,
-        report.memoryBefore() / 1e6);
-    report.firstFailure().ifPresent(failure -> out.println("first failure: " + failure));
+  /** A server's address without a slash at its end. */
+  private String address(String url) {
+    require(
+        url.matches("https?://[^/?#]+/?"),
+        "--url: '%s' is no address of a server; use one as in http://127.0.0.1:8000"
+            .formatted(url));
+    return url.replaceFirst("/$", "");
+  }
+
+  private void require(boolean condition, String message) {
+    if (!condition) {
+      throw new ParameterException(spec.commandLine(), message);
+    }
+  }
+
+  private void print(Report report, PrintWriter out) {
+    out.println(report.url());
+    for (Load load : report.loads()) {
+      String who =
+          load.share() > 0
+              ? "requests at %.0f %%".formatted(100 * load.share())
+              : "%d clients without a pause".formatted(clients);
+      out.printf(
+          "%s, %.2f a second for %.0f s: %,.0f tokens/s%n",
+          who, load.requestsPerSecond(), load.seconds(), load.tokensPerSecond());
+      out.println(
+          load.outcomes().entrySet().stream()
+              .map(entry -> "%,d %s".formatted(entry.getValue(), entry.getKey()))
+              .collect(Collectors.joining(", ", "  ", "")));
+      load.firstFailure().ifPresent(failure -> out.println("  first failure: " + failure));
+      print("first token", load.firstToken(), out);
+      print("between parts", load.gap(), out);
+      print("whole text", load.wholeText(), out);
+    }
+    report.held().ifPresent(held -> print(held, out));
   }
 
   private static void print(String name, Percentiles seconds, PrintWriter out) {
     out.printf(
-        "%-12s p50 %.3f s, p95 %.3f s, p99 %.3f s, longest %.3f s%n",
-        name, seconds.p50(), seconds.p95(), seconds.p99(), seconds.max());
+        "  %s: median %.0f ms, 95 %% within %.0f ms, 99 %% within %.0f ms, longest %.0f ms%n",
+        name, 1e3 * seconds.p50(), 1e3 * seconds.p95(), 1e3 * seconds.p99(), 1e3 * seconds.max());
+  }
+
+  private static void print(Held held, PrintWriter out) {
+    out.printf(
+        "afterwards: %d texts in work, %d waiting, %d cache positions in use; memory %.0f MB, after"
+            + " a quarter of the time %.0f MB%n",
+        held.textsRunning(),
+        held.textsQueued(),
+        held.cacheTokensInUse(),
+        held.memoryAfter() / 1e6,
+        held.memoryBefore() / 1e6);
   }
 }

@@ -6,8 +6,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
-import org.eellm.bench.MeshBenchmark;
 import org.eellm.bench.TrainBenchmark;
+import org.eellm.bench.TrainBenchmark.Comparison;
 import org.eellm.bench.TrainBenchmark.Report;
 import org.eellm.bench.TrainBenchmark.Variant;
 import org.eellm.cli.option.JsonOption;
@@ -15,6 +15,7 @@ import org.eellm.cli.option.LocalRanks;
 import org.eellm.cli.option.RankOptions;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
+import org.eellm.distributed.World;
 import org.eellm.distributed.mesh.Mesh;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -57,52 +58,42 @@ final class BenchTrainCommand implements Callable<Integer> {
       mesh.requireSize(toLaunch.get());
       return ranks.launch(spec, toLaunch.get(), List::of);
     }
-    if (mesh.size() > 1) {
-      return onMesh(config, mesh);
+    if (mesh.size() == 1) {
+      if (meshOnly) {
+        throw new ParameterException(
+            spec.commandLine(), "--mesh-only: there is no mesh; set parallel.pp, dp or tp as well");
+      }
+      return measure(config, World.singleRank());
     }
-    if (meshOnly) {
-      throw new ParameterException(
-          spec.commandLine(), "--mesh-only: there is no mesh; set parallel.pp, dp or tp as well");
-    }
-    return onOneRank(config);
-  }
-
-  private int onMesh(RunConfig config, Mesh mesh) {
-    Duration timeout = Duration.ofSeconds(config.parallel().timeoutSeconds());
     return LocalRanks.inWorld(
         mesh,
-        timeout,
+        Duration.ofSeconds(parallel.timeoutSeconds()),
         LocalRanks.transport(config.train().device()),
-        world -> {
-          MeshBenchmark.Report report =
-              MeshBenchmark.run(config, world, options.rounds(), !meshOnly);
-          if (world.rank() == 0) {
-            print(report, spec.commandLine().getOut());
-          }
-          return ExitCode.OK;
-        });
+        world -> measure(config, world));
   }
 
-  private void print(MeshBenchmark.Report report, PrintWriter out) {
-    if (json.requested()) {
+  private int measure(RunConfig config, World world) {
+    Report report = TrainBenchmark.run(config, world, options.rounds(), !meshOnly);
+    PrintWriter out = spec.commandLine().getOut();
+    if (world.rank() == 0 && json.requested()) {
       JsonOption.print(out, report);
-      return;
+    } else if (world.rank() == 0) {
+      print(report, out);
     }
+    return ExitCode.OK;
+  }
+
+  private static void print(Report report, PrintWriter out) {
     out.printf(
-        "%s, %d microbatches, threads a rank: %d, median of %d rounds%n",
-        report.mesh(), report.microbatches(), report.threads(), report.rounds());
-    print("mesh", report.measured(), out);
-    report
-        .comparison()
-        .ifPresent(
-            others -> {
-              print("without exits", others.withoutExits(), out);
-              print("one rank", others.alone(), out);
-              out.printf("the exits add %.1f %% time%n", 100 * others.exitTime());
-              out.printf(
-                  "%.2f times one rank, %.0f %% of the limit %.2f%n",
-                  others.speedUp(), 100 * others.speedUp() / others.limit(), others.limit());
-            });
+        "%.1f M parameters, %s, %s, microbatches: %d, threads a rank: %d, median of %d rounds%n",
+        report.parameters() / 1e6,
+        report.dtype(),
+        report.mesh(),
+        report.microbatches(),
+        report.threads(),
+        report.rounds());
+    print("measured", report.measured(), out);
+    report.comparison().ifPresent(others -> print(report, others, out));
     out.printf(
         "bubble of equal stages %.1f %%, memory of the ranks %s MB%n",
         100 * report.bubble(),
@@ -112,51 +103,40 @@ final class BenchTrainCommand implements Callable<Integer> {
     out.flush();
   }
 
-  private static void print(String name, MeshBenchmark.Variant variant, PrintWriter out) {
-    out.printf(
-        "%-14s exits %-8s %.3f s a step, %.0f tokens/s, waiting %.1f %%%n",
-        name,
-        variant.exits(),
-        variant.stepSeconds(),
-        variant.tokensPerSecond(),
-        100 * variant.waiting());
-  }
-
-  private int onOneRank(RunConfig config) {
-    Report report = TrainBenchmark.run(config, options.rounds());
-    PrintWriter out = spec.commandLine().getOut();
-    if (json.requested()) {
-      JsonOption.print(out, report);
-    } else {
-      print(report, out);
-    }
-    return ExitCode.OK;
-  }
-
-  private static void print(Report report, PrintWriter out) {
-    out.printf(
-        "%.1f M parameters, %s, %d tokens a step, %d threads, median of %d rounds%n",
-        report.parameters() / 1e6,
-        report.dtype(),
-        report.tokensPerStep(),
-        report.threads(),
-        report.rounds());
-    out.printf("matrix products  %8.0f GFLOP/s%n", report.gemmFlopsPerSecond() / 1e9);
-    print("without exits", report.withoutExits(), out);
-    print("exits " + report.withExits().exits(), report.withExits(), out);
+  private static void print(Report report, Comparison others, PrintWriter out) {
+    print("without exits", others.withoutExits(), out);
+    others.alone().ifPresent(alone -> print("one rank", alone, out));
     out.printf(
         "the exits add %.1f %% time for %.1f %% FLOPs%n",
-        100 * report.exitTime(), 100 * report.exitFlops());
-    report.dropoutTime().ifPresent(share -> out.printf("dropout adds %.1f %% time%n", 100 * share));
+        100 * others.exitTime(), 100 * others.exitFlops());
+    others.dropoutTime().ifPresent(share -> out.printf("dropout adds %.1f %% time%n", 100 * share));
+    others
+        .gemmFlopsPerSecond()
+        .ifPresent(
+            rate ->
+                out.printf(
+                    "matrix products %.0f GFLOP/s; steps reach %.0f %% of that, %.0f %% without"
+                        + " exits%n",
+                    rate / 1e9,
+                    100 * report.measured().flopsPerSecond() / rate,
+                    100 * others.withoutExits().flopsPerSecond() / rate));
+    others
+        .speedUp()
+        .ifPresent(
+            speedUp ->
+                out.printf(
+                    "%.2f times one rank, %.0f %% of the limit %.2f%n",
+                    speedUp, 100 * speedUp / report.limit(), report.limit()));
   }
 
   private static void print(String name, Variant variant, PrintWriter out) {
     out.printf(
-        "%-16s %8.0f GFLOP/s, %.0f %% of that; %.3f s a step, %.0f tokens/s%n",
+        "%-14s exits %-8s %.3f s a step, %.0f tokens/s, %.0f GFLOP/s, waiting %.1f %%%n",
         name,
-        variant.flopsPerSecond() / 1e9,
-        100 * variant.shareOfGemm(),
+        variant.exits(),
         variant.stepSeconds(),
-        variant.tokensPerSecond());
+        variant.tokensPerSecond(),
+        variant.flopsPerSecond() / 1e9,
+        100 * variant.waiting());
   }
 }

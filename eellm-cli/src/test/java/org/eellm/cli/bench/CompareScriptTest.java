@@ -52,7 +52,7 @@ final class CompareScriptTest {
       result.append(
           String.format(
               Locale.ROOT,
-              "{\"rows_of\":\"sequence\",\"rows\":%d,\"step\":{\"microseconds\":%.1f}},"
+              "{\"context\":64,\"rows\":%d,\"step\":{\"microseconds\":%.1f}},"
                   + "{\"head\":\"final\",\"batch\":%d,\"tokens_per_second\":%.1f},",
               rows,
               microseconds * rows,
