@@ -98,7 +98,7 @@ final class VectorAttention implements AttentionKernel {
     rotate(head, head + 2L * layout.width(), cosines, sines, pairs);
   }
 
-  /** Turns pairs. Written out (see {@link Lanes}). */
+  /** Rotates pairs. Written out (see {@link Lanes}). */
   private static void rotate(long first, long second, long cosines, long sines, int count) {
     VectorSpecies<Float> floats = Lanes.FLOATS;
     int whole = count - count % NativeNumbers.WIDTH;
@@ -408,13 +408,13 @@ final class VectorAttention implements AttentionKernel {
   private static boolean divide(long sums, float[] totals, int row, long out, int width) {
     VectorSpecies<Float> floats = Lanes.FLOATS;
     FloatVector total = FloatVector.fromArray(floats, totals, row);
-    total = total.add(total.rearrange(Lanes.TURN_1));
-    total = total.add(total.rearrange(Lanes.TURN_2));
+    total = total.add(total.rearrange(Lanes.ROTATE_1));
+    total = total.add(total.rearrange(Lanes.ROTATE_2));
     if (NativeNumbers.WIDTH > 4) {
-      total = total.add(total.rearrange(Lanes.TURN_4));
+      total = total.add(total.rearrange(Lanes.ROTATE_4));
     }
     if (NativeNumbers.WIDTH > 8) {
-      total = total.add(total.rearrange(Lanes.TURN_8));
+      total = total.add(total.rearrange(Lanes.ROTATE_8));
     }
     float sum = total.lane(0);
     FloatVector zero = FloatVector.zero(floats);

@@ -100,7 +100,7 @@ final class FillGradientTest {
         : Arrays.stream(text.split(" ", -1)).map(Integer::parseInt).toList();
   }
 
-  /** The case's microbatches with their tokens turned around in ever other ways. */
+  /** The case's microbatches with their tokens rotated in ever other ways. */
   private static List<Microbatch> batches(GoldenCase golden, int count) {
     List<Microbatch> all = new ArrayList<>();
     for (int i = 0; i < count; i++) {
@@ -109,20 +109,20 @@ final class FillGradientTest {
           new Microbatch(
               batch.batch(),
               batch.sequence(),
-              turned(batch.inputs(), i),
-              turned(batch.targets(), i),
+              rotated(batch.inputs(), i),
+              rotated(batch.targets(), i),
               batch.lossMask(),
               batch.starts()));
     }
     return all;
   }
 
-  private static int[] turned(int[] values, int by) {
-    int[] turned = new int[values.length];
+  private static int[] rotated(int[] values, int by) {
+    int[] rotated = new int[values.length];
     for (int i = 0; i < values.length; i++) {
-      turned[i] = values[(i + 7 * by) % values.length];
+      rotated[i] = values[(i + 7 * by) % values.length];
     }
-    return turned;
+    return rotated;
   }
 
   /** The expectation: one rank, one microbatch and one head at a time. */

@@ -292,8 +292,8 @@ public final class TokenDistribution {
   }
 
   /**
-   * The id whose turn comes first, where an id of probability p waits for a time that is
-   * exponential with mean 1 / p: each id is the first with its probability.
+   * The id that comes first, where an id of probability p waits for a time that is exponential with
+   * mean 1 / p: each id is the first with its probability.
    *
    * @param noise of the token
    */
