@@ -323,9 +323,9 @@ public final class MemoryEstimator {
     return !slice.exits().isEmpty() && !slice.hasFinalHead() && !config.exitsAwaitFinalHead();
   }
 
-  private boolean hasExit(Slice slice, int position) {
+  private boolean hasExit(Slice slice, int branch) {
     int below = architecture.exits().mlp() ? 1 : 0;
-    return slice.exits().contains((position + below) / 2) && (position + below) % 2 == 0;
+    return slice.exits().contains((branch + below) / 2) && (branch + below) % 2 == 0;
   }
 
   /** What an exit's head needs while it runs. */

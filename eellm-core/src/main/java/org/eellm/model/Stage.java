@@ -19,12 +19,12 @@ public record Stage(int index, Slice slice, List<Branch> trunk, List<HeadLayers>
   }
 
   /** The number of trunk branches before this stage, as {@link Head#tap} counts. */
-  public int firstPosition() {
+  public int firstBranch() {
     return 2 * slice.firstLayer();
   }
 
   /** The number of trunk branches up to the end of this stage. */
-  public int endPosition() {
-    return firstPosition() + trunk.size();
+  public int endBranch() {
+    return firstBranch() + trunk.size();
   }
 }

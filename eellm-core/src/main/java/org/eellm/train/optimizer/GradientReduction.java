@@ -173,15 +173,15 @@ public final class GradientReduction implements AutoCloseable {
   }
 
   /**
-   * The last backward pass of the step through a stage has completed a position of the trunk: the
-   * weights behind it are complete.
+   * The last backward pass of the step through a stage has completed a branch, or the heads at the
+   * stage's end: the weights of both are complete.
    */
-  public void backwardDone(int position) {
+  public void backwardDone(int branch) {
     if (world.mesh().dp() == 1) {
       return;
     }
     for (Weight weight : model.parameters().weights()) {
-      if (lastContributions[weight.index()] == position && !partial.contains(weight)) {
+      if (lastContributions[weight.index()] == branch && !partial.contains(weight)) {
         complete(weight);
       }
     }
@@ -193,9 +193,7 @@ public final class GradientReduction implements AutoCloseable {
     complete[weight.index()] = true;
   }
 
-  /**
-   * The position after which a weight gets nothing more, or -1 for the end of the backward pass.
-   */
+  /** The branch after which a weight gets nothing more, or -1 for the end of the backward pass. */
   private int lastContribution(ParameterName name) {
     boolean shared = name.toString().equals(model.sharedOutputWeight()) && servesSeveral();
     return switch (name) {

@@ -79,7 +79,7 @@ public final class KernelRunner implements ModelRunner {
       ModelConfig shape = model.architecture().model();
       ModelConfig shard = shape.shard(parallel.size());
       hidden = shape.hiddenSize();
-      firstBranch = model.firstPosition();
+      firstBranch = model.firstBranch();
       team = new ThreadTeam(threads);
       packed = PackedModel.of(model, vocabulary, team);
       kernels = Kernels.of(model, choice);
