@@ -8,7 +8,7 @@ import org.eellm.config.ExitsConfig;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.cost.Median;
-import org.eellm.cost.plan.Pipeline;
+import org.eellm.cost.plan.RunSchedules;
 import org.eellm.data.SampleSource;
 import org.eellm.distributed.World;
 import org.eellm.tensor.Torch;
@@ -79,7 +79,7 @@ public final class MeshBenchmark {
     ParallelConfig parallel = config.parallel();
     int microbatches =
         config.train().globalBatchSize() / (config.train().microBatchSize() * parallel.dp());
-    double bubble = Pipeline.of(config).bubbleShare(microbatches);
+    double bubble = RunSchedules.of(config).bubbleShare(microbatches);
     try (BenchmarkRun mesh = new BenchmarkRun(config, world);
         Others others = compared ? Others.of(config, world) : Others.none()) {
       Times times = new Times(rounds);

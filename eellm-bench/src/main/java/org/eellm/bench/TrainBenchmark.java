@@ -12,10 +12,10 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.PipelineLayout;
-import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
+import org.eellm.config.StageLayout;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.config.TrainConfig;
 import org.eellm.cost.Median;
 import org.eellm.cost.ModelFlops;
@@ -177,7 +177,7 @@ public final class TrainBenchmark {
       this.config = config;
       int sequence = config.data().sequenceLength();
       ParallelConfig alone = ParallelConfig.singleRank();
-      Slice slice = PipelineLayout.of(architecture, alone, sequence, learning).slices().getFirst();
+      Slice slice = StageLayout.of(architecture, alone, sequence, learning).slices().getFirst();
       model =
           Decoder.allocate(
               architecture, learning, Quantization.NONE, DecoderShard.of(slice), device);

@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.eellm.config.Architecture;
 import org.eellm.config.MatrixQuantization;
-import org.eellm.config.PipelineLayout.Slice;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.kernel.weight.WeightRows;
 import org.eellm.model.parameter.ParameterSpec;
 

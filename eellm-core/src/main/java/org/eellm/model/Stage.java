@@ -1,7 +1,7 @@
 package org.eellm.model;
 
 import java.util.List;
-import org.eellm.config.PipelineLayout.Slice;
+import org.eellm.config.StageLayout.Slice;
 
 /**
  * A slice of the model that the stream goes through without leaving the rank: consecutive layers

@@ -10,7 +10,7 @@ import java.util.stream.Stream;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
-import org.eellm.config.PipelineLayout.Slice;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.vector.FloatArray;
