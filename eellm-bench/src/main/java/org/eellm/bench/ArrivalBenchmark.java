@@ -19,7 +19,7 @@ import org.eellm.bench.LoadBenchmark.Percentiles;
 import org.eellm.bench.ServerClient.StreamedText;
 import org.eellm.serve.ServeException;
 import org.eellm.serve.json.Fields;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 
 /**
  * How long clients of a running server wait who come whenever they like. First some ask without a
@@ -265,7 +265,7 @@ public final class ArrivalBenchmark {
     for (int i = 1; i < (isLong ? options.longWords() : options.words()); i++) {
       prompt.append(' ').append(WORDS.get((i * (number % 7 + 1) + number) % WORDS.size()));
     }
-    ObjectNode body = Json.object();
+    ObjectNode body = HttpJson.object();
     body.put("model", model);
     body.put("prompt", prompt.toString());
     body.put("max_tokens", options.maxTokens());

@@ -22,7 +22,7 @@ import java.util.stream.IntStream;
 import org.eellm.bench.ServerClient.StreamedText;
 import org.eellm.serve.ServeException;
 import org.eellm.serve.json.Fields;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 
 /**
  * Many clients at a running server at once: most want texts of mixed lengths, some leave amid
@@ -182,7 +182,7 @@ public final class LoadBenchmark {
     int begin = random.nextInt(WORDS.length() / 2);
     int length = random.nextInt(4, Math.max(5, context / 2));
     String prompt = WORDS.repeat(1 + length / WORDS.length() + 1).substring(begin, begin + length);
-    ObjectNode body = Json.object();
+    ObjectNode body = HttpJson.object();
     body.put("model", model);
     body.put("prompt", prompt);
     body.put(
@@ -217,7 +217,7 @@ public final class LoadBenchmark {
         BadRequest.post("an unknown model", field.formatted("model", "\"no-such-model\""), 404),
         BadRequest.post(
             "a prompt of 1 MB",
-            Json.object().put("prompt", "word ".repeat(Math.max(context, 200_000))).toString(),
+            HttpJson.object().put("prompt", "word ".repeat(Math.max(context, 200_000))).toString(),
             400,
             413),
         BadRequest.post(

@@ -20,7 +20,7 @@ import java.util.Optional;
 import java.util.concurrent.ExecutorService;
 import org.eellm.serve.ServeException;
 import org.eellm.serve.json.Fields;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 
 /**
  * A running server that speaks OpenAI's API, as the clients of benchmarks ask it.
@@ -57,7 +57,7 @@ record ServerClient(HttpClient client, String url, Optional<String> apiKey) {
   HttpRequest completion(ObjectNode body) {
     return request("/v1/completions")
         .header("Content-Type", "application/json")
-        .POST(BodyPublishers.ofByteArray(Json.bytes(body)))
+        .POST(BodyPublishers.ofByteArray(HttpJson.bytes(body)))
         .build();
   }
 
@@ -134,7 +134,7 @@ record ServerClient(HttpClient client, String url, Optional<String> apiKey) {
   }
 
   static JsonNode json(String text) {
-    return Json.read(text.getBytes(StandardCharsets.UTF_8));
+    return HttpJson.read(text.getBytes(StandardCharsets.UTF_8));
   }
 
   static ServeException interrupted(InterruptedException e) {

@@ -481,7 +481,7 @@ public final class Batch implements AutoCloseable {
       return;
     }
     int[] shares =
-        PromptRows.share(prompts.stream().mapToInt(one -> one.rows).toArray(), PROMPT_ROWS);
+        PromptScheduler.share(prompts.stream().mapToInt(one -> one.rows).toArray(), PROMPT_ROWS);
     for (int i = 0; i < shares.length; i++) {
       prompts.get(i).rows = shares[i];
     }

@@ -8,8 +8,8 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
+import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.matmul.MatmulKernel;
-import org.eellm.kernel.matmul.RowArithmetic;
 import org.eellm.kernel.matmul.TileKernel;
 import org.eellm.kernel.matmul.TileKernels;
 import org.eellm.kernel.matmul.TileKernels.Variant;
@@ -140,7 +140,7 @@ final class VectorAttention implements AttentionKernel {
 
   @Override
   public void write(long page, int offset, long key, long value) {
-    RowArithmetic.read(key, this.key, 0, layout.width());
+    FloatArithmetic.read(key, this.key, 0, layout.width());
     VectorPages.write(layout, page, offset, this.key, value, key);
   }
 

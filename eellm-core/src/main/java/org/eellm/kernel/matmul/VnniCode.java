@@ -10,7 +10,7 @@ import org.eellm.kernel.assembler.Vector;
  * with four signed ones, and adds the products to 32 bits.
  *
  * <p>{@code more} is how many chunks of 32 inputs a group has. Sums of a group stay in registers as
- * integers; then they are scaled, and added to y. Rows of x are as {@link GroupRows} has them.
+ * integers; then they are scaled, and added to y. Rows of x are as {@link QuantizedInput} has them.
  */
 final class VnniCode extends BlockCode {
   /** Inputs of a chunk. */
@@ -67,7 +67,7 @@ final class VnniCode extends BlockCode {
     jne(chunk);
     add(streams);
     add(RDI, VECTORS * HALF_BYTES);
-    add(STEP, GroupRows.MORE_UNITS);
+    add(STEP, QuantizedInput.MORE_UNITS);
     cmp(STEP, R14);
     jl(group);
   }
