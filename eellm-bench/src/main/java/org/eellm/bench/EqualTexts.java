@@ -8,7 +8,7 @@ import java.util.List;
 import org.eellm.bench.LoadBenchmark.Outcome;
 import org.eellm.bench.ServerClient.Answer;
 import org.eellm.serve.ServeException;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 
 /**
  * Requests for texts of equal length, greedy, which any server with OpenAI's API understands. Every
@@ -58,7 +58,7 @@ record EqualTexts(ServerClient client, LoadBenchmark.Options options, String mod
     for (int i = 1; i < words; i++) {
       prompt.append(' ').append(WORDS.get((i * (number % 7 + 1) + number) % WORDS.size()));
     }
-    return Json.object()
+    return HttpJson.object()
         .put("model", model)
         .put("prompt", prompt.toString())
         .put("max_tokens", options.maxTokens())

@@ -12,7 +12,7 @@ import org.eellm.bench.LoadBenchmark.Outcome;
 import org.eellm.bench.ServerClient.Answer;
 import org.eellm.serve.ServeException;
 import org.eellm.serve.json.Fields;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 
 /**
  * Requests of many kinds to a server of eellm: most want texts of mixed lengths, one in ten leaves
@@ -58,7 +58,7 @@ record MixedRequests(
     List<String> answers = new ArrayList<>();
     for (int i = 0; i < DIFFERENT_REQUESTS; i++) {
       ObjectNode body = request(random, i, served, Math.min(maxTokens, context / 3));
-      HttpResponse<String> response = client.complete(Json.bytes(body));
+      HttpResponse<String> response = client.complete(HttpJson.bytes(body));
       if (response.statusCode() != 200) {
         throw new ServeException(
             "%s answers %d to a single client: %s"
@@ -76,7 +76,7 @@ record MixedRequests(
     int begin = random.nextInt(WORDS.length() / 2);
     int length = random.nextInt(4, Math.max(5, served.path("max_model_len").asInt() / 2));
     String prompt = WORDS.repeat(1 + length / WORDS.length() + 1).substring(begin, begin + length);
-    ObjectNode body = Json.object();
+    ObjectNode body = HttpJson.object();
     body.put("model", served.path("id").asText());
     body.put("prompt", prompt);
     body.put("max_tokens", random.nextInt(1, Math.max(2, maxTokens) + 1));

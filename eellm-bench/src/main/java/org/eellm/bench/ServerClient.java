@@ -24,7 +24,7 @@ import java.util.stream.IntStream;
 import org.eellm.bench.LoadBenchmark.Outcome;
 import org.eellm.serve.ServeException;
 import org.eellm.serve.json.Fields;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 
 /**
  * A running server that speaks OpenAI's API, as the clients of benchmarks ask it.
@@ -130,7 +130,7 @@ record ServerClient(HttpClient client, String url, Optional<String> apiKey) {
   /** Asks for a text that comes in parts. */
   HttpResponse<InputStream> begin(ObjectNode body) throws IOException, InterruptedException {
     body.put("stream", true).putObject("stream_options").put("include_usage", true);
-    return client.send(completion(Json.bytes(body)), BodyHandlers.ofInputStream());
+    return client.send(completion(HttpJson.bytes(body)), BodyHandlers.ofInputStream());
   }
 
   /**
@@ -182,7 +182,7 @@ record ServerClient(HttpClient client, String url, Optional<String> apiKey) {
   }
 
   static JsonNode json(String text) {
-    return Json.read(text.getBytes(StandardCharsets.UTF_8));
+    return HttpJson.read(text.getBytes(StandardCharsets.UTF_8));
   }
 
   private static double since(long start) {

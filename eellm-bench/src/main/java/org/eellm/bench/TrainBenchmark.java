@@ -12,7 +12,7 @@ import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.cost.ModelFlops;
 import org.eellm.cost.ParameterCount;
-import org.eellm.cost.plan.Pipeline;
+import org.eellm.cost.plan.RunSchedules;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.DeviceThroughput;
@@ -133,7 +133,7 @@ public final class TrainBenchmark {
     int microbatches =
         config.train().globalBatchSize()
             / (config.train().microBatchSize() * config.parallel().dp());
-    double bubble = Pipeline.of(config).bubbleShare(microbatches);
+    double bubble = RunSchedules.of(config).bubbleShare(microbatches);
     return new Report(
         config.model().dtype().name().toLowerCase(Locale.ROOT),
         world.mesh().toString(),

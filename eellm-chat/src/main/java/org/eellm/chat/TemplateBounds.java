@@ -27,8 +27,8 @@ final class TemplateBounds {
   /** Characters that are read or made, all together. */
   private static final long MAX_WORK = 1 << 28;
 
-  /** The cost of a loop's turn beside them, in characters. */
-  private static final long TURN = 256;
+  /** The cost of a loop's iteration beside them, in characters. */
+  private static final long ITERATION = 256;
 
   /** An element of a list that is read costs a part of a character: most reads take one of them. */
   private static final long ELEMENTS = 64;
@@ -42,9 +42,9 @@ final class TemplateBounds {
     private static final long serialVersionUID = 1L;
   }
 
-  /** Counts a loop's turns. */
-  static void countTurns(int turns) {
-    add(TURN * Math.max(turns, 1));
+  /** Counts a loop's iterations. */
+  static void countIterations(int iterations) {
+    add(ITERATION * Math.max(iterations, 1));
   }
 
   /** Counts what is read of a variable. */

@@ -292,7 +292,7 @@ final class ChatTemplateTest {
   }
 
   @Test
-  void render_rangeOfAnyLength_hasAThousandTurns() {
+  void render_rangeOfAnyLength_hasAThousandElements() {
     ChatTemplate template = ChatTemplate.of("{{ range(10**9)|length }}", "", "", tokenizer);
     assertThat(template.render(List.of(user("x")))).isEqualTo("1000");
   }
@@ -337,7 +337,7 @@ final class ChatTemplateTest {
     assertThat(renderSeconds(template, 2000)).isLessThan(12 * renderSeconds(template, 400));
   }
 
-  /** Of this thread's processor, the least of some turns. */
+  /** Of this thread's processor, the least of some runs. */
   private static double renderSeconds(ChatTemplate template, int messages) {
     ThreadMXBean threads = ManagementFactory.getThreadMXBean();
     return IntStream.range(0, 5)

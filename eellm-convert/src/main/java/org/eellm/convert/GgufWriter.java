@@ -435,8 +435,8 @@ public final class GgufWriter {
 
   /** llama.cpp's Llama rotates neighbours, so the rows of a head's halves are shuffled together. */
   private static ModelTensor interleaved(ModelTensor tensor, String family, ModelConfig model) {
-    boolean turned = tensor.name().matches(".*\\.self_attn\\.[qk]_proj\\.weight");
-    if (!family.equals("llama") || !turned) {
+    boolean permuted = tensor.name().matches(".*\\.self_attn\\.[qk]_proj\\.weight");
+    if (!family.equals("llama") || !permuted) {
       return tensor;
     }
     long half = model.headDim() / 2;

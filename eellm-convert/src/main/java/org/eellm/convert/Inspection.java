@@ -16,9 +16,9 @@ import org.eellm.config.HeadId;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.PipelineLayout;
-import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.SettingException;
+import org.eellm.config.StageLayout;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.ParameterSpec;
 
@@ -139,7 +139,7 @@ public record Inspection(
           }
         });
     List<Slice> slices =
-        PipelineLayout.of(
+        StageLayout.of(
                 architecture,
                 ParallelConfig.of(tp, dp, pp),
                 model.maxPositions(),

@@ -126,13 +126,13 @@ final class GgufWriterTest {
           .containsExactly(up);
       // A head's first half and second half alternate: neighbours are llama.cpp's pairs.
       float[] query = values(model, "model.layers.1.self_attn.q_proj.weight");
-      float[] turned = gguf.tensor("blk.1.attn_q.weight").values();
+      float[] permuted = gguf.tensor("blk.1.attn_q.weight").values();
       for (int head = 0; head < 8; head++) {
         for (int pair = 0; pair < 4; pair++) {
           for (int half = 0; half < 2; half++) {
             int to = (head * 8 + 2 * pair + half) * 64;
             int from = (head * 8 + 4 * half + pair) * 64;
-            assertThat(turned[to + 5]).isCloseTo(query[from + 5], within(tolerance));
+            assertThat(permuted[to + 5]).isCloseTo(query[from + 5], within(tolerance));
           }
         }
       }

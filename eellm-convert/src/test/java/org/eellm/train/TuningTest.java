@@ -31,10 +31,10 @@ import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.PipelineLayout;
-import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
+import org.eellm.config.StageLayout;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.config.TuneConfig;
 import org.eellm.convert.ExitEditor;
@@ -94,7 +94,7 @@ final class TuningTest {
       whole.parameters().all().forEach(p -> expected.put(p.name(), floats(p, gradients)));
     }
     Slice slice =
-        PipelineLayout.of(
+        StageLayout.of(
                 golden.architecture(),
                 ParallelConfig.singleRank(),
                 batch.sequence(),

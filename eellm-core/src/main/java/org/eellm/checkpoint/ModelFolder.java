@@ -136,7 +136,7 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
    */
   public void load(Decoder model) {
     try (WeightFiles weights = open()) {
-      if (model.stages().getFirst().firstPosition() == 0 && model.parallel().rank() == 0) {
+      if (model.stages().getFirst().firstBranch() == 0 && model.parallel().rank() == 0) {
         requireTrunk(weights);
       }
       ModelWeights.load(weights, parameterNames(), model);

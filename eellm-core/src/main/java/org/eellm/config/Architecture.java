@@ -9,7 +9,7 @@ import java.util.SequencedMap;
 import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
-import org.eellm.config.PipelineLayout.Slice;
+import org.eellm.config.StageLayout.Slice;
 
 /** A model's shape: what a checkpoint's {@code config.json} says. */
 public record Architecture(ModelConfig model, ExitLayout exits) {

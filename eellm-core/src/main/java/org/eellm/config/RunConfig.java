@@ -76,7 +76,7 @@ public record RunConfig(
         !parallel.sequenceParallel() || train.layerDropout() == 0,
         "parallel.sequence_parallel",
         "shares out tokens, but train.layer_dropout skips whole sequences; remove one of them");
-    PipelineLayout.requirePossible(architecture, parallel, learning);
+    StageLayout.requirePossible(architecture, parallel, learning);
     int unit = train.microBatchSize() * parallel.dp() * (parallel.chunks() > 1 ? parallel.pp() : 1);
     batch("train.global_batch_size", train.globalBatchSize(), unit, train, parallel);
     if (train.rampup().samples() > 0) {
@@ -114,8 +114,8 @@ public record RunConfig(
   }
 
   /** Which part of the model each virtual stage holds. */
-  public PipelineLayout pipelineLayout() {
-    return PipelineLayout.of(architecture(), parallel, data.sequenceLength(), tune.learning());
+  public StageLayout stageLayout() {
+    return StageLayout.of(architecture(), parallel, data.sequenceLength(), tune.learning());
   }
 
   /** The model's shape. */

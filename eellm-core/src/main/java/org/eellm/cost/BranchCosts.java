@@ -4,8 +4,8 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.ParallelConfig.PipelineSchedule;
-import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.config.TrainConfig.Recompute;
 

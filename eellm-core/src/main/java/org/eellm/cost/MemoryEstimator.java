@@ -9,8 +9,8 @@ import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.ModelConfig.Residual;
-import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.schedule.Action;
@@ -323,9 +323,9 @@ public final class MemoryEstimator {
     return !slice.exits().isEmpty() && !slice.hasFinalHead() && !config.exitsAwaitFinalHead();
   }
 
-  private boolean hasExit(Slice slice, int position) {
+  private boolean hasExit(Slice slice, int branch) {
     int below = architecture.exits().mlp() ? 1 : 0;
-    return slice.exits().contains((position + below) / 2) && (position + below) % 2 == 0;
+    return slice.exits().contains((branch + below) / 2) && (branch + below) % 2 == 0;
   }
 
   /** What an exit's head needs while it runs. */

@@ -7,8 +7,8 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.OptimizerConfig.Algorithm;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
+import org.eellm.config.StageLayout.Slice;
 
 /** What Muon takes of a rank beside what every optimizer does. */
 public final class MuonCosts {

@@ -46,8 +46,8 @@ public final class Batch implements AutoCloseable {
   private final ModelRunner runner;
   private final Limits limits;
   private final DecodeStep firstStep;
-  private final Deque<Turn> free = new ArrayDeque<>();
-  private final Deque<Turn> underWay = new ArrayDeque<>(); // who has waited longest in front
+  private final Deque<BatchStep> free = new ArrayDeque<>();
+  private final Deque<BatchStep> underWay = new ArrayDeque<>(); // who has waited longest in front
   private final DraftPlanner planner;
   private final PagePool pool;
   private final PrefixCache prefixes;
@@ -93,14 +93,14 @@ public final class Batch implements AutoCloseable {
     }
   }
 
-  /** A step, which may be under way while those of other turns are. */
-  private static final class Turn {
-    private final DecodeStep step;
+  /** A step and the texts that it moves; it may be under way while others are. */
+  private static final class BatchStep {
+    private final DecodeStep decodeStep;
     private final List<RunningSequence> moving = new ArrayList<>();
     private final List<Sequence> inFlight = new ArrayList<>(); // of these
 
-    Turn(DecodeStep step) {
-      this.step = step;
+    BatchStep(DecodeStep decodeStep) {
+      this.decodeStep = decodeStep;
     }
 
     void add(RunningSequence one) {
@@ -113,7 +113,7 @@ public final class Batch implements AutoCloseable {
 
     /** Goes on; whether it is done. */
     boolean advance() {
-      boolean done = step.advance();
+      boolean done = decodeStep.advance();
       for (int i = 0; i < moving.size(); i++) {
         if (!inFlight.get(i).isDropped()) {
           moving.get(i).sequence = inFlight.get(i).newest();
@@ -163,10 +163,10 @@ public final class Batch implements AutoCloseable {
     this.runner = runner;
     this.limits = limits;
     firstStep = new DecodeStep(runner, limits.maxPending());
-    free.add(new Turn(firstStep));
+    free.add(new BatchStep(firstStep));
     // One for each stage, and one that waits for whichever is done first.
     while (runner.stages() > 1 && free.size() <= runner.stages()) {
-      free.add(new Turn(firstStep.another()));
+      free.add(new BatchStep(firstStep.another()));
     }
     planner =
         new DraftPlanner(
@@ -320,11 +320,11 @@ public final class Batch implements AutoCloseable {
     return !underWay.isEmpty()
         && (runner.model().parallel().size() > 1
             ? lastWasShort
-            : underWay.getFirst().step.isAnswered());
+            : underWay.getFirst().decodeStep.isAnswered());
   }
 
   private boolean begin() {
-    Turn next = free.peek();
+    BatchStep next = free.peek();
     if (next == null) {
       return false;
     }
@@ -334,24 +334,24 @@ public final class Batch implements AutoCloseable {
     }
     underWay.add(free.remove());
     runner.keepAlive(); // perhaps no row goes on to other ranks for long
-    next.step.begin(next.inFlight);
+    next.decodeStep.begin(next.inFlight);
     lastWasShort = advance(next);
     return true;
   }
 
-  private boolean advance(Turn turn) {
+  private boolean advance(BatchStep step) {
     lastWasShort = false;
-    boolean done = turn.advance();
-    underWay.remove(turn);
+    boolean done = step.advance();
+    underWay.remove(step);
     if (done) {
-      conclude(turn);
+      conclude(step);
     } else {
-      underWay.add(turn);
+      underWay.add(step);
     }
     return done;
   }
 
-  private void conclude(Turn done) {
+  private void conclude(BatchStep done) {
     for (int i = 0; i < done.moving.size(); i++) {
       notifyStep(done.moving.get(i).sequence());
       cacheCompletePages(done.moving.get(i));
@@ -418,7 +418,7 @@ public final class Batch implements AutoCloseable {
    * sequences as there are stages, so that all stages have something to do. Guesses have their turn
    * where there is nothing else.
    */
-  private void nextRows(Turn next) {
+  private void nextRows(BatchStep next) {
     int most = Math.ceilDiv(active.size(), runner.stages());
     if (mayAnyBegin()) {
       planner.begin(most);
@@ -443,7 +443,7 @@ public final class Batch implements AutoCloseable {
     return any;
   }
 
-  private void nextRows(Turn next, int most) {
+  private void nextRows(BatchStep next, int most) {
     int chosen = 0;
     int first = most < active.size() ? nextSequence : 0;
     for (int i = 0; i < active.size() && chosen < most; i++) {
@@ -481,7 +481,7 @@ public final class Batch implements AutoCloseable {
       return;
     }
     int[] shares =
-        PromptRows.share(prompts.stream().mapToInt(one -> one.rows).toArray(), PROMPT_ROWS);
+        PromptScheduler.share(prompts.stream().mapToInt(one -> one.rows).toArray(), PROMPT_ROWS);
     for (int i = 0; i < shares.length; i++) {
       prompts.get(i).rows = shares[i];
     }
@@ -535,10 +535,10 @@ public final class Batch implements AutoCloseable {
 
   private void abandonSteps() {
     underWay.forEach(
-        turn -> {
-          turn.step.abandon();
-          turn.end();
-          free.add(turn);
+        step -> {
+          step.decodeStep.abandon();
+          step.end();
+          free.add(step);
         });
     underWay.clear();
   }

@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.eellm.decode.cache.Frontier;
-import org.eellm.decode.cache.HiddenRows;
+import org.eellm.decode.cache.HiddenStateSlots;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.head.HeadOutput;
@@ -117,7 +117,7 @@ public final class DecodeStep {
     int row = 0;
     for (int i = 0; i < sequences.size(); i++) {
       Sequence sequence = sequences.get(i);
-      HiddenRows rows = sequence.frontier().inFlight();
+      HiddenStateSlots rows = sequence.frontier().inFlight();
       for (int position = rows.first(); position < rows.end(); position++) {
         ids[row++] = sequence.tokens().get(position);
       }

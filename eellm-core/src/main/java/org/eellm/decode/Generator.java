@@ -5,7 +5,7 @@ import java.util.Comparator;
 import java.util.List;
 import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.pipeline.PipelineStages;
+import org.eellm.decode.pipeline.PipelineSession;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.IndexedListener;
 import org.eellm.decode.request.Job;
@@ -76,7 +76,7 @@ public final class Generator {
       Job.of(model, needed.vocabulary(), requests.get(i), name(i), new IndexedListener(i, listener))
           .requireRoom(name(i), PagePool.pages(needed.cacheTokens()));
     }
-    return PipelineStages.run(
+    return PipelineSession.run(
             world,
             model,
             links -> {

@@ -8,7 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
-import org.eellm.decode.pipeline.PipelineStages;
+import org.eellm.decode.pipeline.PipelineSession;
 import org.eellm.decode.pipeline.StageLinks;
 import org.eellm.decode.request.Draft;
 import org.eellm.decode.request.Job;
@@ -78,7 +78,7 @@ public final class TensorParallelEngine {
    * @throws DistributedException if another rank fails; the message names it
    */
   public static void run(World world, DecodingModel model, Consumer<EngineStarter> work) {
-    PipelineStages.run(
+    PipelineSession.run(
         world,
         model,
         links -> {

@@ -16,7 +16,7 @@ sealed interface AttentionKernel extends AutoCloseable permits VectorAttention, 
   /** Rows of a tile, at most. */
   int rows();
 
-  /** Turns a head as {@link PagedAttention#rotate} says. */
+  /** Rotates a head as {@link PagedAttention#rotate} says. */
   void rotate(long head, long cosines, long sines, int pairs);
 
   /**

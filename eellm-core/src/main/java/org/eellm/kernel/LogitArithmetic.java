@@ -2,7 +2,7 @@ package org.eellm.kernel;
 
 import static org.eellm.kernel.vector.NativeNumbers.WIDTH;
 
-import org.eellm.kernel.matmul.RowArithmetic;
+import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeNumbers;
 
@@ -42,6 +42,6 @@ public final class LogitArithmetic {
 
   /** Copies a row's first numbers. */
   public static void read(long row, float[] to) {
-    RowArithmetic.read(row, to, 0, to.length);
+    FloatArithmetic.read(row, to, 0, to.length);
   }
 }

@@ -13,7 +13,7 @@ import org.eellm.kernel.AttentionCode.Strides;
 import org.eellm.kernel.AttentionLoop.Field;
 import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.machine.ExecutableMemory;
-import org.eellm.kernel.matmul.RowArithmetic;
+import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.row.CallList;
 import org.eellm.kernel.row.MachineRows;
 import org.eellm.kernel.vector.NativeBuffer;
@@ -189,7 +189,7 @@ final class MachineAttention implements AttentionKernel {
     switch (layout.format()) {
       case FLOAT32 -> {
         MachineRows.spread(calls, key, width, offset, page);
-        RowArithmetic.copy(value, layout.valueOf(page, offset), width);
+        FloatArithmetic.copy(value, layout.valueOf(page, offset), width);
       }
       case BFLOAT16 -> {
         MachineRows.store(calls, key, width, key);
@@ -202,7 +202,7 @@ final class MachineAttention implements AttentionKernel {
       }
       case INT8 -> {
         finish();
-        RowArithmetic.read(key, key8, 0, width);
+        FloatArithmetic.read(key, key8, 0, width);
         layout.writeBytes(page, offset, key8, value, key);
         MachineRows.spread(calls, key, layout.keySteps(), offset, page);
       }

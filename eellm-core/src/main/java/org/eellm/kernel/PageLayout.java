@@ -4,7 +4,7 @@ import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
 
-import org.eellm.kernel.matmul.RowArithmetic;
+import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.WeightFormat;
 
@@ -126,8 +126,8 @@ public record PageLayout(WeightFormat format, int width) {
 
   /** Copies scales of positions from one of a page on to addresses. */
   void readScales(long page, int offset, int count, long keys, long values) {
-    RowArithmetic.copy(page + scalesAt() + 4L * offset, keys, count);
-    RowArithmetic.copy(page + scalesAt() + 4L * (POSITIONS + offset), values, count);
+    FloatArithmetic.copy(page + scalesAt() + 4L * offset, keys, count);
+    FloatArithmetic.copy(page + scalesAt() + 4L * (POSITIONS + offset), values, count);
   }
 
   /** Reads what was written of a position's key, for tests. */

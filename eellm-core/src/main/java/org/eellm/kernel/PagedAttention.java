@@ -77,7 +77,7 @@ public final class PagedAttention implements AutoCloseable {
   }
 
   /**
-   * Turns a head's numbers j and j + width / 2, which are a pair, for each of so many cosines and
+   * Rotates a head's numbers j and j + width / 2, which are a pair, for each of so many cosines and
    * sines.
    *
    * @param head address of [width]

@@ -8,8 +8,8 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
+import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.matmul.MatmulKernel;
-import org.eellm.kernel.matmul.RowArithmetic;
 import org.eellm.kernel.matmul.TileKernel;
 import org.eellm.kernel.matmul.TileKernels;
 import org.eellm.kernel.matmul.TileKernels.Variant;
@@ -98,7 +98,7 @@ final class VectorAttention implements AttentionKernel {
     rotate(head, head + 2L * layout.width(), cosines, sines, pairs);
   }
 
-  /** Turns pairs. Written out (see {@link Lanes}). */
+  /** Rotates pairs. Written out (see {@link Lanes}). */
   private static void rotate(long first, long second, long cosines, long sines, int count) {
     VectorSpecies<Float> floats = Lanes.FLOATS;
     int whole = count - count % NativeNumbers.WIDTH;
@@ -140,7 +140,7 @@ final class VectorAttention implements AttentionKernel {
 
   @Override
   public void write(long page, int offset, long key, long value) {
-    RowArithmetic.read(key, this.key, 0, layout.width());
+    FloatArithmetic.read(key, this.key, 0, layout.width());
     VectorPages.write(layout, page, offset, this.key, value, key);
   }
 
@@ -408,13 +408,13 @@ final class VectorAttention implements AttentionKernel {
   private static boolean divide(long sums, float[] totals, int row, long out, int width) {
     VectorSpecies<Float> floats = Lanes.FLOATS;
     FloatVector total = FloatVector.fromArray(floats, totals, row);
-    total = total.add(total.rearrange(Lanes.TURN_1));
-    total = total.add(total.rearrange(Lanes.TURN_2));
+    total = total.add(total.rearrange(Lanes.ROTATE_1));
+    total = total.add(total.rearrange(Lanes.ROTATE_2));
     if (NativeNumbers.WIDTH > 4) {
-      total = total.add(total.rearrange(Lanes.TURN_4));
+      total = total.add(total.rearrange(Lanes.ROTATE_4));
     }
     if (NativeNumbers.WIDTH > 8) {
-      total = total.add(total.rearrange(Lanes.TURN_8));
+      total = total.add(total.rearrange(Lanes.ROTATE_8));
     }
     float sum = total.lane(0);
     FloatVector zero = FloatVector.zero(floats);

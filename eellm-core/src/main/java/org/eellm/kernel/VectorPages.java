@@ -9,7 +9,7 @@ import static org.eellm.kernel.vector.NativeNumbers.WIDTH;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
-import org.eellm.kernel.matmul.RowArithmetic;
+import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeNumbers;
@@ -36,7 +36,7 @@ final class VectorPages {
         for (int i = 0; i < layout.width(); i++) {
           NativeNumbers.putFloat(key[i], keys + 4L * PageLayout.POSITIONS * i);
         }
-        RowArithmetic.copy(value, values, layout.width());
+        FloatArithmetic.copy(value, values, layout.width());
       }
       case BFLOAT16 -> {
         Bfloat16Rounding.store(key, 0, layout.width(), scratch);

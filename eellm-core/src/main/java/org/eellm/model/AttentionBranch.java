@@ -94,8 +94,8 @@ public record AttentionBranch(
           Tensors.empty(x.scalar_type(), x.device(), b, keyValueHeads(), s, attention.headDim());
       Tensor value =
           Tensors.empty(x.scalar_type(), x.device(), b, keyValueHeads(), s, attention.headDim());
-      turn(queries(fused), query, context, Rope.Turn.FORTH, scale());
-      turn(keys(fused), key, context, Rope.Turn.FORTH, 1);
+      rotate(queries(fused), query, context, Rope.Rotation.FORWARD, scale());
+      rotate(keys(fused), key, context, Rope.Rotation.FORWARD, 1);
       value.copy_(values(fused));
       key = key.view(b * keyValueHeads(), s, attention.headDim());
       value = value.view(b * keyValueHeads(), s, attention.headDim());
@@ -142,13 +142,18 @@ public record AttentionBranch(
 
       Tensor gFused =
           Tensors.empty(g.scalar_type(), g.device(), b, s, keyValueHeads() * (group() + 2), d);
-      turn(
+      rotate(
           result.query().view(b, keyValueHeads(), group(), s, d),
           queries(gFused),
           context,
-          Rope.Turn.BACK,
+          Rope.Rotation.INVERSE,
           scale());
-      turn(result.key().view(b, keyValueHeads(), s, d), keys(gFused), context, Rope.Turn.BACK, 1);
+      rotate(
+          result.key().view(b, keyValueHeads(), s, d),
+          keys(gFused),
+          context,
+          Rope.Rotation.INVERSE,
+          1);
       values(gFused).copy_(result.value().view(b, keyValueHeads(), s, d));
       headNorms.ifPresent(norms -> norms.backward(saved.fused().orElseThrow(), gFused, gradients));
       Tensor gNormed =
@@ -242,10 +247,10 @@ public record AttentionBranch(
   }
 
   /** Writes heads, rotated where the model does that, and times a factor. */
-  private static void turn(
-      Tensor x, Tensor out, ForwardContext context, Rope.Turn turn, double factor) {
+  private static void rotate(
+      Tensor x, Tensor out, ForwardContext context, Rope.Rotation rotation, double factor) {
     if (context.angles().isPresent()) {
-      Rope.Angles angles = turn.of(context.angles().get());
+      Rope.Angles angles = rotation.of(context.angles().get());
       Rope.rotate(x, factor == 1 ? angles : angles.times(factor), out);
     } else if (factor == 1) {
       out.copy_(x);

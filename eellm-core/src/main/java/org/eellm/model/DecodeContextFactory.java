@@ -21,17 +21,17 @@ final class DecodeContextFactory implements AutoCloseable {
   DecodeContextFactory(Attention attention, ScalarType type, Device device) {
     int heads = attention.heads() + 2 * attention.keyValueHeads();
     int values = attention.heads() + attention.keyValueHeads();
-    float[] turn = new float[heads];
-    float[] leave = new float[heads];
+    float[] rotated = new float[heads];
+    float[] unrotated = new float[heads];
     for (int head = 0; head < heads; head++) {
       boolean isQuery = head < attention.heads();
       boolean isValue = head >= values;
-      turn[head] = isValue ? 0 : isQuery ? (float) (1 / Math.sqrt(attention.headDim())) : 1;
-      leave[head] = isValue ? 1 : 0;
+      rotated[head] = isValue ? 0 : isQuery ? (float) (1 / Math.sqrt(attention.headDim())) : 1;
+      unrotated[head] = isValue ? 1 : 0;
     }
     try (Scope scope = Scope.open()) {
-      rotationScale = retained.retain(Tensors.ofFloats(turn, device, heads, 1).to(type));
-      unrotatedScale = retained.retain(Tensors.ofFloats(leave, device, heads, 1).to(type));
+      rotationScale = retained.retain(Tensors.ofFloats(rotated, device, heads, 1).to(type));
+      unrotatedScale = retained.retain(Tensors.ofFloats(unrotated, device, heads, 1).to(type));
       scales = retained.retain(rotationScale.add(unrotatedScale));
     }
   }

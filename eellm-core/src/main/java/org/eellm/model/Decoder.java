@@ -15,9 +15,9 @@ import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.PipelineLayout;
-import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
+import org.eellm.config.StageLayout;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.kernel.weight.StoredRows;
 import org.eellm.kernel.weight.WeightRows;
 import org.eellm.model.parameter.Parameter;
@@ -140,7 +140,7 @@ public final class Decoder implements DecodingModel {
   }
 
   private static Slice whole(Architecture architecture) {
-    return PipelineLayout.whole(architecture).slices().getFirst();
+    return StageLayout.whole(architecture).slices().getFirst();
   }
 
   private static Architecture trunk(Architecture architecture) {

@@ -3,8 +3,8 @@ package org.eellm.model;
 import java.util.Map;
 import java.util.TreeMap;
 import org.eellm.config.Architecture;
-import org.eellm.config.PipelineLayout;
-import org.eellm.config.PipelineLayout.Slice;
+import org.eellm.config.StageLayout;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.distributed.collective.Communicator;
 
 /**
@@ -21,7 +21,7 @@ public record DecoderShard(Map<Integer, Slice> slices, TensorParallel parallel, 
 
   /** The whole model. */
   public static DecoderShard whole(Architecture architecture) {
-    return of(PipelineLayout.whole(architecture).slices().getFirst());
+    return of(StageLayout.whole(architecture).slices().getFirst());
   }
 
   /** A part of a pipeline of one. */
@@ -31,7 +31,7 @@ public record DecoderShard(Map<Integer, Slice> slices, TensorParallel parallel, 
 
   /** A rank's part: every {@code stages}-th slice, from its own stage's on. */
   public static DecoderShard ofRank(
-      PipelineLayout layout, Communicator stages, TensorParallel parallel, int multiple) {
+      StageLayout layout, Communicator stages, TensorParallel parallel, int multiple) {
     Map<Integer, Slice> here = new TreeMap<>();
     for (int v = stages.rank(); v < layout.slices().size(); v += stages.size()) {
       here.put(v, layout.slices().get(v));

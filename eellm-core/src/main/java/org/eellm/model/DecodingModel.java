@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.eellm.config.Architecture;
 import org.eellm.config.MatrixQuantization;
-import org.eellm.config.PipelineLayout.Slice;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.kernel.weight.WeightRows;
 import org.eellm.model.parameter.ParameterSpec;
 
@@ -56,13 +56,13 @@ public sealed interface DecodingModel extends AutoCloseable permits Decoder, Sto
   }
 
   /** The number of trunk branches before those here, as {@link Head#tap} counts. */
-  default int firstPosition() {
+  default int firstBranch() {
     return 2 * slices().getFirst().firstLayer();
   }
 
   /** The number of trunk branches up to the end of those here. */
-  default int endPosition() {
-    return firstPosition() + 2 * slices().stream().mapToInt(Slice::layers).sum();
+  default int endBranch() {
+    return firstBranch() + 2 * slices().stream().mapToInt(Slice::layers).sum();
   }
 
   /** Those who read its memory. */

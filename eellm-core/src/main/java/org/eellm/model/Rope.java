@@ -39,19 +39,19 @@ public final class Rope implements AutoCloseable {
       return new Angles(retained.retain(cos), retained.retain(sin));
     }
 
-    /** The opposite rotation. */
-    Angles reversed() {
+    /** The inverse rotation. */
+    Angles inverse() {
       return new Angles(cos, sin.neg());
     }
   }
 
-  /** Which way heads are rotated: forward, or as gradients are. */
-  enum Turn {
-    FORTH,
-    BACK;
+  /** Which way heads are rotated: forward, or back, as gradients are. */
+  enum Rotation {
+    FORWARD,
+    INVERSE;
 
     Angles of(Angles angles) {
-      return this == FORTH ? angles : angles.reversed();
+      return this == FORWARD ? angles : angles.inverse();
     }
   }
 

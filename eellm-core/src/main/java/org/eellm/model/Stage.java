@@ -1,7 +1,7 @@
 package org.eellm.model;
 
 import java.util.List;
-import org.eellm.config.PipelineLayout.Slice;
+import org.eellm.config.StageLayout.Slice;
 
 /**
  * A slice of the model that the stream goes through without leaving the rank: consecutive layers
@@ -19,12 +19,12 @@ public record Stage(int index, Slice slice, List<Branch> trunk, List<HeadLayers>
   }
 
   /** The number of trunk branches before this stage, as {@link Head#tap} counts. */
-  public int firstPosition() {
+  public int firstBranch() {
     return 2 * slice.firstLayer();
   }
 
   /** The number of trunk branches up to the end of this stage. */
-  public int endPosition() {
-    return firstPosition() + trunk.size();
+  public int endBranch() {
+    return firstBranch() + trunk.size();
   }
 }

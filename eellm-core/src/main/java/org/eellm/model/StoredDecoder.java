@@ -9,8 +9,8 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
 import org.eellm.config.MatrixQuantization;
-import org.eellm.config.PipelineLayout;
-import org.eellm.config.PipelineLayout.Slice;
+import org.eellm.config.StageLayout;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.kernel.weight.WeightRows;
 import org.eellm.model.parameter.ParameterLayout;
 import org.eellm.model.parameter.ParameterSpec;
@@ -48,7 +48,7 @@ public final class StoredDecoder implements DecodingModel {
     public static Part whole(Architecture architecture, MatrixQuantization quantization) {
       return new Part(
           architecture,
-          PipelineLayout.whole(architecture).slices(),
+          StageLayout.whole(architecture).slices(),
           TensorParallel.singleRank(),
           quantization,
           false);
@@ -57,7 +57,7 @@ public final class StoredDecoder implements DecodingModel {
     /** All of a model's trunk, with the final head after every layer in place of its exits. */
     public static Part logitLens(Architecture of) {
       Architecture all = withLens(of);
-      return logitLens(of, PipelineLayout.whole(all).slices(), TensorParallel.singleRank());
+      return logitLens(of, StageLayout.whole(all).slices(), TensorParallel.singleRank());
     }
 
     /**

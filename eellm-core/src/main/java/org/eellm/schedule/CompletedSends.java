@@ -12,7 +12,7 @@ import java.util.Optional;
 import org.eellm.schedule.Action.Compute;
 import org.eellm.schedule.Action.Receive;
 import org.eellm.schedule.Action.Send;
-import org.eellm.schedule.PipelineMessages.Channel;
+import org.eellm.schedule.StageMessages.Channel;
 
 /**
  * The sends that a message proves complete. A stage that has sent something was done with
@@ -26,7 +26,7 @@ public record CompletedSends(Map<Receive, List<Send>> proven) {
 
   /** The receipts of a stage. */
   public static CompletedSends of(Schedule schedule, int stage) {
-    PipelineMessages messages = new PipelineMessages(schedule.stages(), schedule.chunks());
+    StageMessages messages = new StageMessages(schedule.stages(), schedule.chunks());
     Map<Integer, Peer> peers = new HashMap<>();
     Map<Channel, List<Send>> open = new HashMap<>();
     Map<Receive, List<Send>> proven = new LinkedHashMap<>();
@@ -71,7 +71,7 @@ public record CompletedSends(Map<Receive, List<Send>> proven) {
    * @param sent where it sends what another stage's receive brings
    */
   private record Peer(Map<Receive, Integer> used, Map<Receive, Integer> sent) {
-    static Peer of(Schedule schedule, PipelineMessages messages, int stage) {
+    static Peer of(Schedule schedule, StageMessages messages, int stage) {
       Map<Receive, Integer> used = new HashMap<>();
       Map<Receive, Integer> sent = new HashMap<>();
       List<Action> actions = schedule.actions().get(stage);

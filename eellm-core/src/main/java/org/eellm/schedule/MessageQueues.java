@@ -1,6 +1,6 @@
 package org.eellm.schedule;
 
-import org.eellm.schedule.PipelineMessages.Channel;
+import org.eellm.schedule.StageMessages.Channel;
 
 /**
  * Which messages between two stages wait for one another. Within a queue, sends and receives happen

@@ -23,7 +23,7 @@ import org.eellm.schedule.Action.Tune;
 import org.eellm.schedule.MicrobatchId.CooldownFill;
 import org.eellm.schedule.MicrobatchId.Regular;
 import org.eellm.schedule.MicrobatchId.WarmupFill;
-import org.eellm.schedule.PipelineMessages.Channel;
+import org.eellm.schedule.StageMessages.Channel;
 
 /**
  * Says whether a schedule can be run, and is the step it claims to be:
@@ -40,11 +40,11 @@ import org.eellm.schedule.PipelineMessages.Channel;
  */
 public final class ScheduleValidator {
   private final Schedule schedule;
-  private final PipelineMessages messages;
+  private final StageMessages messages;
 
   private ScheduleValidator(Schedule schedule) {
     this.schedule = schedule;
-    messages = new PipelineMessages(schedule.stages(), schedule.chunks());
+    messages = new StageMessages(schedule.stages(), schedule.chunks());
   }
 
   /**

@@ -64,7 +64,7 @@ public final class Schedules {
             stages,
             chunks,
             microbatches,
-            new PipelineMessages(stages, chunks).addSendRecv(computes));
+            new StageMessages(stages, chunks).addSendRecv(computes));
     ScheduleValidator.check(schedule);
     return schedule;
   }

@@ -15,7 +15,7 @@ import org.eellm.schedule.Action.Forward;
 import org.eellm.schedule.Action.Receive;
 import org.eellm.schedule.Action.Send;
 import org.eellm.schedule.Action.Tune;
-import org.eellm.schedule.PipelineMessages.Channel;
+import org.eellm.schedule.StageMessages.Channel;
 
 /**
  * When everything of a schedule happens, by simulation. A stage does one action after the other;
@@ -91,7 +91,7 @@ public record Timeline(
   private static final class Simulation {
     private final Schedule schedule;
     private final Costs costs;
-    private final PipelineMessages messages;
+    private final StageMessages messages;
     private final MessageQueues queues;
     private final Map<Channel, Link> links = new LinkedHashMap<>();
     private final Map<Channel, Map<Receive, Double>> arrivals = new HashMap<>();
@@ -101,7 +101,7 @@ public record Timeline(
       this.schedule = schedule;
       this.costs = costs;
       this.queues = queues;
-      messages = new PipelineMessages(schedule.stages(), schedule.chunks());
+      messages = new StageMessages(schedule.stages(), schedule.chunks());
       for (int stage = 0; stage < schedule.stages(); stage++) {
         stages.add(new Stage(stage));
       }

@@ -16,7 +16,7 @@ import org.eellm.config.HeadId;
 import org.eellm.config.Learning;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Recompute;
-import org.eellm.cost.plan.Pipeline;
+import org.eellm.cost.plan.RunSchedules;
 import org.eellm.data.SampleSource;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
@@ -77,11 +77,11 @@ final class Evaluator {
   /** The model as it is after a step; the same on every rank. */
   Evaluation evaluate(long step) {
     int replicas = world.mesh().dp();
-    Pipeline pipeline = Pipeline.of(config);
+    RunSchedules schedules = RunSchedules.of(config);
     try (Scope scope = Scope.open();
         EvaluationCompute work = new EvaluationCompute()) {
       ScheduleExecutor.run(
-          pipeline.evaluation(Math.ceilDiv(config.train().evalBatches(), replicas)),
+          schedules.evaluation(Math.ceilDiv(config.train().evalBatches(), replicas)),
           world.transport(),
           ScheduleExecutor.StageTensorSpec.of(config, model, Objective.none()),
           work,

@@ -13,7 +13,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
 import org.eellm.cost.ModelFlops;
-import org.eellm.cost.plan.Pipeline;
+import org.eellm.cost.plan.RunSchedules;
 import org.eellm.data.SampleSource;
 import org.eellm.distributed.World;
 import org.eellm.model.Dropout;
@@ -52,7 +52,7 @@ public final class StepRunner implements AutoCloseable {
   private final List<StageExecutor> executors;
   private final List<HeadTuningExecutor> headExecutors;
   private final List<Integer> virtualStages;
-  private final Pipeline pipeline;
+  private final RunSchedules runSchedules;
   private final ModelFlops flops;
   private final Map<Integer, Schedule> schedules = new HashMap<>();
   private final Trace trace;
@@ -73,7 +73,7 @@ public final class StepRunner implements AutoCloseable {
     headExecutors =
         stages.stream().map(stage -> new HeadTuningExecutor(state.model(), stage)).toList();
     virtualStages = stages.stream().map(Stage::index).toList();
-    pipeline = Pipeline.of(config);
+    runSchedules = RunSchedules.of(config);
     flops = ModelFlops.perToken(config.architecture(), config.data().sequenceLength());
     gradients = new Gradients(state.model().parameters());
     reduction = state.reduction(gradients);
@@ -113,7 +113,7 @@ public final class StepRunner implements AutoCloseable {
     int replicas = world.mesh().dp();
     int fillSize = config.train().microBatchSize() * replicas;
     int microbatches = batchSize / fillSize;
-    Schedule schedule = schedules.computeIfAbsent(microbatches, pipeline::schedule);
+    Schedule schedule = schedules.computeIfAbsent(microbatches, runSchedules::schedule);
     SequencedMap<HeadId.Exit, Double> exitWeights = exitWeights(step);
     Objective objective = objective(step, exitWeights);
     double rate = LearningRate.at(config.optimizer(), config.train().steps(), step);
@@ -147,7 +147,7 @@ public final class StepRunner implements AutoCloseable {
           reduction.gatherParameters();
         }
       }
-      int fills = (int) Pipeline.fills(schedule) * fillSize;
+      int fills = (int) RunSchedules.fills(schedule) * fillSize;
       state.consume(batchSize + fills);
       return new Result(
           loss,
@@ -160,7 +160,7 @@ public final class StepRunner implements AutoCloseable {
           sums.waiting(),
           sums.memory(),
           fills,
-          pipeline.fillFlops(schedule, flops) * fillSize);
+          runSchedules.fillFlops(schedule, flops) * fillSize);
     }
   }
 

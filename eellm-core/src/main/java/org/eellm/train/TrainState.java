@@ -18,7 +18,7 @@ import org.eellm.checkpoint.safetensors.TensorFile;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
-import org.eellm.cost.plan.Pipeline;
+import org.eellm.cost.plan.RunSchedules;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecoderShard;
@@ -87,7 +87,7 @@ public final class TrainState implements AutoCloseable {
         config.tune().learning(),
         Quantization.NONE,
         DecoderShard.ofRank(
-            config.pipelineLayout(),
+            config.stageLayout(),
             world.pp(),
             new TensorParallel(world.tp(), config.parallel().sequenceParallel()),
             config.parallel().dp()),
@@ -167,7 +167,9 @@ public final class TrainState implements AutoCloseable {
     long regular = BatchSize.samplesBefore(train, position.step() + 1);
     int unit = train.microBatchSize() * config.parallel().dp();
     long fills =
-        Pipeline.fills(Pipeline.of(config).schedule(BatchSize.at(train, regular) / unit)) * unit;
+        unit
+            * RunSchedules.fills(
+                RunSchedules.of(config).schedule(BatchSize.at(train, regular) / unit));
     if (fills > 0) {
       LOG.warn(
           "{}: training/state.json has no samples; taking {} in fills a step, as with parallel.dp:"
@@ -207,7 +209,7 @@ public final class TrainState implements AutoCloseable {
   /** The sums over ranks of this state's gradients. */
   GradientReduction reduction(Gradients gradients) {
     return new GradientReduction(
-        model, world, config.pipelineLayout(), gradients, bucketBytes(config));
+        model, world, config.stageLayout(), gradients, bucketBytes(config));
   }
 
   /**

@@ -132,7 +132,7 @@ final class TrainingCompute implements StepCompute {
           microbatch,
           chunk,
           above,
-          last ? position -> later.then(() -> reduction.backwardDone(position)) : _ -> {});
+          last ? branch -> later.then(() -> reduction.backwardDone(branch)) : _ -> {});
     }
   }
 

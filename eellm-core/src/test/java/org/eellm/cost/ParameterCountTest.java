@@ -6,8 +6,8 @@ import java.util.List;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.Learning;
-import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.model.parameter.ParameterLayout;
 import org.eellm.model.parameter.ParameterSpec;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -34,7 +34,7 @@ final class ParameterCountTest {
   void held_anyArchitecture_isWhatARankAllocates(String more) {
     RunConfig config = ConfigFile.preset("30m", List.of((SIZES + more).strip().split(" ")));
     Architecture architecture = config.architecture();
-    List<Slice> slices = config.pipelineLayout().slices();
+    List<Slice> slices = config.stageLayout().slices();
     for (int stage = 0; stage < 2; stage++) {
       List<Slice> here = List.of(slices.get(stage), slices.get(stage + 2), slices.get(stage + 4));
       for (int ranks : new int[] {1, 2}) {

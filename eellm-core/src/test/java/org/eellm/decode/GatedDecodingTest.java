@@ -131,7 +131,7 @@ final class GatedDecodingTest {
    * keys and values for them.
    */
   private static List<Integer> byHand(Decoder model, int seed, Taking taking, boolean propagates) {
-    int top = model.endPosition();
+    int top = model.endBranch();
     Tokens tokens = new Tokens(prompt(seed), 12 + MAX_TOKENS);
     try (ModelRunner runner = Backends.runner(model, LISTED, 8)) {
       int[] pages = IntStream.range(0, 8).toArray();

@@ -59,7 +59,7 @@ final class PropagationTest {
   /** A token after the other: up to the exit that is sure, and keys and values above it. */
   private static List<Integer> byHand(Decoder model, List<Integer> prompt) {
     Vocabulary vocabulary = Vocabulary.of(SmallModel.VOCABULARY);
-    int top = model.endPosition();
+    int top = model.endBranch();
     List<Integer> tokens = new ArrayList<>(prompt);
     try (ModelRunner runner = Backends.runner(model, vocabulary, 8)) {
       int[] pages = IntStream.range(0, 8).toArray();

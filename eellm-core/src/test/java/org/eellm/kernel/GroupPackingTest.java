@@ -13,8 +13,8 @@ import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.DecodedRows;
 import org.eellm.kernel.weight.GroupLayout;
+import org.eellm.kernel.weight.MatrixPacker;
 import org.eellm.kernel.weight.PackedMatrix;
-import org.eellm.kernel.weight.PackedRows;
 import org.eellm.kernel.weight.StoredRows;
 import org.eellm.kernel.weight.WeightFormat;
 import org.junit.jupiter.api.Tag;
@@ -127,7 +127,7 @@ final class GroupPackingTest {
     try (NativeBuffer memory = NativeBuffer.allocate(PackedMatrix.bytes(format, OUT, 96));
         ThreadTeam team = new ThreadTeam(2)) {
       PackedMatrix packed =
-          PackedRows.stacked(format, List.of(some.rows(0, 30), some.rows(30, OUT - 30)))
+          MatrixPacker.stacked(format, List.of(some.rows(0, 30), some.rows(30, OUT - 30)))
               .pack(memory.address(), team);
       float[] numbers = numbers(packed);
       for (int o = 0; o < OUT; o++) {
@@ -146,8 +146,8 @@ final class GroupPackingTest {
     DecodedRows half = DecodedRows.of(source).columns(16, 32);
     try (NativeBuffer memory = NativeBuffer.allocate(PackedMatrix.bytes(format, OUT, 32));
         ThreadTeam team = new ThreadTeam(1)) {
-      PackedRows rows = PackedRows.stacked(format, List.of(half));
-      float[] numbers = numbers(rows.pack(memory.address(), team));
+      MatrixPacker packer = MatrixPacker.stacked(format, List.of(half));
+      float[] numbers = numbers(packer.pack(memory.address(), team));
       float step = 0.1f * (format == WeightFormat.INT8 ? 128 / 127f : 1.3f);
       for (int o = 0; o < OUT; o++) {
         for (int i = 0; i < 32; i++) {
@@ -231,7 +231,7 @@ final class GroupPackingTest {
         NativeNumbers.putFloat(numbers[i], source.address() + 4L * i);
       }
       StoredRows rows = StoredRows.of(StoredRows.Type.FLOAT32, source.address(), OUT, IN);
-      return PackedRows.stacked(format, List.of(rows)).pack(memory.address(), team);
+      return MatrixPacker.stacked(format, List.of(rows)).pack(memory.address(), team);
     }
   }
 }

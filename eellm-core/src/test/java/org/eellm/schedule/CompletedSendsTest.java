@@ -42,7 +42,7 @@ final class CompletedSendsTest {
   private static void check(Schedule schedule, Random random) {
     Costs costs = costs(schedule, random);
     Timeline timeline = Timeline.of(schedule, costs);
-    PipelineMessages messages = new PipelineMessages(schedule.stages(), schedule.chunks());
+    StageMessages messages = new StageMessages(schedule.stages(), schedule.chunks());
     List<Map<Receive, Timeline.Span>> uses =
         IntStream.range(0, schedule.stages())
             .<Map<Receive, Timeline.Span>>mapToObj(_ -> new HashMap<>())
@@ -84,7 +84,7 @@ final class CompletedSendsTest {
   void of_1f1b_leavesAsManySendsOpenAsMicrobatchesAreLive() {
     int stages = 4;
     Schedule schedule = Schedules.emit(ScheduleKind.ONE_F_ONE_B, stages, 1, 64);
-    PipelineMessages messages = new PipelineMessages(stages, 1);
+    StageMessages messages = new StageMessages(stages, 1);
     for (int stage = 0; stage < stages; stage++) {
       CompletedSends receipts = CompletedSends.of(schedule, stage);
       Set<Send> open = new HashSet<>();

@@ -155,7 +155,7 @@ final class ScheduleValidatorTest {
     Backward backward0 = new Backward(new Regular(0), 0);
     Backward backward1 = new Backward(new Regular(1), 0);
     List<List<Action>> actions =
-        new PipelineMessages(2, 1)
+        new StageMessages(2, 1)
             .addSendRecv(
                 List.of(
                     List.of(forward0, backward0, forward1, backward1),

@@ -201,7 +201,7 @@ final class SchedulesTest {
 
   /** The most messages at one time that a stage has a buffer for and has not used. */
   private static int receivesInFlight(Schedule schedule, int stage) {
-    PipelineMessages messages = new PipelineMessages(schedule.stages(), schedule.chunks());
+    StageMessages messages = new StageMessages(schedule.stages(), schedule.chunks());
     int inFlight = 0;
     int most = 0;
     for (Action action : schedule.actions().get(stage)) {

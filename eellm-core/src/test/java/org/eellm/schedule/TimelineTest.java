@@ -90,7 +90,7 @@ final class TimelineTest {
     double with = Timeline.of(oneForwardOneBackward(2, 8), slow).makespan();
 
     // The first activation and the last gradient have nothing to hide behind; neither has, in 1F1B
-    // on two stages, the gradient that stage 0 waits for in each turn.
+    // on two stages, the gradient that stage 0 waits for each time.
     assertThat(with - without).isLessThanOrEqualTo(2 * 8);
     Schedule all = Schedules.emit(ScheduleKind.ALL_FORWARD_ALL_BACKWARD, 2, 1, 8);
     assertThat(Timeline.of(all, slow).makespan() - Timeline.of(all, free).makespan())

@@ -11,9 +11,9 @@ import java.util.Objects;
 import java.util.TreeMap;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.PipelineLayout;
-import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
+import org.eellm.config.StageLayout;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.distributed.NcclOrder;
 import org.eellm.distributed.World;
@@ -70,14 +70,14 @@ final class FillGradientTest {
             1,
             MICROBATCHES,
             new Fills(numbers(warmup), numbers(cooldown)));
-    PipelineLayout pipelineLayout =
-        PipelineLayout.of(
+    StageLayout stageLayout =
+        StageLayout.of(
             golden.architecture(), ParallelConfig.of(1, 1, stages), 16, Learning.EVERYTHING);
     List<Microbatch> batches = batches(golden, schedule.microbatchIds().size());
-    Map<String, float[]> wanted = sum(golden, schedule, pipelineLayout, batches);
+    Map<String, float[]> wanted = sum(golden, schedule, stageLayout, batches);
     Map<String, float[]> actual = new HashMap<>();
     NcclOrder.run(
-            new Mesh(1, 1, stages), world -> rank(golden, schedule, pipelineLayout, batches, world))
+            new Mesh(1, 1, stages), world -> rank(golden, schedule, stageLayout, batches, world))
         .forEach(actual::putAll);
 
     assertThat(actual.keySet()).isEqualTo(wanted.keySet());
@@ -100,7 +100,7 @@ final class FillGradientTest {
         : Arrays.stream(text.split(" ", -1)).map(Integer::parseInt).toList();
   }
 
-  /** The case's microbatches with their tokens turned around in ever other ways. */
+  /** The case's microbatches with their tokens rotated in ever other ways. */
   private static List<Microbatch> batches(GoldenCase golden, int count) {
     List<Microbatch> all = new ArrayList<>();
     for (int i = 0; i < count; i++) {
@@ -109,28 +109,25 @@ final class FillGradientTest {
           new Microbatch(
               batch.batch(),
               batch.sequence(),
-              turned(batch.inputs(), i),
-              turned(batch.targets(), i),
+              rotated(batch.inputs(), i),
+              rotated(batch.targets(), i),
               batch.lossMask(),
               batch.starts()));
     }
     return all;
   }
 
-  private static int[] turned(int[] values, int by) {
-    int[] turned = new int[values.length];
+  private static int[] rotated(int[] values, int by) {
+    int[] rotated = new int[values.length];
     for (int i = 0; i < values.length; i++) {
-      turned[i] = values[(i + 7 * by) % values.length];
+      rotated[i] = values[(i + 7 * by) % values.length];
     }
-    return turned;
+    return rotated;
   }
 
   /** The expectation: one rank, one microbatch and one head at a time. */
   private static Map<String, float[]> sum(
-      GoldenCase golden,
-      Schedule schedule,
-      PipelineLayout pipelineLayout,
-      List<Microbatch> batches) {
+      GoldenCase golden, Schedule schedule, StageLayout stageLayout, List<Microbatch> batches) {
     Map<String, float[]> total = new HashMap<>();
     Objective objective = golden.objective();
     try (Scope scope = Scope.open();
@@ -149,9 +146,9 @@ final class FillGradientTest {
               Dropout.NONE,
               gradients);
           gradients.finish();
-          int e = stageOf(golden, pipelineLayout, head);
+          int e = stageOf(golden, stageLayout, head);
           for (Parameter parameter : model.parameters().all()) {
-            int v = stageOf(golden, pipelineLayout, parameter.name());
+            int v = stageOf(golden, stageLayout, parameter.name());
             float weight = (float) weight(id, e, v, schedule);
             float[] values = Tensors.toFloats(parameter.of(gradients.flat()));
             float[] sum = total.computeIfAbsent(parameter.name(), _ -> new float[values.length]);
@@ -183,29 +180,29 @@ final class FillGradientTest {
     };
   }
 
-  private static int stageOf(GoldenCase golden, PipelineLayout pipelineLayout, int head) {
+  private static int stageOf(GoldenCase golden, StageLayout stageLayout, int head) {
     List<Integer> exits = golden.architecture().exits().layers();
     int layer = head < exits.size() ? exits.get(head) : golden.architecture().model().numLayers();
-    return stageOfLayer(pipelineLayout, layer);
+    return stageOfLayer(stageLayout, layer);
   }
 
-  private static int stageOf(GoldenCase golden, PipelineLayout pipelineLayout, String parameter) {
+  private static int stageOf(GoldenCase golden, StageLayout stageLayout, String parameter) {
     String[] parts = parameter.split("\\.", -1);
     if (parameter.startsWith("model.layers.")) {
-      return stageOfLayer(pipelineLayout, Integer.parseInt(parts[2]) + 1);
+      return stageOfLayer(stageLayout, Integer.parseInt(parts[2]) + 1);
     }
     if (parameter.startsWith("exits.")) {
-      return stageOfLayer(pipelineLayout, Integer.parseInt(parts[1]));
+      return stageOfLayer(stageLayout, Integer.parseInt(parts[1]));
     }
     return parameter.startsWith("model.embed")
         ? 0
-        : stageOfLayer(pipelineLayout, golden.architecture().model().numLayers());
+        : stageOfLayer(stageLayout, golden.architecture().model().numLayers());
   }
 
   /** The stage of a layer counted from 1. */
-  private static int stageOfLayer(PipelineLayout pipelineLayout, int layer) {
+  private static int stageOfLayer(StageLayout stageLayout, int layer) {
     int stage = 0;
-    while (pipelineLayout.slices().get(stage).endLayer() < layer) {
+    while (stageLayout.slices().get(stage).endLayer() < layer) {
       stage++;
     }
     return stage;
@@ -214,11 +211,11 @@ final class FillGradientTest {
   private static Map<String, float[]> rank(
       GoldenCase golden,
       Schedule schedule,
-      PipelineLayout pipelineLayout,
+      StageLayout stageLayout,
       List<Microbatch> batches,
       World world) {
     int stage = world.coordinate().pp();
-    Map<Integer, Slice> slices = new TreeMap<>(Map.of(stage, pipelineLayout.slices().get(stage)));
+    Map<Integer, Slice> slices = new TreeMap<>(Map.of(stage, stageLayout.slices().get(stage)));
     try (Scope scope = Scope.open();
         Decoder model =
             golden.load(
@@ -230,7 +227,7 @@ final class FillGradientTest {
                     world.device()));
         Gradients gradients = new Gradients(model.parameters());
         GradientReduction reduction =
-            new GradientReduction(model, world, pipelineLayout, gradients, 1 << 20)) {
+            new GradientReduction(model, world, stageLayout, gradients, 1 << 20)) {
       reduction.start();
       List<StageExecutor> chains =
           List.of(new StageExecutor(model, model.stages().getFirst(), Recompute.NONE));

@@ -13,9 +13,9 @@ import org.eellm.config.Architecture;
 import org.eellm.config.Learning;
 import org.eellm.config.OptimizerConfig;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.PipelineLayout;
-import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
+import org.eellm.config.StageLayout;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.distributed.NcclOrder;
 import org.eellm.distributed.World;
@@ -245,12 +245,11 @@ final class MeshSteps {
     List<Microbatch> batches = microbatches(golden);
     Objective objective = learner.objective(golden);
     Architecture architecture = job.architecture();
-    PipelineLayout pipelineLayout =
-        PipelineLayout.of(
-            architecture, parallel, batches.getFirst().sequence(), Learning.EVERYTHING);
+    StageLayout stageLayout =
+        StageLayout.of(architecture, parallel, batches.getFirst().sequence(), Learning.EVERYTHING);
     Map<Integer, Slice> slices = new TreeMap<>();
-    for (int v = world.coordinate().pp(); v < pipelineLayout.slices().size(); v += parallel.pp()) {
-      slices.put(v, pipelineLayout.slices().get(v));
+    for (int v = world.coordinate().pp(); v < stageLayout.slices().size(); v += parallel.pp()) {
+      slices.put(v, stageLayout.slices().get(v));
     }
     int dp = parallel.dp();
     Schedule schedule =
@@ -272,7 +271,7 @@ final class MeshSteps {
                     world.device()));
         Gradients gradients = new Gradients(model.parameters());
         GradientReduction reduction =
-            new GradientReduction(model, world, pipelineLayout, gradients, bucketBytes);
+            new GradientReduction(model, world, stageLayout, gradients, bucketBytes);
         Optimizer optimizer =
             Optimizer.of(
                 model.parameters(),

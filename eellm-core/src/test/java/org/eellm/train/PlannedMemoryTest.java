@@ -12,9 +12,11 @@ import java.util.function.LongSupplier;
 import java.util.stream.Stream;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.DataType;
-import org.eellm.config.PipelineLayout;
-import org.eellm.config.PipelineLayout.Slice;
+import org.eellm.config.StageLayout;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.config.RunConfig;
+import org.eellm.config.StageLayout;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.cost.Hardware;
 import org.eellm.cost.Median;
@@ -156,7 +158,7 @@ final class PlannedMemoryTest {
     // Small, since without instructions for bfloat16 a product of a whole vocabulary takes minutes.
     RunConfig config =
         config((setting + " model.vocab_size=4096 data.sequence_length=64").split(" "));
-    Slice slice = PipelineLayout.whole(config.architecture()).slices().getFirst();
+    Slice slice = StageLayout.whole(config.architecture()).slices().getFirst();
     long planned = new MemoryEstimator(config, CPU).postponed(slice);
     try (TrainState state = TrainState.initial(config, World.singleRank());
         Gradients gradients = new Gradients(state.model().parameters())) {

@@ -19,7 +19,7 @@ import org.eellm.decode.request.Draft;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.serve.GenerationStream.Event;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 
 /** Where tokens left, as JSON. */
 final class EarlyExitJson {
@@ -42,7 +42,7 @@ final class EarlyExitJson {
 
   /** Settings that were said, in the words of a request's {@code early_exit}. */
   static ObjectNode settings(DecodingSettings settings) {
-    ObjectNode root = Json.object();
+    ObjectNode root = HttpJson.object();
     Optional<Calibration> calibration = settings.get(DecodingSetting.CALIBRATION);
     settings
         .settings()
@@ -81,7 +81,7 @@ final class EarlyExitJson {
 
   /** The exit policies by name: when a token leaves, and the defaults of what they take. */
   static ObjectNode policies() {
-    ObjectNode policies = Json.object();
+    ObjectNode policies = HttpJson.object();
     for (PolicyName name : PolicyName.values()) {
       ObjectNode policy = policies.putObject(name.toString());
       policy.put("description", name.description());
@@ -148,7 +148,7 @@ final class EarlyExitJson {
    */
   static ObjectNode metrics(
       List<GeneratedToken> tokens, List<Result> results, int layers, double seconds) {
-    ObjectNode metrics = Json.object();
+    ObjectNode metrics = HttpJson.object();
     ObjectNode earlyExit = metrics.putObject("early_exit");
     tokens.stream()
         .mapToInt(GeneratedToken::layer)

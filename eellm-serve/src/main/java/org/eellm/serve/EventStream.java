@@ -5,7 +5,7 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 
 /** Server-sent events with JSON in them, as OpenAI sends them. */
 final class EventStream implements CompletionService.Sink {
@@ -20,7 +20,7 @@ final class EventStream implements CompletionService.Sink {
 
   @Override
   public void send(ObjectNode part) {
-    write(BEGIN, Json.bytes(part), END);
+    write(BEGIN, HttpJson.bytes(part), END);
   }
 
   @Override

@@ -9,7 +9,7 @@ import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.token.GeneratedToken.Alternative;
 import org.eellm.decode.token.Prediction;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 
 /**
  * {@code POST /v1/lens}: what every head says of each token of a text. Keys and values are exact,
@@ -54,7 +54,7 @@ final class Lens {
     int place = prediction.position() - prompt.size();
     while (tokens.size() <= place) {
       int next = continuation.get(tokens.size());
-      ObjectNode token = EarlyExitJson.putToken(Json.object(), next, model.tokenizer());
+      ObjectNode token = EarlyExitJson.putToken(HttpJson.object(), next, model.tokenizer());
       token.putArray("heads");
       tokens.add(token);
     }
@@ -74,7 +74,7 @@ final class Lens {
 
   /** The answer: for each token, shallowest head first, its choices and how sure it is. */
   ObjectNode json() {
-    ObjectNode root = Json.object();
+    ObjectNode root = HttpJson.object();
     root.put("object", "lens");
     root.put("model", model.name());
     ArrayNode names = root.putArray("heads");

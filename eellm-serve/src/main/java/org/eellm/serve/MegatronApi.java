@@ -16,7 +16,7 @@ import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.SamplingParams;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 
 /**
  * {@code PUT /api}: the fields of EE-LLM's and Megatron's text generation server, so that their
@@ -167,7 +167,7 @@ final class MegatronApi {
   /** The answer in EE-LLM's shape, with the spelling of its {@code requst_time}. */
   static ObjectNode write(
       CompletionRequest request, Reply reply, ServedModel model, double seconds) {
-    ObjectNode root = Json.object();
+    ObjectNode root = HttpJson.object();
     ArrayNode texts = root.putArray("text");
     ArrayNode segments = root.putArray("segments");
     for (int i = 0; i < request.allChoices(); i++) {

@@ -7,7 +7,7 @@ import java.util.HexFormat;
 import java.util.List;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.token.GeneratedToken.Alternative;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 
 /** How an OpenAI endpoint writes texts and their tokens' logprobs. */
 enum OpenAiFormat {
@@ -24,7 +24,7 @@ enum OpenAiFormat {
 
     @Override
     ObjectNode logProbabilities(List<TokenLogprob> logprobs, Tokenizer tokenizer) {
-      ObjectNode root = Json.object();
+      ObjectNode root = HttpJson.object();
       ArrayNode tokens = root.putArray("tokens");
       ArrayNode values = root.putArray("token_logprobs");
       ArrayNode alternatives = root.putArray("top_logprobs");
@@ -78,7 +78,7 @@ enum OpenAiFormat {
 
     @Override
     ObjectNode logProbabilities(List<TokenLogprob> logprobs, Tokenizer tokenizer) {
-      ObjectNode root = Json.object();
+      ObjectNode root = HttpJson.object();
       ArrayNode content = root.putArray("content");
       for (TokenLogprob token : logprobs) {
         ObjectNode entry = content.addObject();

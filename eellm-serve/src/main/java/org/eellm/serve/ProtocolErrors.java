@@ -9,7 +9,7 @@ import org.eellm.serve.connection.Connection;
 import org.eellm.serve.connection.Connections;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 import org.jspecify.annotations.Nullable;
 
 /** Answers, in OpenAI's shape too, what is refused before it is known to be a request of ours. */
@@ -45,7 +45,7 @@ final class ProtocolErrors implements DirectHandler {
         .status(answered)
         .headers(headers)
         .header(HeaderNames.CONTENT_TYPE, "application/json")
-        .entity(new String(Json.bytes(Json.error(error)), StandardCharsets.UTF_8))
+        .entity(new String(HttpJson.bytes(HttpJson.error(error)), StandardCharsets.UTF_8))
         .keepAlive(false)
         .build();
   }

@@ -9,7 +9,7 @@ import java.util.Set;
 import java.util.UUID;
 import org.eellm.decode.request.Result;
 import org.eellm.serve.GenerationStream.Event;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 
 /** A reply being generated: its texts, and the JSON that they become. */
 final class Reply {
@@ -97,7 +97,7 @@ final class Reply {
   }
 
   private ObjectNode root(boolean stream) {
-    ObjectNode root = Json.object();
+    ObjectNode root = HttpJson.object();
     root.put("id", id);
     root.put("object", format.object(stream));
     root.put("created", created);
@@ -131,7 +131,7 @@ final class Reply {
             .flatMap(text -> text.result().stream())
             .mapToInt(result -> result.usage().reusedTokens())
             .sum();
-    ObjectNode usage = Json.object();
+    ObjectNode usage = HttpJson.object();
     usage.put("prompt_tokens", prompt);
     usage.put("completion_tokens", generated);
     usage.put("total_tokens", prompt + generated);

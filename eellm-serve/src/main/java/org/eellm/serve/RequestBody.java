@@ -16,7 +16,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 
 /** Reads what clients send, within the bounds of size and time. */
 final class RequestBody {
@@ -71,10 +71,10 @@ final class RequestBody {
   /** Reads a body that is there. */
   <T> T read(byte[] body, Function<Fields, T> reader) {
     if (body.length <= SHORT_BYTES) {
-      return reader.apply(new Fields(Json.read(body), ""));
+      return reader.apply(new Fields(HttpJson.read(body), ""));
     }
     try {
-      return readers.submit(() -> reader.apply(new Fields(Json.read(body), ""))).get();
+      return readers.submit(() -> reader.apply(new Fields(HttpJson.read(body), ""))).get();
     } catch (RejectedExecutionException e) {
       throw ApiException.busy(
           429, "queue_full", "as many long requests wait as may; try again in a second", 1);

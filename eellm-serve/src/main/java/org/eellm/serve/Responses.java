@@ -22,7 +22,7 @@ import java.util.stream.Stream;
 import org.eellm.serve.connection.Connection;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -53,7 +53,7 @@ final class Responses {
         events.done();
       } catch (ApiException e) {
         log(request, e);
-        events.send(Json.error(e));
+        events.send(HttpJson.error(e));
       } catch (UncheckedIOException
           | SocketWriterException
           | CloseConnectionException
@@ -61,7 +61,7 @@ final class Responses {
         throw e;
       } catch (RuntimeException e) {
         LOG.error("a text failed", e);
-        events.send(Json.error(failure(e)));
+        events.send(HttpJson.error(failure(e)));
       }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
@@ -123,13 +123,13 @@ final class Responses {
     if (UNREAD.contains(e.code().orElse(""))) {
       response.header(HeaderValues.CONNECTION_CLOSE); // the rest of the body is not read
     }
-    send(request, response, Json.error(e));
+    send(request, response, HttpJson.error(e));
   }
 
   /** Sends an answer. */
   static void send(ServerRequest request, ServerResponse response, ObjectNode body) {
     response.header(HeaderNames.CONTENT_TYPE, "application/json");
-    send(request, response, Json.bytes(body));
+    send(request, response, HttpJson.bytes(body));
   }
 
   /** Sends a body, of which HEAD has the length alone. */

@@ -28,7 +28,7 @@ import org.eellm.serve.connection.Connection;
 import org.eellm.serve.connection.Connections;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 import org.eellm.serve.page.PageFile;
 
 /** The server's paths, and what happens at each. */
@@ -255,7 +255,7 @@ final class Routes {
   private void health(ServerRequest request, ServerResponse response) {
     String state = lifecycle.state();
     response.status(state.equals("ok") ? 200 : 503);
-    Responses.send(request, response, Json.object().put("status", state));
+    Responses.send(request, response, HttpJson.object().put("status", state));
   }
 
   private void metrics(ServerRequest request, ServerResponse response) {
@@ -264,7 +264,7 @@ final class Routes {
   }
 
   private void models(ServerRequest request, ServerResponse response) {
-    ObjectNode root = Json.object();
+    ObjectNode root = HttpJson.object();
     root.put("object", "list");
     root.putArray("data").add(describe(lifecycle.ready().model()));
     Responses.send(request, response, root);
@@ -280,7 +280,7 @@ final class Routes {
   }
 
   private static ObjectNode describe(ServedModel model) {
-    ObjectNode root = Json.object();
+    ObjectNode root = HttpJson.object();
     root.put("id", model.name());
     root.put("object", "model");
     root.put("created", model.created());
@@ -325,7 +325,7 @@ final class Routes {
   private void tokenize(ServerRequest request, ServerResponse response) {
     ServedModel model = lifecycle.ready().model();
     List<Integer> ids = body.read(request, fields -> new RequestReader(model, fields).tokenize());
-    ObjectNode root = Json.object();
+    ObjectNode root = HttpJson.object();
     root.put("count", ids.size());
     root.put("max_model_len", model.context());
     ArrayNode tokens = root.putArray("tokens");

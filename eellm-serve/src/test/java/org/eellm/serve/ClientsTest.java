@@ -15,7 +15,7 @@ import dev.langchain4j.model.openai.OpenAiStreamingChatModel;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 import org.junit.jupiter.api.Test;
 
 /** Clients that were written for OpenAI's own server. */
@@ -135,8 +135,12 @@ final class ClientsTest extends WithServer {
 
   private static JsonNode refusal(String name, int status, String param, String code) {
     return code.isEmpty()
-        ? Json.object().put("name", name).put("status", status).put("param", param).putNull("code")
-        : Json.object()
+        ? HttpJson.object()
+            .put("name", name)
+            .put("status", status)
+            .put("param", param)
+            .putNull("code")
+        : HttpJson.object()
             .put("name", name)
             .put("status", status)
             .put("param", param)

@@ -20,7 +20,7 @@ import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.sample.SamplingParams;
 import org.eellm.decode.token.GeneratedToken;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -344,12 +344,12 @@ final class CompletionTest extends WithServer {
     String stop = text.substring(10, 12);
     JsonNode reply =
         server.complete(
-            Json.object()
+            HttpJson.object()
                 .put("prompt", "the cat")
                 .put("max_tokens", 30)
                 .put("temperature", 0)
                 .put("stop", stop)
-                .set("early_exit", Json.object().put("mode", "full"))
+                .set("early_exit", HttpJson.object().put("mode", "full"))
                 .toString());
 
     assertThat(texts(reply)).containsExactly(text.substring(0, text.indexOf(stop)));
@@ -445,6 +445,6 @@ final class CompletionTest extends WithServer {
     assertThat(last.path("choices")).isEmpty();
     assertThat(last.path("usage").path("completion_tokens").asInt()).isEqualTo(24);
     assertThat(parts.get(parts.size() - 2).path("metrics").path("early_exit").path("histogram"))
-        .isEqualTo(Json.object().put("final", 24));
+        .isEqualTo(HttpJson.object().put("final", 24));
   }
 }

@@ -11,7 +11,7 @@ import java.util.Collections;
 import java.util.List;
 import org.eellm.config.ExitLayout;
 import org.eellm.decode.SmallModel;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -256,7 +256,8 @@ final class RefusalTest extends WithServer {
   void completion_promptOfAMegabyte_isTooLong() {
     HttpResponse<String> response =
         server.post(
-            "/v1/completions", Json.object().put("prompt", "the cat ".repeat(131_072)).toString());
+            "/v1/completions",
+            HttpJson.object().put("prompt", "the cat ".repeat(131_072)).toString());
 
     assertThat(response.statusCode()).isEqualTo(400);
     assertThat(json(response).path("error").path("code").asText())

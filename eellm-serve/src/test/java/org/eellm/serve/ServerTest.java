@@ -19,7 +19,7 @@ import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 import org.junit.jupiter.api.Test;
 
 /** A server's other endpoints. */
@@ -206,7 +206,7 @@ final class ServerTest extends WithServer {
     JsonNode logprobs =
         server
             .complete(
-                Json.object()
+                HttpJson.object()
                     .put("prompt", prompt)
                     .put("max_tokens", 1)
                     .put("echo", true)

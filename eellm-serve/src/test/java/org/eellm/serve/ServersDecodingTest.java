@@ -14,7 +14,7 @@ import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.serve.json.Fields;
-import org.eellm.serve.json.Json;
+import org.eellm.serve.json.HttpJson;
 import org.junit.jupiter.api.Test;
 
 /** How texts are decoded where a request leaves that open. */
@@ -64,7 +64,7 @@ final class ServersDecodingTest extends WithServer {
   }
 
   private static CompletionRequest asked(ServedModel served, String earlyExit) {
-    ObjectNode body = Json.object().put("prompt", "the cat");
+    ObjectNode body = HttpJson.object().put("prompt", "the cat");
     body.set("early_exit", TestServer.json(earlyExit));
     return new RequestReader(served, new Fields(body, "")).completion();
   }

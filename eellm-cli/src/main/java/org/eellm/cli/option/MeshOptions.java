@@ -13,8 +13,8 @@ import org.eellm.config.ConfigException;
 import org.eellm.config.Learning;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.PipelineLayout;
-import org.eellm.config.PipelineLayout.Slice;
+import org.eellm.config.StageLayout;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.TensorParallelEngine;
@@ -153,7 +153,7 @@ public final class MeshOptions {
       Device device,
       MatrixQuantization quantization,
       World world) {
-    PipelineLayout layout = layout(architecture);
+    StageLayout layout = layout(architecture);
     return switch (device) {
       case CPU -> {
         JvmSetup.requireDecoding();
@@ -182,7 +182,7 @@ public final class MeshOptions {
       require(isAlone(), "--device cuda: needs a single rank here; leave out --tp and --pp");
       return files.logitLens(architecture, device);
     }
-    PipelineLayout layout = layout(Part.withLens(architecture));
+    StageLayout layout = layout(Part.withLens(architecture));
     return files.stored(Part.logitLens(architecture, here(layout, world), shared(world)));
   }
 
@@ -235,7 +235,7 @@ public final class MeshOptions {
   }
 
   /** How the stages share a model out. */
-  private PipelineLayout layout(Architecture architecture) {
+  private StageLayout layout(Architecture architecture) {
     architecture.requireSplits("--tp", tp);
     int layers = architecture.model().numLayers();
     require(
@@ -244,10 +244,10 @@ public final class MeshOptions {
         pp,
         layers,
         layers);
-    return PipelineLayout.of(architecture, ParallelConfig.of(tp, 1, pp), 1, Learning.EVERYTHING);
+    return StageLayout.of(architecture, ParallelConfig.of(tp, 1, pp), 1, Learning.EVERYTHING);
   }
 
-  private static List<Slice> here(PipelineLayout layout, World world) {
+  private static List<Slice> here(StageLayout layout, World world) {
     return List.of(layout.slices().get(world.pp().rank()));
   }
 

@@ -14,8 +14,8 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.PlainOutput;
-import org.eellm.cli.plan.SimulatedPipeline.Boundary;
-import org.eellm.cli.plan.SimulatedPipeline.FinalHead;
+import org.eellm.cli.plan.SimulatedLayout.Boundary;
+import org.eellm.cli.plan.SimulatedLayout.FinalHead;
 import org.eellm.schedule.Costs;
 import org.eellm.schedule.FillSearch;
 import org.eellm.schedule.FillSearch.Count;
@@ -158,8 +158,8 @@ public final class ScheduleCommand implements Callable<Integer> {
     // Before anything is computed from the shape, it has to be possible.
     Schedule plain = Schedules.emit(kind, stages, chunkCount, microbatches);
     requireModel(plain.virtualStages());
-    SimulatedPipeline model =
-        SimulatedPipeline.of(
+    SimulatedLayout model =
+        SimulatedLayout.of(
             layers,
             plain.virtualStages(),
             exits,
@@ -210,7 +210,7 @@ public final class ScheduleCommand implements Callable<Integer> {
     }
   }
 
-  private Fills fills(SimulatedPipeline model, Costs costs) {
+  private Fills fills(SimulatedLayout model, Costs costs) {
     Count none = new Count.Exactly(0);
     if (warmup.equals(none) && cooldown.equals(none)) {
       return Fills.none();
@@ -221,7 +221,7 @@ public final class ScheduleCommand implements Callable<Integer> {
     return FillSearch.find(warmup, cooldown, stages, microbatches, model.exitStages(), costs);
   }
 
-  private void print(Timeline timeline, SimulatedPipeline model, PrintWriter out) {
+  private void print(Timeline timeline, SimulatedLayout model, PrintWriter out) {
     Schedule schedule = timeline.schedule();
     out.println(title(schedule));
     out.println();
@@ -243,7 +243,7 @@ public final class ScheduleCommand implements Callable<Integer> {
     out.flush();
   }
 
-  private static String contents(Schedule schedule, int stage, SimulatedPipeline model) {
+  private static String contents(Schedule schedule, int stage, SimulatedLayout model) {
     return IntStream.range(0, schedule.chunks())
         .map(chunk -> schedule.virtualStage(stage, chunk))
         .mapToObj(

@@ -53,7 +53,7 @@ record ScheduleReport(
       double end,
       double heads) {}
 
-  static ScheduleReport of(Timeline timeline, SimulatedPipeline model, Fills fills) {
+  static ScheduleReport of(Timeline timeline, SimulatedLayout model, Fills fills) {
     Schedule schedule = timeline.schedule();
     return new ScheduleReport(
         name(schedule.kind()),
@@ -70,7 +70,7 @@ record ScheduleReport(
         timeline.spans().stream().map(ScheduleReport::pass).toList());
   }
 
-  private static Stage stage(int stage, Timeline timeline, SimulatedPipeline model) {
+  private static Stage stage(int stage, Timeline timeline, SimulatedLayout model) {
     Schedule schedule = timeline.schedule();
     List<Integer> virtualStages =
         IntStream.range(0, schedule.chunks())

@@ -228,8 +228,8 @@ public record GgufModel(
     /** Queries, keys or values; llama.cpp's Llama rotates neighbours among a head's rows. */
     private void projection(String from, String to, long rows) {
       long h = model.hiddenSize();
-      boolean turned = family == Family.LLAMA && !to.endsWith("v_proj.");
-      if (turned) {
+      boolean permuted = family == Family.LLAMA && !to.endsWith("v_proj.");
+      if (permuted) {
         take(from + "weight", rows, h);
         put(from + "weight", to + "weight", 0, List.of(rows, h), neighbours());
       } else {

@@ -90,7 +90,7 @@ public interface StateDictAdapter {
 
   /**
    * Heads whose first dimensions rope rotates, with their rows in the order in which our rope finds
-   * its pairs: elements j and j + D/2, of which the pairs beyond the rotated ones do not turn.
+   * its pairs: elements j and j + D/2, of which the pairs beyond the rotated ones stay.
    *
    * @param heads [heads, D, ...]
    */
@@ -115,9 +115,9 @@ public interface StateDictAdapter {
     int still = (width - rotated) / 2;
     long[] order = new long[width];
     for (int j = 0; j < width / 2; j++) {
-      boolean turns = j < rotated / 2;
-      order[j] = turns ? j : rotated + (j - rotated / 2);
-      order[width / 2 + j] = turns ? rotated / 2 + j : rotated + still + (j - rotated / 2);
+      boolean isRotated = j < rotated / 2;
+      order[j] = isRotated ? j : rotated + (j - rotated / 2);
+      order[width / 2 + j] = isRotated ? rotated / 2 + j : rotated + still + (j - rotated / 2);
     }
     return order;
   }

@@ -5,8 +5,8 @@ import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.cost.Hardware;
 import org.eellm.cost.plan.Plan.StagePlan;
 

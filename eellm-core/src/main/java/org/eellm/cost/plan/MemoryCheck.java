@@ -10,8 +10,8 @@ import org.eellm.config.DataConfig;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.PositionEmbedding;
-import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.config.TrainConfig;
 import org.eellm.cost.Hardware;
 import org.eellm.cost.Hardware.Connection;
@@ -62,14 +62,14 @@ public final class MemoryCheck {
   }
 
   private static double exact(RunConfig candidate) {
-    Pipeline pipeline = Pipeline.of(candidate);
+    RunSchedules schedules = RunSchedules.of(candidate);
     int group = candidate.parallel().chunks() > 1 ? candidate.parallel().pp() : 1;
     int microbatches =
         candidate.train().globalBatchSize()
             / (candidate.train().microBatchSize() * candidate.parallel().dp());
     int filling = 2 * candidate.parallel().pp() * candidate.parallel().chunks();
     Schedule schedule =
-        pipeline.schedule(Math.min(microbatches, Math.ceilDiv(filling, group) * group));
+        schedules.schedule(Math.min(microbatches, Math.ceilDiv(filling, group) * group));
     MemoryEstimator estimator = new MemoryEstimator(candidate, hardware(candidate));
     double stages = 0;
     for (int stage = 0; stage < schedule.stages(); stage++) {
@@ -77,8 +77,7 @@ public final class MemoryCheck {
       List<Slice> slices =
           IntStream.range(0, candidate.parallel().chunks())
               .mapToObj(
-                  chunk ->
-                      pipeline.pipelineLayout().slices().get(chunk * schedule.stages() + first))
+                  chunk -> schedules.stageLayout().slices().get(chunk * schedule.stages() + first))
               .toList();
       stages += estimator.of(stage, slices, schedule).total();
     }

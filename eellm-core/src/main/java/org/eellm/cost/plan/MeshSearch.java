@@ -15,8 +15,8 @@ import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParallelConfig.Balance;
 import org.eellm.config.ParallelConfig.PipelineSchedule;
-import org.eellm.config.PipelineLayout;
 import org.eellm.config.RunConfig;
+import org.eellm.config.StageLayout;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.cost.Hardware;
 import org.eellm.schedule.Schedule;
@@ -60,7 +60,7 @@ public final class MeshSearch {
 
   private record ScheduleKey(PipelineSchedule schedule, int stages, int chunks, int microbatches) {}
 
-  /** What a pipelineLayout depends on. */
+  /** What a layout depends on. */
   private record LayoutKey(int virtualStages, Balance balance, boolean preExit) {}
 
   /**
@@ -83,7 +83,7 @@ public final class MeshSearch {
   private final Hardware hardware;
   private final int devices;
   private final Map<ScheduleKey, Schedule> schedules = new HashMap<>();
-  private final Map<LayoutKey, PipelineLayout> placements = new HashMap<>();
+  private final Map<LayoutKey, StageLayout> placements = new HashMap<>();
   private final Map<String, Integer> impossible = new TreeMap<>();
 
   private MeshSearch(RunConfig config, Hardware hardware, int devices) {
@@ -169,7 +169,7 @@ public final class MeshSearch {
   private Optional<Candidate> size(ParallelConfig mesh, int micro, Recompute recompute) {
     try {
       RunConfig candidate = config.with(mesh, config.train().with(micro, recompute));
-      Planner planner = new Planner(new Pipeline(candidate, pipelineLayout(mesh)), hardware);
+      Planner planner = new Planner(new RunSchedules(candidate, stageLayout(mesh)), hardware);
       return Optional.of(
           new Candidate(
               candidate,
@@ -190,14 +190,14 @@ public final class MeshSearch {
         new ScheduleKey(
             mesh.schedule(), mesh.pp(), mesh.chunks(), Math.min(microbatches, FULL * mesh.pp())),
         scheduleKey ->
-            new Pipeline(candidate, pipelineLayout(mesh)).schedule(scheduleKey.microbatches()));
+            new RunSchedules(candidate, stageLayout(mesh)).schedule(scheduleKey.microbatches()));
   }
 
-  private PipelineLayout pipelineLayout(ParallelConfig mesh) {
+  private StageLayout stageLayout(ParallelConfig mesh) {
     return placements.computeIfAbsent(
         new LayoutKey(mesh.pp() * mesh.chunks(), mesh.balance(), mesh.preExit()),
         _ ->
-            PipelineLayout.of(
+            StageLayout.of(
                 config.architecture(), mesh, config.data().sequenceLength(), Learning.EVERYTHING));
   }
 
@@ -236,7 +236,7 @@ public final class MeshSearch {
   /** Which layers and exits are where, or why that cannot be. */
   private Object split(ParallelConfig mesh) {
     try {
-      return pipelineLayout(mesh);
+      return stageLayout(mesh);
     } catch (ConfigException e) {
       return String.valueOf(e.getMessage());
     }

@@ -10,8 +10,8 @@ import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParallelConfig.PipelineSchedule;
-import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.cost.BranchCosts;
 import org.eellm.cost.Collectives;
 import org.eellm.cost.Hardware;
@@ -36,17 +36,17 @@ public final class Planner {
   private final RunConfig config;
   private final Hardware hardware;
   private final ParallelConfig mesh;
-  private final Pipeline pipeline;
+  private final RunSchedules schedules;
   private final BranchCosts work;
   private final MuonCosts orthogonalization;
   private final Learning learning;
 
   /** A planner of a run that {@link #checked} has nothing against. */
-  Planner(Pipeline pipeline, Hardware hardware) {
-    this.config = pipeline.config();
+  Planner(RunSchedules schedules, Hardware hardware) {
+    this.config = schedules.config();
     this.hardware = hardware;
     this.mesh = config.parallel();
-    this.pipeline = pipeline;
+    this.schedules = schedules;
     this.work = new BranchCosts(config, hardware);
     this.orthogonalization = new MuonCosts(config, hardware);
     this.learning = config.tune().learning();
@@ -58,7 +58,7 @@ public final class Planner {
    * @throws ConfigException if the model's vocabulary is not known yet
    */
   public static Plan plan(RunConfig config, Hardware hardware) {
-    return new Planner(Pipeline.of(checked(config)), hardware).plan();
+    return new Planner(RunSchedules.of(checked(config)), hardware).plan();
   }
 
   /** Refuses what no mesh would make a plan of. */
@@ -135,7 +135,7 @@ public final class Planner {
   }
 
   Plan plan() {
-    Schedule schedule = pipeline.schedule(microbatches());
+    Schedule schedule = schedules.schedule(microbatches());
     Costs costs = costs();
     Timeline timeline = Timeline.of(schedule, costs);
     double[] busy = new double[mesh.pp()];
@@ -171,13 +171,13 @@ public final class Planner {
 
   private List<Slice> slices(int stage) {
     return IntStream.range(0, mesh.chunks())
-        .mapToObj(chunk -> pipeline.pipelineLayout().slices().get(chunk * mesh.pp() + stage))
+        .mapToObj(chunk -> schedules.stageLayout().slices().get(chunk * mesh.pp() + stage))
         .toList();
   }
 
   /** Seconds of every virtual stage's passes. */
   private Costs costs() {
-    List<Slice> slices = pipeline.pipelineLayout().slices();
+    List<Slice> slices = schedules.stageLayout().slices();
     boolean goesBack = learning == Learning.EVERYTHING;
     double stream = work.shape().ofRows(work.shape().hidden());
     double message = config.exits().distillation() > 0 ? 1.5 * stream : stream; // 1 up, 2 back.

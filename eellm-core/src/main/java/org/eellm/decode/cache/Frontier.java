@@ -16,11 +16,11 @@ import org.eellm.model.Head;
 public final class Frontier implements AutoCloseable {
   private final ModelRunner runner;
   private final int[] taps; // of the heads in use, ascending
-  private final HiddenRows[] pending; // by place of the tap
+  private final HiddenStateSlots[] pending; // by place of the tap
   private final boolean[] hasAttention; // by index of the head, for those in use
-  private final HiddenRows[] unseen; // by index of the head
+  private final HiddenStateSlots[] unseen; // by index of the head
   private final int[] seen; // by index of the head
-  private final HiddenRows inFlight = new HiddenRows();
+  private final HiddenStateSlots inFlight = new HiddenStateSlots();
   private final int[] complete; // one number
   private int entered;
   private int exactEnd = Integer.MAX_VALUE; // from here on keys and values are not the model's
@@ -62,14 +62,14 @@ public final class Frontier implements AutoCloseable {
     return new Frontier(this);
   }
 
-  private static HiddenRows[] rows(int count) {
-    HiddenRows[] rows = new HiddenRows[count];
-    Arrays.setAll(rows, _ -> new HiddenRows());
+  private static HiddenStateSlots[] rows(int count) {
+    HiddenStateSlots[] rows = new HiddenStateSlots[count];
+    Arrays.setAll(rows, _ -> new HiddenStateSlots());
     return rows;
   }
 
   /** The rows that this step takes through the model. */
-  public HiddenRows inFlight() {
+  public HiddenStateSlots inFlight() {
     return inFlight;
   }
 
@@ -94,7 +94,7 @@ public final class Frontier implements AutoCloseable {
 
   /** Adds the rows that a head with attention has not seen, which are not in flight. */
   public void addUnseenTo(ForwardBatch block, Head head) {
-    HiddenRows rows = unseen[head.index()];
+    HiddenStateSlots rows = unseen[head.index()];
     for (int row = 0; row < rows.count(); row++) {
       block.add(rows.slot(row), rows.first() + row);
     }
@@ -123,7 +123,7 @@ public final class Frontier implements AutoCloseable {
     return at(tap).count();
   }
 
-  private HiddenRows at(int tap) {
+  private HiddenStateSlots at(int tap) {
     return pending[Arrays.binarySearch(taps, tap)];
   }
 
@@ -139,7 +139,7 @@ public final class Frontier implements AutoCloseable {
 
   /** Lets the rows that wait at a tap of its own move in front of those that do. */
   public void joinAt(int tap) {
-    HiddenRows rows = at(tap);
+    HiddenStateSlots rows = at(tap);
     if (rows.count() > 0) {
       rows.moveFrom(inFlight);
       inFlight.moveFrom(rows);
@@ -174,7 +174,7 @@ public final class Frontier implements AutoCloseable {
 
   /** Keeps copies of the in-flight rows for a head with attention until it is asked. */
   public void keepFor(Head head) {
-    HiddenRows rows = unseen[head.index()];
+    HiddenStateSlots rows = unseen[head.index()];
     for (int row = 0; row < inFlight.count(); row++) {
       int slot = runner.allocateSlot();
       runner.copy(inFlight.slot(row), slot);
@@ -208,7 +208,7 @@ public final class Frontier implements AutoCloseable {
   public void rollBack(int end) {
     entered = Math.min(entered, end);
     complete[0] = Math.min(complete[0], end);
-    for (HiddenRows rows : pending) {
+    for (HiddenStateSlots rows : pending) {
       rows.cut(end, runner);
     }
     for (int head = 0; head < seen.length; head++) {
@@ -220,10 +220,10 @@ public final class Frontier implements AutoCloseable {
   @Override
   public void close() {
     leave();
-    for (HiddenRows rows : pending) {
+    for (HiddenStateSlots rows : pending) {
       rows.release(runner);
     }
-    for (HiddenRows rows : unseen) {
+    for (HiddenStateSlots rows : unseen) {
       rows.release(runner);
     }
   }

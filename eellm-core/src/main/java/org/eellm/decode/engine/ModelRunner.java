@@ -26,12 +26,12 @@ public interface ModelRunner extends AutoCloseable {
 
   /** The number of trunk branches before those that rows pass here. */
   default int firstBranch() {
-    return model().firstPosition();
+    return model().firstBranch();
   }
 
   /** The number of trunk branches up to the last one that rows pass here. */
   default int endBranch() {
-    return model().endPosition();
+    return model().endBranch();
   }
 
   /** The heads that can be asked, in order of depth. */

@@ -9,6 +9,16 @@ import org.eellm.kernel.vector.WeightedIds;
 /**
  * A distribution over ids to draw from. It is filled anew for each token, in the same memory: a
  * vocabulary is large, and the tokens of many sequences are drawn one after the other.
+ *
+ * <p>To draw with one random number, weights are summed up until they exceed it: that takes e to
+ * the power of every logit, and a little more weight on one id shifts all ids behind it, so an exit
+ * would less often draw what the full model draws. Here each id has a random number of its own
+ * ({@link SamplingNoise}) and waits for as long as it says, divided by its weight; the first one is
+ * the token, and distributions that are alike mostly draw the same. Only the order of these times
+ * matters, so weights need no sum, and the zeros at the beginning of a random number tell of nearly
+ * all ids that they are not the first, before any logarithm or power is computed. It costs a random
+ * number for each id instead of one a token, and 12 to 20 bytes an id; what needs probabilities,
+ * such as top-p, still computes all weights, but not before it is asked.
  */
 public final class TokenDistribution {
   private static final double LOG_2 = Math.log(2);
@@ -292,8 +302,8 @@ public final class TokenDistribution {
   }
 
   /**
-   * The id whose turn comes first, where an id of probability p waits for a time that is
-   * exponential with mean 1 / p: each id is the first with its probability.
+   * The id that comes first, where an id of probability p waits for a time that is exponential with
+   * mean 1 / p: each id is the first with its probability.
    *
    * @param noise of the token
    */

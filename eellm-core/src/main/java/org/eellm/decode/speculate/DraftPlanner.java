@@ -11,6 +11,15 @@ import org.eellm.model.Head;
  * Chooses exit and length of drafts while texts are written, from what steps cost here and how
  * often drafts were accepted lately (as DEL does, arXiv 2504.05598; EESD, arXiv 2406.03853).
  *
+ * <p>A draft that is too long, or of an exit that is mostly wrong, makes a text slower than no
+ * draft at all, and where the line is depends on the text, the machine and the batch. So what a
+ * further token is expected to gain is weighed against what it costs, in the same unit of time. A
+ * fixed length suits one text on one machine, and to try all exits and lengths against each other
+ * would spend most drafts on bad ones; here one acceptance rate an exit, told apart by margin,
+ * serves all lengths. The price is that drafts of a cycle are taken to hold independently of each
+ * other, that one cycle in 48 tries an exit which may be worse, and that two runs may draft
+ * differently.
+ *
  * <p>With a the chance that a draft is accepted, drafts of k tokens yield {@code E = (1 - a^(k+1))
  * / (1 - a)} tokens a cycle. The exit whose cycle takes the least time a token drafts, or none
  * where the full model is faster. A single text's draft is as long as a further token is worth what

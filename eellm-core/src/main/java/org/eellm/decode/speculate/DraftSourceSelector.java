@@ -17,24 +17,23 @@ final class DraftSourceSelector {
     }
   }
 
-  /** Steps of a turn. */
+  /** Steps of a period, in which one drafter is at work. */
   static final int STEPS = 24;
 
-  /** Turns from a trial of the slower drafter to the next, at first and at most. */
-  private static final int FIRST_TURNS = 8;
+  /** Periods from a trial of the slower drafter to the next, at first and at most. */
+  private static final int FIRST_INTERVAL = 8;
 
-  private static final int MOST_TURNS = 32;
+  private static final int MAX_INTERVAL = 32;
 
-  /** Weight of a turn in a drafter's running mean. */
+  /** Weight of a period in a drafter's running mean. */
   private static final double RATE = 0.5;
 
-  private final double[] speeds =
-      new double[2]; // tokens a nanosecond, by drafter; 0 before its turn
+  private final double[] speeds = new double[2]; // tokens a nanosecond, by drafter; 0 if unknown
   private Drafter drafter = Drafter.EXITS;
   private Drafter better = Drafter.EXITS;
-  private int turns; // since the last trial
-  private int turnsBetween = FIRST_TURNS;
-  private int steps; // of the turn
+  private int periods; // since the last trial
+  private int interval = FIRST_INTERVAL;
+  private int steps; // of the period
   private int tokens;
   private long start;
 
@@ -72,14 +71,14 @@ final class DraftSourceSelector {
     Drafter faster = speeds[other.ordinal()] > speeds[place] ? other : drafter;
     if (faster != better) {
       better = faster;
-      turnsBetween = FIRST_TURNS;
-      turns = 0;
+      interval = FIRST_INTERVAL;
+      periods = 0;
     }
-    turns++;
+    periods++;
     drafter = better;
-    if (turns == turnsBetween) {
-      turns = 0;
-      turnsBetween = Math.min(2 * turnsBetween, MOST_TURNS);
+    if (periods == interval) {
+      periods = 0;
+      interval = Math.min(2 * interval, MAX_INTERVAL);
       drafter = better.other();
     }
   }
@@ -89,7 +88,7 @@ final class DraftSourceSelector {
     tokens += count;
   }
 
-  /** Forgets the turn that has begun. */
+  /** Forgets the period that has begun. */
   void pause() {
     steps = 0;
   }

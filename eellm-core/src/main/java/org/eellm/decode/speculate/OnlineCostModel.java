@@ -9,6 +9,15 @@ import org.eellm.model.Head;
  * What steps cost here, learned from the steps themselves, in units of a branch with one row. How
  * much more several rows cost than one is the model's and the processor's own; for numbers of rows
  * that never came, it is estimated from their neighbours.
+ *
+ * <p>Whether a draft pays hangs on what its rows cost beside one row, which no count of operations
+ * tells: reading the weights takes most of the time, so that a second row is almost free on one
+ * machine and not on another. So every step is a measurement, and prices are ratios to one unit:
+ * where others slow the machine down, the unit moves, and the choices stay. A benchmark at the
+ * start would delay the first token and soon be out of date, and means would follow each stall;
+ * running medians count a stall like any other sample. It costs two readings of a clock for each
+ * segment and head, some 10 KB of heap for each of their lists of prices, and patience: a price
+ * moves by 2 % a sample, so it takes some 35 of them to double.
  */
 public final class OnlineCostModel {
   /** Rows whose costs are told apart. */

@@ -1,7 +1,7 @@
 package org.eellm.decode.strategy;
 
 import java.util.List;
-import org.eellm.decode.cache.HiddenRows;
+import org.eellm.decode.cache.HiddenStateSlots;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Result.FinishReason;
 import org.eellm.decode.token.Prediction;
@@ -19,7 +19,7 @@ final class ScoreStrategy implements DecodingStrategy {
 
   @Override
   public void beginStep(Sequence sequence) {
-    HiddenRows inFlight = sequence.frontier().inFlight();
+    HiddenStateSlots inFlight = sequence.frontier().inFlight();
     asked = Math.clamp(inFlight.end() + 1L - score.from(), 0, inFlight.count());
   }
 

@@ -14,7 +14,7 @@ import org.eellm.kernel.assembler.Vector;
  *
  * <p>{@code more} is how many chunks of 32 inputs a group has; for AVX2 that is one. Sums of a
  * group stay in registers as integers; then they are scaled, and added to y. Rows of x are as {@link
- * GroupRows} has them.
+ * QuantizedInput} has them.
  */
 final class GroupCode extends BlockCode {
   /** Inputs of a chunk. */
@@ -96,7 +96,7 @@ final class GroupCode extends BlockCode {
     jne(chunk);
     add(streams, slice);
     add(RDI, STEP_BYTES / 2); // the scales
-    add(STEP, GroupRows.MORE_UNITS);
+    add(STEP, QuantizedInput.MORE_UNITS);
     cmp(STEP, R14);
     jl(group);
   }

@@ -63,7 +63,7 @@ final class GroupKernels {
    * Writes some blocks of outputs of some rows.
    *
    * @param rows from 1 to {@link BlockCode#MOST_ROWS}
-   * @param x address of the first row, as {@link GroupRows} has it
+   * @param x address of the first row, as {@link QuantizedInput} has it
    * @param y address of the first row's first output, float32
    */
   void multiply(

@@ -13,7 +13,7 @@ interface GroupTile {
    * @param w address of the first group's first weights of the first output
    * @param scales address of the first output's scale in the first group
    * @param groups how many there are
-   * @param x rows as {@link GroupRows} has them
+   * @param x rows as {@link QuantizedInput} has them
    * @param at where the first row begins
    * @param units from a row of x to the next
    * @param y address of the first output of the first row

@@ -98,7 +98,7 @@ final class GroupTiles {
                   step();
                 });
             add();
-            code.iinc(AT, GroupRows.MORE_UNITS);
+            code.iinc(AT, QuantizedInput.MORE_UNITS);
             int groupBytes = group / variant.format.inputsTogether() * STEP_BYTES + SCALE_BYTES;
             forward(W, groupBytes);
             forward(SCALES, groupBytes);

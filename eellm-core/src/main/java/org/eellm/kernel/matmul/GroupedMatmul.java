@@ -59,7 +59,7 @@ final class GroupedMatmul {
       PackedMatrix w,
       int firstBlock,
       int blocks,
-      GroupRows x,
+      QuantizedInput x,
       int firstRow,
       int rows,
       long y,
@@ -86,7 +86,7 @@ final class GroupedMatmul {
       int firstBlock,
       int blocks,
       int rows,
-      GroupRows x,
+      QuantizedInput x,
       int firstRow,
       long y,
       long rowBytes) {

@@ -69,7 +69,7 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
     for (int row = 0; row < count; row++) {
       for (int block = 0; block < blocks; block++) {
         long from = y + row * rowBytes + 4L * block * BLOCK;
-        RowArithmetic.read(from, outputs, 0, BLOCK);
+        FloatArithmetic.read(from, outputs, 0, BLOCK);
         for (int o = 0; o < BLOCK; o++) {
           if (outputs[place(o, block)] != expected[row][o]) {
             return false;

@@ -159,7 +159,7 @@ public final class MatmulKernel {
     }
     int rows = Math.min(x.groupRows(), x.rows() - firstRow);
     if (groups.isPresent()) {
-      groups.get().multiply(w, firstBlock, blocks, x.groups(), firstRow, rows, y, rowBytes);
+      groups.get().multiply(w, firstBlock, blocks, x.quantized(), firstRow, rows, y, rowBytes);
     } else if (code.isPresent()) {
       multiplyByCode(w, firstBlock, blocks, x, firstRow, rows, y, rowBytes);
     } else {

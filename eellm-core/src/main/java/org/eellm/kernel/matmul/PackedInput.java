@@ -20,7 +20,8 @@ public final class PackedInput implements AutoCloseable {
   private final long rowBytes;
   private final float[] floats; // [rows, padded]
   private final Optional<NativeBuffer> numbers; // in the format of the weights, [rows, padded]
-  private final Optional<GroupRows> groups; // of weights whose inputs share scales in groups
+  private final Optional<QuantizedInput>
+      quantized; // of weights whose inputs share scales in groups
   private final boolean vectors;
   private int rows;
 
@@ -32,9 +33,9 @@ public final class PackedInput implements AutoCloseable {
     int together = kernel.format().inputsTogether();
     padded = Math.ceilDiv(in, together) * together;
     boolean grouped = kernel.format().hasGroups();
-    groups =
+    quantized =
         grouped
-            ? Optional.of(new GroupRows(capacity, in, kernel.format().group(), vectors))
+            ? Optional.of(new QuantizedInput(capacity, in, kernel.format().group(), vectors))
             : Optional.empty();
     floats = new float[grouped || !vectors ? 0 : capacity * padded];
     rowBytes = (long) padded * kernel.format().bytes();
@@ -64,8 +65,8 @@ public final class PackedInput implements AutoCloseable {
     if (count > capacity) {
       throw new IllegalArgumentException(count + " rows do not fit a block of " + capacity);
     }
-    if (groups.isPresent()) {
-      groups.get().begin(count);
+    if (quantized.isPresent()) {
+      quantized.get().begin(count);
     }
     rows = count;
   }
@@ -75,8 +76,8 @@ public final class PackedInput implements AutoCloseable {
     return kernel.groupRows();
   }
 
-  GroupRows groups() {
-    return groups.orElseThrow();
+  QuantizedInput quantized() {
+    return quantized.orElseThrow();
   }
 
   float[] floats() {
@@ -103,8 +104,8 @@ public final class PackedInput implements AutoCloseable {
    * @param column of the first
    */
   public void put(int row, int column, FloatArray values, int from, int count) {
-    if (groups.isPresent()) {
-      groups.get().put(row, column, values, from, count);
+    if (quantized.isPresent()) {
+      quantized.get().put(row, column, values, from, count);
       return;
     }
     boolean bfloat16 = kernel.format() == WeightFormat.BFLOAT16;
@@ -112,7 +113,7 @@ public final class PackedInput implements AutoCloseable {
       if (bfloat16) {
         RowKernel.chosen().store(values, from, count, address(row) + 2L * column);
       } else {
-        RowArithmetic.write(values.values(), from, address(row) + 4L * column, count);
+        FloatArithmetic.write(values.values(), from, address(row) + 4L * column, count);
       }
       return;
     }
@@ -131,8 +132,8 @@ public final class PackedInput implements AutoCloseable {
    * @param column of the first
    */
   public void put(int row, int column, long values, int count) {
-    if (groups.isPresent()) {
-      groups.get().put(row, column, values, count);
+    if (quantized.isPresent()) {
+      quantized.get().put(row, column, values, count);
       return;
     }
     boolean bfloat16 = kernel.format() == WeightFormat.BFLOAT16;
@@ -140,12 +141,12 @@ public final class PackedInput implements AutoCloseable {
       if (bfloat16) {
         RowKernel.chosen().store(values, count, address(row) + 2L * column);
       } else {
-        RowArithmetic.copy(values, address(row) + 4L * column, count);
+        FloatArithmetic.copy(values, address(row) + 4L * column, count);
       }
       return;
     }
     int to = start(row) + column;
-    RowArithmetic.read(values, floats, to, count);
+    FloatArithmetic.read(values, floats, to, count);
     if (bfloat16) {
       Bfloat16Rounding.round(floats, to, count, floats, to);
     }
@@ -162,6 +163,6 @@ public final class PackedInput implements AutoCloseable {
   @Override
   public void close() {
     numbers.ifPresent(NativeBuffer::close);
-    groups.ifPresent(GroupRows::close);
+    quantized.ifPresent(QuantizedInput::close);
   }
 }

@@ -215,7 +215,7 @@ final class RowCode extends RowAssembler {
     return end();
   }
 
-  /** Turns pairs: {@code f(first, cosines, sines, count, second)}. */
+  /** Rotates pairs: {@code f(first, cosines, sines, count, second)}. */
   MachineCode rotation() {
     mov(R10, RDX);
     mov(RDX, RCX);

@@ -1,10 +1,10 @@
 package org.eellm.kernel.row;
 
 import static org.eellm.kernel.vector.Lanes.FLOATS;
-import static org.eellm.kernel.vector.Lanes.TURN_1;
-import static org.eellm.kernel.vector.Lanes.TURN_2;
-import static org.eellm.kernel.vector.Lanes.TURN_4;
-import static org.eellm.kernel.vector.Lanes.TURN_8;
+import static org.eellm.kernel.vector.Lanes.ROTATE_1;
+import static org.eellm.kernel.vector.Lanes.ROTATE_2;
+import static org.eellm.kernel.vector.Lanes.ROTATE_4;
+import static org.eellm.kernel.vector.Lanes.ROTATE_8;
 import static org.eellm.kernel.vector.NativeNumbers.BYTES;
 import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
 import static org.eellm.kernel.vector.NativeNumbers.ORDER;
@@ -68,13 +68,13 @@ final class VectorRows implements RowKernel {
       a = v.fma(v, a);
     }
     a = a.add(b).add(c.add(d));
-    a = a.add(a.rearrange(TURN_1));
-    a = a.add(a.rearrange(TURN_2));
+    a = a.add(a.rearrange(ROTATE_1));
+    a = a.add(a.rearrange(ROTATE_2));
     if (WIDTH > 4) {
-      a = a.add(a.rearrange(TURN_4));
+      a = a.add(a.rearrange(ROTATE_4));
     }
     if (WIDTH > 8) {
-      a = a.add(a.rearrange(TURN_8));
+      a = a.add(a.rearrange(ROTATE_8));
     }
     float factor = (float) (1 / Math.sqrt(a.lane(0) / n + epsilon));
     for (int i = 0; i < n; i += WIDTH) {
@@ -95,13 +95,13 @@ final class VectorRows implements RowKernel {
     for (int i = 0; i < n; i += WIDTH) {
       a = a.add(FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER));
     }
-    a = a.add(a.rearrange(TURN_1));
-    a = a.add(a.rearrange(TURN_2));
+    a = a.add(a.rearrange(ROTATE_1));
+    a = a.add(a.rearrange(ROTATE_2));
     if (WIDTH > 4) {
-      a = a.add(a.rearrange(TURN_4));
+      a = a.add(a.rearrange(ROTATE_4));
     }
     if (WIDTH > 8) {
-      a = a.add(a.rearrange(TURN_8));
+      a = a.add(a.rearrange(ROTATE_8));
     }
     float mean = a.lane(0) / n;
     a = FloatVector.zero(FLOATS);
@@ -109,13 +109,13 @@ final class VectorRows implements RowKernel {
       FloatVector v = FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER).sub(mean);
       a = v.fma(v, a);
     }
-    a = a.add(a.rearrange(TURN_1));
-    a = a.add(a.rearrange(TURN_2));
+    a = a.add(a.rearrange(ROTATE_1));
+    a = a.add(a.rearrange(ROTATE_2));
     if (WIDTH > 4) {
-      a = a.add(a.rearrange(TURN_4));
+      a = a.add(a.rearrange(ROTATE_4));
     }
     if (WIDTH > 8) {
-      a = a.add(a.rearrange(TURN_8));
+      a = a.add(a.rearrange(ROTATE_8));
     }
     float factor = (float) (1 / Math.sqrt(a.lane(0) / n + epsilon));
     for (int i = 0; i < n; i += WIDTH) {
@@ -151,13 +151,13 @@ final class VectorRows implements RowKernel {
       a = v.fma(FloatVector.fromArray(FLOATS, y, i), a);
     }
     a = a.add(b).add(c.add(d));
-    a = a.add(a.rearrange(TURN_1));
-    a = a.add(a.rearrange(TURN_2));
+    a = a.add(a.rearrange(ROTATE_1));
+    a = a.add(a.rearrange(ROTATE_2));
     if (WIDTH > 4) {
-      a = a.add(a.rearrange(TURN_4));
+      a = a.add(a.rearrange(ROTATE_4));
     }
     if (WIDTH > 8) {
-      a = a.add(a.rearrange(TURN_8));
+      a = a.add(a.rearrange(ROTATE_8));
     }
     return a.lane(0);
   }
@@ -472,13 +472,13 @@ final class VectorRows implements RowKernel {
               .reinterpretAsFloats();
       sums = sums.add(p.fma(r.mul(r), r).add(1).mul(power));
     }
-    sums = sums.add(sums.rearrange(TURN_1));
-    sums = sums.add(sums.rearrange(TURN_2));
+    sums = sums.add(sums.rearrange(ROTATE_1));
+    sums = sums.add(sums.rearrange(ROTATE_2));
     if (WIDTH > 4) {
-      sums = sums.add(sums.rearrange(TURN_4));
+      sums = sums.add(sums.rearrange(ROTATE_4));
     }
     if (WIDTH > 8) {
-      sums = sums.add(sums.rearrange(TURN_8));
+      sums = sums.add(sums.rearrange(ROTATE_8));
     }
     return sums.lane(0);
   }

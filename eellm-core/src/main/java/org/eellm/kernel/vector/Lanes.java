@@ -28,10 +28,10 @@ public final class Lanes {
   public static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
   public static final VectorSpecies<Short> SHORTS =
       VectorSpecies.of(short.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 2));
-  public static final VectorShuffle<Float> TURN_1 = VectorShuffle.iota(FLOATS, 1, 1, true);
-  public static final VectorShuffle<Float> TURN_2 = VectorShuffle.iota(FLOATS, 2, 1, true);
-  public static final VectorShuffle<Float> TURN_4 = VectorShuffle.iota(FLOATS, 4, 1, true);
-  public static final VectorShuffle<Float> TURN_8 = VectorShuffle.iota(FLOATS, 8, 1, true);
+  public static final VectorShuffle<Float> ROTATE_1 = VectorShuffle.iota(FLOATS, 1, 1, true);
+  public static final VectorShuffle<Float> ROTATE_2 = VectorShuffle.iota(FLOATS, 2, 1, true);
+  public static final VectorShuffle<Float> ROTATE_4 = VectorShuffle.iota(FLOATS, 4, 1, true);
+  public static final VectorShuffle<Float> ROTATE_8 = VectorShuffle.iota(FLOATS, 8, 1, true);
 
   private static final FloatVector LOWEST = broadcast(-87.3f);
   private static final FloatVector HIGHEST = broadcast(88.3f);
@@ -130,13 +130,13 @@ public final class Lanes {
    * do not change when the JVM compiles a kernel.
    */
   public static float sum(FloatVector x) {
-    FloatVector sums = x.add(x.rearrange(TURN_1));
-    sums = sums.add(sums.rearrange(TURN_2));
+    FloatVector sums = x.add(x.rearrange(ROTATE_1));
+    sums = sums.add(sums.rearrange(ROTATE_2));
     if (NativeNumbers.WIDTH > 4) {
-      sums = sums.add(sums.rearrange(TURN_4));
+      sums = sums.add(sums.rearrange(ROTATE_4));
     }
     if (NativeNumbers.WIDTH > 8) {
-      sums = sums.add(sums.rearrange(TURN_8));
+      sums = sums.add(sums.rearrange(ROTATE_8));
     }
     return sums.lane(0);
   }

@@ -10,8 +10,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.Architecture;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.PipelineLayout;
-import org.eellm.config.PipelineLayout.Slice;
+import org.eellm.config.StageLayout;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.model.Dropout;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -44,7 +44,7 @@ public record ParameterSpec(String name, List<Long> shape, Initial initial, Shar
 
   /** All parameters of a model. */
   public static List<ParameterSpec> of(Architecture architecture) {
-    return of(architecture, PipelineLayout.whole(architecture).slices());
+    return of(architecture, StageLayout.whole(architecture).slices());
   }
 
   /** The parameters that parts of a model need, a tied matrix among them. */

@@ -98,13 +98,13 @@ public final class HeadTuningExecutor {
         OwnedTensor stream =
             new OwnedTensor(
                 input.orElseGet(() -> model.embedding().forward(device.inputs(), context)))) {
-      for (int position = stage.firstPosition(); position <= stage.endPosition(); position++) {
-        if (position > stage.firstPosition()) {
+      for (int branch = stage.firstBranch(); branch <= stage.endBranch(); branch++) {
+        if (branch > stage.firstBranch()) {
           HeadExecutor.advance(
-              stream, stage.trunk().get(position - stage.firstPosition() - 1), context);
+              stream, stage.trunk().get(branch - stage.firstBranch() - 1), context);
         }
         for (HeadLayers head : stage.heads()) {
-          if (head.tap() == position) {
+          if (head.tap() == branch) {
             try (Scope visit = Scope.open()) {
               tap.at(head, stream.get());
             }

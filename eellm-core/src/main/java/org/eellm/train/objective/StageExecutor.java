@@ -161,8 +161,8 @@ public final class StageExecutor {
    * @param above the gradient of the stage's output, [local rows, hidden]; where the objective
    *     distills [2 local rows, hidden], with what the final head multiplies with its matrix below
    *     it; nothing where nothing comes after the stage
-   * @param backwardDone is called with each position of the trunk that the backward pass has
-   *     completed: the weights of the branch behind it and of the heads at it get nothing more from
+   * @param backwardDone is called with each branch that the backward pass has completed, and the
+   *     end of the stage: its weights and those of the heads in front of it get nothing more from
    *     this microbatch
    */
   public BackwardResult backward(
@@ -189,13 +189,13 @@ public final class StageExecutor {
           objective.distillation() > 0
               ? new Teaching.ByFinalHead(teacher(forwardTape, above), objective.distillation())
               : new Teaching.ByText();
-      for (int position = stage.endPosition(); position >= stage.firstPosition(); position--) {
-        if (position < stage.endPosition()) {
+      for (int branch = stage.endBranch(); branch >= stage.firstBranch(); branch--) {
+        if (branch < stage.endBranch()) {
           try (Scope step = Scope.open()) {
-            g.set(forwardTape.backward(position, g.get(), gradients));
+            g.set(forwardTape.backward(branch, g.get(), gradients));
           }
         }
-        for (HeadLayers head : headsAt(position)) {
+        for (HeadLayers head : headsAt(branch)) {
           double weight = objective.weights().get(head.index());
           if (weight == 0) {
             continue;
@@ -211,7 +211,7 @@ public final class StageExecutor {
             heads.add(forwardTape.executor(head));
           }
         }
-        backwardDone.accept(position);
+        backwardDone.accept(branch);
       }
       Optional<Tensor> below = Optional.empty();
       if (stage.slice().hasEmbedding()) {
@@ -282,8 +282,7 @@ public final class StageExecutor {
     try (Scope scope = Scope.open();
         ForwardTape forwardTape = forward(batch, Received.NOTHING, dropout)) {
       List<HeadResult> heads =
-          backward(forwardTape, objective, share, Received.NOTHING, gradients, position -> {})
-              .heads();
+          backward(forwardTape, objective, share, Received.NOTHING, gradients, _ -> {}).heads();
       heads.forEach(head -> scope.moveToOuter(head.sum()));
       return heads;
     }
@@ -301,12 +300,12 @@ public final class StageExecutor {
       try (OwnedTensor stream =
           new OwnedTensor(
               input.orElseGet(() -> model.embedding().forward(device.inputs(), context)))) {
-        for (int position = stage.firstPosition(); position <= stage.endPosition(); position++) {
-          if (position > stage.firstPosition()) {
+        for (int branch = stage.firstBranch(); branch <= stage.endBranch(); branch++) {
+          if (branch > stage.firstBranch()) {
             HeadExecutor.advance(
-                stream, stage.trunk().get(position - stage.firstPosition() - 1), context);
+                stream, stage.trunk().get(branch - stage.firstBranch() - 1), context);
           }
-          for (HeadLayers head : headsAt(position).reversed()) {
+          for (HeadLayers head : headsAt(branch).reversed()) {
             HeadScore score = new HeadExecutor(head, stream.get(), context, device).score();
             scope.moveToOuter(score.sums());
             scores.add(score);
@@ -317,9 +316,9 @@ public final class StageExecutor {
     }
   }
 
-  /** The heads that tap the stream at {@code position}, deepest first. */
-  private List<HeadLayers> headsAt(int position) {
-    return stage.heads().stream().filter(head -> head.tap() == position).toList().reversed();
+  /** The heads that tap the stream in front of a branch, deepest first. */
+  private List<HeadLayers> headsAt(int branch) {
+    return stage.heads().stream().filter(head -> head.tap() == branch).toList().reversed();
   }
 
   private static Tensor zerosLike(Tensor x) {
@@ -402,9 +401,9 @@ public final class StageExecutor {
       return stage.trunk().get(i).forward(select(i, x), passOf(i), retained);
     }
 
-    /** The gradient of the stream before the branch at a position from that after it, g. */
-    private Tensor backward(int position, Tensor g, Gradients gradients) {
-      int i = position - stage.firstPosition();
+    /** The gradient of the stream before a branch from that after it, g. */
+    private Tensor backward(int branch, Tensor g, Gradients gradients) {
+      int i = branch - stage.firstBranch();
       branchTapes.get(i + 1).retained().close();
       try (Scope scope = Scope.open();
           RetainedTensors again = new RetainedTensors()) {
@@ -459,8 +458,8 @@ public final class StageExecutor {
       return new HeadExecutor(head, stream(head.tap()), context, device);
     }
 
-    private Tensor stream(int position) {
-      return branchTapes.get(position - stage.firstPosition()).stream();
+    private Tensor stream(int branch) {
+      return branchTapes.get(branch - stage.firstBranch()).stream();
     }
 
     /** The stage's output, [local rows, hidden], until the backward pass has begun. */

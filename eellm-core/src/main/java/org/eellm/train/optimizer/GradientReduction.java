@@ -9,7 +9,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.Architecture;
 import org.eellm.config.Learning;
-import org.eellm.config.PipelineLayout;
+import org.eellm.config.StageLayout;
 import org.eellm.distributed.World;
 import org.eellm.distributed.collective.Communicator;
 import org.eellm.distributed.collective.Reduction;
@@ -64,17 +64,13 @@ public final class GradientReduction implements AutoCloseable {
    * @param bucketBytes least size of a bucket
    */
   public GradientReduction(
-      Decoder model,
-      World world,
-      PipelineLayout pipelineLayout,
-      Gradients gradients,
-      long bucketBytes) {
+      Decoder model, World world, StageLayout stageLayout, Gradients gradients, long bucketBytes) {
     this.model = model;
     this.world = world;
     this.gradients = gradients;
     Parameters parameters = model.parameters();
     complete = new boolean[parameters.weights().size()];
-    tied = tied(pipelineLayout);
+    tied = tied(stageLayout);
     partial = parameters.weights().stream().filter(this::isPartial).toList();
     lastContributions =
         parameters.weights().stream()
@@ -103,7 +99,7 @@ public final class GradientReduction implements AutoCloseable {
    * The ranks of the stages that have {@link Decoder#sharedOutputWeight}, if there are others and
    * this is one.
    */
-  private Optional<Communicator> tied(PipelineLayout pipelineLayout) {
+  private Optional<Communicator> tied(StageLayout stageLayout) {
     if (model.learning() != Learning.EVERYTHING) {
       return Optional.empty(); // it stays as it is
     }
@@ -111,10 +107,10 @@ public final class GradientReduction implements AutoCloseable {
     Architecture architecture = model.architecture();
     boolean tied = architecture.model().tieEmbeddings();
     List<Integer> holders =
-        IntStream.range(0, pipelineLayout.slices().size())
+        IntStream.range(0, stageLayout.slices().size())
             .filter(
                 v -> {
-                  PipelineLayout.Slice slice = pipelineLayout.slices().get(v);
+                  StageLayout.Slice slice = stageLayout.slices().get(v);
                   return tied
                       ? architecture.holdsEmbedding(slice)
                       : architecture.usesOutputMatrix(slice);
@@ -173,15 +169,15 @@ public final class GradientReduction implements AutoCloseable {
   }
 
   /**
-   * The last backward pass of the step through a stage has completed a position of the trunk: the
-   * weights behind it are complete.
+   * The last backward pass of the step through a stage has completed a branch, or the heads at the
+   * stage's end: the weights of both are complete.
    */
-  public void backwardDone(int position) {
+  public void backwardDone(int branch) {
     if (world.mesh().dp() == 1) {
       return;
     }
     for (Weight weight : model.parameters().weights()) {
-      if (lastContributions[weight.index()] == position && !partial.contains(weight)) {
+      if (lastContributions[weight.index()] == branch && !partial.contains(weight)) {
         complete(weight);
       }
     }
@@ -193,9 +189,7 @@ public final class GradientReduction implements AutoCloseable {
     complete[weight.index()] = true;
   }
 
-  /**
-   * The position after which a weight gets nothing more, or -1 for the end of the backward pass.
-   */
+  /** The branch after which a weight gets nothing more, or -1 for the end of the backward pass. */
   private int lastContribution(ParameterName name) {
     boolean shared = name.toString().equals(model.sharedOutputWeight()) && servesSeveral();
     return switch (name) {

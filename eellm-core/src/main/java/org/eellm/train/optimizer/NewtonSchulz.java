@@ -65,10 +65,10 @@ final class NewtonSchulz {
   static Tensor of(Tensor matrices) {
     boolean tall = matrices.size(1) > matrices.size(2);
     try (Scope scope = Scope.open();
-        OwnedTensor x = new OwnedTensor(tall ? turned(matrices).contiguous() : matrices)) {
+        OwnedTensor x = new OwnedTensor(tall ? transposed(matrices).contiguous() : matrices)) {
       for (int i = 0; i < STEPS.size(); i++) {
         try (Scope _ = Scope.open()) {
-          Tensor gram = torch.bmm(x.get(), turned(x.get()));
+          Tensor gram = torch.bmm(x.get(), transposed(x.get()));
           if (i == 0) {
             Tensor square = square(gram);
             x.set(x.get().div(square.sqrt()));
@@ -77,11 +77,11 @@ final class NewtonSchulz {
           x.set(STEPS.get(i).of(x.get(), gram));
         }
       }
-      return scope.moveToOuter(tall ? turned(x.get()) : x.get());
+      return scope.moveToOuter(tall ? transposed(x.get()) : x.get());
     }
   }
 
-  private static Tensor turned(Tensor matrices) {
+  private static Tensor transposed(Tensor matrices) {
     return matrices.transpose(1, 2);
   }
 

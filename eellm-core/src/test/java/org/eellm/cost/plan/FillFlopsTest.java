@@ -17,8 +17,8 @@ final class FillFlopsTest {
         ConfigFile.read(
             Path.of("configs/30m.yaml"),
             List.of("parallel={pp: 2, " + fills + "}", "train.global_batch_size=16"));
-    Pipeline pipeline = Pipeline.of(config);
-    return pipeline.fillFlops(pipeline.schedule(4), flops(config));
+    RunSchedules schedules = RunSchedules.of(config);
+    return schedules.fillFlops(schedules.schedule(4), flops(config));
   }
 
   private static ModelFlops flops(RunConfig config) {

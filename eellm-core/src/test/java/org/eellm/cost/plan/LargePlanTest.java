@@ -78,7 +78,7 @@ final class LargePlanTest {
             .count();
     assertThat(messages).isEqualTo(2L * (pp * chunks - 1) * microbatches);
     assertThat(plan.time().total())
-        .isGreaterThanOrEqualTo(new Planner(Pipeline.of(config), H100).leastSeconds());
+        .isGreaterThanOrEqualTo(new Planner(RunSchedules.of(config), H100).leastSeconds());
   }
 
   /** With equal stages, 1F1B takes (M + P - 1)(f + b), and a message's way twice P - 1 times. */
@@ -98,7 +98,7 @@ final class LargePlanTest {
                 "exits.tie_output=true"));
     Timeline timeline = Planner.plan(config, H100).timeline();
     BranchCosts costs = new BranchCosts(config, H100);
-    var slices = Pipeline.of(config).pipelineLayout().slices();
+    var slices = RunSchedules.of(config).stageLayout().slices();
     double layers =
         costs.seconds(costs.forward(slices.get(3))) + costs.seconds(costs.backward(slices.get(3)));
     double last = layers + costs.seconds(costs.heads(slices.getLast()));
@@ -113,7 +113,7 @@ final class LargePlanTest {
   @CsvSource({"ee-llm-7b, 4, 1", "llama-70b, 8, 1", "llama-405b, 16, 1"})
   void schedule_bothDirectionsInOneQueue_isRefused(String model, int pp, int chunks) {
     RunConfig config = config(model, 8, 16, pp, chunks);
-    Schedule schedule = Pipeline.of(config).schedule(2 * pp);
+    Schedule schedule = RunSchedules.of(config).schedule(2 * pp);
 
     ScheduleValidator.check(schedule);
     assertThatThrownBy(() -> ScheduleValidator.check(schedule, MessageQueues.PER_PAIR))

@@ -130,7 +130,7 @@ final class MeshSearchTest {
   }
 
   private static Planner planner(Plan plan) {
-    return new Planner(Pipeline.of(plan.config()), plan.hardware());
+    return new Planner(RunSchedules.of(plan.config()), plan.hardware());
   }
 
   @ParameterizedTest
@@ -182,7 +182,7 @@ final class MeshSearchTest {
             plan -> {
               Schedule whole = plan.timeline().schedule();
               int filled = Math.min(whole.microbatches(), MeshSearch.FULL * whole.stages());
-              Schedule schedule = Pipeline.of(plan.config()).schedule(filled);
+              Schedule schedule = RunSchedules.of(plan.config()).schedule(filled);
               assertThat(planner(plan).fullestBytes(schedule))
                   .isEqualTo(plan.fullest().memory().total());
             });

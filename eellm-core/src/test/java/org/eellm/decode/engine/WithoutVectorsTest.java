@@ -29,7 +29,7 @@ import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.kernel.machine.ExecutableMemory;
-import org.eellm.kernel.matmul.RowArithmetic;
+import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.StoredRows;
@@ -141,7 +141,7 @@ final class WithoutVectorsTest {
     }
     NativeBuffer buffer = NativeBuffer.allocate((long) Float.BYTES * count);
     memory.add(buffer);
-    RowArithmetic.write(values, 0, buffer.address(), count);
+    FloatArithmetic.write(values, 0, buffer.address(), count);
     return StoredRows.of(StoredRows.Type.FLOAT32, buffer.address(), count / width, width);
   }
 }

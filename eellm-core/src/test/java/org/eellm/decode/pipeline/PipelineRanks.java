@@ -13,8 +13,8 @@ import java.util.stream.Stream;
 import org.eellm.config.Architecture;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.PipelineLayout;
 import org.eellm.config.Quantization;
+import org.eellm.config.StageLayout;
 import org.eellm.decode.Generator;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.exit.ExitPolicies;
@@ -53,7 +53,7 @@ public final class PipelineRanks {
         Learning.EVERYTHING,
         Quantization.NONE,
         DecoderShard.ofRank(
-            PipelineLayout.of(
+            StageLayout.of(
                 architecture, ParallelConfig.of(mesh.tp(), 1, mesh.pp()), 1, Learning.EVERYTHING),
             world.pp(),
             new TensorParallel(world.tp(), false),

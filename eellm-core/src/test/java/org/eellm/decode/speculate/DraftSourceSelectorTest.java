@@ -23,7 +23,7 @@ final class DraftSourceSelectorTest {
   }
 
   @Test
-  void way_oneIsFaster_hasAllTurnsButTrials() {
+  void drafter_oneIsFaster_hasAllPeriodsButTrials() {
     int steps = 40 * DraftSourceSelector.STEPS;
 
     assertThat(run(steps, 5, 8)).isBetween(steps / 40, steps / 8);
@@ -31,7 +31,7 @@ final class DraftSourceSelectorTest {
   }
 
   @Test
-  void way_oneStaysFaster_trialsBecomeRare() {
+  void drafter_oneStaysFaster_trialsBecomeRare() {
     run(8 * DraftSourceSelector.STEPS, 5, 8);
 
     int early = run(64 * DraftSourceSelector.STEPS, 5, 8);
@@ -42,7 +42,7 @@ final class DraftSourceSelectorTest {
   }
 
   @Test
-  void way_atFirst_bothAreTried() {
+  void drafter_atFirst_bothAreTried() {
     run(DraftSourceSelector.STEPS, 5, 1);
     assertThat(contest.drafter()).isEqualTo(Drafter.EXITS);
     run(1, 5, 1);
@@ -52,7 +52,7 @@ final class DraftSourceSelectorTest {
   }
 
   @Test
-  void pause_withinATurn_forgetsWhatCameBefore() {
+  void pause_withinAPeriod_forgetsWhatCameBefore() {
     run(DraftSourceSelector.STEPS - 1, 100, 0);
     contest.pause();
     run(2 * DraftSourceSelector.STEPS + 1, 5, 6);

@@ -9,7 +9,7 @@ import java.util.function.DoubleUnaryOperator;
 import java.util.stream.IntStream;
 import org.eellm.kernel.NativeFloats;
 import org.eellm.kernel.RandomMatrix;
-import org.eellm.kernel.matmul.RowArithmetic;
+import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
@@ -64,9 +64,9 @@ final class RowKernelTest {
     float[] y = RandomMatrix.rows(1, count, new Random(2))[0];
     double expected = IntStream.range(0, count).mapToDouble(i -> (double) x[i] * y[i]).sum();
     try (NativeFloats memory = NativeFloats.of(x)) {
-      float product = RowArithmetic.dot(memory.address(), FloatArray.of(y), count);
+      float product = FloatArithmetic.dot(memory.address(), FloatArray.of(y), count);
       int whole = count - count % NativeNumbers.WIDTH;
-      assertThat(RowArithmetic.dot(memory.address(), FloatArray.of(y), whole))
+      assertThat(FloatArithmetic.dot(memory.address(), FloatArray.of(y), whole))
           .isEqualTo(VECTORS.product(memory.address(), FloatArray.of(y), whole));
       assertThat((double) product).isCloseTo(expected, within(1e-5));
     }
@@ -84,7 +84,7 @@ final class RowKernelTest {
     try (NativeFloats first = NativeFloats.of(x);
         NativeFloats second = NativeFloats.of(y)) {
       CHOSEN.store(FloatArray.of(y), 0, count, second.address());
-      float product = RowArithmetic.productWithBfloat16(first.address(), second.address(), count);
+      float product = FloatArithmetic.productWithBfloat16(first.address(), second.address(), count);
       assertThat(product).isCloseTo((float) sum, within(1e-4f));
     }
   }

@@ -74,15 +74,15 @@ final class MuonTest {
                 .sub(parameter.value())
                 .div(new Scalar(RATE * entry));
         var parts = torch.linalg_svd(average(momentum, gradient), false, new StringViewOptional());
-        Tensor turned = parts.get0().t().mm(moved).mm(parts.get2().t());
-        Tensor values = turned.diag();
+        Tensor rotated = parts.get0().t().mm(moved).mm(parts.get2().t());
+        Tensor values = rotated.diag();
         double[] was = Tensors.toDoubles(parts.get1());
         double[] is = Tensors.toDoubles(values);
         for (int i = 0; i < is.length; i++) {
           boolean small = was[i] < 0.05 * was[0];
           assertThat(is[i]).as("%s of %s", was[i], was[0]).isBetween(small ? 0 : 0.85, 1.15);
         }
-        assertThat(turned.sub(values.diag()).abs().max().item_double()).isLessThan(1e-3);
+        assertThat(rotated.sub(values.diag()).abs().max().item_double()).isLessThan(1e-3);
       }
     }
   }

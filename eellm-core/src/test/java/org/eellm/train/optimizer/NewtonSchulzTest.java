@@ -50,13 +50,13 @@ final class NewtonSchulzTest {
       Tensor made = NewtonSchulz.of(matrices.to(type)).to(ScalarType.Double);
 
       // U^T made V is diagonal, with the new singular values.
-      Tensor turned = parts.get0().transpose(1, 2).bmm(made).bmm(parts.get2().transpose(1, 2));
-      Tensor values = turned.diagonal(0, 1, 2);
+      Tensor rotated = parts.get0().transpose(1, 2).bmm(made).bmm(parts.get2().transpose(1, 2));
+      Tensor values = rotated.diagonal(0, 1, 2);
       assertThat(DoubleStream.of(Tensors.toDoubles(values)).boxed())
           .allSatisfy(x -> assertThat(x).isBetween(0.85, 1.15));
-      Tensor beside = turned.sub(torch.diag_embed(values));
+      Tensor beside = rotated.sub(torch.diag_embed(values));
       assertThat(beside.abs().max().item_double()).isLessThan(tolerance);
-      Tensor back = parts.get0().bmm(turned).bmm(parts.get2());
+      Tensor back = parts.get0().bmm(rotated).bmm(parts.get2());
       assertThat(made.sub(back).abs().max().item_double()).isLessThan(tolerance);
     }
   }

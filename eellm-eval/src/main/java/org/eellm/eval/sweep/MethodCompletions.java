@@ -67,10 +67,10 @@ public final class MethodCompletions implements SweepTasks {
     List<List<Method>> methods =
         order.stream().map(file -> shuffled(JavaMethods.of(files.get(file)), seed)).toList();
     int most = methods.stream().mapToInt(List::size).max().orElse(0);
-    for (int turn = 0; turn < most; turn++) {
+    for (int round = 0; round < most; round++) {
       for (int i = 0; i < order.size() && items.size() < count; i++) {
-        if (turn < methods.get(i).size()) {
-          HalfMethod.of(files.get(order.get(i)), methods.get(i).get(turn))
+        if (round < methods.get(i).size()) {
+          HalfMethod.of(files.get(order.get(i)), methods.get(i).get(round))
               .flatMap(method -> item(model, method, maxTokens))
               .ifPresent(items::add);
         }

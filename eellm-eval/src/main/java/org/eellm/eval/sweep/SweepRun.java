@@ -25,7 +25,7 @@ import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.Prediction;
 import org.eellm.eval.EvalProgress;
 import org.eellm.eval.GreedyContinuation;
-import org.eellm.eval.Json;
+import org.eellm.eval.SnakeCaseJson;
 import org.eellm.eval.sweep.Sweep.FreeRunning;
 import org.eellm.eval.sweep.Sweep.Row;
 import org.eellm.eval.sweep.Sweep.Spread;
@@ -295,14 +295,14 @@ public final class SweepRun {
 
   private String fingerprint(List<SweepSetting> settings, int rounds, String about) {
     CRC32C checksum = new CRC32C();
-    checksum.update(Json.line(texts).getBytes(StandardCharsets.UTF_8));
+    checksum.update(SnakeCaseJson.line(texts).getBytes(StandardCharsets.UTF_8));
     Map<String, Object> all = new TreeMap<>(); // in an order that is the same in every run
     all.put("about", about);
     all.put("settings", settings);
     all.put("rounds", rounds);
     all.put("max_tokens", maxTokens);
     all.put("texts", checksum.getValue());
-    return Json.line(all);
+    return SnakeCaseJson.line(all);
   }
 
   /** Lets a setting write by itself, and asks the full model what it thinks of that. */

@@ -14,7 +14,7 @@ import java.util.SequencedMap;
 import org.eellm.config.HeadId;
 import org.eellm.eval.Charts;
 import org.eellm.eval.Estimate;
-import org.eellm.eval.Json;
+import org.eellm.eval.SnakeCaseJson;
 import org.eellm.eval.task.TaskResult.Figures;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYSeries;
@@ -39,7 +39,7 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
       Files.createDirectories(folder);
       Files.writeString(
           folder.resolve("results.json"),
-          Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(json()) + "\n");
+          SnakeCaseJson.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(json()) + "\n");
       Files.writeString(folder.resolve("results.md"), markdown());
       Files.writeString(folder.resolve("report.html"), html());
     } catch (IOException e) {
@@ -52,7 +52,7 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
    * filter {@code none} is the final head, and an exit is a filter of its own.
    */
   ObjectNode json() {
-    ObjectNode root = Json.MAPPER.createObjectNode();
+    ObjectNode root = SnakeCaseJson.MAPPER.createObjectNode();
     ObjectNode all = root.putObject("results");
     for (TaskResult result : results) {
       put(all, result.spec().task(), result.whole());
@@ -70,7 +70,7 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
       TaskSpec spec = result.spec();
       var names = groups.putArray(spec.task());
       result.subtasks().keySet().forEach(name -> names.add(spec.task() + "_" + name));
-      configs.set(spec.task(), Json.MAPPER.valueToTree(spec));
+      configs.set(spec.task(), SnakeCaseJson.MAPPER.valueToTree(spec));
       versions.put(spec.task(), spec.version());
       shots.put(spec.task(), spec.numFewshot());
       ObjectNode higher = better.putObject(spec.task());
@@ -84,7 +84,7 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
     config.put("model", "eellm");
     config.put("model_args", "pretrained=" + evaluation.model().name());
     config.put("model_dtype", evaluation.model().architecture().model().dtype().toString());
-    config.set("exits", Json.MAPPER.valueToTree(evaluation.exits()));
+    config.set("exits", SnakeCaseJson.MAPPER.valueToTree(evaluation.exits()));
     if (evaluation.data().limit() != TaskData.ALL) {
       config.put("limit", evaluation.data().limit());
     }

@@ -10,7 +10,7 @@ import org.eellm.config.HeadId;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.eval.EvalProgress;
 import org.eellm.eval.EvaluatedModel;
-import org.eellm.eval.Json;
+import org.eellm.eval.SnakeCaseJson;
 
 /**
  * Puts tasks to a model and measures its answers.
@@ -65,12 +65,12 @@ public record Evaluation(
     all.put("dtype", model.architecture().model().dtype());
     all.put("task", spec);
     CRC32C checksum = new CRC32C();
-    checksum.update(Json.line(items).getBytes(StandardCharsets.UTF_8));
+    checksum.update(SnakeCaseJson.line(items).getBytes(StandardCharsets.UTF_8));
     all.put("items", checksum.getValue());
     all.put("exits", exits);
     all.put("decoding", decoding.fingerprint());
     all.put("seed", data.seed());
     all.put("variant", variant);
-    return Json.line(all);
+    return SnakeCaseJson.line(all);
   }
 }

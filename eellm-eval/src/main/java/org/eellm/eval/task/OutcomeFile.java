@@ -16,7 +16,7 @@ import java.util.List;
 import java.util.TreeSet;
 import org.eellm.config.ConfigException;
 import org.eellm.eval.EvalException;
-import org.eellm.eval.Json;
+import org.eellm.eval.SnakeCaseJson;
 import org.eellm.file.InputFiles;
 
 /**
@@ -91,7 +91,8 @@ public final class OutcomeFile<T> {
   /** The first value of a fingerprint that is another. */
   private static String difference(String before, String now) {
     try {
-      return difference("", Json.MAPPER.readTree(before), Json.MAPPER.readTree(now));
+      return difference(
+          "", SnakeCaseJson.MAPPER.readTree(before), SnakeCaseJson.MAPPER.readTree(now));
     } catch (JsonProcessingException _) {
       return "its first line is not JSON";
     }
@@ -141,7 +142,7 @@ public final class OutcomeFile<T> {
 
   private T parse(String line, int number) {
     try {
-      return Json.MAPPER.readValue(line, type);
+      return SnakeCaseJson.MAPPER.readValue(line, type);
     } catch (JsonProcessingException e) {
       throw new EvalException("%s:%d: is no outcome; remove the file".formatted(file, number), e);
     }
@@ -155,7 +156,7 @@ public final class OutcomeFile<T> {
   /** Writes further outcomes to the file's end. */
   public void add(List<T> more) {
     StringBuilder lines = new StringBuilder();
-    more.forEach(outcome -> lines.append(Json.line(outcome)).append('\n'));
+    more.forEach(outcome -> lines.append(SnakeCaseJson.line(outcome)).append('\n'));
     try {
       Files.write(
           file, lines.toString().getBytes(StandardCharsets.UTF_8), StandardOpenOption.APPEND);

@@ -20,7 +20,7 @@ import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.Gate;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMode;
-import org.eellm.eval.Json;
+import org.eellm.eval.SnakeCaseJson;
 import org.eellm.eval.sweep.Sweep.Control;
 import org.eellm.eval.sweep.Sweep.Row;
 import org.eellm.eval.sweep.Sweep.Spread;
@@ -104,8 +104,8 @@ final class SweepTest {
 
   @Test
   void row_throughJson_isTheSame() throws JsonProcessingException {
-    String line = Json.line(row(0.9, 1.1, 1, GOOD));
-    assertThat(Json.MAPPER.readValue(line, Row.class)).isEqualTo(row(0.9, 1.1, 1, GOOD));
+    String line = SnakeCaseJson.line(row(0.9, 1.1, 1, GOOD));
+    assertThat(SnakeCaseJson.MAPPER.readValue(line, Row.class)).isEqualTo(row(0.9, 1.1, 1, GOOD));
   }
 
   @Test

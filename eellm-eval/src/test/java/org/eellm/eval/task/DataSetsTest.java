@@ -14,7 +14,7 @@ import java.util.Objects;
 import java.util.SequencedMap;
 import java.util.stream.Stream;
 import org.eellm.eval.EvalException;
-import org.eellm.eval.Json;
+import org.eellm.eval.SnakeCaseJson;
 import org.eellm.eval.task.Item.Pair;
 import org.eellm.eval.task.Item.Question;
 import org.junit.jupiter.api.Test;
@@ -236,8 +236,8 @@ final class DataSetsTest {
   private static void write(List<SequencedMap<String, Object>> records, String kind, Path file)
       throws IOException {
     switch (kind) {
-      case "jsonl" -> Files.write(file, records.stream().map(Json::line).toList());
-      case "json" -> Files.writeString(file, Json.line(records));
+      case "jsonl" -> Files.write(file, records.stream().map(SnakeCaseJson::line).toList());
+      case "json" -> Files.writeString(file, SnakeCaseJson.line(records));
       default -> {
         CsvSchema.Builder schema = CsvSchema.builder();
         records.getFirst().keySet().forEach(schema::addColumn);

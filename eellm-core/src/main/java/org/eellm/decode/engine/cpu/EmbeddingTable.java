@@ -4,12 +4,12 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import org.eellm.kernel.machine.ThreadTeam;
-import org.eellm.kernel.matmul.RowArithmetic;
+import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.weight.DecodedRows;
 import org.eellm.kernel.weight.GroupLayout;
+import org.eellm.kernel.weight.MatrixPacker;
 import org.eellm.kernel.weight.PackedMatrix;
-import org.eellm.kernel.weight.PackedRows;
 import org.eellm.kernel.weight.StoredRows;
 import org.eellm.kernel.weight.WeightFormat;
 import org.eellm.kernel.weight.WeightRows;
@@ -82,8 +82,8 @@ record EmbeddingTable(Rows rows, int first, int count, int columns) {
       WeightRows source, int rank, WeightFormat plain, long to, ThreadTeam team) {
     Optional<GroupLayout> layout = layout(source);
     if (layout.isPresent()) {
-      PackedRows rows = PackedRows.stacked(layout.get().format(), List.of(source));
-      return of(rows.pack(to, team), rank);
+      MatrixPacker packer = MatrixPacker.stacked(layout.get().format(), List.of(source));
+      return of(packer.pack(to, team), rank);
     }
     team.run(
         member -> {
@@ -122,9 +122,9 @@ record EmbeddingTable(Rows rows, int first, int count, int columns) {
   float times(int id, long x, FloatArray scratch) {
     if (rows instanceof Rows.Stored(StoredRows stored)
         && stored.type() == StoredRows.Type.BFLOAT16) {
-      return RowArithmetic.productWithBfloat16(x, stored.row(id - first), columns);
+      return FloatArithmetic.productWithBfloat16(x, stored.row(id - first), columns);
     }
     rows.read(id - first, scratch.values());
-    return RowArithmetic.dot(x, scratch, columns);
+    return FloatArithmetic.dot(x, scratch, columns);
   }
 }

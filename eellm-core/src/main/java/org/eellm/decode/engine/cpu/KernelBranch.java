@@ -30,11 +30,11 @@ sealed interface KernelBranch {
    * @param slot which attention's pages
    */
   record Attention(
-      RowNorm norm,
+      KernelNorm norm,
       PackedMatrix qkv,
       Optional<FloatArray> bias,
-      Optional<RowNorm.Rms> queryNorm,
-      Optional<RowNorm.Rms> keyNorm,
+      Optional<KernelNorm.Rms> queryNorm,
+      Optional<KernelNorm.Rms> keyNorm,
       PackedMatrix output,
       KernelExecutor.Residual residual,
       ModelConfig shard,
@@ -122,7 +122,7 @@ sealed interface KernelBranch {
       }
     }
 
-    private void normHeads(RowNorm.Rms norm, long at, int heads, FloatArray scratch) {
+    private void normHeads(KernelNorm.Rms norm, long at, int heads, FloatArray scratch) {
       for (int head = 0; head < heads; head++) {
         norm.applyInPlace(at + 4L * head * shard.headDim(), scratch);
       }
@@ -179,7 +179,7 @@ sealed interface KernelBranch {
    * @param gateBias with SwiGLU
    */
   record Mlp(
-      RowNorm norm,
+      KernelNorm norm,
       PackedMatrix up,
       Optional<FloatArray> gateBias,
       Optional<FloatArray> upBias,

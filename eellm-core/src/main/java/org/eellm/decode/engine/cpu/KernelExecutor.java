@@ -8,8 +8,8 @@ import org.eellm.decode.engine.ForwardProfiler;
 import org.eellm.decode.engine.ForwardProfiler.Part;
 import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.machine.ThreadTeam.Member;
+import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.matmul.PackedInput;
-import org.eellm.kernel.matmul.RowArithmetic;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeInts;
@@ -324,13 +324,13 @@ final class KernelExecutor implements AutoCloseable {
    *
    * @param half which half of a wide stream is read
    */
-  PackedInput normed(Member member, RowNorm norm, int half) {
+  PackedInput normed(Member member, KernelNorm norm, int half) {
     return normed(member, norm, half, workspace.own(member.index()).normed, workspace.normed);
   }
 
   /** The same in the member's own rows if there are few, else in those of all. */
   private PackedInput normed(
-      Member member, RowNorm norm, int half, PackedInput few, PackedInput many) {
+      Member member, KernelNorm norm, int half, PackedInput few, PackedInput many) {
     FloatArray normed = workspace.own(member.index()).row;
     long offset = 4L * half * hidden;
     if (rows <= Workspace.OWN_ROWS) {
@@ -360,8 +360,8 @@ final class KernelExecutor implements AutoCloseable {
     float[] copy = workspace.own(member.index()).row.values();
     member.begin(rows);
     for (int row = member.next(); row >= 0; row = member.next()) {
-      RowArithmetic.read(stream(row), copy, 0, hidden);
-      RowArithmetic.write(copy, 0, stream(row) + 4L * hidden, hidden);
+      FloatArithmetic.read(stream(row), copy, 0, hidden);
+      FloatArithmetic.write(copy, 0, stream(row) + 4L * hidden, hidden);
     }
     member.end();
   }

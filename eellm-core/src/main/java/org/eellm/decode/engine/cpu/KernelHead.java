@@ -15,7 +15,7 @@ import org.eellm.kernel.weight.PackedMatrix;
  */
 record KernelHead(
     List<KernelBranch> branches,
-    RowNorm norm,
+    KernelNorm norm,
     PackedMatrix output,
     EmbeddingTable rows,
     KernelLogits logits) {

@@ -8,7 +8,7 @@ import java.util.List;
 import java.util.Map;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.kernel.LogitArithmetic;
-import org.eellm.kernel.matmul.RowArithmetic;
+import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeNumbers;
@@ -139,7 +139,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
 
   /** Keeps a row's normed hidden state. */
   void keepHidden(int row, float[] normed) {
-    RowArithmetic.write(normed, 0, hiddenAddress(row), hiddenWidth);
+    FloatArithmetic.write(normed, 0, hiddenAddress(row), hiddenWidth);
   }
 
   /** Address of the normed hidden state that a row's logits come from. */
@@ -285,7 +285,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
   public float[] hidden(int row) {
     requireHidden();
     float[] copy = new float[hiddenWidth];
-    RowArithmetic.read(hiddenAddress(row), copy, 0, hiddenWidth);
+    FloatArithmetic.read(hiddenAddress(row), copy, 0, hiddenWidth);
     return copy;
   }
 
@@ -295,7 +295,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     if (hiddenWeights.values() != weights) {
       hiddenWeights = FloatArray.of(weights);
     }
-    return RowArithmetic.dot(hiddenAddress(row), hiddenWeights, hiddenWidth);
+    return FloatArithmetic.dot(hiddenAddress(row), hiddenWeights, hiddenWidth);
   }
 
   private void requireHidden() {

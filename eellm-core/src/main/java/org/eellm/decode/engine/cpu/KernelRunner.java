@@ -18,8 +18,8 @@ import org.eellm.kernel.machine.CpuCache;
 import org.eellm.kernel.machine.MemoryBandwidth;
 import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.machine.Threads;
+import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.matmul.MatmulKernel;
-import org.eellm.kernel.matmul.RowArithmetic;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
@@ -45,7 +45,7 @@ public final class KernelRunner implements ModelRunner {
   private final int firstBranch; // of those here, in the whole model
   private final ThreadTeam team;
   private final PackedModel packed;
-  private final Kernels kernels;
+  private final ModelKernels kernels;
   private final Workspace workspace;
   private final HiddenStates states;
   private final KernelKeyValueCache memory;
@@ -79,10 +79,10 @@ public final class KernelRunner implements ModelRunner {
       ModelConfig shape = model.architecture().model();
       ModelConfig shard = shape.shard(parallel.size());
       hidden = shape.hiddenSize();
-      firstBranch = model.firstPosition();
+      firstBranch = model.firstBranch();
       team = new ThreadTeam(threads);
       packed = PackedModel.of(model, vocabulary, team);
-      kernels = Kernels.of(model, choice);
+      kernels = ModelKernels.of(model, choice);
       PageLayout layout = new PageLayout(PackedWeights.cache(model), shape.headDim());
       workspace = new Workspace(threads, kernels, shard, layout);
       int width = shape.residual() == Residual.PARALLEL ? 2 * hidden : hidden;
@@ -239,7 +239,7 @@ public final class KernelRunner implements ModelRunner {
   }
 
   private void embed(long from, ForwardBatch rows, int index) {
-    RowArithmetic.read(from, row, 0, hidden);
+    FloatArithmetic.read(from, row, 0, hidden);
     Optional<EmbeddingTable> positions = packed.weights().positions();
     if (positions.isPresent()) {
       positions.get().read(rows.position(index), position);
@@ -251,7 +251,7 @@ public final class KernelRunner implements ModelRunner {
   }
 
   private static void write(float[] values, long to) {
-    RowArithmetic.write(values, 0, to, values.length);
+    FloatArithmetic.write(values, 0, to, values.length);
   }
 
   @Override

@@ -10,7 +10,7 @@ import java.util.stream.Stream;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
-import org.eellm.config.PipelineLayout.Slice;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.vector.FloatArray;
@@ -127,10 +127,10 @@ record PackedModel(
           slot);
     }
 
-    private Optional<RowNorm.Rms> headNorm(String weight) {
+    private Optional<KernelNorm.Rms> headNorm(String weight) {
       return weights
           .optionalVector(weight)
-          .map(values -> new RowNorm.Rms(values, shape().normEpsilon()));
+          .map(values -> new KernelNorm.Rms(values, shape().normEpsilon()));
     }
 
     private KernelBranch mlp(String norm, String name) {
@@ -160,12 +160,12 @@ record PackedModel(
       return new KernelExecutor.Residual(weights.optionalVector(bias));
     }
 
-    private RowNorm norm(String name) {
+    private KernelNorm norm(String name) {
       FloatArray weight = weights.vector(name + ".weight");
       return switch (shape().normalization()) {
-        case RMSNORM -> new RowNorm.Rms(weight, shape().normEpsilon());
+        case RMSNORM -> new KernelNorm.Rms(weight, shape().normEpsilon());
         case LAYERNORM ->
-            new RowNorm.Layer(weight, weights.vector(name + ".bias"), shape().normEpsilon());
+            new KernelNorm.Layer(weight, weights.vector(name + ".bias"), shape().normEpsilon());
       };
     }
 
@@ -185,9 +185,9 @@ record PackedModel(
       String output =
           own && !exits.tieOutput() ? name + ".lm_head.weight" : PackedWeights.outputMatrix(model);
       PackedMatrix whole = weights.matrix(output);
-      RowNorm norm =
+      KernelNorm norm =
           own
-              ? exits.norm() ? norm(name + ".norm") : new RowNorm.None(shape().hiddenSize())
+              ? exits.norm() ? norm(name + ".norm") : new KernelNorm.None(shape().hiddenSize())
               : norm("model.norm");
       return new KernelHead(
           List.copyOf(branches),

@@ -6,13 +6,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.weight.MatrixPacker;
 import org.eellm.kernel.weight.PackedMatrix;
-import org.eellm.kernel.weight.PackedRows;
 import org.eellm.kernel.weight.WeightFormat;
 import org.eellm.kernel.weight.WeightRows;
 import org.eellm.model.DecodingModel;
@@ -46,7 +46,7 @@ record PackedWeights(
   private static final String GATE = ".gate_proj.weight";
 
   /** A matrix that is going to be packed, or an embedding that is going to be copied. */
-  private record Item(String name, PackedRows rows, long offset) {}
+  private record Item(String name, MatrixPacker packer, long offset) {}
 
   /** Packs a model's weights. */
   static PackedWeights of(DecodingModel model, ThreadTeam team) {
@@ -73,12 +73,12 @@ record PackedWeights(
         tables.put(name, rows.getFirst());
       }
       if (multiplied) {
-        PackedRows packed =
+        MatrixPacker packer =
             name.endsWith(GATE)
-                ? PackedRows.interleaved(format, rows)
-                : PackedRows.stacked(format, rows);
-        matrices.add(new Item(name, packed, bytes));
-        bytes += packed.bytes();
+                ? MatrixPacker.interleaved(format, rows)
+                : MatrixPacker.stacked(format, rows);
+        matrices.add(new Item(name, packer, bytes));
+        bytes += packer.bytes();
       }
     }
     long matrixBytes = bytes;
@@ -89,7 +89,7 @@ record PackedWeights(
     NativeBuffer memory = NativeBuffer.allocate(bytes);
     Map<String, PackedMatrix> packed = new LinkedHashMap<>();
     for (Item item : matrices) {
-      packed.put(item.name(), item.rows().pack(memory.address() + item.offset(), team));
+      packed.put(item.name(), item.packer().pack(memory.address() + item.offset(), team));
     }
     Map<String, EmbeddingTable> copied = new LinkedHashMap<>();
     long at = memory.address() + matrixBytes;

@@ -3,18 +3,18 @@ package org.eellm.decode.engine.cpu;
 import java.util.Arrays;
 import org.eellm.config.ModelConfig.Positions;
 import org.eellm.kernel.PagedAttention;
-import org.eellm.kernel.matmul.RowArithmetic;
+import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.model.Rope;
 
 /**
- * Rotary position embedding of single heads: elements j and j + D/2 are a pair, turned by {@code
+ * Rotary position embedding of single heads: elements j and j + D/2 are a pair, rotated by {@code
  * position * frequency_j}. Sines and cosines are computed in float64 when a position is first
  * needed.
  */
 final class RotaryTable implements AutoCloseable {
-  private final double[] frequencies; // of the pairs that turn; none without rotary positions
+  private final double[] frequencies; // of the pairs that rotate; none without rotary positions
   private NativeBuffer cosines = NativeBuffer.allocate(0); // [positions, pairs], as the sines
   private NativeBuffer sines = NativeBuffer.allocate(0);
   private int room; // positions
@@ -51,15 +51,15 @@ final class RotaryTable implements AutoCloseable {
     int pairs = frequencies.length;
     NativeBuffer moreCosines = NativeBuffer.allocate(4L * count * pairs);
     NativeBuffer moreSines = NativeBuffer.allocate(4L * count * pairs);
-    RowArithmetic.copy(cosines.address(), moreCosines.address(), known * pairs);
-    RowArithmetic.copy(sines.address(), moreSines.address(), known * pairs);
+    FloatArithmetic.copy(cosines.address(), moreCosines.address(), known * pairs);
+    FloatArithmetic.copy(sines.address(), moreSines.address(), known * pairs);
     close();
     cosines = moreCosines;
     sines = moreSines;
     room = count;
   }
 
-  /** Turns a head, when the attention does what it is asked for. */
+  /** Rotates a head, when the attention does what it is asked for. */
   void rotate(PagedAttention attention, long head, int position) {
     int pairs = frequencies.length;
     long at = 4L * position * pairs;

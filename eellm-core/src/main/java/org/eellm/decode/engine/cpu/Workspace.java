@@ -88,7 +88,7 @@ final class Workspace implements AutoCloseable {
     final NativeBuffer attended; // of each query: [ATTENTION_ROWS G, valueWidth]
     final PagedAttention attention;
 
-    private ThreadWorkspace(Kernels kernels, ModelConfig shard, PageLayout layout) {
+    private ThreadWorkspace(ModelKernels kernels, ModelConfig shard, PageLayout layout) {
       int queryRows = ATTENTION_ROWS * (shard.numHeads() / shard.numKeyValueHeads());
       normed = kernels.layers().allocate(OWN_ROWS, shard.hiddenSize());
       headNormed = kernels.heads().allocate(OWN_ROWS, shard.hiddenSize());
@@ -111,7 +111,7 @@ final class Workspace implements AutoCloseable {
   /**
    * @param shard the model's shape with this rank's part of heads and MLP
    */
-  Workspace(int members, Kernels kernels, ModelConfig shard, PageLayout layout) {
+  Workspace(int members, ModelKernels kernels, ModelConfig shard, PageLayout layout) {
     int heads = shard.numHeads() + 2 * shard.numKeyValueHeads();
     MatmulKernel kernel = kernels.layers();
     normed = kernel.allocate(MAX_ROWS, shard.hiddenSize());

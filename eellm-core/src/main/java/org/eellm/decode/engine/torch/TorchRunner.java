@@ -64,7 +64,7 @@ public final class TorchRunner implements ModelRunner {
       vocabSize = vocabulary.size();
       draftIds = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();
       isListed = UnlistedIds.listed(vocabulary);
-      first = model.stages().getFirst().firstPosition();
+      first = model.stages().getFirst().firstBranch();
       ModelConfig shape = model.architecture().model();
       hiddenSize = shape.hiddenSize();
       width = shape.residual() == Residual.PARALLEL ? 2 * hiddenSize : hiddenSize;

@@ -1,11 +1,11 @@
 package org.eellm.decode.engine.cpu;
 
 import org.eellm.kernel.Norms;
-import org.eellm.kernel.matmul.RowArithmetic;
+import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.vector.FloatArray;
 
 /** A norm over rows of float32 numbers. */
-sealed interface RowNorm {
+sealed interface KernelNorm {
 
   /**
    * Norms a row.
@@ -14,7 +14,7 @@ sealed interface RowNorm {
    */
   void apply(long x, FloatArray out);
 
-  record Rms(FloatArray weight, double epsilon) implements RowNorm {
+  record Rms(FloatArray weight, double epsilon) implements KernelNorm {
     @Override
     public void apply(long x, FloatArray out) {
       Norms.rms(x, weight, epsilon, out);
@@ -27,11 +27,11 @@ sealed interface RowNorm {
      */
     void applyInPlace(long x, FloatArray scratch) {
       apply(x, scratch);
-      RowArithmetic.write(scratch.values(), 0, x, scratch.length());
+      FloatArithmetic.write(scratch.values(), 0, x, scratch.length());
     }
   }
 
-  record Layer(FloatArray weight, FloatArray bias, double epsilon) implements RowNorm {
+  record Layer(FloatArray weight, FloatArray bias, double epsilon) implements KernelNorm {
     @Override
     public void apply(long x, FloatArray out) {
       Norms.layer(x, weight, bias, epsilon, out);
@@ -39,10 +39,10 @@ sealed interface RowNorm {
   }
 
   /** No norm. */
-  record None(int width) implements RowNorm {
+  record None(int width) implements KernelNorm {
     @Override
     public void apply(long x, FloatArray out) {
-      RowArithmetic.read(x, out.values(), 0, width);
+      FloatArithmetic.read(x, out.values(), 0, width);
     }
   }
 }

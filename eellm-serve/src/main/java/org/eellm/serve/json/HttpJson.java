@@ -18,7 +18,7 @@ import java.io.IOException;
 import org.jspecify.annotations.Nullable;
 
 /** JSON as the server reads and writes it: bodies are UTF-8, one object, each key once. */
-public final class Json {
+public final class HttpJson {
   /** Fields of a body, in all its objects: a field costs far more time than its bytes do. */
   static final int MAX_FIELDS = 32_768;
 
@@ -31,7 +31,7 @@ public final class Json {
           .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
           .build();
 
-  private Json() {}
+  private HttpJson() {}
 
   public static ObjectNode object() {
     return MAPPER.createObjectNode();

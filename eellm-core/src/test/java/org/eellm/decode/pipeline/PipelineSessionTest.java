@@ -42,7 +42,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 
 /** What the stages of a pipeline fail of, refuse, wait for and measure. */
 @ExtendWith(OneThread.class)
-final class PipelineStagesTest {
+final class PipelineSessionTest {
   @Test
   void generate_aPolicyThatThrowsAtAnExitOfALaterStage_endsAllRanksWithItsReason() {
     try (Decoder whole = SmallModel.plain()) {

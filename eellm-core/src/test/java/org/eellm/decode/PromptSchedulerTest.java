@@ -6,9 +6,9 @@ import java.util.Arrays;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 
-final class PromptRowsTest {
+final class PromptSchedulerTest {
   private static int[] share(int... remaining) {
-    return PromptRows.share(remaining, 256);
+    return PromptScheduler.share(remaining, 256);
   }
 
   @Test

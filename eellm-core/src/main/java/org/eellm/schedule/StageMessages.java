@@ -27,7 +27,7 @@ import org.eellm.schedule.Action.Tune;
  * @param stages pipeline stages P
  * @param chunks chunks a stage
  */
-record PipelineMessages(int stages, int chunks) {
+record StageMessages(int stages, int chunks) {
 
   /** From one stage to another; messages on it keep their order. */
   record Channel(int from, int to) {}

@@ -7,9 +7,9 @@ import org.eellm.distributed.World;
 import org.eellm.distributed.message.PeerChannel;
 import org.eellm.model.DecodingModel;
 
-/** The pipeline stages of a world, of which the first decides and the later ones serve it. */
-public final class PipelineStages {
-  private PipelineStages() {}
+/** A session on the stages of a world: the first one decides, and the later ones serve it. */
+public final class PipelineSession {
+  private PipelineSession() {}
 
   /**
    * Does some work on the ranks of the first stage, whose {@link PipelineRunner}s the later stages

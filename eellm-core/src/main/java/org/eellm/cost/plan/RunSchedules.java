@@ -5,9 +5,9 @@ import java.util.List;
 import java.util.stream.IntStream;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.PipelineLayout;
-import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
+import org.eellm.config.StageLayout;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.cost.ModelFlops;
 import org.eellm.schedule.Costs;
 import org.eellm.schedule.FillSearch;
@@ -19,17 +19,17 @@ import org.eellm.schedule.Schedules;
 import org.eellm.schedule.Timeline;
 
 /**
- * What a configuration makes of the pipeline: its schedules.
+ * The schedules of a run: of its training steps and of its evaluations.
  *
- * @param pipelineLayout which part of the model each virtual stage holds
+ * @param stageLayout which part of the model each virtual stage holds
  */
-public record Pipeline(RunConfig config, PipelineLayout pipelineLayout) {
+public record RunSchedules(RunConfig config, StageLayout stageLayout) {
   /** A backward pass takes as long as so many forward passes. */
   private static final double BACKWARD = 2;
 
-  /** The pipeline of a configuration. */
-  public static Pipeline of(RunConfig config) {
-    return new Pipeline(config, config.pipelineLayout());
+  /** The schedules of a configuration. */
+  public static RunSchedules of(RunConfig config) {
+    return new RunSchedules(config, config.stageLayout());
   }
 
   /** A training step's schedule of so many regular microbatches a replica. */
@@ -67,7 +67,7 @@ public record Pipeline(RunConfig config, PipelineLayout pipelineLayout) {
     }
     List<Integer> exitStages =
         IntStream.range(0, parallel.pp())
-            .filter(stage -> !pipelineLayout.slices().get(stage).exits().isEmpty())
+            .filter(stage -> !stageLayout.slices().get(stage).exits().isEmpty())
             .boxed()
             .toList();
     return FillSearch.find(
@@ -90,15 +90,15 @@ public record Pipeline(RunConfig config, PipelineLayout pipelineLayout) {
     List<Double> layers = new ArrayList<>();
     List<Double> backward = new ArrayList<>();
     List<Double> heads = new ArrayList<>();
-    for (Slice slice : pipelineLayout.slices()) {
+    for (Slice slice : stageLayout.slices()) {
       Slice bare =
           new Slice(slice.firstLayer(), slice.endLayer(), List.of(), slice.hasEmbedding(), false);
       int sequence = config.data().sequenceLength();
-      double trunk = PipelineLayout.cost(config.architecture(), bare, sequence);
+      double trunk = StageLayout.cost(config.architecture(), bare, sequence);
       layers.add(trunk);
       backward.add(BACKWARD * trunk);
       heads.add(
-          (1 + BACKWARD) * (PipelineLayout.cost(config.architecture(), slice, sequence) - trunk));
+          (1 + BACKWARD) * (StageLayout.cost(config.architecture(), slice, sequence) - trunk));
     }
     return new Costs(layers, backward, layers, heads, config.exitsAwaitFinalHead(), 0);
   }
@@ -132,7 +132,7 @@ public record Pipeline(RunConfig config, PipelineLayout pipelineLayout) {
     for (MicrobatchId id : schedule.microbatchIds()) {
       int end = id instanceof MicrobatchId.Regular ? 0 : id.forwardEnd(schedule.virtualStages());
       for (int stage = 0; stage < end; stage++) {
-        Slice slice = pipelineLayout.slices().get(stage);
+        Slice slice = stageLayout.slices().get(stage);
         double layers = slice.layers() * layer;
         sum +=
             id.hasBackwardOn(stage)

@@ -14,7 +14,7 @@ import org.eellm.kernel.vector.NativeBuffer;
  * sum q}; the q; the scale. For machine code that takes {@link #MORE_UNITS} numbers of 32 bits
  * beside the bytes; for the Vector API all is float32.
  */
-final class GroupRows implements AutoCloseable {
+final class QuantizedInput implements AutoCloseable {
   /** Numbers of 32 bits in a group beside its q. */
   static final int MORE_UNITS = RowKernel.MORE_UNITS;
 
@@ -32,7 +32,7 @@ final class GroupRows implements AutoCloseable {
    *
    * @param vectors whether they are for the Vector API
    */
-  GroupRows(int capacity, int in, int group, boolean vectors) {
+  QuantizedInput(int capacity, int in, int group, boolean vectors) {
     this.in = in;
     this.group = group;
     groups = Math.ceilDiv(in, group);
@@ -91,7 +91,7 @@ final class GroupRows implements AutoCloseable {
     for (int done = 0; done < count; ) {
       int from = column + done;
       int piece = Math.min(count - done, group - from % group);
-      RowArithmetic.read(values + 4L * done, pieces.values(), inPieces(row, from), piece);
+      FloatArithmetic.read(values + 4L * done, pieces.values(), inPieces(row, from), piece);
       countPiece(row, from / group, piece);
       done += piece;
     }

@@ -7,11 +7,11 @@ import java.util.Arrays;
  * first, so that a short one does not wait for long ones. The oldest has a part of each step, so
  * that it comes to its end however many short ones arrive.
  */
-final class PromptRows {
+final class PromptScheduler {
   /** The oldest prompt has one row of so many. */
   private static final int PART_OF_OLDEST = 4;
 
-  private PromptRows() {}
+  private PromptScheduler() {}
 
   /**
    * How many rows each prompt gets.

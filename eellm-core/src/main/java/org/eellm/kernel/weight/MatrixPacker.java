@@ -5,25 +5,25 @@ import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.vector.NativeBuffer;
 
 /**
- * A matrix that is going to be packed, out of one or several that lie in memory row by row.
+ * Packs a matrix, out of one or several that lie in memory row by row.
  *
  * @param parts matrices whose blocks of 64 outputs take turns; each a stack of others
  */
-public record PackedRows(WeightFormat format, List<List<WeightRows>> parts) {
+public record MatrixPacker(WeightFormat format, List<List<WeightRows>> parts) {
   private static final int BLOCK = PackedMatrix.BLOCK;
 
-  public PackedRows {
+  public MatrixPacker {
     parts = List.copyOf(parts);
   }
 
   /** Matrices on top of each other. */
-  public static PackedRows stacked(WeightFormat format, List<WeightRows> pieces) {
-    return new PackedRows(format, List.of(pieces));
+  public static MatrixPacker stacked(WeightFormat format, List<WeightRows> pieces) {
+    return new MatrixPacker(format, List.of(pieces));
   }
 
   /** Matrices of equal size, as gate and up: a block of the one, then a block of the other. */
-  public static PackedRows interleaved(WeightFormat format, List<WeightRows> pieces) {
-    return new PackedRows(format, pieces.stream().map(List::of).toList());
+  public static MatrixPacker interleaved(WeightFormat format, List<WeightRows> pieces) {
+    return new MatrixPacker(format, pieces.stream().map(List::of).toList());
   }
 
   private int in() {

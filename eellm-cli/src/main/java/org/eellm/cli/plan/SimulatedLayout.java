@@ -14,7 +14,7 @@ import org.eellm.schedule.Costs;
  * @param exits for each virtual stage, the layers, from 1, whose output its exits read
  * @param finalHead on the last virtual stage
  */
-record SimulatedPipeline(List<Integer> layers, List<List<Integer>> exits, FinalHead finalHead) {
+record SimulatedLayout(List<Integer> layers, List<List<Integer>> exits, FinalHead finalHead) {
   private static final double BACKWARD = 2;
 
   /** On which side of a boundary between virtual stages the exit on it runs. */
@@ -30,7 +30,7 @@ record SimulatedPipeline(List<Integer> layers, List<List<Integer>> exits, FinalH
   }
 
   /** Cuts a model as evenly as possible; the first virtual stages have what is left over. */
-  static SimulatedPipeline of(
+  static SimulatedLayout of(
       int totalLayers,
       int virtualStages,
       List<Integer> exitLayers,
@@ -52,7 +52,7 @@ record SimulatedPipeline(List<Integer> layers, List<List<Integer>> exits, FinalH
           exitLayers.stream().filter(layer -> layer >= from && layer <= to).sorted().toList());
       begin = end;
     }
-    return new SimulatedPipeline(layers, exits, finalHead);
+    return new SimulatedLayout(layers, exits, finalHead);
   }
 
   /** The virtual stages that have early exits. */

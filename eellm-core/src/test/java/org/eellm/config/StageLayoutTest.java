@@ -4,11 +4,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.ArrayList;
 import java.util.List;
-import org.eellm.config.PipelineLayout.Slice;
+import org.eellm.config.StageLayout.Slice;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-final class PipelineLayoutTest {
+final class StageLayoutTest {
   private static final int LAYERS = 9;
 
   private static RunConfig config(String exits, boolean preExit, String more) {
@@ -24,16 +24,15 @@ final class PipelineLayoutTest {
   }
 
   private static double dearest(RunConfig config) {
-    return config.pipelineLayout().slices().stream()
+    return config.stageLayout().slices().stream()
         .mapToDouble(
-            slice ->
-                PipelineLayout.cost(config.architecture(), slice, config.data().sequenceLength()))
+            slice -> StageLayout.cost(config.architecture(), slice, config.data().sequenceLength()))
         .max()
         .orElseThrow();
   }
 
   private static List<Integer> layers(RunConfig config) {
-    return config.pipelineLayout().slices().stream().map(Slice::layers).toList();
+    return config.stageLayout().slices().stream().map(Slice::layers).toList();
   }
 
   /** All ways to cut the layers into four. */
@@ -74,8 +73,7 @@ final class PipelineLayoutTest {
   void of_exitsOnBoundaries_areOnTheStageSaid(boolean preExit, String wanted) {
     RunConfig config = config("[2, 4, 9]", preExit, "parallel.layers_per_stage=[2, 2, 4, 1]");
 
-    List<List<Integer>> exits =
-        config.pipelineLayout().slices().stream().map(Slice::exits).toList();
+    List<List<Integer>> exits = config.stageLayout().slices().stream().map(Slice::exits).toList();
     assertThat(exits).hasToString(wanted);
   }
 }

@@ -12,7 +12,7 @@ import org.eellm.config.ParallelConfig.Balance;
  *
  * @param slices in the order data flows through them
  */
-public record PipelineLayout(List<Slice> slices) {
+public record StageLayout(List<Slice> slices) {
 
   /**
    * Consecutive layers and the heads that belong to them.
@@ -40,12 +40,12 @@ public record PipelineLayout(List<Slice> slices) {
     }
   }
 
-  public PipelineLayout {
+  public StageLayout {
     slices = List.copyOf(slices);
   }
 
   /** The model in one piece. */
-  public static PipelineLayout whole(Architecture architecture) {
+  public static StageLayout whole(Architecture architecture) {
     return of(architecture, ParallelConfig.singleRank(), 1, Learning.EVERYTHING);
   }
 
@@ -57,7 +57,7 @@ public record PipelineLayout(List<Slice> slices) {
    * @throws ConfigException if there are more virtual stages than layers, or the given numbers do
    *     not add up
    */
-  public static PipelineLayout of(
+  public static StageLayout of(
       Architecture architecture, ParallelConfig parallel, int sequenceLength, Learning learning) {
     requirePossible(architecture, parallel, learning);
     int layers = learning.layers(architecture);
@@ -75,7 +75,7 @@ public record PipelineLayout(List<Slice> slices) {
       slices.add(slice(architecture, first, first + count, parallel.preExit(), learning));
       first += count;
     }
-    return new PipelineLayout(slices);
+    return new StageLayout(slices);
   }
 
   /** What {@link #of} refuses, without dealing out anything. */

@@ -13,10 +13,10 @@ import org.eellm.model.DecodingModel;
  * @param heads with the output matrices
  * @param choice of all kernels
  */
-record Kernels(MatmulKernel layers, MatmulKernel heads, KernelChoice choice) {
+record ModelKernels(MatmulKernel layers, MatmulKernel heads, KernelChoice choice) {
 
-  static Kernels of(DecodingModel model, KernelChoice choice) {
-    return new Kernels(
+  static ModelKernels of(DecodingModel model, KernelChoice choice) {
+    return new ModelKernels(
         of(PackedWeights.format(model, model.quantization().layers()), choice),
         of(PackedWeights.format(model, model.quantization().heads()), choice),
         choice);

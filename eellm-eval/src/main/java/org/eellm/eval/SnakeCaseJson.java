@@ -8,7 +8,7 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.datatype.jdk8.Jdk8Module;
 
 /** JSON with snake_case keys, as all of eellm's. */
-public final class Json {
+public final class SnakeCaseJson {
   public static final JsonMapper MAPPER =
       JsonMapper.builder()
           .addModule(new Jdk8Module())
@@ -17,7 +17,7 @@ public final class Json {
           .enable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES)
           .build();
 
-  private Json() {}
+  private SnakeCaseJson() {}
 
   /** One line. */
   public static String line(Object value) {

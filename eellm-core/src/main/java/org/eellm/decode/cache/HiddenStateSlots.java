@@ -4,7 +4,7 @@ import java.util.Arrays;
 import org.eellm.decode.engine.ModelRunner;
 
 /** Consecutive positions of a sequence whose hidden states lie in a runner's slots. */
-public final class HiddenRows {
+public final class HiddenStateSlots {
   private int[] slots = new int[8];
   private int first;
   private int count;
@@ -42,7 +42,7 @@ public final class HiddenRows {
   }
 
   /** Moves all rows of others, which follow these, behind these. */
-  void moveFrom(HiddenRows others) {
+  void moveFrom(HiddenStateSlots others) {
     for (int row = 0; row < others.count; row++) {
       append(others.first + row, others.slots[row]);
     }

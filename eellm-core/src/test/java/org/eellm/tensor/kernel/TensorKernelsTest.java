@@ -23,7 +23,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Kernels in bfloat16 against libtorch's operations and gradients in float32. */
-final class KernelsTest {
+final class TensorKernelsTest {
   /** Half a unit in the last place of bfloat16, and float32's own errors. */
   private static final double ROUNDING = 0x1p-8;
 

@@ -9,9 +9,9 @@ import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeNumbers;
 
-/** Copies and scalar products of a few numbers of a row. */
-public final class RowArithmetic {
-  private RowArithmetic() {}
+/** Copies and scalar products of a few float32 numbers. */
+public final class FloatArithmetic {
+  private FloatArithmetic() {}
 
   /** Copies float32 numbers. */
   public static void copy(long x, long to, int count) {
