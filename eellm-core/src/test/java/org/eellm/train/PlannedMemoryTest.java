@@ -12,8 +12,6 @@ import java.util.function.LongSupplier;
 import java.util.stream.Stream;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.DataType;
-import org.eellm.config.StageLayout;
-import org.eellm.config.StageLayout.Slice;
 import org.eellm.config.RunConfig;
 import org.eellm.config.StageLayout;
 import org.eellm.config.StageLayout.Slice;

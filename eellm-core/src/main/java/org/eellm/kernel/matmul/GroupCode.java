@@ -13,8 +13,8 @@ import org.eellm.kernel.assembler.Vector;
  * so small that 16 bits hold the sum of a chunk.
  *
  * <p>{@code more} is how many chunks of 32 inputs a group has; for AVX2 that is one. Sums of a
- * group stay in registers as integers; then they are scaled, and added to y. Rows of x are as {@link
- * QuantizedInput} has them.
+ * group stay in registers as integers; then they are scaled, and added to y. Rows of x are as
+ * {@link QuantizedInput} has them.
  */
 final class GroupCode extends BlockCode {
   /** Inputs of a chunk. */

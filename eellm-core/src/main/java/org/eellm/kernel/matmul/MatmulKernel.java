@@ -14,9 +14,9 @@ import org.eellm.kernel.weight.WeightFormat;
  * <p>That holds across the two ways there are. The Vector API takes up to 8 rows at once on any
  * processor. Where the processor has AVX-512 with its instructions for bfloat16 and bytes, or AVX2,
  * machine code takes 6 rows at once, for the price of one as long as weights come from memory. Both
- * add up one chain of fused multiplications an output; of each pair of bfloat16 the second input first, as
- * the instruction {@code vdpbf16ps} does. (Sums below 1e-38, which that instruction makes 0,
- * aside.)
+ * add up one chain of fused multiplications an output; of each pair of bfloat16 the second input
+ * first, as the instruction {@code vdpbf16ps} does. (Sums below 1e-38, which that instruction makes
+ * 0, aside.)
  */
 public final class MatmulKernel {
   /** Rows that pass the weights at once: with machine code, six after six of them. */
