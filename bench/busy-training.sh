@@ -2,11 +2,10 @@
 # How fast training is beside other work on the same processors: bench/busy-training.sh [COUNT ...]
 #
 # COUNT is how often libgomp's threads look for work before they sleep (GOMP_SPINCOUNT); `own` leaves it
-# to eellm. Without any: own, 5000, 20000, 100000 and 300000, which is libgomp's default. A run of training
-# for each COUNT is started and stopped (SIGSTOP). Then they go on in turns, beside 0, 1, 2 and 8 busy
-# loops, for WINDOW seconds each (4 by default), beside eight for four times as long. Prints the median of
-# the turns' speed in tokens/s, its range, and its share of the first COUNT's without loops. 0 says that no
-# step ended.
+# to eellm. Without any: own and 300000, which is libgomp's default. A run of training for each COUNT is
+# started and stopped (SIGSTOP). Then they go on in turns, beside 0, 1, 2 and 8 busy loops, for WINDOW
+# seconds (4 by default) times one more than there are loops. Prints the median of the turns' speed in
+# tokens/s, its range, and its share of the first COUNT's without loops. 0 says that no step ended.
 #
 # TURNS=7 takes more turns than five. CONFIG is a configuration without data, in place of
 # configs/quickstart.yaml in float32.
@@ -28,7 +27,7 @@ for number in "TURNS $turns" "WINDOW $window"; do
     '' | *[!0-9]* | 0) usage "${number% *}: '${number#* }' is not a number of 1 or more" ;;
   esac
 done
-[ $# -gt 0 ] || set -- own 5000 20000 100000 300000
+[ $# -gt 0 ] || set -- own 300000
 for count in "$@"; do
   case $count in
     own) ;;
@@ -127,7 +126,7 @@ while [ "$turn" -le "$turns" ]; do
       pids=${pids#"$pid"}
       before=$(steps "$count")
       kill -CONT "$pid"
-      if [ "$load" -ge 8 ]; then sleep $((4 * window)); else sleep "$window"; fi
+      sleep $((window * (load + 1)))
       kill -STOP "$pid"
       echo "$count $load $(speed "$count" "$before")" >>"$work/speeds"
     done

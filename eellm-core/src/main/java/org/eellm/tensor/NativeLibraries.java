@@ -27,7 +27,8 @@ public final class NativeLibraries {
             FileChannel.open(
                 cache.resolve(".eellm.lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
         var _ = channel.lock()) {
-      SpinCount.limit(System.getenv());
+      SharedProcessors.limitSpins(System.getenv());
+      SharedProcessors.shortenSlices();
       Loader.load(binding);
     } catch (IOException e) {
       throw new UncheckedIOException(
