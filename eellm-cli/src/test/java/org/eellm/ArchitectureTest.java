@@ -150,7 +150,13 @@ final class ArchitectureTest {
           Set.of("data", "data.tokenizer"),
           Set.of("model", "model.parameter"));
 
-  private static final int MOST_FILES = 26;
+  /** Types of a package that can be surveyed. */
+  private static final int MOST_TYPES = 20;
+
+  /** Packages of more: one record for each section of a configuration, and two that wait. */
+  private static final Set<String> LARGE =
+      Set.of("org.eellm.config", "org.eellm.model", "org.eellm.serve");
+
   private static final int MOST_PARAMETERS = 6;
 
   /**
@@ -315,15 +321,13 @@ final class ArchitectureTest {
 
   @Test
   void packages_areSmall() {
-    Map<String, Long> files =
+    Map<String, Long> types =
         CLASSES.stream()
             .filter(each -> each.isTopLevelClass() && !each.getSimpleName().equals("package-info"))
-            .collect(
-                Collectors.groupingBy(
-                    JavaClass::getPackageName, TreeMap::new, Collectors.counting()));
+            .collect(Collectors.groupingBy(JavaClass::getPackageName, Collectors.counting()));
+    types.values().removeIf(count -> count <= MOST_TYPES);
 
-    assertThat(files)
-        .allSatisfy((name, count) -> assertThat(count).as(name).isLessThanOrEqualTo(MOST_FILES));
+    assertThat(types.keySet()).isEqualTo(LARGE);
   }
 
   @Test

@@ -50,8 +50,8 @@ record SetupProblem(String problem, String remedy) {
     if (machine.cpu().bfloat16() < machine.cpu().float32()) {
       traps.add(
           new SetupProblem(
-              "bfloat16 matrix products are slower than float32 on this processor",
-              "train and generate with model.dtype float32 here"));
+              "libtorch's products of bfloat16 are slower than those of float32 on this processor",
+              "train with model.dtype float32 here"));
     }
     if (machine.nvidiaDriver() && machine.cudaDevices() == 0) {
       traps.add(
