@@ -269,7 +269,7 @@ public final class Batch implements AutoCloseable {
     advance();
   }
 
-  /** The same for texts of several users: what the step fails of, running requests fail of. */
+  /** Like {@link #step}, for texts of several users: if the block fails, running requests fail. */
   void stepOrFail() {
     admitAndRemove();
     advanceOrFail();

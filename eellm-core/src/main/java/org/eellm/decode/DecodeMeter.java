@@ -34,7 +34,7 @@ public final class DecodeMeter {
     start = System.nanoTime();
   }
 
-  /** What it came to until now; then measures the rate at which weights are read. */
+  /** The figures until now; then measures the rate at which weights are read. */
   public DecodeStats stats(List<Result> results) {
     long end = System.nanoTime();
     double first = results.stream().mapToDouble(Result::firstTokenSeconds).average().orElse(0);
@@ -44,7 +44,7 @@ public final class DecodeMeter {
     return readRate.isPresent() ? stats.withReadRate(readRate.getAsDouble()) : stats;
   }
 
-  /** What it came to until now, without the time to first tokens and the rate of reading. */
+  /** The figures until now, without the time to first tokens and the rate of reading. */
   public DecodeStats stats() {
     return stats(System.nanoTime(), 0);
   }

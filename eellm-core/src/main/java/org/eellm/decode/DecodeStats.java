@@ -50,7 +50,7 @@ public record DecodeStats(
   }
 
   /**
-   * The same beside a rate.
+   * A copy with a read rate and the share of it.
    *
    * @param rate at which the same threads read the same weights, in bytes a second
    */

@@ -83,12 +83,12 @@ public final class DecodeStep {
     return new DecodeStep(runner, maxPending, tally, costs);
   }
 
-  /** What it has come to so far. */
+  /** Tokens and times counted so far. */
   DecodeTally tally() {
     return tally;
   }
 
-  /** What its steps cost. */
+  /** The costs learned from its steps. */
   OnlineCostModel costs() {
     return costs;
   }

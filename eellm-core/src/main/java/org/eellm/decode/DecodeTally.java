@@ -2,7 +2,7 @@ package org.eellm.decode;
 
 import org.eellm.decode.strategy.RequestOutput;
 
-/** What choosing tokens and telling of them has taken so far, and how many there were. */
+/** Counts emitted tokens, and the time that sampling and listeners have taken. */
 final class DecodeTally {
   private long tokens;
   private long samplingNanos;

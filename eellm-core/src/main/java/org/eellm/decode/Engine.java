@@ -73,7 +73,7 @@ public final class Engine implements AutoCloseable {
   private volatile Optional<Throwable> failure = Optional.empty();
 
   /**
-   * What an engine is at.
+   * An engine's load.
    *
    * @param queued requests that wait
    * @param running running requests
@@ -144,12 +144,12 @@ public final class Engine implements AutoCloseable {
     return over(new Batch(model, limits), model, limits);
   }
 
-  /** The same over a batch, which it closes. */
+  /** Starts an engine over a batch, which it closes. */
   static Engine over(Batch batch, DecodingModel model, Limits limits) {
     return started(new Engine(batch, model, limits, null));
   }
 
-  /** The same with other ranks that take the same steps. */
+  /** Starts an engine over a batch, with other ranks that take the same steps. */
   static Engine over(Batch batch, DecodingModel model, Limits limits, TensorParallelEngine steps) {
     return started(new Engine(batch, model, limits, steps));
   }
@@ -271,7 +271,7 @@ public final class Engine implements AutoCloseable {
     }
   }
 
-  /** What it is at, as of its last step. */
+  /** Its load as of the last step, and requests that have come since. */
   public Status status() {
     lock.lock();
     try {
@@ -388,7 +388,7 @@ public final class Engine implements AutoCloseable {
     asked.clear();
   }
 
-  /** What the other ranks have to know of the next step; with the lock. */
+  /** Takes new requests and cancellations as a message to the other ranks; with the lock. */
   private StepMessage sharedStep() {
     List<byte[]> requests = List.copyOf(toTell);
     toTell.clear();

@@ -53,8 +53,8 @@ public final class Generator {
   }
 
   /**
-   * The same on the ranks of a world, each of which calls this with its part of the model, and the
-   * same limits and requests.
+   * Continues all requests on the ranks of a world, each of which calls this with its part of the
+   * model, and the same limits and requests.
    *
    * @param model this rank's part
    * @param listener receives tokens on the ranks of the first pipeline stage, and has to say the
@@ -87,7 +87,7 @@ public final class Generator {
         .orElse(List.of());
   }
 
-  /** The same, and where its time went; measures the weights' read rate afterwards. */
+  /** Continues all requests and times the parts; measures the weights' read rate afterwards. */
   public static Measured measure(
       DecodingModel model, Limits limits, List<Request> requests, TokenListener listener) {
     try (Batch batch = new Batch(model, needed(limits, requests))) {
@@ -117,7 +117,7 @@ public final class Generator {
     return "prompt " + (request + 1);
   }
 
-  /** The same limits with no more room than these requests need. */
+  /** A copy of limits with no more room than these requests need. */
   public static Limits needed(Limits limits, List<Request> requests) {
     return limits.withCacheTokens(
         Math.min(limits.cacheTokens(), cacheTokens(requests, limits.batchSize())));

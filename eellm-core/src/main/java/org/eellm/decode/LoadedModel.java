@@ -122,8 +122,8 @@ public record LoadedModel(
   }
 
   /**
-   * The same, whose exits draft from a short list that is stored beside the model. Its own gates
-   * go: they were fitted to another list.
+   * A copy whose exits draft from a short list, which is stored beside the model. Its own gates go:
+   * they were fitted to another list.
    */
   public LoadedModel withDrafts(DraftVocabulary drafts) throws IOException {
     drafts.write(folder());
@@ -136,7 +136,7 @@ public record LoadedModel(
     return new LoadedModel(files, decoder, tokenizer, other, kept, endTokens);
   }
 
-  /** The same, with a table of drafts that is stored beside the model. */
+  /** A copy with a draft table, which is stored beside the model. */
   public LoadedModel withDrafts(DraftTable table) throws IOException {
     table.write(folder());
     Vocabulary other = new Vocabulary(vocabulary.size(), vocabulary.draftIds(), table);
@@ -186,7 +186,7 @@ public record LoadedModel(
     return ids;
   }
 
-  /** The same of several; messages call them by their numbers. */
+  /** The ids that the model continues each text from; messages call texts by their numbers. */
   public List<List<Integer>> prompts(List<String> texts) {
     List<List<Integer>> prompts = new ArrayList<>();
     for (int i = 0; i < texts.size(); i++) {
@@ -210,7 +210,7 @@ public record LoadedModel(
     return engine(Engine::start, batchSize, maxPending);
   }
 
-  /** The same of a model that other ranks may share. */
+  /** An engine for work that is all there from the beginning; other ranks may share the model. */
   public Engine engine(EngineStarter engines, int batchSize, int maxPending) {
     return engines.start(
         decoder,

@@ -13,8 +13,8 @@ import org.eellm.decode.token.TokenListener;
 import org.eellm.model.DecodingModel;
 
 /**
- * What the model says of texts that are there already: the log probability of every token after
- * those before it, by the final head or by any exit.
+ * Scores existing texts: the log probability of every token after those before it, by the final
+ * head or by any exit.
  */
 public final class Scorer {
   private Scorer() {}

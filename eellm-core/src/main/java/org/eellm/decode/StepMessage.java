@@ -14,9 +14,9 @@ import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
 
 /**
- * What the first rank of a tensor-parallel group tells the others, so that all take the same steps.
- * The ranks are processes of one job and one program, so requests travel as Java objects: policies
- * and samplers of a caller's own go along, lambdas too.
+ * A message from the first rank of a tensor-parallel group to the others, so that all take the same
+ * steps. The ranks are processes of one job and one program, so requests travel as Java objects:
+ * policies and samplers of a caller's own go along, lambdas too.
  */
 sealed interface StepMessage extends Serializable {
 
@@ -62,7 +62,7 @@ sealed interface StepMessage extends Serializable {
     return bytes.toByteArray();
   }
 
-  /** What has been encoded. */
+  /** Reads a value back from the bytes of {@link #encode}. */
   static <T extends Serializable> T decode(Class<T> type, byte[] bytes) {
     try (ObjectInputStream in = new ObjectInputStream(new ByteArrayInputStream(bytes))) {
       in.setObjectInputFilter(OWN_CLASSES);

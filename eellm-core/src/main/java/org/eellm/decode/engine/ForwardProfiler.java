@@ -53,7 +53,7 @@ public final class ForwardProfiler {
     }
   }
 
-  /** The same on the engine's thread between regions. */
+  /** Counts the time since the last mark to a part, on the engine's thread between regions. */
   public void mark(Part part) {
     long now = System.nanoTime();
     nanos[part.ordinal()] += now - last;

@@ -103,7 +103,7 @@ public interface ModelRunner extends AutoCloseable {
   void propagate(int from, int to, ForwardBatch rows);
 
   /**
-   * What a head here predicts. The hidden states stay as they are.
+   * Predicts with one of this runner's heads. The hidden states stay as they are.
    *
    * @param rows all that the head has not seen so far, where it has attention; else any
    * @param asked indices of the rows to predict for, ascending
@@ -113,14 +113,14 @@ public interface ModelRunner extends AutoCloseable {
   HeadOutput predict(Head head, ForwardBatch rows, int[] asked, int count);
 
   /**
-   * What an exit drafts: {@link #predict} for the ids of {@link Vocabulary#draftIds} alone, where
+   * Drafts with an exit: {@link #predict} for the ids of {@link Vocabulary#draftIds} alone, where
    * there are such and one rank has all of the output matrix. Valid until the exit is asked for
    * drafts again.
    */
   HeadOutput draft(Head exit, ForwardBatch rows, int[] asked, int count);
 
   /**
-   * What a head is asked for.
+   * The kind of output that a head is asked for.
    *
    * @param drafts whether for drafts, see {@link #draft}
    * @param bestOnly whether nothing of its output is looked at but the most probable ids, their

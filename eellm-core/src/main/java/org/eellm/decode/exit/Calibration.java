@@ -55,7 +55,7 @@ public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
   private static final String GATE_FORM =
       "{\"bias\": 0, \"log_odds\": 1, \"gap\": 0, \"hidden\": [...]}";
 
-  /** What is compared with the thresholds. */
+  /** The rule whose figure is compared with the thresholds. */
   public sealed interface Rule {
     /** Its name in files. */
     String name();
@@ -64,8 +64,8 @@ public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
     ThresholdRule thresholdRule();
 
     /**
-     * What is compared with a threshold of a prediction; of {@link OfGates}, of one of the short
-     * list.
+     * The figure of a prediction that is compared with a threshold; of {@link OfGates}, of a
+     * prediction of the short list.
      */
     ToDoubleFunction<Prediction> confidence();
 
@@ -166,7 +166,7 @@ public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
     return ExitPolicies.among(List.copyOf(thresholds.keySet()), rule.policy(threshold));
   }
 
-  /** The same with one threshold for all its exits. */
+  /** A copy with one threshold for all its exits. */
   public Calibration withThreshold(double value) {
     SortedMap<Integer, Double> same = new TreeMap<>();
     thresholds.keySet().forEach(layer -> same.put(layer, value));

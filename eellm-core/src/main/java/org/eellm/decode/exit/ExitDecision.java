@@ -39,7 +39,7 @@ public final class ExitDecision {
     return hasLeft;
   }
 
-  /** What was predicted of the token so far, shallowest head first; changes. */
+  /** The predictions of the token so far, shallowest head first; the list changes. */
   public List<Prediction> earlier() {
     return earlier;
   }

@@ -99,7 +99,7 @@ public record Gate(double bias, double logOdds, double gap, float[] hidden)
         && Arrays.equals(hidden, gate.hidden);
   }
 
-  /** The same for the same weights in every process. */
+  /** Depends on the weights alone, so that it is the same in every process. */
   @Override
   public int hashCode() {
     return Arrays.hashCode(new double[] {bias, logOdds, gap}) * 31 + Arrays.hashCode(hidden);

@@ -41,12 +41,12 @@ public enum PolicyName {
     return description;
   }
 
-  /** What decides. */
+  /** The rule that decides. */
   public PolicyRule rule() {
     return rule;
   }
 
-  /** What decides where that is a threshold. */
+  /** The rule that decides, if it has a threshold. */
   public Optional<ThresholdRule> thresholdRule() {
     return rule instanceof ThresholdRule compared ? Optional.of(compared) : Optional.empty();
   }

@@ -2,7 +2,7 @@ package org.eellm.decode.exit;
 
 import java.util.Set;
 
-/** What a named policy decides by. */
+/** The rule that a named policy decides by. */
 public sealed interface PolicyRule permits ThresholdRule, PolicyRule.Other {
 
   /** A rule without a threshold. */

@@ -7,7 +7,7 @@ import java.util.TreeMap;
 import org.eellm.config.ConfigException;
 import org.eellm.config.SettingException;
 
-/** What a policy compares a figure with; it may differ by exit and step. */
+/** The threshold that a policy compares a figure with; it may differ by exit and step. */
 @FunctionalInterface
 public interface Threshold extends Serializable {
 
@@ -26,7 +26,7 @@ public interface Threshold extends Serializable {
     return OptionalDouble.empty();
   }
 
-  /** The same everywhere. */
+  /** One threshold for all exits and steps. */
   static Threshold of(double value) {
     return perLayer(layer -> value);
   }

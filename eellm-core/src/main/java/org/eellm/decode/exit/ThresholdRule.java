@@ -24,7 +24,7 @@ public record ThresholdRule(Scale scale, Figure figure, double defaultThreshold)
   @FunctionalInterface
   public interface Figure extends ToDoubleFunction<Prediction>, Serializable {}
 
-  /** What a figure is of. */
+  /** The scale of a figure and of its thresholds. */
   public enum Scale {
     /** From 0 to 1, and higher where an exit is surer; reached at the threshold or above. */
     CONFIDENCE {

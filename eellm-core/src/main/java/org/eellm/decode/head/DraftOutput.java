@@ -5,7 +5,7 @@ import java.util.List;
 import org.eellm.model.Head;
 
 /**
- * What an exit predicts when it is asked for a short list of ids only. Ids beyond the list have
+ * An exit's predictions when it is asked for a short list of ids only. Ids beyond the list have
  * probability 0.
  *
  * @param listed a prediction whose id i is the list's i-th

@@ -6,7 +6,7 @@ import java.util.Comparator;
 import java.util.List;
 import org.eellm.model.Head;
 
-/** What an exit predicts of one row, from a short list of ids and some beyond it. */
+/** An exit's prediction for one row, from a short list of ids and some beyond it. */
 final class ExtendedOutput implements HeadOutput {
   private final HeadOutput draft;
   private final int row;

@@ -3,7 +3,7 @@ package org.eellm.decode.head;
 import java.util.List;
 import org.eellm.model.Head;
 
-/** What a head predicts for some rows. Valid until the head is asked again. */
+/** A head's predictions for some rows. Valid until the head is asked again. */
 public interface HeadOutput {
 
   /**
@@ -60,7 +60,7 @@ public interface HeadOutput {
   }
 
   /**
-   * The same for a row, with further ids, whose logits are computed one by one. It is this output
+   * The output of a row with further ids, whose logits are computed one by one. It is this output
    * where all ids were asked for, or where single ones cannot be scored.
    *
    * @param more ids in any order; those of the list change nothing
@@ -98,6 +98,6 @@ public interface HeadOutput {
   /** No list. */
   int[] ALL = {};
 
-  /** The same with all logits divided by a temperature above 0. */
+  /** This output with all logits divided by a temperature above 0. */
   HeadOutput tempered(double by);
 }

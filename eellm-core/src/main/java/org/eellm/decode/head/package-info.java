@@ -1,4 +1,4 @@
-/** What output heads predict: of all ids, or of a short list and some more. */
+/** Predictions of output heads: of all ids, or of a short list and some more. */
 @NullMarked
 package org.eellm.decode.head;
 

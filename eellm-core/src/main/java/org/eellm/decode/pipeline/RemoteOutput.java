@@ -8,7 +8,7 @@ import org.eellm.model.Head;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a head of any stage predicts, as the first stage sees it. Unlike a runner's own output it
+ * The output of a head of any stage, as the first stage sees it. Unlike a runner's own output it
  * stays valid when the head is asked again: by then another step is under way, whose tokens have
  * met this head and are yet to meet later ones.
  */
@@ -42,7 +42,7 @@ final class RemoteOutput implements HeadOutput {
       return copy;
     }
 
-    /** The same without the logits. */
+    /** A copy of a runner's output without the logits. */
     static Logits bestOf(HeadOutput output, int count) {
       Logits copy = empty(count, 0);
       for (int row = 0; row < count; row++) {

@@ -15,8 +15,8 @@ import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.head.Vocabulary;
 
 /**
- * What the first stage of a pipeline has a later one do. Each stage does it in the order it comes;
- * slots and pages have the first stage's numbers.
+ * A command of a pipeline's first stage to a later one. Each stage carries commands out in the
+ * order they come; slots and pages have the first stage's numbers.
  */
 sealed interface StageCommand {
 

@@ -101,7 +101,7 @@ public final class StageLinks {
     reached(channel::pollIdle).ifPresent(this::take);
   }
 
-  /** What was asked for a step that has been given up is for nobody. */
+  /** Keeps an answer, unless its question was of a step that has been given up. */
   private void take(Message message) {
     ByteBuffer answer = ByteBuffer.wrap(message.bytes());
     answers.computeIfPresent(answer.getInt(), (_, _) -> Optional.of(answer));

@@ -7,7 +7,7 @@ import org.eellm.decode.engine.ModelRunner;
 import org.eellm.model.Head;
 
 /**
- * What of a model is on a stage.
+ * The part of a model that is on a stage.
  *
  * @param firstBranch the number of trunk branches before those there
  * @param endBranch the number of trunk branches up to the last one there

@@ -109,7 +109,7 @@ public final class StageService {
     return StageCommand.decode(next(FIRST_STAGE), slots);
   }
 
-  /** What comes next from a stage; what others send meanwhile is kept. */
+  /** The next message from a stage; messages from others meanwhile are kept. */
   private byte[] next(int stage) {
     Deque<byte[]> waiting = arrived.computeIfAbsent(stage, _ -> new ArrayDeque<>());
     while (waiting.isEmpty()) {

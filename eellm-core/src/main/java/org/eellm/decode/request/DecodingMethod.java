@@ -35,9 +35,9 @@ public sealed interface DecodingMethod extends Serializable {
   }
 
   /**
-   * The same tokens by EE-LLM's other way, for comparison: nothing waits, and tokens that left
-   * early go through the model once more from layer 1, in front of each later token, until one of
-   * these has passed all layers.
+   * The tokens of {@link EarlyExit} by EE-LLM's other way, for comparison: nothing waits, and
+   * tokens that left early go through the model once more from layer 1, in front of each later
+   * token, until one of these has passed all layers.
    */
   record Recompute(ExitPolicy policy) implements DecodingMethod {
     @Override
@@ -52,7 +52,7 @@ public sealed interface DecodingMethod extends Serializable {
   }
 
   /**
-   * The same policies, but nothing is ever completed: the layers above have the keys and values
+   * Early exit that never completes a token's layers: the layers above have the keys and values
    * that follow from the exit's own hidden state (CALM, arXiv 2207.07061, section 3.3). That is the
    * least work, and other text than the full model's with exact keys and values. Prompts pass all
    * layers.
@@ -92,7 +92,7 @@ public sealed interface DecodingMethod extends Serializable {
   }
 
   /**
-   * The same with who drafts and the length of each draft chosen while the text is written, from
+   * Speculative decoding whose drafter and draft lengths are chosen while the text is written, from
    * what steps cost and how often drafts were accepted; the full model alone where nothing gains.
    * Where a text has been at its last tokens before, it drafts by itself, with no exit needed.
    */
@@ -133,7 +133,7 @@ public sealed interface DecodingMethod extends Serializable {
     }
   }
 
-  /** What gives the full model's text soonest: adaptive drafts. */
+  /** The fastest method whose text is the full model's: adaptive drafts. */
   static DecodingMethod lossless() {
     return new AdaptiveDrafts(DraftSource.BOTH);
   }

@@ -31,7 +31,7 @@ import org.eellm.decode.exit.ThresholdRule;
 import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.speculate.DraftSource;
 
-/** What settings come to for a model. What has no effect beside the rest is refused. */
+/** Resolves settings to a model's decoding; refuses one that has no effect beside the others. */
 final class DecodingResolver {
   private final DecodingSettings settings;
   private final List<Integer> available;
@@ -89,7 +89,7 @@ final class DecodingResolver {
     return new DecodingMethod.Speculative(draftingLayer(), length());
   }
 
-  /** What loses nothing and gains most, unless more is said. */
+  /** The mode where none is set: early exit if one of its settings is there, else speculative. */
   private DecodingMode byDefault() {
     return settings.settings().anyMatch(DecodingResolver::ofEarlyExits)
         ? DecodingMode.EARLY_EXIT

@@ -26,7 +26,7 @@ import org.eellm.decode.speculate.DraftSource;
 public record DecodingSetting<T>(
     String name, Part part, Kind kind, Optional<T> usual, String label, String description) {
 
-  /** What a setting has an effect on. */
+  /** The part of decoding that a setting has an effect on. */
   public enum Part {
     /** All of it. */
     MODE,

@@ -17,8 +17,8 @@ import org.eellm.decode.exit.Gate;
 import org.eellm.decode.exit.PolicyName;
 
 /**
- * How a text is to be decoded, in the words of options and requests; what was not said is absent.
- * What has no effect beside the rest is refused. {@link DecodingSetting} has what can be said.
+ * How a text is to be decoded, in the words of options and requests; what was not said is absent. A
+ * setting that has no effect beside the others is refused. {@link DecodingSetting} lists all.
  *
  * @param said values by setting, each of the setting's type
  */
@@ -30,7 +30,7 @@ public record DecodingSettings(Map<DecodingSetting<?>, Object> said) {
   /** One threshold, or one for each exit in use. */
   public sealed interface ThresholdSetting {
 
-    /** The same everywhere. */
+    /** One for all exits. */
     record Same(double value) implements ThresholdSetting {}
 
     /** By the exits' layers, from 1. */
@@ -56,12 +56,12 @@ public record DecodingSettings(Map<DecodingSetting<?>, Object> said) {
     return NONE.with(DecodingSetting.MODE, mode);
   }
 
-  /** The same with another setting; an empty list says nothing. */
+  /** A copy with another setting; an empty list removes the setting. */
   public <T> DecodingSettings with(DecodingSetting<T> setting, T value) {
     return withValue(setting, value);
   }
 
-  /** The same for those who go through the table; the value has to be of the setting's type. */
+  /** Like {@link #with}, for a setting of unknown type, which the value has to be of. */
   public DecodingSettings withValue(DecodingSetting<?> setting, Object value) {
     Map<DecodingSetting<?>, Object> all = new HashMap<>(said);
     if (value.equals(List.of())) {
@@ -72,13 +72,13 @@ public record DecodingSettings(Map<DecodingSetting<?>, Object> said) {
     return new DecodingSettings(all);
   }
 
-  /** What was said of a setting. */
+  /** The value of a setting, if it was said. */
   @SuppressWarnings("unchecked") // by what goes into the map
   public <T> Optional<T> get(DecodingSetting<T> setting) {
     return Optional.ofNullable((T) said.get(setting));
   }
 
-  /** The same, or what it is otherwise. */
+  /** The value of a setting, or else its usual one. */
   <T> T orUsual(DecodingSetting<T> setting) {
     return get(setting).or(setting::usual).orElseThrow();
   }
@@ -93,9 +93,7 @@ public record DecodingSettings(Map<DecodingSetting<?>, Object> said) {
     return DecodingSetting.all().stream().filter(said::containsKey);
   }
 
-  /**
-   * The same by a calibration where tokens leave early, and neither policy nor threshold say when.
-   */
+  /** A copy with a calibration where tokens leave early and no setting says when; else this. */
   public DecodingSettings orCalibrated(Calibration own) {
     boolean early =
         get(DecodingSetting.MODE)

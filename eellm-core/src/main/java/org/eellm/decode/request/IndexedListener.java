@@ -16,7 +16,7 @@ public final class IndexedListener implements RequestListener {
     this.listener = listener;
   }
 
-  /** What the request came to, when it has ended. */
+  /** The request's result, when it has ended. */
   public Result result() {
     return result.orElseThrow();
   }

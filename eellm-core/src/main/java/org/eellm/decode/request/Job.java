@@ -114,7 +114,7 @@ public final class Job implements RequestHandle {
     }
   }
 
-  /** The same with what it has come to: a later prompt, and fewer tokens to follow. */
+  /** A job that goes on from this one, with a longer prompt and fewer tokens to generate. */
   public Job after(List<Integer> prompt, int maxTokens) {
     Request later =
         new Request(
@@ -173,7 +173,7 @@ public final class Job implements RequestHandle {
     return cancelled;
   }
 
-  /** What a request that was cancelled before its turn comes to. */
+  /** The result of a request that was cancelled before its turn: no tokens. */
   public Result withoutWork() {
     return new Result(
         List.of(),

@@ -135,32 +135,32 @@ public record Limits(
     return vocabulary.size();
   }
 
-  /** The same with another vocabulary, all of which exits draft from. */
+  /** A copy with another vocabulary, all of which exits draft from. */
   public Limits withVocabSize(int size) {
     return withVocabulary(Vocabulary.of(size));
   }
 
-  /** The same with another vocabulary. */
+  /** A copy with another vocabulary. */
   public Limits withVocabulary(Vocabulary vocabulary) {
     return new Limits(vocabulary, batchSize, maxPending, cacheTokens, maxQueued);
   }
 
-  /** The same with another batch size. */
+  /** A copy with another batch size. */
   public Limits withBatchSize(int size) {
     return new Limits(vocabulary, size, maxPending, cacheTokens, maxQueued);
   }
 
-  /** The same with another bound on waiting rows. */
+  /** A copy with another bound on waiting rows. */
   public Limits withMaxPending(int count) {
     return new Limits(vocabulary, batchSize, count, cacheTokens, maxQueued);
   }
 
-  /** The same with room for another number of positions. */
+  /** A copy with room for another number of positions. */
   public Limits withCacheTokens(int count) {
     return new Limits(vocabulary, batchSize, maxPending, count, maxQueued);
   }
 
-  /** The same with another bound on waiting requests. */
+  /** A copy with another bound on waiting requests. */
   public Limits withMaxQueued(int count) {
     return new Limits(vocabulary, batchSize, maxPending, cacheTokens, count);
   }

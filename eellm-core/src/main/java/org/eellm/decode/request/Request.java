@@ -60,7 +60,7 @@ public record Request(
   }
 
   /**
-   * What a head says of a text that is there already; see {@link DecodingMethod.Score}.
+   * A request to score an existing text with one head; see {@link DecodingMethod.Score}.
    *
    * @param text ids, at least two
    */
@@ -69,7 +69,7 @@ public record Request(
   }
 
   /**
-   * What some heads say of a text that is there already; see {@link DecodingMethod.Score}.
+   * A request to score an existing text with some heads; see {@link DecodingMethod.Score}.
    *
    * @param text ids, at least two
    * @param from position of the first token whose predictions are reported, at least 1
@@ -95,7 +95,7 @@ public record Request(
   }
 
   /**
-   * The same of a text to be scored, whose exits are asked as for drafts: see {@link
+   * A copy of a request to score a text, whose exits are asked as for drafts: see {@link
    * DecodingMethod.Score}.
    */
   public Request ofShortList() {
@@ -107,12 +107,12 @@ public record Request(
             score.heads(), score.from(), score.last(), score.listener(), true));
   }
 
-  /** The same with another decoding. */
+  /** A copy with another decoding method. */
   public Request withDecoding(DecodingMethod other) {
     return new Request(prompt, maxTokens, endTokens, other, sampler, alternatives);
   }
 
-  /** The same where nobody is told what heads predict of a text that is there already. */
+  /** This request without its score listener, if it has one. */
   public Request withoutListener() {
     if (!(decoding instanceof DecodingMethod.Score score)) {
       return this;
@@ -122,7 +122,7 @@ public record Request(
             score.heads(), score.from(), score.last(), ScoreListener.none(), score.ofShortList()));
   }
 
-  /** The same with alternatives. */
+  /** A copy with another number of alternatives. */
   public Request withAlternatives(int count) {
     return new Request(prompt, maxTokens, endTokens, decoding, sampler, count);
   }

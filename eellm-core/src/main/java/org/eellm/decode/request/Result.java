@@ -31,7 +31,7 @@ public record Result(
   }
 
   /**
-   * What a text took.
+   * Counts of a text's tokens.
    *
    * @param promptTokens of the prompt
    * @param reusedTokens of these, whose keys and values were there already
@@ -49,7 +49,7 @@ public record Result(
     return tokens.stream().map(GeneratedToken::id).toList();
   }
 
-  /** The same as if it had been stopped after so many tokens. */
+  /** A copy as if it had been stopped after so many tokens. */
   public Result stoppedAfter(int count) {
     return new Result(
         tokens.subList(0, count),

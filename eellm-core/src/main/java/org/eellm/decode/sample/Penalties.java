@@ -36,17 +36,17 @@ public record Penalties(double repetition, double presence, double frequency)
     }
   }
 
-  /** The same with another repetition penalty. */
+  /** A copy with another repetition penalty. */
   public Penalties withRepetition(double value) {
     return new Penalties(value, presence, frequency);
   }
 
-  /** The same with another presence penalty. */
+  /** A copy with another presence penalty. */
   public Penalties withPresence(double value) {
     return new Penalties(repetition, value, frequency);
   }
 
-  /** The same with another frequency penalty. */
+  /** A copy with another frequency penalty. */
   public Penalties withFrequency(double value) {
     return new Penalties(repetition, presence, value);
   }

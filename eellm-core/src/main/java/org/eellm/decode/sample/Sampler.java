@@ -50,7 +50,7 @@ public interface Sampler extends Serializable {
     return NO_IDS;
   }
 
-  /** What chance favors where there is none. */
+  /** No favored ids. */
   int[] NO_IDS = {};
 
   /** The most probable id. */
@@ -58,7 +58,7 @@ public interface Sampler extends Serializable {
     return Greedy.INSTANCE;
   }
 
-  /** The same token from all ids, so that its probability is among all of them. */
+  /** A sampler of the same token from all ids, so that its probability is among all of them. */
   static Sampler ofAllIds(Sampler sampler) {
     return new OfAllIds(sampler);
   }

@@ -60,37 +60,37 @@ public record SamplingParams(
     }
   }
 
-  /** The same with another temperature. */
+  /** A copy with another temperature. */
   public SamplingParams withTemperature(double value) {
     return new SamplingParams(value, topK, topP, minP, penalties, logitBias, minTokens);
   }
 
-  /** The same with another number of tokens to draw from. */
+  /** A copy with another {@code topK}. */
   public SamplingParams withTopK(int value) {
     return new SamplingParams(temperature, value, topP, minP, penalties, logitBias, minTokens);
   }
 
-  /** The same with another sum of probabilities. */
+  /** A copy with another {@code topP}. */
   public SamplingParams withTopP(double value) {
     return new SamplingParams(temperature, topK, value, minP, penalties, logitBias, minTokens);
   }
 
-  /** The same with another least probability. */
+  /** A copy with another {@code minP}. */
   public SamplingParams withMinP(double value) {
     return new SamplingParams(temperature, topK, topP, value, penalties, logitBias, minTokens);
   }
 
-  /** The same with other penalties. */
+  /** A copy with other penalties. */
   public SamplingParams withPenalties(Penalties value) {
     return new SamplingParams(temperature, topK, topP, minP, value, logitBias, minTokens);
   }
 
-  /** The same with other biases. */
+  /** A copy with other logit biases. */
   public SamplingParams withLogitBias(Map<Integer, Double> value) {
     return new SamplingParams(temperature, topK, topP, minP, penalties, value, minTokens);
   }
 
-  /** The same with another least length. */
+  /** A copy with another least length. */
   public SamplingParams withMinTokens(MinTokens value) {
     return new SamplingParams(temperature, topK, topP, minP, penalties, logitBias, value);
   }

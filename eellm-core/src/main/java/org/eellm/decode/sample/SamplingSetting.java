@@ -52,7 +52,7 @@ public enum SamplingSetting {
       params -> params.penalties().frequency(),
       (params, value) -> params.withPenalties(params.penalties().withFrequency(value)));
 
-  /** What requests may have. */
+  /** The bounds of a value in requests, both allowed. */
   public record Range(double least, double most, boolean whole) {}
 
   @FunctionalInterface
@@ -84,7 +84,7 @@ public enum SamplingSetting {
     return label;
   }
 
-  /** What requests may have; -1 of a whole number is no limit, as 0 is. */
+  /** The bounds of a value in requests; -1 of a whole number is no limit, as 0 is. */
   public Range range() {
     return range;
   }
@@ -99,7 +99,7 @@ public enum SamplingSetting {
     return value.applyAsDouble(params);
   }
 
-  /** The same with another value. */
+  /** A copy of parameters with another value of this setting. */
   public SamplingParams with(SamplingParams params, double other) {
     return change.of(params, other);
   }

@@ -356,9 +356,9 @@ public final class TokenDistribution {
   }
 
   /**
-   * What zeros and power of an id with a shorter time than another add up to at least: its time is
-   * not below the number that it is made from, so that few powers and logarithms are needed. Less a
-   * bit that is more than what rounding adds.
+   * The least sum of zeros and power of an id with a shorter time than a given one: its time is not
+   * below the number that it is made from, so that few powers and logarithms are needed. Less a bit
+   * that is more than what rounding adds.
    */
   private static float enough(double time) {
     return (float) (-1 - 0x1p-10 - Math.log(time) / LOG_2);

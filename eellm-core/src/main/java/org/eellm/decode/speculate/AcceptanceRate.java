@@ -12,7 +12,7 @@ final class AcceptanceRate {
   /** Drafts that what is assumed at first counts for. */
   private static final double PRIOR = 3;
 
-  /** What remains of the weight of older drafts with each new one in a bin. */
+  /** The factor on the weight of older drafts with each new one in a bin. */
   private static final double DECAY = 0.98;
 
   private static final double MEAN_RATE = 0.03;
@@ -40,7 +40,7 @@ final class AcceptanceRate {
     return accepted[bin] / trials[bin];
   }
 
-  /** The same of the next draft, of which nothing is known. */
+  /** The probability that the next draft is accepted, whose margin is not known yet. */
   double mean() {
     return mean;
   }

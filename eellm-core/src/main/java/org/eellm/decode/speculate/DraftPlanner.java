@@ -163,7 +163,7 @@ public final class DraftPlanner {
     return costs.full(heads.getLast(), rows);
   }
 
-  /** What a token costs in the layers below an exit; a batch shares them. */
+  /** A token's cost in the layers below an exit; a batch shares them. */
   private double below(int exit) {
     return (costs.below(heads.get(exit), sequences) + costs.overhead()) / sequences;
   }
@@ -172,12 +172,12 @@ public final class DraftPlanner {
     return costs.draft(heads.get(exit), sequences) / sequences;
   }
 
-  /** What a sequence's rows cost in the layers above an exit and in the final head. */
+  /** The cost of a sequence's rows in the layers above an exit and in the final head. */
   private double above(int exit, int rows) {
     return costs.above(heads.get(exit), heads.getLast(), rows * sequences) / sequences;
   }
 
-  /** What a further token of a draft costs. */
+  /** The cost of a further token of a draft. */
   private double further(int exit, int drafted) {
     return below(exit) + above(exit, drafted + 2) - above(exit, drafted + 1);
   }

@@ -6,9 +6,9 @@ import java.util.Locale;
 public enum DraftSource {
   /** Whichever of the two is worth most. */
   BOTH,
-  /** What exits say next. */
+  /** Tokens that exits predict. */
   EXITS,
-  /** What followed the last tokens where prompt or text had them before; needs no exits. */
+  /** Tokens that followed the last ones where prompt or text had these before; needs no exits. */
   TEXT;
 
   @Override

@@ -6,9 +6,9 @@ import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
 /**
- * What steps cost here, learned from the steps themselves, in units of a branch with one row. How
- * much more several rows cost than one is the model's and the processor's own; for numbers of rows
- * that never came, it is estimated from their neighbours.
+ * The costs of steps here, learned from the steps themselves, in units of a branch with one row.
+ * How much more several rows cost than one is the model's and the processor's own; for numbers of
+ * rows that never came, it is estimated from their neighbours.
  *
  * <p>Whether a draft pays hangs on what its rows cost beside one row, which no count of operations
  * tells: reading the weights takes most of the time, so that a second row is almost free on one
@@ -23,7 +23,7 @@ public final class OnlineCostModel {
   /** Rows whose costs are told apart. */
   private static final int MOST = 256;
 
-  /** What a further row costs, as a share of the first, as long as nothing is known. */
+  /** The cost of a further row, as a share of the first, as long as nothing is known. */
   private static final double FURTHER_ROW = 0.15;
 
   /** How far a sample may be off what was expected to say something about prices. */
@@ -208,7 +208,7 @@ public final class OnlineCostModel {
   }
 
   /**
-   * What some branches cost.
+   * The cost of some branches.
    *
    * @param from the first one's number
    * @param to the number after the last one's
@@ -227,7 +227,7 @@ public final class OnlineCostModel {
     return ofHead(drafts, exit.index(), rows);
   }
 
-  /** What a head's prediction costs; where it was never asked, as much as another one's. */
+  /** The cost of a head's prediction; where it was never asked, another one's or an assumed one. */
   private double ofHead(RunningMedian[][] medians, int head, int rows) {
     if (isKnown(medians[head])) {
       return price(medians[head], rows);
@@ -250,7 +250,7 @@ public final class OnlineCostModel {
     return false;
   }
 
-  /** What a branch costs with so many rows. Layers that drafts pass often may stay in a cache. */
+  /** The cost of a branch with so many rows. Layers that drafts pass often may stay in a cache. */
   private double price(int part, int rows) {
     return price(prices[part], rows);
   }

@@ -21,7 +21,7 @@ final class PromptLookup {
   /** Kinds of matches, of {@link #kind}; the first two never come. */
   private static final int MATCHES = 7;
 
-  /** What is expected is told apart by how it matches, or else by the table's share. */
+  /** Kinds of expected tokens, told apart by how they match, or else by the table's share. */
   private static final int KINDS = MATCHES + 4;
 
   /** The table's shares above which another kind begins, in per cent. */
@@ -35,7 +35,7 @@ final class PromptLookup {
   /** Tokens that what is assumed at first counts for. */
   private static final double PRIOR = 2;
 
-  /** What remains of the weight of older tokens with each new one. */
+  /** The factor on the weight of older tokens with each new one. */
   private static final double DECAY = 0.97;
 
   /** How far what is assumed of the next text moves with a token. */
@@ -73,7 +73,7 @@ final class PromptLookup {
     Arrays.setAll(accepted, kind -> PRIOR * typical[kind]);
   }
 
-  /** What is assumed of texts before the first one. */
+  /** Acceptance rates assumed before the first text, by kind. */
   static double[] typical() {
     double[] shares = new double[KINDS];
     Arrays.setAll(

@@ -19,7 +19,7 @@ import org.eellm.model.Head;
 public sealed interface DecodingStrategy
     permits BeamStrategy, ExitStrategy, ScoreStrategy, SpeculativeStrategy {
 
-  /** What becomes of rows at a tap. */
+  /** The action on rows at a tap. */
   enum TapAction {
     /** They go on, behind all that waits there. */
     CONTINUE,
@@ -81,7 +81,7 @@ public sealed interface DecodingStrategy
     throw new IllegalStateException("this strategy makes no guesses");
   }
 
-  /** What was predicted of the token being generated so far, shallowest head first; changes. */
+  /** Predictions of the token being generated so far, shallowest head first; the list changes. */
   default List<Prediction> earlier() {
     return List.of();
   }
@@ -95,7 +95,7 @@ public sealed interface DecodingStrategy
   void onPredictions(Sequence sequence, List<Prediction> predictions);
 
   /**
-   * What becomes of the in-flight rows at a tap of a head in use that is not the last.
+   * The action on the in-flight rows at a tap of a head in use that is not the last.
    *
    * @param rows how many would wait there then
    * @param maxPending how many may

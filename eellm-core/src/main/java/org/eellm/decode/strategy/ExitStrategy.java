@@ -19,7 +19,7 @@ final class ExitStrategy implements DecodingStrategy {
   private final boolean gated;
   private boolean choosing; // the token leaves at an exit that is yet to be asked for all ids
 
-  /** What becomes of the rows of a token that has left. */
+  /** The action on the rows of a token that has left. */
   enum AfterExit {
     /** They wait where it left, and pass the layers above in front of later rows. */
     PEND,
@@ -59,7 +59,7 @@ final class ExitStrategy implements DecodingStrategy {
     return exitDecision.earlier();
   }
 
-  /** What the last exit that was asked takes for the token. */
+  /** The sampler's token by the last exit that was asked. */
   @Override
   public OptionalInt guess(Sequence sequence) {
     List<Prediction> earlier = exitDecision.earlier();

@@ -10,15 +10,15 @@ import org.eellm.decode.token.Prediction;
 import org.eellm.model.Head;
 
 /**
- * What the first stage of a pipeline asks where all tokens come from the final head: one of its
- * exits, for guesses. No token leaves there.
+ * Asks one exit of a pipeline's first stage for guesses, where all tokens come from the final head.
+ * No token leaves there.
  *
  * @param layer of the exit, from 1
  */
 public record GuessPolicy(int layer) implements ExitPolicy {
   /**
-   * The same request, with guesses of the last exit of the first stage if its tokens all come from
-   * the final head. An exit with attention would have to see each row, guess or not.
+   * Adds guesses of the last exit of the first stage to a request if its tokens all come from the
+   * final head. An exit with attention would have to see each row, guess or not.
    */
   public static Request addTo(Request request, ModelRunner runner) {
     List<Head> exits =

@@ -7,7 +7,7 @@ public final class Guesses {
   /** A wrong guess delays the right token by half a step on average, a right one saves one. */
   private static final double MIN_RIGHT = 1.0 / 3;
 
-  /** What one guess counts for in the share of those that are right. */
+  /** The weight of one guess in the share of right ones. */
   private static final double WEIGHT = 0.1;
 
   private boolean wanted;

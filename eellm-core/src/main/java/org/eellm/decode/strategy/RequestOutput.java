@@ -82,7 +82,7 @@ public final class RequestOutput {
     failure = Optional.of(cause);
   }
 
-  /** What it failed by. */
+  /** The cause of its failure, if it has failed. */
   public Optional<RuntimeException> failure() {
     return failure;
   }

@@ -1,4 +1,4 @@
-/** What becomes of a sequence's next token: early exit, speculation, scoring, beams. */
+/** Strategies for a sequence's next token: early exit, speculation, scoring, beams. */
 @NullMarked
 package org.eellm.decode.strategy;
 

@@ -25,7 +25,7 @@ public record GeneratedToken(
     List<Alternative> alternatives) {
 
   /**
-   * What the head might have said.
+   * One of the head's most probable ids.
    *
    * @param logProbability as the token's
    */

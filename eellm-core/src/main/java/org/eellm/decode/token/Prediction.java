@@ -7,9 +7,9 @@ import org.eellm.decode.head.HeadOutput;
 import org.eellm.model.Head;
 
 /**
- * What a head predicts of a sequence's next token. Each figure is computed when first asked for,
- * for all sequences of the batch at once. Valid while the policy, or the sampler, that it was given
- * to runs.
+ * A head's prediction of a sequence's next token. Each figure is computed when first asked for, for
+ * all sequences of the batch at once. Valid while the policy, or the sampler, that it was given to
+ * runs.
  */
 public final class Prediction {
   private static final int RECENT = 256; // tokens
@@ -56,7 +56,7 @@ public final class Prediction {
     return tokens;
   }
 
-  /** What the shallower heads that were asked predict of the same token, shallowest first. */
+  /** Predictions of the same token by the shallower heads that were asked, shallowest first. */
   public List<Prediction> earlier() {
     return List.copyOf(earlier.subList(0, earlierCount));
   }
@@ -127,9 +127,9 @@ public final class Prediction {
   }
 
   /**
-   * The same with the ids of the text's last tokens and with further ones, where the head was asked
-   * for a short list and can score single ids; else the same. Most tokens that a list of frequent
-   * ids lacks have been there before: a text's own names.
+   * This prediction with the ids of the text's last tokens and with further ones, where the head
+   * was asked for a short list and can score single ids; else as it is. Most tokens that a list of
+   * frequent ids lacks have been there before: a text's own names.
    *
    * @param more in any order
    */
@@ -155,7 +155,7 @@ public final class Prediction {
     return output.timesHidden(row, weights);
   }
 
-  /** The same with all logits divided by a temperature; a positive number. */
+  /** This prediction with all logits divided by a temperature; a positive number. */
   public Prediction tempered(double temperature) {
     return temperature == 1
         ? this

@@ -23,7 +23,7 @@ public final class TextStream {
   }
 
   /**
-   * The same for a sequence of a least length.
+   * A stream for a sequence of a least length.
    *
    * @param least tokens that the sequence has at least: stop strings that are complete before are
    *     part of it

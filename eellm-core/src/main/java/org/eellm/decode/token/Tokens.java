@@ -50,7 +50,7 @@ public final class Tokens {
     return Arrays.stream(ids, first, end).boxed().toList();
   }
 
-  /** The same as an array. */
+  /** The ids of positions from {@code first} up to {@code end}, without it, as an array. */
   public int[] ids(int first, int end) {
     return Arrays.copyOfRange(ids, first, end);
   }

@@ -20,7 +20,7 @@ public enum KernelChoice {
   public static final String PROPERTY = ExecutableMemory.PROPERTY;
 
   /**
-   * What {@value #PROPERTY} says; the fastest where it says nothing.
+   * The choice that the system property {@value #PROPERTY} names; the fastest where it is not set.
    *
    * @throws ConfigException if it says something else
    */

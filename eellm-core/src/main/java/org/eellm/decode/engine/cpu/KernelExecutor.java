@@ -277,7 +277,7 @@ final class KernelExecutor implements AutoCloseable {
     profiler.mark(Part.FORK_JOIN);
   }
 
-  /** The same as a member. */
+  /** A member's part of {@link #predict(KernelHead, ThreadTeam.Program, int)}. */
   void predict(Member member, KernelHead of) {
     KernelLogits logits = of.logits();
     PackedInput own = workspace.own(member.index()).headNormed;
@@ -328,7 +328,7 @@ final class KernelExecutor implements AutoCloseable {
     return normed(member, norm, half, workspace.own(member.index()).normed, workspace.normed);
   }
 
-  /** The same in the member's own rows if there are few, else in those of all. */
+  /** Rows normed for a product: in the member's own buffer if they are few, else in that of all. */
   private PackedInput normed(
       Member member, KernelNorm norm, int half, PackedInput few, PackedInput many) {
     FloatArray normed = workspace.own(member.index()).row;

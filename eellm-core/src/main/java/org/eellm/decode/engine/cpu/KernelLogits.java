@@ -316,7 +316,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     hidden.close();
   }
 
-  /** The same at a temperature; normalisers are computed when first asked for. */
+  /** These logits at a temperature; normalisers are computed when first asked for. */
   private final class Tempered implements HeadOutput {
     private final double temperature;
     private final double[] known = new double[rows];

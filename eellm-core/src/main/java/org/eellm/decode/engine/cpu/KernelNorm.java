@@ -21,7 +21,7 @@ sealed interface KernelNorm {
     }
 
     /**
-     * The same in place.
+     * Norms a row in place.
      *
      * @param scratch as long as the row
      */

@@ -140,7 +140,7 @@ public final class KernelRunner implements ModelRunner {
     return kernels.layers();
   }
 
-  /** What multiplies, in words. */
+  /** A description of the kernels that multiply. */
   public String kernelText() {
     return kernels.text();
   }

@@ -7,7 +7,7 @@ import org.eellm.kernel.weight.WeightFormat;
 import org.eellm.model.DecodingModel;
 
 /**
- * What multiplies with a model's matrices.
+ * The kernels that multiply with a model's matrices.
  *
  * @param layers with those of layers
  * @param heads with the output matrices
@@ -37,7 +37,7 @@ record ModelKernels(MatmulKernel layers, MatmulKernel heads, KernelChoice choice
     };
   }
 
-  /** What multiplies, in words. */
+  /** A description of the kernels; heads are named where their format is another. */
   String text() {
     return layers.format() == heads.format()
         ? layers.text()

@@ -26,7 +26,7 @@ final class Workspace implements AutoCloseable {
   /** Blocks of outputs that a member computes at once, at most. */
   static final int ITEM_BLOCKS = 32;
 
-  /** The same of as many rows as a tile has. */
+  /** Blocks of outputs that a tile has room for at least: with {@code TILE_ROWS} rows. */
   static final int LEAST_TILE_BLOCKS = 8;
 
   private static final int TILE_ROWS = 64;
@@ -75,7 +75,7 @@ final class Workspace implements AutoCloseable {
     }
   }
 
-  /** What a member has for itself. */
+  /** A member's own buffers. */
   static final class ThreadWorkspace implements AutoCloseable {
     final PackedInput normed; // [OWN_ROWS, hidden]
     final PackedInput headNormed; // the same for heads

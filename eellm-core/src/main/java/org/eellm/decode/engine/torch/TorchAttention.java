@@ -163,7 +163,7 @@ final class TorchAttention implements KeyValueCache {
         false);
   }
 
-  /** The same where memory has gaps: scores run by run, one softmax, sums run by run. */
+  /** Attention over memory with gaps: scores run by run, one softmax, sums run by run. */
   private static Tensor attentionOverRuns(Tensor memory, TokenRange range, Tensor query) {
     TensorVector scores = new TensorVector();
     for (PageRun run : range.all()) {

@@ -155,7 +155,7 @@ final class TorchLogits implements HeadOutput {
     }
   }
 
-  /** The same of some ids alone, in memory that lives as long as this. */
+  /** A copy with the logits of some ids alone, which {@code memory} retains. */
   TorchLogits of(int[] ids, RetainedTensors memory) {
     return new TorchLogits(head, memory.retain(chosen(logits, 1, ids)), hidden);
   }
