@@ -41,7 +41,7 @@ public final class DecodeBenchmark {
   private static final int WARM_UP_ROUNDS = 2;
 
   /**
-   * What to measure.
+   * The measurements to make.
    *
    * @param rounds of all, after a warm-up
    * @param batches numbers of texts at once
@@ -65,7 +65,7 @@ public final class DecodeBenchmark {
   }
 
   /**
-   * What rows cost in a step of the full model.
+   * Costs of rows in a step of the full model.
    *
    * @param kernel what multiplies
    * @param weightBytes of all packed weights; what several heads share counts once
@@ -90,7 +90,7 @@ public final class DecodeBenchmark {
   public record Step(int context, int rows, Cost step, double shareOfReadRate) {}
 
   /**
-   * What something takes.
+   * The time of a step.
    *
    * @param microseconds median of the rounds
    * @param ratio to the same of one row
@@ -122,7 +122,7 @@ public final class DecodeBenchmark {
       double shareOfIdeal) {}
 
   /**
-   * What was measured.
+   * Measurements of steps and modes.
    *
    * @param dtype number format of the matrices
    * @param tokens of each text

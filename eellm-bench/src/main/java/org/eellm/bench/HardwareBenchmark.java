@@ -65,7 +65,7 @@ public final class HardwareBenchmark {
   public record Product(DataType dtype, int width, double flopsPerSecond) {}
 
   /**
-   * What was measured, the same on every rank.
+   * Measurements of the hardware, the same on every rank.
    *
    * @param threads of each rank
    */

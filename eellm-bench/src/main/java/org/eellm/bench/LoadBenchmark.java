@@ -49,7 +49,7 @@ public final class LoadBenchmark {
   private Optional<Held> held = Optional.empty();
 
   /**
-   * What to do.
+   * The loads to put on the servers.
    *
    * @param urls the servers, as in {@code http://127.0.0.1:8000}
    * @param clients that ask without a pause
@@ -126,7 +126,7 @@ public final class LoadBenchmark {
     }
   }
 
-  /** What became of a request. */
+  /** The outcome of a request. */
   public enum Outcome {
     /** Answered whole. */
     TEXT,
@@ -152,7 +152,7 @@ public final class LoadBenchmark {
   }
 
   /**
-   * What a server of eellm holds when clients have gone.
+   * The work and memory that a server of eellm holds when clients have gone.
    *
    * @param textsRunning half a minute after the last client's end at most
    * @param memoryBefore bytes of the server's process when a quarter of the time was over
@@ -183,7 +183,7 @@ public final class LoadBenchmark {
     }
   }
 
-  /** What clients send. */
+  /** The requests that clients send. */
   interface Requests {
     /**
      * Sends a request, and reads what it gets.

@@ -22,7 +22,7 @@ import org.eellm.model.Head;
  */
 public final class PipelineBenchmark {
   /**
-   * What was measured of one policy; seconds are of a token after each text's first, medians of the
+   * Measurements of one policy; seconds are of a token after each text's first, medians of the
    * rounds.
    *
    * @param left share of the tokens that left at each head of the model, in order

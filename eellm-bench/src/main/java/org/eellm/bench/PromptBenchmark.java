@@ -35,7 +35,7 @@ public final class PromptBenchmark {
   public record Prompt(int tokens, double seconds, double tokensPerSecond) {}
 
   /**
-   * What was measured.
+   * Measurements of prompts.
    *
    * @param dtype number format of the model
    */

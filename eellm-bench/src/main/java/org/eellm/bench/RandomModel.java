@@ -17,7 +17,7 @@ final class RandomModel {
   private RandomModel() {}
 
   /**
-   * What is measured with it, on the configuration's device and threads.
+   * Runs a measurement with the model, on the configuration's device and threads.
    *
    * @param quantization of its matrices; on GPUs alike for all
    */

@@ -70,7 +70,7 @@ record ServerClient(HttpClient client, String url, Optional<String> apiKey) {
     }
   }
 
-  /** What sends the requests of all clients. */
+  /** The HTTP client that sends the requests of all clients. */
   static HttpClient http(ExecutorService threads) {
     return HttpClient.newBuilder()
         .version(HttpClient.Version.HTTP_1_1)
@@ -122,7 +122,7 @@ record ServerClient(HttpClient client, String url, Optional<String> apiKey) {
     return response.body();
   }
 
-  /** What the server says of its model. */
+  /** The first model that the server lists. */
   JsonNode model() {
     return json(get("/v1/models")).path("data").path(0);
   }

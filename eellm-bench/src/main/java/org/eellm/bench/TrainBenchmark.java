@@ -42,7 +42,7 @@ public final class TrainBenchmark {
       double waiting) {}
 
   /**
-   * What the model is measured against. Times are medians of the rounds' ratios.
+   * The model's steps beside their references. Times are medians of the rounds' ratios.
    *
    * @param exitTime what the exits add to a step's time, as a part of the time without
    * @param exitFlops what they add to its FLOPs
@@ -62,7 +62,7 @@ public final class TrainBenchmark {
       Optional<Double> speedUp) {}
 
   /**
-   * What was measured, the same on every rank.
+   * Measurements of training steps, the same on every rank.
    *
    * @param threads of each rank
    * @param parameters of the model with exits
@@ -148,7 +148,7 @@ public final class TrainBenchmark {
         others.filter(_ -> world.rank() == 0).map(all -> all.comparison(measured)));
   }
 
-  /** What takes turns with a model; see {@link Comparison}. */
+  /** The references that take turns with a model; see {@link Comparison}. */
   private record Others(
       Steps plain, Optional<Steps> undropped, Optional<Figure> gemm, Optional<Steps> alone) {
     Comparison comparison(Steps measured) {
@@ -204,7 +204,7 @@ public final class TrainBenchmark {
     return new Steps(config, run, turns.add(run::step), turns.add(() -> run.last().waiting()));
   }
 
-  /** What one replica of the mesh does, for a single rank. */
+  /** The configuration of one replica of the mesh, on a single rank. */
   private static RunConfig replica(RunConfig config) {
     int share = config.train().globalBatchSize() / config.parallel().dp();
     return config.with(ParallelConfig.singleRank(), config.train().withConstantBatch(share));

@@ -34,7 +34,7 @@ public final class TuneBenchmark {
       String learning, int layers, double stepSeconds, double timeOfTraining, long bytes) {}
 
   /**
-   * What was measured.
+   * Measurements of all ways to learn.
    *
    * @param exits layers of the exits
    * @param layers of the model
