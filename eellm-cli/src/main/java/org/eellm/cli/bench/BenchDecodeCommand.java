@@ -76,7 +76,7 @@ final class BenchDecodeCommand implements Callable<Integer> {
               + " by default, or half of what the model has.")
   private List<Integer> contexts = List.of();
 
-  /** What {@code --json} prints. */
+  /** The object that {@code --json} prints. */
   private record Output(Report report) {}
 
   @Override

@@ -11,7 +11,7 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 
-/** What every benchmark takes, as a mixin: the model and the number of rounds. */
+/** Options of every benchmark, as a mixin: the model and the number of rounds. */
 final class BenchOptions {
   @Option(
       names = "--config",

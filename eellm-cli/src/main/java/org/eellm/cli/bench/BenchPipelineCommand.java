@@ -75,7 +75,7 @@ final class BenchPipelineCommand implements Callable<Integer> {
       description = "Measurements of each kind (default: ${DEFAULT-VALUE}).")
   private int rounds;
 
-  /** What {@code --json} prints for a threshold. */
+  /** The object that {@code --json} prints for a threshold. */
   private record Row(double threshold, Measured measured) {}
 
   @Override
