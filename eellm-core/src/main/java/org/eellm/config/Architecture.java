@@ -26,7 +26,7 @@ public record Architecture(ModelConfig model, ExitLayout exits) {
     }
   }
 
-  /** The same computing in another number format. */
+  /** This architecture computing in another number format. */
   public Architecture withDtype(DataType dtype) {
     return new Architecture(model.withDtype(dtype), exits);
   }

@@ -79,7 +79,7 @@ public sealed interface HeadId extends Comparable<HeadId>, Serializable {
     return this instanceof Exit;
   }
 
-  /** What people read: {@code exit 6} or {@code final}. */
+  /** The name for people: {@code exit 6} or {@code final}. */
   default String label() {
     return switch (this) {
       case Exit(int layer) -> "exit " + layer;

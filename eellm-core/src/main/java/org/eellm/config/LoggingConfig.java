@@ -5,7 +5,7 @@ import static org.eellm.config.ConfigException.require;
 import org.eellm.config.setting.MayChangeOnResume;
 
 /**
- * What a run reports.
+ * The reports of a run.
  *
  * @param interval steps between console lines; {@code metrics.jsonl} has every step
  * @param tensorboard events for TensorBoard

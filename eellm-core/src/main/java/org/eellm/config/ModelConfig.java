@@ -201,7 +201,7 @@ public record ModelConfig(
       double dropout,
       double outputDropout) {
 
-    /** What one of {@code ranks} ranks has of it. */
+    /** The part of one of {@code ranks} tensor-parallel ranks. */
     public Attention shard(int ranks) {
       return new Attention(
           heads / ranks, keyValueHeads / ranks, headDim, norms, dropout, outputDropout);
@@ -226,7 +226,7 @@ public record ModelConfig(
    */
   public record Mlp(int width, Activation activation, double dropout) {
 
-    /** What one of {@code ranks} ranks has of it. */
+    /** The part of one of {@code ranks} tensor-parallel ranks. */
     public Mlp shard(int ranks) {
       return new Mlp(width / ranks, activation, dropout);
     }
@@ -258,7 +258,7 @@ public record ModelConfig(
     }
   }
 
-  /** What every norm is. */
+  /** The model's norms: their kind and epsilon. */
   public record Norms(Normalization kind, double epsilon) {}
 
   /** The attention of every layer. */
@@ -279,7 +279,7 @@ public record ModelConfig(
         positionEmbedding, maxPositions, headDim, rotaryDim, ropeTheta, ropeScaling);
   }
 
-  /** What norms there are. */
+  /** The model's norms. */
   public Norms norms() {
     return new Norms(normalization, normEpsilon);
   }
@@ -309,7 +309,7 @@ public record ModelConfig(
     return toBuilder().hiddenDropout(0).attentionDropout(0).build();
   }
 
-  /** What one of {@code ranks} tensor-parallel ranks sees: its part of the heads and the MLP. */
+  /** The configuration of one of {@code ranks} tensor-parallel ranks: its heads and MLP width. */
   public ModelConfig shard(int ranks) {
     return toBuilder()
         .numHeads(numHeads / ranks)

@@ -33,7 +33,7 @@ public final class SettingException extends ConfigException {
   }
 
   /**
-   * The same in the words of those who gave the setting.
+   * This refusal in the words of those who gave the setting.
    *
    * @param names what they call it, by its plain name
    */

@@ -78,7 +78,7 @@ public record StageLayout(List<Slice> slices) {
     return new StageLayout(slices);
   }
 
-  /** What {@link #of} refuses, without dealing out anything. */
+  /** Refuses what {@link #of} refuses, without dealing out anything. */
   static void requirePossible(
       Architecture architecture, ParallelConfig parallel, Learning learning) {
     int layers = learning.layers(architecture);

@@ -15,7 +15,7 @@ import org.eellm.config.TrainConfig.Recompute;
  * one pass what libtorch does in several, move fewer.
  */
 public final class BranchCosts {
-  /** What libtorch's integer operations read and write to draw whether an entry is dropped. */
+  /** Bytes that libtorch's integer operations read and write to draw if an entry is dropped. */
   private static final double DRAWING_BYTES = 73;
 
   private final MicrobatchShape shape;
@@ -62,8 +62,8 @@ public final class BranchCosts {
   }
 
   /**
-   * What the gradients of the layers' matrices take of {@link #backward}, where they come later:
-   * then ranks that share out tokens gather both factors for them.
+   * The part of {@link #backward} that computes the gradients of the layers' matrices. Where they
+   * come later, ranks that share out tokens gather both factors for them.
    */
   public OperationCost weights(Slice slice) {
     OperationCost gathers = gather().plus(gather()).times(2);

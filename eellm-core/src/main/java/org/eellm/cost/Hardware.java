@@ -14,8 +14,8 @@ import org.eellm.config.TrainConfig.Device;
 import org.eellm.config.yaml.StrictYaml;
 
 /**
- * What a plan needs to know of a machine, one of its devices at a time. With several ranks on a
- * machine's CPU, a device is what one rank gets of it while all are busy.
+ * Memory, rates and price of a machine for a plan, one of its devices at a time. With several ranks
+ * on a machine's CPU, a device is what one rank gets of it while all are busy.
  *
  * @param name for people
  * @param device what its tensors live on; decides which of eellm's operations run
@@ -88,7 +88,7 @@ public record Hardware(
   }
 
   /**
-   * What joins devices.
+   * The links between devices, for messages and for collectives.
    *
    * @param message from one to another
    * @param collective what ranks that compute together reach in each round of an exchange with all
@@ -186,18 +186,18 @@ public record Hardware(
         && config.data().attendAcrossDocuments();
   }
 
-  /** What a device has for tensors, in bytes. */
+  /** Memory of a device, in bytes. */
   public long memoryBytes() {
     return Math.round(memoryGib * (1L << 30));
   }
 
-  /** What a rank takes before there are tensors, in bytes. */
+  /** Memory that a rank takes before there are tensors, in bytes. */
   public long baseBytes() {
     return Math.round(baseGib * (1L << 30));
   }
 
   /**
-   * What joins ranks, of which consecutive ones are on consecutive devices.
+   * The connection of ranks, of which consecutive ones are on consecutive devices.
    *
    * @throws ConfigException if they are on several nodes, and nothing joins these
    */

@@ -42,7 +42,7 @@ public final class MemoryEstimator {
     this.learning = config.tune().learning();
   }
 
-  /** What lives on a rank at some moment beside parameters and their state. */
+  /** Bytes that live on a rank at some moment beside parameters and their state. */
   private record MemorySnapshot(long activations, long heads, long temporary, long messages) {
     long total() {
       return activations + heads + temporary + messages;
@@ -143,7 +143,7 @@ public final class MemoryEstimator {
     List<Long> postponed = slices.stream().map(slice -> splits ? postponed(slice) : 0).toList();
     List<MemorySnapshot> backwardPeaks =
         slices.stream().map(slice -> backwardPeak(slice, splits)).toList();
-    boolean distilled = config.exits().distillation() > 0; // What the final head reads comes along.
+    boolean distilled = config.exits().distillation() > 0; // The final head's normed state, too.
     long message = (distilled ? 2 : 1) * shape.ofRows(shape.hidden());
     long live = 0;
     MemorySnapshot fullest = new MemorySnapshot(0, 0, 0, 0);
@@ -196,7 +196,7 @@ public final class MemoryEstimator {
         schedule.stages() > 1 ? 2 * shape.ofRows(shape.hidden()) : 0);
   }
 
-  /** What a microbatch's forward pass through a slice keeps. */
+  /** Bytes that a microbatch's forward pass through a slice keeps. */
   private long kept(Slice slice) {
     return slice.layers() * (attentionTape() + mlpTape()) + ofEnd();
   }
@@ -220,7 +220,7 @@ public final class MemoryEstimator {
         + probabilities;
   }
 
-  /** What attention keeps for its backward pass: the softmax, or a fused kernel's output. */
+  /** Bytes that attention keeps for its backward pass: the softmax, or a fused kernel's output. */
   private long attentionState() {
     return fusedAttention ? shape.ofTokens(shape.query()) : shape.scores() * shape.bytes();
   }
@@ -235,7 +235,7 @@ public final class MemoryEstimator {
     return (1 + again + dropped) * shape.blockScores() * shape.bytes();
   }
 
-  /** What of a microbatch waits for the gradients of matrices, where these are made later. */
+  /** Bytes of a microbatch that wait for the gradients of matrices, where these are made later. */
   public long postponed(Slice slice) {
     long layer = attentionPostponed() + mlpPostponed();
     return slice.layers() * layer + slice.exits().size() * exitPostponed();
@@ -328,7 +328,7 @@ public final class MemoryEstimator {
     return slice.exits().contains((branch + below) / 2) && (branch + below) % 2 == 0;
   }
 
-  /** What an exit's head needs while it runs. */
+  /** Bytes that an exit's head needs while it runs. */
   private long exitHead() {
     ExitLayout exits = architecture.exits();
     long teacher =

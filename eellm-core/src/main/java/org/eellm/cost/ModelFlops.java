@@ -20,7 +20,7 @@ import org.eellm.config.Learning;
  * @param exit one exit's head: branch MLP, block and output matrix as far as it has them
  */
 public record ModelFlops(double trunk, double finalHead, double exit) {
-  /** What a pass forward and back is of the pass forward. */
+  /** Operations of a pass forward and back, relative to the pass forward. */
   public static final double FORWARD_AND_BACKWARD = 3;
 
   /** The operations a token takes in training at a sequence length. */

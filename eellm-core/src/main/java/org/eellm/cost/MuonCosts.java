@@ -10,7 +10,7 @@ import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.config.StageLayout.Slice;
 
-/** What Muon takes of a rank beside what every optimizer does. */
+/** Memory and time of Muon on a rank, beside what every optimizer takes. */
 public final class MuonCosts {
   /** Polynomials that a matrix goes through, each of three products. */
   public static final int POLYNOMIALS = 3;

@@ -3,7 +3,7 @@ package org.eellm.cost;
 import org.eellm.config.DataType;
 
 /**
- * What a device has to do, and from it how long it takes: the times of its kinds of work add up.
+ * A device's work, and from it how long it takes: the times of the kinds of work add up.
  *
  * @param products floating-point operations of matrix products
  * @param attention those of attention's own products

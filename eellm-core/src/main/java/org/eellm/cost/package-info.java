@@ -1,5 +1,5 @@
 /**
- * What training and decoding cost, as formulas: floating-point operations, bytes, memory and
+ * Formulas for the costs of training and decoding: floating-point operations, bytes, memory and
  * collectives, from a configuration and the rates of a {@link org.eellm.cost.Hardware}. Pure Java,
  * no tensors.
  */

@@ -44,7 +44,7 @@ public final class World implements AutoCloseable {
   private final StageTransport transport;
   private final Map<List<Integer>, Communicator> stages = new HashMap<>();
 
-  /** What a world of several ranks has and a world of one has not. */
+  /** Store, communicators and heartbeats of several ranks, which a world of one has not. */
   private record Connected(
       RendezvousStore store,
       boolean hosts,

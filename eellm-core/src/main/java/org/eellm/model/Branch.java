@@ -15,7 +15,7 @@ import org.eellm.tensor.RetainedTensors;
  */
 public sealed interface Branch permits AttentionBranch, MlpBranch {
 
-  /** What a forward pass left for the backward pass. */
+  /** The tensors that a forward pass keeps for the backward pass. */
   sealed interface Tape permits AttentionBranch.Saved, MlpBranch.Saved {}
 
   /** How the output joins the stream. */

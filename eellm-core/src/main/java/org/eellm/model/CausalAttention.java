@@ -175,7 +175,7 @@ final class CausalAttention {
         : backward(query, key, value, gradient, block -> saved.get(block.index()));
   }
 
-  /** The same where the probabilities have to be computed again. */
+  /** The gradients without {@code saved} results, which are computed again. */
   Result recomputingBackward(Tensor query, Tensor key, Tensor value, Tensor gradient) {
     if (fused(query)) {
       try (Scope scope = Scope.open()) {

@@ -116,7 +116,7 @@ public final class Decoder implements DecodingModel {
     return allocate(architecture, Quantization.NONE, device);
   }
 
-  /** The same, to generate with, its matrices perhaps quantized as they are filled. */
+  /** An uninitialised decoder to generate with, perhaps quantizing matrices as they are filled. */
   public static Decoder allocate(
       Architecture architecture, Quantization quantization, Device device) {
     return allocate(
@@ -410,7 +410,7 @@ public final class Decoder implements DecodingModel {
   }
 
   /**
-   * What the branches need to know of a batch of whole sequences.
+   * The branches' context for a batch of whole sequences.
    *
    * @param dropout absent in evaluation
    * @param retained owns the context's tensors
@@ -441,7 +441,7 @@ public final class Decoder implements DecodingModel {
     return embedding.orElseThrow();
   }
 
-  /** What the branches need to know of a block's tokens at positions, int64 [n]. */
+  /** The branches' context for a block's tokens at positions, int64 [n]. */
   public DecodeContext decodeContext(Tensor positionIds) {
     return rope.isPresent()
         ? rowFactors.at(positionIds, rope.get())

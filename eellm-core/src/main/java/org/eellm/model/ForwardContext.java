@@ -6,8 +6,7 @@ import org.eellm.tensor.kernel.KeyStarts;
 import org.eellm.tensor.kernel.KeyedDropout;
 
 /**
- * What the branches need to know of a batch of whole sequences that goes through the model in
- * training or evaluation.
+ * A batch of whole sequences in training or evaluation, as the branches see it.
  *
  * @param batch b, sequences
  * @param sequence s, tokens of each
@@ -27,7 +26,7 @@ public record ForwardContext(
     boolean recomputeAttention,
     TensorParallel parallel) {
 
-  /** The same of some of the sequences, whose numbers are given, int64 [count]. */
+  /** The context of some of the sequences, whose numbers are given, int64 [count]. */
   public ForwardContext ofSequences(Tensor numbers) {
     return new ForwardContext(
         numbers.size(0),

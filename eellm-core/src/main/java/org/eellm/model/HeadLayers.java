@@ -45,7 +45,7 @@ public record HeadLayers(
     return logitsOfNormed(normed(x));
   }
 
-  /** The same of the {@link #normed} hidden state. */
+  /** Logits [n, vocabulary] of the {@link #normed} hidden state, whole on every rank. */
   public Tensor logitsOfNormed(Tensor normed) {
     return parallel.gatherColumns(output.times(normed));
   }

@@ -112,7 +112,7 @@ public record MlpBranch(
     }
   }
 
-  /** What {@code down} multiplies, [n, ffn]. */
+  /** The activations that {@code down} multiplies, [n, ffn]. */
   private Tensor activate(Tensor inner) {
     return switch (mlp.activation()) {
       case SWIGLU ->

@@ -92,7 +92,7 @@ public enum ResidualPath {
     return model.residual() == Residual.PARALLEL ? PARALLEL_MLP : SEQUENTIAL;
   }
 
-  /** What the branch's norm reads of the stream before it, [n, hidden]. */
+  /** The input of the branch's norm, [n, hidden], from the stream before the branch. */
   abstract Tensor input(Tensor stream);
 
   /**

@@ -90,7 +90,7 @@ public final class StoredDecoder implements DecodingModel {
     }
   }
 
-  /** What the weights have become. */
+  /** The weights as kernels read them. */
   public interface PackedForm extends AutoCloseable {
     @Override
     void close();
@@ -165,13 +165,13 @@ public final class StoredDecoder implements DecodingModel {
     return rows;
   }
 
-  /** What the weights have become, if they have been packed. */
+  /** The packed weights, if there are any yet. */
   public Optional<PackedForm> packed() {
     return packed;
   }
 
   /**
-   * Gives up the files for what the weights have become.
+   * Gives up the files for the packed weights.
    *
    * @param form closed with this
    */

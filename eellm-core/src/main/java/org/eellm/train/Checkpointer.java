@@ -81,7 +81,7 @@ final class Checkpointer implements AutoCloseable {
       double waited) {}
 
   /**
-   * What became of a rank's part of a checkpoint.
+   * The outcome of writing a rank's part of a checkpoint.
    *
    * @param checksums of its files, by their paths in the checkpoint
    * @param failure what went wrong, if anything did
@@ -386,7 +386,7 @@ final class Checkpointer implements AutoCloseable {
     }
   }
 
-  /** What belongs to the model, or to the heads, beside the weights. */
+  /** Writes the files beside the weights: config and tokenizer, or the heads' description. */
   private void describe(Path into) throws IOException {
     if (trunk.isPresent()) {
       ModelFolder.describeHeads(into, data.config().architecture().exits(), trunk.get());

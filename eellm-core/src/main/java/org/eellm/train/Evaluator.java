@@ -145,7 +145,7 @@ final class Evaluator {
     private final double[] counts = new double[FIGURES * heads + 2];
     private final RetainedTensors retained = new RetainedTensors();
 
-    /** What heads have found, which stays on the device until the end: [heads, figures]. */
+    /** Sums of the heads' figures, which stay on the device until the end: [heads, figures]. */
     private final Tensor found =
         retained.retain(Tensors.zeros(ScalarType.Double, model.device(), heads, FIGURES));
 

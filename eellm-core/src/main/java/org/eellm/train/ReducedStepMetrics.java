@@ -9,8 +9,7 @@ import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
 /**
- * What all ranks must agree on after a step, in one sum over all of them: every rank then reaches
- * the same verdict.
+ * A step's figures, in one sum over all ranks: every rank then reaches the same verdict.
  *
  * @param losses each head's mean loss
  * @param squares of the gradient's entries

@@ -92,7 +92,7 @@ final class RunData implements AutoCloseable {
             });
   }
 
-  /** What tells the datasets, by their paths, as {@link #check} found it. */
+  /** Checksums of the datasets, by their paths, as {@link #check} found them. */
   Map<String, String> checksums() {
     return checksums;
   }

@@ -207,7 +207,7 @@ public final class RunFolder implements AutoCloseable {
     return path.resolve("tensorboard");
   }
 
-  /** What every rank did, and when, where a run was asked for it. */
+  /** The trace of every rank, where a run was asked for it. */
   public Path trace() {
     return path.resolve("trace.json");
   }

@@ -34,9 +34,7 @@ final class RunLock implements AutoCloseable {
   private final Path folder;
   private FileChannel channel;
 
-  /**
-   * What tells the locked file from others of its name; null where the system has no such thing.
-   */
+  /** The locked file's identity, to tell it from a replacement; null where the system has none. */
   private @Nullable Object key;
 
   private RunLock(Path folder, FileChannel channel) throws IOException {

@@ -35,8 +35,8 @@ import org.eellm.train.objective.Received;
 final class ScheduleExecutor {
 
   /**
-   * What the stage computes. Tensors are [local rows, hidden]; what comes back may be twice as
-   * high.
+   * The passes through the stage's chunks. Tensors are [local rows, hidden]; what comes back may be
+   * twice as high.
    */
   interface StageCompute {
     /** The output of a chunk; freed by the enclosing scope. */
@@ -60,7 +60,7 @@ final class ScheduleExecutor {
      */
     Optional<Tensor> backward(MicrobatchId microbatch, int chunk, Received gradient, boolean last);
 
-    /** What {@link #backward} of a schedule that splits it has left: the matrices' gradients. */
+    /** Adds matrices' gradients that {@link #backward} of a schedule that splits it has left. */
     default void backwardWeights(MicrobatchId microbatch, int chunk) {
       throw new IllegalStateException(microbatch + " has no weight gradients for later");
     }
@@ -70,7 +70,7 @@ final class ScheduleExecutor {
   }
 
   /**
-   * What goes over the wire.
+   * Number format, device and shape of the tensors that stages send each other.
    *
    * @param rows of the stream that a rank holds
    * @param gradientRows rows of what comes back: as many, or twice that, where the final head
@@ -236,7 +236,7 @@ final class ScheduleExecutor {
     }
   }
 
-  /** What has arrived, if a receive was posted for it. */
+  /** The input that has arrived, if a receive was posted for it. */
   private record ReceivedInput(Optional<PostedReceive> arrival) implements AutoCloseable {
     Received received() {
       return arrival

@@ -12,7 +12,7 @@ import org.eellm.tensor.Tensors;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
 
-/** What a rank computes in a step. */
+/** A rank's passes through its chunks in a step, and the heads' mean losses. */
 sealed interface StepCompute extends ScheduleExecutor.StageCompute, AutoCloseable
     permits TrainingCompute, TuningCompute {
 

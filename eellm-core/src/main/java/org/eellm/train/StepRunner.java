@@ -80,8 +80,7 @@ public final class StepRunner implements AutoCloseable {
   }
 
   /**
-   * What happened in a step, the same on every rank; the fields are those of {@link
-   * TrainEvent.Step}.
+   * The figures of a step, the same on every rank; the fields are those of {@link TrainEvent.Step}.
    *
    * @param waiting share of the step's time that ranks waited for other stages, on average
    * @param memory resident bytes of each rank

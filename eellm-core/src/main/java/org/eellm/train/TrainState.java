@@ -60,7 +60,7 @@ public final class TrainState implements AutoCloseable {
    */
   record Position(long step, long samples, double seconds, StepGuard.State guard) {}
 
-  /** The same as earlier versions wrote it, which did not count samples. */
+  /** The position as earlier versions wrote it, without the count of samples. */
   private record UncountedPosition(long step, double seconds, StepGuard.State guard) {}
 
   private TrainState(RunConfig config, World world, Decoder model, Position position) {
@@ -228,7 +228,7 @@ public final class TrainState implements AutoCloseable {
     return files;
   }
 
-  /** What this rank holds, and needs beside it to change it. */
+  /** Memory of this rank's weights, and of gradients and optimizer state beside them. */
   TrainingMemory memory() {
     long width = model.parameters().flat().element_size();
     long learned = model.parameters().flat().numel();
@@ -244,7 +244,7 @@ public final class TrainState implements AutoCloseable {
     return world.mesh().tp() * world.mesh().pp();
   }
 
-  /** What a checkpoint keeps beside tensors. */
+  /** The run's position, which a checkpoint keeps beside tensors. */
   Position position() {
     return new Position(step, samples, seconds, guard.state());
   }

@@ -227,7 +227,7 @@ public final class Trainer implements AutoCloseable {
     return lines;
   }
 
-  /** What this run begins and only a longer one ends: on purpose, where it is to be extended. */
+  /** Lines on schedules that end beyond the last step: on purpose, if the run is to be extended. */
   private List<String> unfinished() {
     SequencedMap<String, Long> ends = new LinkedHashMap<>();
     ends.put("optimizer.decay_steps", (long) config.optimizer().decaySteps());
@@ -332,7 +332,7 @@ public final class Trainer implements AutoCloseable {
   }
 
   /**
-   * What all ranks do before a step.
+   * The ranks' common decision before a step.
    *
    * @param stops the run ends
    * @param saves a checkpoint is due by the clock
@@ -340,8 +340,8 @@ public final class Trainer implements AutoCloseable {
   private record Agreement(boolean stops, boolean saves) {}
 
   /**
-   * What all ranks do now. A signal may reach one alone, and their clocks differ, but all must stop
-   * and save after the same step. Completes a checkpoint that all ranks have written.
+   * Agrees with the other ranks. A signal may reach one alone, and their clocks differ, but all
+   * must stop and save after the same step. Completes a checkpoint that all ranks have written.
    */
   private Agreement agree(BooleanSupplier stop) {
     folder.confirmLock();

@@ -106,7 +106,7 @@ final class TrainingCompute implements StepCompute {
             reduction.gradients());
   }
 
-  /** What a microbatch's backward pass through a chunk postpones. */
+  /** The products that a microbatch's backward pass through a chunk postpones. */
   private PostponedProducts later(MicrobatchId microbatch, int chunk) {
     return postponed.computeIfAbsent(
         MicrobatchChunk.of(microbatch, chunk), _ -> new PostponedProducts());

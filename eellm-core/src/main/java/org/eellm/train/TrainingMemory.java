@@ -1,7 +1,7 @@
 package org.eellm.train;
 
 /**
- * What a rank holds of a model in training, in bytes.
+ * A rank's memory for a model in training, in bytes.
  *
  * @param frozen weights that stay as they are, which have nothing beside them
  * @param weights that learn, in the number format of compute

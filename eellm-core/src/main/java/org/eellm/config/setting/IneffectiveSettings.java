@@ -22,7 +22,7 @@ public final class IneffectiveSettings {
   public record Ineffective(String key, String value, Choice choice, String usual) {
 
     /**
-     * What is thrown for it.
+     * The exception that refuses it.
      *
      * @param place where it was set, with a colon and a space, or empty
      */

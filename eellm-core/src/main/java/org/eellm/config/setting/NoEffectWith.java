@@ -15,7 +15,7 @@ public @interface NoEffectWith {
   /** The choices of which each leaves the setting without effect. */
   Choice[] value();
 
-  /** What a run may have chosen. */
+  /** A choice of a run that leaves other settings without effect. */
   enum Choice {
     LEARNED_POSITIONS("model.position_embedding: learned"),
     NO_EXITS("exits.layers: []"),

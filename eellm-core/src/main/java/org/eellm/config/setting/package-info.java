@@ -1,4 +1,4 @@
-/** What is declared beside a setting: when it applies, and whether it may change on resuming. */
+/** The rules beside a setting: when it applies, and whether it may change on resuming. */
 @NullMarked
 package org.eellm.config.setting;
 

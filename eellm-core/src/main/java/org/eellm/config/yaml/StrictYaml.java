@@ -72,7 +72,7 @@ public final class StrictYaml {
   }
 
   /**
-   * The same from text.
+   * Reads a record from text.
    *
    * @param name of where it comes from, for messages
    */
@@ -84,7 +84,7 @@ public final class StrictYaml {
   }
 
   /**
-   * The same from text over defaults, key by key on the first level.
+   * Reads a record from text over defaults, key by key on the first level.
    *
    * @param defaults YAML with values for the keys that may be left out
    */

@@ -11,8 +11,8 @@ import org.eellm.cost.Hardware;
 import org.eellm.cost.plan.Plan.StagePlan;
 
 /**
- * What exits cost a model in training, one more at a time: after a quarter, a half, and an eighth
- * of its layers (EE-LLM, arXiv 2312.04916, section 5.1, has the first two).
+ * The cost of exits in training, one more at a time: after a quarter, a half, and an eighth of a
+ * model's layers (EE-LLM, arXiv 2312.04916, section 5.1, has the first two).
  */
 public final class ExitCosts {
   /** Where exits come, as the part of the layers below them, in the order in which they come. */

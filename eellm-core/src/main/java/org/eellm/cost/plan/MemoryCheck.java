@@ -54,7 +54,7 @@ public final class MemoryCheck {
     }
   }
 
-  /** What the ranks of this machine take. */
+  /** Bytes that the ranks of this machine take. */
   private double bytes(RunConfig candidate) {
     double share = (double) ranksHere / candidate.parallel().worldSize();
     double rough = share * (roughState(candidate) + roughActivations(candidate));

@@ -38,7 +38,7 @@ public final class MeshSearch {
   static final int FULL = 3;
 
   /**
-   * What came out.
+   * The best meshes, and counts of the candidates.
    *
    * @param considered candidates
    * @param impossible how many a setting refuses, by the refusal's key
@@ -60,7 +60,6 @@ public final class MeshSearch {
 
   private record ScheduleKey(PipelineSchedule schedule, int stages, int chunks, int microbatches) {}
 
-  /** What a layout depends on. */
   private record LayoutKey(int virtualStages, Balance balance, boolean preExit) {}
 
   /**
@@ -209,7 +208,7 @@ public final class MeshSearch {
         .toList();
   }
 
-  /** What else there is to choose of a mesh, as far as it makes a difference. */
+  /** Variants of a mesh that differ in chunks, balance, exits' places, shared rows or schedule. */
   private List<ParallelConfig> variants(int tp, int dp, int pp) {
     List<ParallelConfig> variants = new ArrayList<>();
     Set<Object> seen = new HashSet<>();

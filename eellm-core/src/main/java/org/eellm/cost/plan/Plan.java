@@ -12,7 +12,7 @@ import org.eellm.cost.ParameterCount;
 import org.eellm.schedule.Timeline;
 
 /**
- * What a step of a run will take.
+ * The predicted time and memory of a run's step.
  *
  * @param flops model FLOPs of a step over all devices
  * @param stages of the pipeline

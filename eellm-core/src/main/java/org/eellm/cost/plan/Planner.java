@@ -122,7 +122,7 @@ public final class Planner {
     return mesh.schedule() == PipelineSchedule.ZERO_BUBBLE;
   }
 
-  /** What a virtual stage does for a microbatch. */
+  /** Seconds of a virtual stage's work for a microbatch. */
   private static double seconds(Costs costs, int virtualStage) {
     return costs.forward().get(virtualStage)
         + costs.backward().get(virtualStage)
@@ -234,7 +234,7 @@ public final class Planner {
   }
 
   /**
-   * What a stage's sums take after its last backward pass. Those over replicas go on beside it,
+   * Seconds of a stage's sums after its last backward pass. Those over replicas go on beside it,
    * where the hardware can do that, but for the last bucket and the embedding.
    */
   private double sums(int stage, List<Slice> slices, long parameters, Costs costs) {

@@ -32,7 +32,7 @@ abstract sealed class PeerCommunicator implements Communicator
 
   private static final int PARTS_TAGS = 1 << 20;
 
-  /** What three and more ranks send each other as a whole in an all-reduce. */
+  /** Size up to which three and more ranks send each other the whole tensor in an all-reduce. */
   private static final long MAX_WHOLE_BYTES = 1 << 16;
 
   private final RankGroup group;

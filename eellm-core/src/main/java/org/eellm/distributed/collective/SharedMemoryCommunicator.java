@@ -54,7 +54,7 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
   /** After so long, messages that nobody expects may be what others wait to get rid of. */
   private static final long PATIENCE_NANOS = 5_000_000;
 
-  /** The same for other groups, where much may come early that nobody waits to get rid of. */
+  /** Patience with other groups, where much may come early that nobody waits to get rid of. */
   private static final long LONG_PATIENCE_NANOS = 1_000_000_000;
 
   /** How often one who waits asks whether the others are alive. */
@@ -105,7 +105,7 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
   }
 
   /**
-   * What the members have told each other.
+   * The group's shared memory, and its members' processes.
    *
    * @param processes in the group's order; empty where this rank sees none of that number and age,
    *     as between containers

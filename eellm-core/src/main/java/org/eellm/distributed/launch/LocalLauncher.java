@@ -73,7 +73,7 @@ public final class LocalLauncher {
   private final AtomicInteger stops = new AtomicInteger();
 
   /**
-   * What there is to start.
+   * The ranks to start.
    *
    * @param ranks of attempt 0, 1, ...
    * @param dialogue whether rank 0 talks over this process's own standard streams
@@ -192,7 +192,7 @@ public final class LocalLauncher {
     return job.place().isPresent();
   }
 
-  /** What an attempt starts, in words. */
+  /** The ranks that an attempt starts, in words. */
   private String again(int attempt) {
     int count = job.ranks(attempt);
     if (isScheduled()) {

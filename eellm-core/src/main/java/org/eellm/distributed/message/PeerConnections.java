@@ -26,7 +26,7 @@ import org.eellm.distributed.collective.Communicator;
 final class PeerConnections {
   private static final int SECRET_BYTES = 16;
 
-  /** What a caller may take to show its secret. */
+  /** Longest wait for a caller's secret. */
   private static final int HELLO_MILLIS = 2000;
 
   private PeerConnections() {}

@@ -26,7 +26,7 @@ public final class HeartbeatMonitor implements AutoCloseable {
   /** So many intervals without a heartbeat are more than a busy machine. */
   private static final int SILENT_INTERVALS = 3;
 
-  /** What an answer of the store may take on a busy machine. */
+  /** Time that an answer of the store may take on a busy machine. */
   private static final Duration MIN_STORE_TIMEOUT = Duration.ofSeconds(10);
 
   /** From this size on, heartbeats become rarer, so that rank 0's store keeps up. */
@@ -48,7 +48,7 @@ public final class HeartbeatMonitor implements AutoCloseable {
   private volatile boolean storeUnresponsive;
   private volatile boolean closed;
 
-  /** What a rank says of itself: alive, ended by an error of its own, or ended. */
+  /** A rank's state by its own heartbeat: alive, ended by an error of its own, or ended. */
   private enum State {
     WORKING,
     FAILED,

@@ -59,7 +59,7 @@ public final class Gradients implements AutoCloseable {
     }
   }
 
-  /** The same for one weight: nothing will be added to it any more. */
+  /** Ends a step for one weight: nothing will be added to its gradient any more. */
   public void finish(Weight weight) {
     finish(weight.index());
   }

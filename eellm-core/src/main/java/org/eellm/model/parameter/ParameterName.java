@@ -13,7 +13,7 @@ public sealed interface ParameterName {
   ParameterName POSITIONS = new Embedding("model.embed_positions.weight");
   ParameterName OUTPUT = new OutputMatrix();
 
-  /** What the names of the heads of exits begin with. */
+  /** Prefix of the names of the parameters of exits' heads. */
   String EXITS = "exits.";
 
   /** A table that ids or positions are looked up in. */
@@ -71,12 +71,12 @@ public sealed interface ParameterName {
     }
   }
 
-  /** What the names of a layer's parameters begin with, without the dot behind it. */
+  /** Prefix of the names of a layer's parameters, without the dot behind it. */
   static String layer(int index) {
     return Names.LAYERS + index;
   }
 
-  /** What the names of the parameters of an exit's head begin with, without the dot behind it. */
+  /** Prefix of the names of the parameters of an exit's head, without the dot behind it. */
   static String exit(int layer) {
     return EXITS + layer;
   }

@@ -42,7 +42,7 @@ public final class Parameters implements AutoCloseable {
   private record Buffer(Tensor flat, long used, long decayed) {}
 
   /**
-   * What parameters lie in.
+   * The memory that parameters lie in.
    *
    * @param type of those that learn
    * @param multiple their flat buffer's length is made a multiple of this, with zeros at its end

@@ -14,7 +14,7 @@ import org.eellm.tensor.Scope;
  */
 public final class PostponedProducts implements AutoCloseable {
 
-  /** What is left to do. */
+  /** A product that is left to do, or a task to run behind those before it. */
   private sealed interface Step {
     /** A product; {@code retained} owns both factors. */
     record Product(

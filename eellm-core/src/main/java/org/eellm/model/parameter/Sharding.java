@@ -2,7 +2,7 @@ package org.eellm.model.parameter;
 
 import org.bytedeco.pytorch.Tensor;
 
-/** What a rank of tensor parallelism holds of a parameter. */
+/** The part of a parameter that a tensor-parallel rank holds. */
 public enum Sharding {
   /** All of it, as every other rank does. */
   REPLICATED,

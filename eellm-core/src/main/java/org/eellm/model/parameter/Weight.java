@@ -8,8 +8,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.tensor.Scope;
 
 /**
- * What one operation multiplies with: a parameter, or several that lie one after another and act as
- * one matrix (query, key and value; gate and up).
+ * The matrix or vector of one operation: a parameter, or several that lie one after another and act
+ * as one matrix (query, key and value; gate and up).
  *
  * @param name of the first parameter
  * @param index position in {@link Parameters#weights}, or among the weights that do not learn

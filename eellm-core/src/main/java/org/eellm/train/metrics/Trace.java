@@ -3,13 +3,13 @@ package org.eellm.train.metrics;
 import java.util.ArrayList;
 import java.util.List;
 
-/** What a rank did, and when: spans that a trace viewer draws. */
+/** A record of a rank's work over time, in spans that a trace viewer draws. */
 public sealed interface Trace {
 
   /** Begins a span, which ends when it is closed. */
   Span span(String name, int microbatch, int chunk);
 
-  /** The same of something for all microbatches, which stands among those of the first. */
+  /** Begins a span that concerns all microbatches and stands among those of the first. */
   default Span span(String name) {
     return span(name, 0, 0);
   }

@@ -1,4 +1,4 @@
-/** What a run reports: events, JSON lines, TensorBoard files, traces. */
+/** A run's reports: events, JSON lines, TensorBoard files, traces. */
 @NullMarked
 package org.eellm.train.metrics;
 

@@ -46,7 +46,7 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
     }
   }
 
-  /** The same where nothing below the head learns: the loss alone. */
+  /** The loss alone, where nothing below the head learns; the head's gradients are added. */
   Tensor tune(HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
     try (Scope scope = Scope.open();
         RetainedTensors retained = new RetainedTensors()) {
@@ -136,7 +136,7 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
     return score(new Reference(batch.targets(), Optional.empty()));
   }
 
-  /** The same, and agreement with another head. */
+  /** Loss, accuracy and agreement with another head, without gradients or dropout. */
   HeadScore scoreAgainst(HeadLoss.Target.Teacher teacher) {
     return score(new Reference(batch.targets(), Optional.of(teacher)));
   }

@@ -34,15 +34,15 @@ public final class HeadLoss {
 
   private HeadLoss() {}
 
-  /** What a head is to say. */
+  /** A head's target: the next tokens, another head's output, or both. */
   public sealed interface Target {
 
     /** The next token, int64 [n]: the loss is cross entropy. */
     record Labels(Tensor ids) implements Target {}
 
     /**
-     * What another head says at the same temperature: the loss is the Kullback-Leibler divergence
-     * of the head from it, as in self-distillation (Balcony, arXiv 2503.05005).
+     * The distribution of another head at the same temperature: the loss is the Kullback-Leibler
+     * divergence of the head from it, as in self-distillation (Balcony, arXiv 2503.05005).
      *
      * @param normed the other head's normed hidden state, the rows that are here, [local rows, h]
      * @param output its output matrix, split as the head's
@@ -80,7 +80,7 @@ public final class HeadLoss {
   public record OutputMatrix(Weight weight, TensorParallel parallel) {}
 
   /**
-   * What tokens count.
+   * The weights of the tokens' losses.
    *
    * @param mask float32 [n]
    * @param scale what a token's loss counts in the objective
@@ -89,7 +89,7 @@ public final class HeadLoss {
   public record TokenWeights(Tensor mask, double scale, boolean dynamic) {}
 
   /**
-   * What a head's guesses are compared with.
+   * The tokens, and perhaps another head, that a head's guesses are compared with.
    *
    * @param ids the next tokens, int64 [n]
    * @param teacher the head that they may agree with
@@ -239,7 +239,7 @@ public final class HeadLoss {
   }
 
   /**
-   * What logits say of their targets.
+   * The losses of a chunk's tokens, and the gradient of their logits.
    *
    * @param loss cross entropy {@code logsumexp(z) - z_target}, or divergence, float32 [c, 1]
    * @param maxProbability the largest probability, float32 [c, 1]

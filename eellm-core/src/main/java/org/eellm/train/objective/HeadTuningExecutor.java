@@ -36,7 +36,7 @@ public final class HeadTuningExecutor {
   }
 
   /**
-   * What learning from text found.
+   * Result of a forward pass in which heads learn from text.
    *
    * @param heads the heads here whose weight is not 0, in order of depth
    * @param stream the stage's output, [local rows, hidden]

@@ -3,7 +3,7 @@ package org.eellm.train.objective;
 import java.util.function.Supplier;
 import org.bytedeco.pytorch.Tensor;
 
-/** What a neighbouring stage sent: the stream, or what comes back; at the ends there is nothing. */
+/** A neighbouring stage's message: the stream, or what comes back; at the ends there is nothing. */
 public sealed interface Received {
   Received NOTHING = new Nothing();
 
@@ -19,7 +19,7 @@ public sealed interface Received {
    */
   record Message(Tensor tensor) implements Received {}
 
-  /** What came, or what this stage has itself. */
+  /** The tensor that came, or this stage's own. */
   default Tensor orElseGet(Supplier<Tensor> own) {
     return switch (this) {
       case Message(Tensor tensor) -> tensor;

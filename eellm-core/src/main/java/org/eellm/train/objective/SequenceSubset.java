@@ -23,7 +23,7 @@ sealed interface SequenceSubset {
   record None() implements SequenceSubset {}
 
   /**
-   * What the dropout of a pass decides.
+   * The sequences that the dropout of a pass lets through a layer.
    *
    * @param retained owns the index
    */

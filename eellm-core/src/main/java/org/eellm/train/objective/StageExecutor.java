@@ -85,7 +85,7 @@ public final class StageExecutor {
   public record HeadScore(int index, HeadId head, Tensor sums, double tokens) {}
 
   /**
-   * What a backward pass found.
+   * Result of a backward pass.
    *
    * @param heads the heads here whose weight is not 0, in order of depth
    * @param gradient of the stage's input, [local rows, hidden]; where the objective distills [2
@@ -178,7 +178,7 @@ public final class StageExecutor {
                 switch (above) {
                   case Received.Message(Tensor both) -> {
                     Tensor own = both.narrow(0, 0, forwardTape.output().size(0));
-                    // What is postponed would keep all of the message.
+                    // Postponed products would keep all of the message.
                     yield gradients.postpones() ? own.clone() : own;
                   }
                   case Received.Nothing _ -> zerosLike(forwardTape.output());
@@ -238,7 +238,7 @@ public final class StageExecutor {
     }
   }
 
-  /** What exits learn from. */
+  /** The source that exits learn from: the text, or the final head beside it. */
   private sealed interface Teaching {
     record ByText() implements Teaching {}
 
@@ -249,7 +249,7 @@ public final class StageExecutor {
     record ByFinalHead(Tensor normed, double share) implements Teaching {}
   }
 
-  /** What the final head multiplies with its matrix, [local rows, hidden]. */
+  /** The final head's normed hidden state, [local rows, hidden]. */
   private Tensor teacher(ForwardTape forwardTape, Received above) {
     long rows = forwardTape.output().size(0);
     return switch (above) {
@@ -258,9 +258,7 @@ public final class StageExecutor {
     };
   }
 
-  /**
-   * What a head learns from; on another stage than the final head the matrix is the exits', too.
-   */
+  /** A head's target; on another stage than the final head's, the matrix is the exits', too. */
   private HeadLoss.Target target(ForwardTape forwardTape, HeadLayers head, Teaching teaching) {
     Tensor ids = forwardTape.device.targets();
     if (!(teaching instanceof Teaching.ByFinalHead(Tensor normed, double share))
@@ -338,7 +336,7 @@ public final class StageExecutor {
     private final Map<Integer, HeadLoss.Result> headResults = new HashMap<>(); // by head
 
     /**
-     * What is retained before a branch, or at the end.
+     * The stream before a branch, or at the end, and the branch's tape.
      *
      * @param stream [local rows, hidden]
      * @param retained owns the stream and the tape
@@ -444,7 +442,7 @@ public final class StageExecutor {
           : own;
     }
 
-    /** What a branch that nothing goes through adds to the stream. */
+    /** Zeros, which a branch that no sequence goes through adds to the stream, [rows, hidden]. */
     private Tensor nothing(long rows) {
       long hidden = model.architecture().model().hiddenSize();
       return Tensors.zeros(model.scalarType(), model.device(), rows, hidden);

@@ -285,7 +285,7 @@ public final class GradientReduction implements AutoCloseable {
     return squares;
   }
 
-  /** What counts here, neighbours joined. */
+  /** The ranges of the flat buffer that count on this rank, neighbours joined. */
   private List<FlatRange> counted() {
     List<FlatRange> counted = new ArrayList<>();
     for (Weight weight : model.parameters().weights()) {

@@ -122,7 +122,7 @@ public final class Muon implements Optimizer {
     return joined;
   }
 
-  /** What ascending pieces leave of {@code total} elements. */
+  /** The ranges before, between and behind ascending pieces of {@code total} elements. */
   private static List<FlatRange> between(List<FlatRange> pieces, long total) {
     List<FlatRange> between = new ArrayList<>();
     long start = 0;

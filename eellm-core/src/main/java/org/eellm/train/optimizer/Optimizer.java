@@ -38,7 +38,7 @@ public sealed interface Optimizer extends AutoCloseable permits AdamW, Muon {
     return ranges.stream().map(range -> range.share(replicas.rank(), replicas.size())).toList();
   }
 
-  /** What a checkpoint keeps of it. */
+  /** This rank's moments and master weights, which a checkpoint keeps. */
   List<FlatStateShard> state();
 
   /**
@@ -50,7 +50,7 @@ public sealed interface Optimizer extends AutoCloseable permits AdamW, Muon {
    */
   void update(List<Tensor> gradients, double gradientScale, double learningRate, long step);
 
-  /** The same where one rank has everything. */
+  /** Updates all parameters, where one rank has everything. */
   default void update(Gradients gradients, double gradientScale, double learningRate, long step) {
     update(List.of(gradients.flat()), gradientScale, learningRate, step);
   }

@@ -22,7 +22,7 @@ import org.eellm.train.TrainException;
  */
 public final class StepGuard {
 
-  /** What becomes of a step. */
+  /** The guard's verdict on a step's update. */
   public enum UpdateDecision {
     APPLY,
     SKIP_NOT_FINITE,
@@ -105,7 +105,7 @@ public final class StepGuard {
     return notFinite + spikes;
   }
 
-  /** What a checkpoint keeps. */
+  /** All that the guard remembers, for a checkpoint. */
   public State state() {
     return new State(badStreak, notFinite, spikes, new ArrayList<>(norms));
   }
