@@ -136,7 +136,7 @@ final class DoctorTest {
             problem -> assertThat(problem).isEqualTo("libtorch uses 2 threads of 8 cores"),
             problem -> assertThat(problem).startsWith("MALLOC_ARENA_MAX not set"),
             problem -> assertThat(problem).startsWith("JavaCPP limits native memory"),
-            problem -> assertThat(problem).startsWith("bfloat16 matrix products are slower"),
+            problem -> assertThat(problem).startsWith("libtorch's products of bfloat16 are slower"),
             problem -> assertThat(problem).startsWith("an NVIDIA driver runs here"),
             problem -> assertThat(problem).isEqualTo("1.0 GiB left on the disk of this folder"),
             problem -> assertThat(problem).isEqualTo("less than 2 GiB of memory are free"));
