@@ -153,7 +153,7 @@ final class ArchitectureTest {
   /** Types of a package that can be surveyed. */
   private static final int MOST_TYPES = 20;
 
-  /** Packages of more: one record for each section of a configuration, and two that wait. */
+  /** Packages of more: config has a record for each section; model and serve are to be split. */
   private static final Set<String> LARGE =
       Set.of("org.eellm.config", "org.eellm.model", "org.eellm.serve");
 

@@ -77,7 +77,12 @@ public abstract class Assembler extends Instructions {
   /** A vector of as many times the same 32 bits; changes {@code rax}. */
   public final void fillInts(Vector to, int bits) {
     mov(EAX, bits);
-    vpbroadcastd(to, EAX);
+    if (to.bits() == 512) {
+      vpbroadcastd(to, EAX);
+    } else { // AVX2 has it from vectors alone
+      vmovd(to.xmm(), EAX);
+      vbroadcastss(to, to.xmm());
+    }
   }
 
   /** A vector of as many times the same float32 number; changes {@code rax}. */

@@ -59,8 +59,17 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode {
     this.rows = rows;
     this.target = target;
     vectorBytes = target.vectorBits() / Byte.SIZE;
-    vectors = target.isAvx512() || rows > 1 && rows < 4 ? 4 : rows == 1 ? 8 : 2;
+    vectors = target.isAvx512() ? 4 : vectorsOfAvx2(rows);
     slices = STEP_BYTES / (vectors * vectorBytes);
+  }
+
+  /** At most 12 sums, so that four of 16 registers are left. */
+  private static int vectorsOfAvx2(int rows) {
+    return switch (rows) {
+      case 1 -> 8;
+      case 2, 3 -> 4;
+      default -> 2;
+    };
   }
 
   /** Most blocks at once. */

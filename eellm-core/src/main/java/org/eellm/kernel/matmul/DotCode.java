@@ -35,9 +35,7 @@ final class DotCode extends BlockCode {
   @Override
   void begin() {
     if (!target.isAvx512() && format == WeightFormat.BFLOAT16) {
-      mov(R15.dword(), 0xFFFF0000);
-      vmovd(UPPER_HALVES.xmm(), R15.dword());
-      vbroadcastss(UPPER_HALVES, UPPER_HALVES.xmm());
+      fillInts(UPPER_HALVES, 0xFFFF0000);
     }
     shr(R14, 6); // the steps
   }

@@ -60,21 +60,15 @@ final class GroupCode extends BlockCode {
   @Override
   void begin() {
     if (!target.isAvx512()) {
-      fill(mask, 0x00010001);
+      fillInts(mask, 0x00010001);
       vmovups(ONES, mask);
-      fill(mask, bits == 4 ? 0x0F0F0F0F : 0x80808080);
+      fillInts(mask, bits == 4 ? 0x0F0F0F0F : 0x80808080);
     } else if (bits == 4) {
       mov(R14D, 0x0F0F0F0F);
       vpbroadcastd(mask, R14D);
     }
     mov(R14, RCX);
     shr(R14, 2); // units of a row
-  }
-
-  private void fill(Vector to, int pattern) {
-    mov(R14D, pattern);
-    vmovd(to.xmm(), R14D);
-    vbroadcastss(to, to.xmm());
   }
 
   @Override
@@ -134,19 +128,8 @@ final class GroupCode extends BlockCode {
   private void bytes(int streams, int slice) {
     for (int step = 0; step < STEPS; step++) {
       for (int stream = 0; stream < streams; stream++) {
-        askAhead(stream, slice, step * STEP_BYTES);
-        for (int v = 0; v < vectors; v += together) {
-          for (int i = 0; i < together; i++) {
-            Memory from = weights(stream, step * STEP_BYTES + place(slice, v + i));
-            if (target.isAvx512()) {
-              vmovups(weights.plus(i), from);
-            } else {
-              vpxor(NUMBER, mask, from); // without the offset
-              vpabsb(MAGNITUDE, NUMBER);
-            }
-          }
-          multiply(streams, stream, v, step);
-        }
+        askAhead(stream, step * STEP_BYTES);
+        step(streams, stream, slice, step, step * STEP_BYTES);
       }
     }
   }
@@ -156,41 +139,57 @@ final class GroupCode extends BlockCode {
     for (int step = 0; step < STEPS; step += 2) {
       int first = step / 2 * STEP_BYTES;
       for (int stream = 0; stream < streams; stream++) {
-        askAhead(stream, slice, first);
-        for (int v = 0; v < vectors; v += together) {
-          for (int i = 0; i < together; i++) {
-            Memory from = weights(stream, first + place(slice, v + i));
-            if (target.isAvx512()) {
-              vpandd(weights.plus(i), mask, from);
-            } else {
-              vpand(NUMBER, mask, from);
-            }
-          }
-          multiply(streams, stream, v, step);
-        }
+        askAhead(stream, first);
+        step(streams, stream, slice, step, first);
       }
       for (int stream = 0; stream < streams; stream++) {
-        for (int v = 0; v < vectors; v += together) {
-          for (int i = 0; i < together; i++) {
-            Memory from = weights(stream, first + place(slice, v + i));
-            if (target.isAvx512()) {
-              vpsrlw(weights.plus(i), from, 4);
-              vpandd(weights.plus(i), weights.plus(i), mask);
-            } else {
-              vmovups(NUMBER, from);
-              vpsrlw(NUMBER, NUMBER, 4);
-              vpand(NUMBER, NUMBER, mask);
-            }
-          }
-          multiply(streams, stream, v, step + 1);
-        }
+        step(streams, stream, slice, step + 1, first);
       }
     }
   }
 
-  private void askAhead(int stream, int slice, int offset) {
-    if (target.intel() && slice == 0) {
+  private void askAhead(int stream, int offset) {
+    if (target.intel()) {
       prefetch(stream, offset);
+    }
+  }
+
+  /** Adds the products of a step, whose weights are from an offset on. */
+  private void step(int streams, int stream, int slice, int step, int offset) {
+    for (int v = 0; v < vectors; v += together) {
+      for (int i = 0; i < together; i++) {
+        load(weights.plus(i), weights(stream, offset + place(slice, v + i)), step % 2 == 1);
+      }
+      multiply(streams, stream, v, step);
+    }
+  }
+
+  /**
+   * Loads weights.
+   *
+   * @param upper of 4 bits, which half of their bytes
+   */
+  private void load(Vector to, Memory from, boolean upper) {
+    if (bits == 8) {
+      if (target.isAvx512()) {
+        vmovups(to, from);
+      } else {
+        vpxor(to, mask, from); // without the offset
+        vpabsb(MAGNITUDE, to);
+      }
+    } else if (target.isAvx512()) {
+      if (upper) {
+        vpsrlw(to, from, 4);
+        vpandd(to, to, mask);
+      } else {
+        vpandd(to, mask, from);
+      }
+    } else if (upper) {
+      vmovups(to, from);
+      vpsrlw(to, to, 4);
+      vpand(to, to, mask);
+    } else {
+      vpand(to, mask, from);
     }
   }
 
