@@ -26,6 +26,10 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param spikeThreshold skips a step whose gradient norm is this many standard deviations above the
  *     mean of the last {@code spikeWindow} steps; 0: never
  * @param spikeWindow steps that the spike guard looks at
+ * @param copiesInterval steps between checks that the ranks' copies of each parameter are equal,
+ *     beside those at the start and before each checkpoint; 0: none
+ * @param deterministic refuses operations whose result may differ between runs, as some on a GPU
+ *     do, and takes slower ones
  * @param threads CPU threads, at most {@value #MAX_THREADS}; 0: all cores
  * @param device where the model trains
  * @param model folder of the model to start from; null: random weights
@@ -44,6 +48,8 @@ public record TrainConfig(
     @MayChangeOnResume int maxBadSteps,
     double spikeThreshold,
     @NoEffectWith(Choice.NO_SPIKE_GUARD) int spikeWindow,
+    @MayChangeOnResume int copiesInterval,
+    boolean deterministic,
     @MayChangeOnResume int threads,
     Device device,
     @MayChangeOnResume @NoEffectWith(Choice.TUNING) Optional<String> model) {
@@ -143,6 +149,10 @@ public record TrainConfig(
         spikeThreshold + " is negative; 0 switches the guard off");
     require(spikeWindow >= 8, "train.spike_window", spikeWindow + " is below 8; use 8 or more");
     require(
+        copiesInterval >= 0,
+        "train.copies_interval",
+        copiesInterval + " is negative; 0 leaves the checks at the start and before checkpoints");
+    require(
         threads >= 0 && threads <= MAX_THREADS,
         "train.threads",
         "%d is outside 0..%d; 0 means all cores".formatted(threads, MAX_THREADS));
@@ -164,6 +174,8 @@ public record TrainConfig(
         maxBadSteps,
         spikeThreshold,
         spikeWindow,
+        copiesInterval,
+        deterministic,
         threads,
         device,
         model);
@@ -185,6 +197,8 @@ public record TrainConfig(
         maxBadSteps,
         spikeThreshold,
         spikeWindow,
+        copiesInterval,
+        deterministic,
         threads,
         device,
         model);

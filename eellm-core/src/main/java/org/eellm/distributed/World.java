@@ -42,7 +42,7 @@ public final class World implements AutoCloseable {
   private final Communicator dp;
   private final Communicator pp;
   private final StageTransport transport;
-  private final Map<List<Integer>, Communicator> stages = new HashMap<>();
+  private final Map<String, Communicator> lasting = new HashMap<>();
 
   /** Store, communicators and heartbeats of several ranks, which a world of one has not. */
   private record Connected(
@@ -194,24 +194,32 @@ public final class World implements AutoCloseable {
     return transport;
   }
 
-  /**
-   * Some stages of this rank's pipeline. Each of them calls this, and in the same order where it
-   * belongs to several; asked again for the same ones, it is the same group. This world closes it.
-   *
-   * @param members stages, this rank's among them; the rank in the group is the index here
-   */
-  public Communicator stages(List<Integer> members) {
+  /** All ranks of this one's stage. The first call connects them: each of them makes it. */
+  public Communicator stage() {
     Coordinate here = coordinate();
-    if (!members.contains(here.pp())) {
+    return lasting("stage", mesh.ranks(at -> at.pp() == here.pp()));
+  }
+
+  /**
+   * The ranks of this one's tensor-parallel place on some stages, in all replicas. The first call
+   * connects them: each of them makes it, and in the same order where it belongs to several.
+   *
+   * @param stages this rank's among them
+   */
+  public Communicator replicasOnStages(List<Integer> stages) {
+    Coordinate here = coordinate();
+    if (!stages.contains(here.pp())) {
       throw new DistributedException(
-          "stages " + members + " asked for by stage " + here.pp() + ", which is none of them");
+          "stages " + stages + " asked for by stage " + here.pp() + ", which is none of them");
     }
-    List<Integer> ranks =
-        members.stream()
-            .map(stage -> mesh.rank(new Coordinate(here.tp(), here.dp(), stage)))
-            .toList();
+    return lasting(
+        "stages " + stages, mesh.ranks(at -> at.tp() == here.tp() && stages.contains(at.pp())));
+  }
+
+  /** A group that this world closes. */
+  private Communicator lasting(String name, List<Integer> ranks) {
     // A second group of the same name would find the first one's addresses on the store.
-    return stages.computeIfAbsent(List.copyOf(members), _ -> group("stages " + members, ranks));
+    return lasting.computeIfAbsent(name, _ -> group(name, ranks));
   }
 
   /**
@@ -262,7 +270,7 @@ public final class World implements AutoCloseable {
   @Override
   public void close() {
     connected.ifPresent(how -> how.monitor().leave());
-    stages.values().forEach(Communicator::close);
+    lasting.values().forEach(Communicator::close);
     transport.close();
     pp.close();
     dp.close();

@@ -55,20 +55,12 @@ final class SharedProcessors {
 
   /**
    * Limits how long OpenMP's threads spin, unless the user has chosen. OpenMP reads its variables
-   * when it is loaded, from the process's environment, which Java's own methods cannot change.
+   * when it is loaded.
    */
   static void limitSpins(Map<String, String> environment) {
-    if (environment.containsKey(SPINS) || environment.containsKey("OMP_WAIT_POLICY")) {
-      return;
+    if (!environment.containsKey("OMP_WAIT_POLICY")) {
+      NativeEnvironment.setUnlessSet(SPINS, COUNT);
     }
-    NativeFunction.ofSystem("setenv") // Windows has none, and no GNU OpenMP.
-        .ifPresent(
-            function -> {
-              try (Arena arena = Arena.ofConfined()) {
-                long name = arena.allocateFrom(SPINS).address();
-                function.call(name, arena.allocateFrom(COUNT).address(), 0, 0);
-              }
-            });
   }
 
   /**

@@ -61,6 +61,19 @@ public final class Torch {
     torch.set_num_threads(Threads.count());
   }
 
+  /**
+   * Whether libtorch refuses operations whose result may differ between runs on the same device,
+   * and takes slower ones where there are two.
+   */
+  public static void setDeterministic(boolean on) {
+    if (on) {
+      NativeEnvironment.setUnlessSet(
+          "CUBLAS_WORKSPACE_CONFIG", ":4096:8"); // or libtorch refuses products
+    }
+    torch.globalContext().setDeterministicAlgorithms(on, false);
+    torch.globalContext().setDeterministicCuDNN(on);
+  }
+
   /** Whether a CUDA device can be used: the cuda build of the natives and a working GPU. */
   public static boolean cudaIsAvailable() {
     return torch.cuda_is_available();

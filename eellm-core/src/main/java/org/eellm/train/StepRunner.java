@@ -163,6 +163,11 @@ public final class StepRunner implements AutoCloseable {
     }
   }
 
+  /** {@link GradientReduction#requireEqualCopies} of the parameters as they are. */
+  void requireEqualCopies() {
+    reduction.requireEqualCopies(state.step());
+  }
+
   /** Norm and update of a step once more, for measuring. */
   public void update(long step) {
     update(Math.sqrt(reduction.squares()), 0, step);

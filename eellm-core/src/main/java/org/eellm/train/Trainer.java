@@ -39,8 +39,8 @@ import org.eellm.train.optimizer.StepGuard.UpdateDecision;
  * {@link #run} it to its last step or until it is asked to stop.
  *
  * <p>Everything a step does follows from its number, the configuration and the checkpointed state,
- * so a resumed run goes on bit for bit as the undisturbed one would have (in float32, with the same
- * number of threads).
+ * so a resumed run goes on bit for bit as the undisturbed one would have (on CPUs, in float32, with
+ * the same number of threads; on a GPU with {@code train.deterministic}).
  */
 public final class Trainer implements AutoCloseable {
   /** How long the yardstick of MFU is measured. */
@@ -136,6 +136,7 @@ public final class Trainer implements AutoCloseable {
     if (given.train().threads() > 0 || world.mesh().size() == 1) {
       Torch.setThreads(given.train().threads());
     }
+    Torch.setDeterministic(given.train().deterministic());
     RunData data = RunData.open(given);
     try {
       requireMemory(data.config(), world);
@@ -278,6 +279,7 @@ public final class Trainer implements AutoCloseable {
    */
   public Outcome run(MetricsSink watcher, BooleanSupplier stop) {
     TrainConfig train = config.train();
+    runner.requireEqualCopies();
     Optional<Evaluation> evaluation = Optional.empty();
     try (Sinks sinks = sinks(watcher)) {
       if (state.step() == 0 && config.tune().learning() != Learning.EVERYTHING) {
@@ -292,7 +294,7 @@ public final class Trainer implements AutoCloseable {
           break;
         }
         if (agreement.saves()) {
-          checkpoints.save(state);
+          save();
         }
         TrainEvent.Step step = takeStep();
         sinks.accept(step);
@@ -307,11 +309,13 @@ public final class Trainer implements AutoCloseable {
           evaluation.ifPresent(sinks::accept);
         }
         if (isDue(config.checkpoint().interval())) {
-          checkpoints.save(state);
+          save();
+        } else if (isDue(train.copiesInterval())) {
+          runner.requireEqualCopies();
         }
       }
     }
-    checkpoints.save(state);
+    save();
     checkpoints.finish();
     if (trace instanceof Trace.On on) {
       TraceFile.write(folder.trace(), world, on.take());
@@ -321,6 +325,11 @@ public final class Trainer implements AutoCloseable {
         state.step() == train.steps(),
         checkpoints.latest().orElseThrow(),
         evaluation);
+  }
+
+  private void save() {
+    runner.requireEqualCopies();
+    checkpoints.save(state);
   }
 
   /**

@@ -100,6 +100,8 @@ final class ConfigFileTest {
         max_bad_steps: 3
         spike_threshold: 6
         spike_window: 32
+        copies_interval: 40
+        deterministic: true
         threads: 2
         device: cuda
         model: trunk
@@ -178,6 +180,8 @@ final class ConfigFileTest {
                     10,
                     0,
                     64,
+                    0,
+                    false,
                     0,
                     Device.CPU,
                     Optional.empty()),
@@ -267,6 +271,8 @@ final class ConfigFileTest {
                     3,
                     6,
                     32,
+                    40,
+                    true,
                     2,
                     Device.CUDA,
                     Optional.of("trunk")),

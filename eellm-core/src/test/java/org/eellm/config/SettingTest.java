@@ -23,6 +23,7 @@ class SettingTest {
             "train.eval_interval",
             "train.eval_batches",
             "train.max_bad_steps",
+            "train.copies_interval",
             "train.threads",
             "train.model",
             "optimizer.learning_rate",

@@ -10,8 +10,10 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.BooleanSupplier;
 import java.util.function.Function;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.distributed.collective.Communicator;
 import org.eellm.distributed.collective.DistributedBackend;
@@ -24,10 +26,12 @@ import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 
 /**
- * Ranks as threads whose messages keep NCCL's rules, without a GPU. All that a group carries
- * between two ranks, sends and receives alike, is done in the order in which each rank starts it; a
- * send ends with its receive, as nothing is stored on the way; messages are told apart by their
- * order alone; and two ranks connect with their first message, for which both have to come.
+ * Ranks as threads whose messages and sums keep NCCL's rules, without a GPU. All that a group
+ * carries between two ranks, sends and receives alike, is done in the order in which each rank
+ * starts it; a send ends with its receive, as nothing is stored on the way; messages are told apart
+ * by their order alone; and two ranks connect with their first message, for which both have to
+ * come. A group's sums are rounded as its ranks lie on nodes: those of two groups differ in their
+ * last bits.
  *
  * <p>Ranks that wait for each other end with a message instead of waiting for ever.
  */
@@ -202,7 +206,7 @@ public final class NcclOrder {
     }
   }
 
-  /** Collectives as they are; messages in NCCL's order. */
+  /** Messages in NCCL's order. */
   private final class Ordered implements Communicator {
     private final RankGroup group;
     private final Communicator delegate;
@@ -245,12 +249,32 @@ public final class NcclOrder {
 
     @Override
     public WorkHandle allReduce(Tensor tensor, Reduction reduction) {
-      return delegate.allReduce(tensor, reduction);
+      WorkHandle sum = delegate.allReduce(tensor, reduction);
+      return reduction == Reduction.SUM ? rounded(tensor, sum) : sum;
     }
 
     @Override
     public WorkHandle reduceScatter(Tensor out, Tensor in) {
-      return delegate.reduceScatter(out, in);
+      return rounded(out, delegate.reduceScatter(out, in));
+    }
+
+    /** A sum that is off by as many of its last bits as the group's first rank says. */
+    private WorkHandle rounded(Tensor sum, WorkHandle handle) {
+      if (!sum.is_floating_point()) {
+        return handle;
+      }
+      RetainedTensors retained = new RetainedTensors();
+      Tensor result = retained.retain(sum);
+      AtomicBoolean rounded = new AtomicBoolean();
+      return () -> {
+        handle.await();
+        if (rounded.compareAndSet(false, true)) {
+          try (retained;
+              Scope scope = Scope.open()) {
+            result.mul_(new Scalar(1 + 0x1p-23 * group.ranks().getFirst()));
+          }
+        }
+      };
     }
 
     @Override

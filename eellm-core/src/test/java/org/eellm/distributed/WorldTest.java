@@ -90,7 +90,7 @@ final class WorldTest {
             world -> {
               Communicator stages;
               try (Scope scope = Scope.open()) {
-                stages = world.stages(List.of(0, 1));
+                stages = world.replicasOnStages(List.of(0, 1));
               }
               stages.barrier();
               return stages.gatherBytes(new byte[1]).size();
@@ -100,14 +100,14 @@ final class WorldTest {
   }
 
   @Test
-  void stages_askedForAgain_areTheSameGroup() {
+  void replicasOnStages_askedForAgain_areTheSameGroup() {
     List<Boolean> same =
         InProcessRanks.run(
             new Mesh(1, 1, 2),
             world -> {
-              Communicator first = world.stages(List.of(0, 1));
+              Communicator first = world.replicasOnStages(List.of(0, 1));
               first.barrier();
-              return world.stages(List.of(0, 1)) == first;
+              return world.replicasOnStages(List.of(0, 1)) == first;
             });
 
     assertThat(same).containsExactly(true, true);
@@ -173,9 +173,11 @@ final class WorldTest {
   }
 
   @Test
-  void stages_withoutThisRanksStage_isRefused() {
+  void replicasOnStages_withoutThisRanksStage_isRefused() {
     assertThatThrownBy(
-            () -> InProcessRanks.run(new Mesh(1, 1, 2), world -> world.stages(List.of(0)).size()))
+            () ->
+                InProcessRanks.run(
+                    new Mesh(1, 1, 2), world -> world.replicasOnStages(List.of(0)).size()))
         .hasMessageContaining("stages [0] asked for by stage 1");
   }
 }

@@ -385,9 +385,9 @@ final class MeshSteps {
           float value = entry.getValue()[i];
           if (!Float.isNaN(value)) {
             int at = (rowOffset + i / columns) * wholeColumns + columnOffset + i % columns;
-            if (Math.abs(value - target[at]) > 1e-6f) { // false for the first value there
+            if (!Float.isNaN(target[at]) && value != target[at]) {
               throw new AssertionError(
-                  "%s on rank %d: %s is not close to %s, which others have"
+                  "%s on rank %d: %s is not %s, which others have"
                       .formatted(entry.getKey(), rank, value, target[at]));
             }
             target[at] = value;

@@ -77,6 +77,8 @@ public final class TrainConfigs {
         spikeThreshold,
         spikeWindow,
         0,
+        false,
+        0,
         Device.CPU,
         Optional.empty());
   }

@@ -2,7 +2,7 @@ package org.eellm.distributed.mesh;
 
 import java.util.List;
 import java.util.Objects;
-import java.util.function.IntFunction;
+import java.util.function.Predicate;
 import java.util.stream.IntStream;
 import org.eellm.distributed.DistributedException;
 
@@ -69,21 +69,25 @@ public record Mesh(int tp, int dp, int pp) {
 
   /** The ranks that share {@code at}'s stage and data-parallel place, by {@code tp}. */
   public List<Integer> alongTp(Coordinate at) {
-    return along(tp, place -> new Coordinate(place, at.dp(), at.pp()));
+    return ranks(other -> other.dp() == at.dp() && other.pp() == at.pp());
   }
 
   /** The ranks that hold the same parameters as {@code at}, by {@code dp}. */
   public List<Integer> alongDp(Coordinate at) {
-    return along(dp, place -> new Coordinate(at.tp(), place, at.pp()));
+    return ranks(other -> other.tp() == at.tp() && other.pp() == at.pp());
   }
 
   /** The ranks of {@code at}'s pipeline, by stage. */
   public List<Integer> alongPp(Coordinate at) {
-    return along(pp, place -> new Coordinate(at.tp(), at.dp(), place));
+    return ranks(other -> other.tp() == at.tp() && other.dp() == at.dp());
   }
 
-  private List<Integer> along(int size, IntFunction<Coordinate> place) {
-    return IntStream.range(0, size).mapToObj(place).map(this::rank).toList();
+  /** The ranks whose place meets a condition, in ascending order. */
+  public List<Integer> ranks(Predicate<Coordinate> condition) {
+    return IntStream.range(0, size())
+        .filter(rank -> condition.test(coordinate(rank)))
+        .boxed()
+        .toList();
   }
 
   /** Such as {@code tp 2 x dp 1 x pp 4}. */

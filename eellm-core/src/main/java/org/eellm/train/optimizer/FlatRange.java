@@ -2,6 +2,7 @@ package org.eellm.train.optimizer;
 
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.model.parameter.Parameters;
+import org.eellm.model.parameter.Weight;
 
 /**
  * A range of the flat buffers.
@@ -15,20 +16,25 @@ public record FlatRange(long start, long length) {
     return new FlatRange(0, parameters.flat().numel());
   }
 
+  /** A weight's. */
+  static FlatRange of(Weight weight) {
+    return new FlatRange(weight.offset(), weight.value().numel());
+  }
+
   /** The element after its last. */
   public long end() {
     return start + length;
-  }
-
-  /** Whether it has elements in common with {@code start} to {@code end}. */
-  boolean overlaps(long from, long to) {
-    return from < end() && start < to;
   }
 
   /** The elements that are in both, of length 0 where there are none. */
   FlatRange common(FlatRange other) {
     long from = Math.max(start, other.start());
     return new FlatRange(from, Math.max(0, Math.min(end(), other.end()) - from));
+  }
+
+  /** This range in a buffer that begins with element {@code first}. */
+  FlatRange from(long first) {
+    return new FlatRange(start - first, length);
   }
 
   /** This range of a flat buffer, a view. */

@@ -5,7 +5,11 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.Architecture;
 import org.eellm.config.Learning;
@@ -28,6 +32,7 @@ import org.eellm.model.parameter.Weight;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
+import org.eellm.train.TrainException;
 
 /**
  * Sums a step's gradients over the ranks that hold the same parameters, and shares out the sums
@@ -35,9 +40,10 @@ import org.eellm.tensor.Tensors;
  * buffer, updates it, and all gather the new parameters.
  *
  * <p>A bucket's sum over dp starts while the backward pass is still under way, as soon as the last
- * of its weights has its last contribution. Three things wait for the end of the backward pass: the
- * embedding, which it reaches last; a matrix tied across stages, which is first summed over these;
- * and what every tensor-parallel rank holds whole but saw only its tokens or heads for.
+ * of its weights has its last contribution. Weights that other ranks hold copies of, too, are
+ * summed at its end, in one collective over all ranks that hold one: a matrix tied across stages,
+ * and what tensor-parallel ranks hold whole. Sums over dp of each copy's own would be rounded in
+ * another order wherever a collective follows the nodes, and copies would drift apart.
  */
 public final class GradientReduction implements AutoCloseable {
   private final RetainedTensors retained = new RetainedTensors();
@@ -45,8 +51,7 @@ public final class GradientReduction implements AutoCloseable {
   private final World world;
   private final Gradients gradients;
   private final List<Bucket> buckets = new ArrayList<>();
-  private final Optional<Communicator> tied;
-  private final List<Weight> partial;
+  private final List<Copies> copies;
   private final boolean[] complete;
   private final int[] lastContributions; // of each weight
 
@@ -57,6 +62,13 @@ public final class GradientReduction implements AutoCloseable {
    * @param weights that have elements in it
    */
   private record Bucket(FlatRange range, FlatRange share, Tensor sum, List<Weight> weights) {}
+
+  /**
+   * Weights that the same ranks hold copies of.
+   *
+   * @param holders all of them
+   */
+  private record Copies(List<Weight> weights, Communicator holders) {}
 
   private final List<Optional<WorkHandle>> pending = new ArrayList<>();
 
@@ -70,8 +82,8 @@ public final class GradientReduction implements AutoCloseable {
     this.gradients = gradients;
     Parameters parameters = model.parameters();
     complete = new boolean[parameters.weights().size()];
-    tied = tied(stageLayout);
-    partial = parameters.weights().stream().filter(this::isPartial).toList();
+    copies =
+        Stream.of(tied(stageLayout), replicated(parameters)).flatMap(Optional::stream).toList();
     lastContributions =
         parameters.weights().stream()
             .mapToInt(weight -> lastContribution(ParameterName.parse(weight.name())))
@@ -87,7 +99,7 @@ public final class GradientReduction implements AutoCloseable {
                     : Tensors.empty(ScalarType.Float, model.device(), share.length()));
         List<Weight> weights =
             parameters.weights().stream()
-                .filter(w -> range.overlaps(w.offset(), w.offset() + w.value().numel()))
+                .filter(weight -> range.common(FlatRange.of(weight)).length() > 0)
                 .toList();
         buckets.add(new Bucket(range, share, sum, weights));
         pending.add(Optional.empty());
@@ -95,11 +107,8 @@ public final class GradientReduction implements AutoCloseable {
     }
   }
 
-  /**
-   * The ranks of the stages that have {@link Decoder#sharedOutputWeight}, if there are others and
-   * this is one.
-   */
-  private Optional<Communicator> tied(StageLayout stageLayout) {
+  /** {@link Decoder#sharedOutputWeight}, if other stages have it, too. */
+  private Optional<Copies> tied(StageLayout stageLayout) {
     if (model.learning() != Learning.EVERYTHING) {
       return Optional.empty(); // it stays as it is
     }
@@ -120,20 +129,35 @@ public final class GradientReduction implements AutoCloseable {
             .sorted()
             .boxed()
             .toList();
-    return holders.size() > 1 && holders.contains(world.coordinate().pp())
-        ? Optional.of(world.stages(holders))
-        : Optional.empty();
+    if (holders.size() < 2 || !holders.contains(world.coordinate().pp())) {
+      return Optional.empty();
+    }
+    List<Weight> shared =
+        model.parameters().weights().stream()
+            .filter(weight -> weight.name().equals(model.sharedOutputWeight()))
+            .toList();
+    return Optional.of(new Copies(shared, world.replicasOnStages(holders)));
+  }
+
+  /** What all tensor-parallel ranks hold whole. */
+  private Optional<Copies> replicated(Parameters parameters) {
+    List<Weight> whole =
+        parameters.weights().stream().filter(w -> w.split() == Sharding.REPLICATED).toList();
+    return world.mesh().tp() == 1 || whole.isEmpty()
+        ? Optional.empty()
+        : Optional.of(new Copies(whole, world.stage()));
   }
 
   /**
-   * Whether tensor-parallel ranks hold the weight whole, but each the gradient of its tokens alone,
-   * or, with a norm on heads, of its heads.
+   * Whether this rank's gradient of a weight is a part of the sum over the ranks that hold it: not
+   * where tensor-parallel ranks have all computed the same whole gradient, of which the first one's
+   * counts. They have seen their own tokens alone or, with a norm on heads, their own heads.
    */
-  private boolean isPartial(Weight weight) {
-    return world.mesh().tp() > 1
-        && weight.split() == Sharding.REPLICATED
-        && (model.parameters().tensorParallel().sequence()
-            || ParameterName.parse(weight.name()).isOfHeadNorm());
+  private boolean counts(Weight weight) {
+    return weight.split() != Sharding.REPLICATED
+        || model.parameters().tensorParallel().sequence()
+        || ParameterName.parse(weight.name()).isOfHeadNorm()
+        || world.coordinate().tp() == 0;
   }
 
   /** The flat buffer in pieces of at least {@code least} elements, each a multiple of dp long. */
@@ -177,16 +201,12 @@ public final class GradientReduction implements AutoCloseable {
       return;
     }
     for (Weight weight : model.parameters().weights()) {
-      if (lastContributions[weight.index()] == branch && !partial.contains(weight)) {
-        complete(weight);
+      if (lastContributions[weight.index()] == branch) {
+        gradients.finish(weight);
+        complete[weight.index()] = true;
       }
     }
     launchComplete();
-  }
-
-  private void complete(Weight weight) {
-    gradients.finish(weight);
-    complete[weight.index()] = true;
   }
 
   /** The branch after which a weight gets nothing more, or -1 for the end of the backward pass. */
@@ -208,7 +228,13 @@ public final class GradientReduction implements AutoCloseable {
         model.heads().stream()
             .filter(head -> head.output().name().equals(model.sharedOutputWeight()))
             .count();
-    return tied.isPresent() || heads > 1;
+    return heads > 1
+        || copies.stream()
+            .anyMatch(
+                each ->
+                    each.weights().stream()
+                        .map(Weight::name)
+                        .anyMatch(model.sharedOutputWeight()::equals));
   }
 
   private void launchComplete() {
@@ -225,30 +251,44 @@ public final class GradientReduction implements AutoCloseable {
   /** Ends the step's sums: {@link #sums} then are those of all ranks. */
   public void finish() {
     gradients.finish();
-    Tensor flat = gradients.flat();
-    Communicator tp = model.parameters().tensorParallel().group();
-    List<WorkHandle> late = new ArrayList<>();
-    for (Weight weight : partial) {
-      FlatRange piece = new FlatRange(weight.offset(), weight.value().numel());
-      late.add(tp.allReduce(piece.of(flat), Reduction.SUM));
-    }
-    late.forEach(WorkHandle::await);
-    tied.ifPresent(
-        group -> {
-          Weight weight =
-              model.parameters().weights().stream()
-                  .filter(candidate -> candidate.name().equals(model.sharedOutputWeight()))
-                  .findFirst()
-                  .orElseThrow();
-          FlatRange piece = new FlatRange(weight.offset(), weight.value().numel());
-          group.allReduce(piece.of(flat), Reduction.SUM).await();
-        });
     if (world.mesh().dp() > 1) {
       Arrays.fill(complete, true);
       launchComplete();
       for (int i = 0; i < pending.size(); i++) {
         pending.get(i).orElseThrow().await();
         pending.set(i, Optional.empty());
+      }
+    }
+    copies.forEach(this::sum);
+  }
+
+  private void sum(Copies of) {
+    try (Scope scope = Scope.open()) {
+      List<Tensor> pieces = new ArrayList<>();
+      for (Weight weight : of.weights()) {
+        Tensor piece = FlatRange.of(weight).of(gradients.flat());
+        pieces.add(counts(weight) ? piece : torch.zeros_like(piece));
+      }
+      Tensor whole =
+          pieces.size() == 1
+              ? pieces.getFirst()
+              : torch.cat(new TensorVector(pieces.toArray(Tensor[]::new)));
+      of.holders().allReduce(whole, Reduction.SUM).await();
+      long at = 0;
+      for (Weight weight : of.weights()) {
+        take(FlatRange.of(weight), whole.narrow(0, at, weight.value().numel()));
+        at += weight.value().numel();
+      }
+    }
+  }
+
+  /** Replaces what shares have of a range. */
+  private void take(FlatRange range, Tensor sum) {
+    for (Bucket bucket : buckets) {
+      FlatRange common = range.common(bucket.share());
+      if (common.length() > 0) {
+        Tensor share = common.from(bucket.share().start()).of(bucket.sum());
+        share.copy_(common.from(range.start()).of(sum));
       }
     }
   }
@@ -273,11 +313,9 @@ public final class GradientReduction implements AutoCloseable {
     try (Scope scope = Scope.open()) {
       for (FlatRange counted : counted()) {
         for (Bucket bucket : buckets) {
-          long from = Math.max(counted.start(), bucket.share().start());
-          long to = Math.min(counted.end(), bucket.share().end());
-          if (from < to) {
-            squares +=
-                AdamW.squares(bucket.sum().narrow(0, from - bucket.share().start(), to - from));
+          FlatRange common = counted.common(bucket.share());
+          if (common.length() > 0) {
+            squares += AdamW.squares(common.from(bucket.share().start()).of(bucket.sum()));
           }
         }
       }
@@ -316,6 +354,47 @@ public final class GradientReduction implements AutoCloseable {
       }
       gathers.forEach(WorkHandle::await);
     }
+  }
+
+  /**
+   * Compares what this rank holds with the copies that other ranks hold; each of them calls this.
+   *
+   * @throws TrainException if they differ in a bit; the message names the parameter
+   */
+  public void requireEqualCopies(long step) {
+    requireEqual(new Copies(model.parameters().weights(), world.dp()), step);
+    copies.forEach(each -> requireEqual(each, step));
+  }
+
+  private void requireEqual(Copies of, long step) {
+    if (of.holders().size() == 1 || of.weights().isEmpty()) {
+      return;
+    }
+    try (Scope scope = Scope.open()) {
+      Tensor least =
+          torch.stack(
+              new TensorVector(
+                  of.weights().stream().map(GradientReduction::bits).toArray(Tensor[]::new)));
+      Tensor most = least.clone();
+      of.holders().allReduce(least, Reduction.MIN).await();
+      of.holders().allReduce(most, Reduction.MAX).await();
+      long[] lowest = Tensors.toLongs(least);
+      long[] highest = Tensors.toLongs(most);
+      for (int i = 0; i < lowest.length; i++) {
+        if (lowest[i] != highest[i]) {
+          throw new TrainException(
+              "step %d: %s is not the same on all of the %d ranks that hold it; go on from the checkpoint before with --resume, and test the memory of these machines"
+                  .formatted(step, of.weights().get(i).name(), of.holders().size()));
+        }
+      }
+    }
+  }
+
+  /** The sum of a weight's elements, their bits read as integers; any change of one changes it. */
+  private static Tensor bits(Weight weight) {
+    ScalarType integers =
+        weight.value().element_size() == Float.BYTES ? ScalarType.Int : ScalarType.Short;
+    return weight.value().view(integers).sum(new ScalarTypeOptional(ScalarType.Long));
   }
 
   @Override

@@ -154,8 +154,8 @@ public final class Muon implements Optimizer {
     Map<Kind, List<Parameter>> open = new LinkedHashMap<>();
     List<List<Parameter>> batches = new ArrayList<>();
     for (Parameter parameter : inner) {
-      long end = parameter.offset() + parameter.numel();
-      if (shares.stream().noneMatch(share -> share.overlaps(parameter.offset(), end))) {
+      FlatRange whole = new FlatRange(parameter.offset(), parameter.numel());
+      if (shares.stream().noneMatch(share -> share.common(whole).length() > 0)) {
         continue;
       }
       long[] shape = parameter.wholeShape();

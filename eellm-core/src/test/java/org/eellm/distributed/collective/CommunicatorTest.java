@@ -361,7 +361,8 @@ final class CommunicatorTest {
   @Test
   void groups_ofEveryAxis_haveTheirMembersInOrder() {
     Mesh mesh = new Mesh(2, 2, 2);
-    record Members(List<Long> tp, List<Long> dp, List<Long> pp, List<Long> last) {}
+    record Members(
+        List<Long> tp, List<Long> dp, List<Long> pp, List<Long> stages, List<Long> stage) {}
 
     List<Members> results =
         run(
@@ -371,7 +372,8 @@ final class CommunicatorTest {
                     members(world, world.tp()),
                     members(world, world.dp()),
                     members(world, world.pp()),
-                    members(world, world.stages(List.of(1, 0)))));
+                    members(world, world.replicasOnStages(List.of(0, 1))),
+                    members(world, world.stage())));
 
     for (int rank = 0; rank < 8; rank++) {
       long tp = rank & 1;
@@ -383,7 +385,8 @@ final class CommunicatorTest {
                   List.of(dp + pp, 1 + dp + pp),
                   List.of(tp + pp, tp + 2 + pp),
                   List.of(tp + dp, tp + dp + 4),
-                  List.of(tp + dp + 4, tp + dp)));
+                  List.of(tp, tp + 2, tp + 4, tp + 6),
+                  List.of(pp, pp + 1, pp + 2, pp + 3)));
     }
   }
 

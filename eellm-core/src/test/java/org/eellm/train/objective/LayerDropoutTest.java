@@ -29,6 +29,8 @@ class LayerDropoutTest {
         train.maxBadSteps(),
         train.spikeThreshold(),
         train.spikeWindow(),
+        train.copiesInterval(),
+        train.deterministic(),
         train.threads(),
         train.device(),
         train.model());
