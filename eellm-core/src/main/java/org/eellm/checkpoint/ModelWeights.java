@@ -97,11 +97,30 @@ public final class ModelWeights {
   }
 
   /**
+   * As {@link #load(Path, Decoder)}, but of what is in the flat buffers only some pieces.
+   *
+   * @param pieces of the model's flat buffer of weights
+   */
+  public static void load(Path folder, Decoder model, List<FlatStateShard> pieces) {
+    try (WeightFiles weights = WeightFiles.open(folder)) {
+      load(weights, Decoder.parameterNames(model.architecture()), model, Optional.of(pieces));
+    }
+  }
+
+  /**
    * As {@link #load(Path, Decoder)}, from files that may have more.
    *
    * @param known the names of all parameters that the files may have
    */
   static void load(WeightFiles weights, Set<String> known, Decoder model) {
+    load(weights, known, model, Optional.empty());
+  }
+
+  private static void load(
+      WeightFiles weights,
+      Set<String> known,
+      Decoder model,
+      Optional<List<FlatStateShard>> pieces) {
     int rank = model.parallel().rank();
     int ranks = model.parallel().size();
     Path folder = weights.folder();
@@ -112,7 +131,17 @@ public final class ModelWeights {
     // In the files' order: a cold disk reads them from front to back.
     for (String name : weights.tensors().keySet()) {
       Parameter parameter = parameters.get(name);
-      if (parameter != null) {
+      if (parameter != null && parameter.requiresGrad() && pieces.isPresent()) {
+        StoredTensor stored = weights.tensor(name);
+        requireShape(folder, name, stored, Arrays.stream(parameter.wholeShape()).boxed().toList());
+        PartRange whole =
+            new PartRange(0, 1, 0, stored.shape().stream().reduce(1L, Math::multiplyExact));
+        for (FlatStateShard piece : pieces.get()) {
+          if (piece.overlap(parameter).length() > 0) {
+            NamedTensors.copy(folder, name, stored, whole, piece, parameter, model.parallel());
+          }
+        }
+      } else if (parameter != null) {
         NamedTensors.copy(folder, name, weights.tensor(name), parameter, rank, ranks);
       }
     }

@@ -12,7 +12,9 @@ import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.StoredTensor;
 import org.eellm.checkpoint.safetensors.TensorSource;
+import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Parameter;
+import org.eellm.model.parameter.Sharding;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
@@ -60,17 +62,45 @@ final class NamedTensors {
     ScalarType type = scalarType(place, name, stored);
     try (Scope _ = Scope.open();
         Arena arena = Arena.ofConfined()) {
-      Tensor whole = Tensors.view(aligned(stored, arena), type, parameter.wholeShape());
+      MemorySegment bytes = aligned(stored.bytes(arena), stored.type().bits() / 8, arena);
+      Tensor whole = Tensors.view(bytes, type, parameter.wholeShape());
       parameter.fill(whole, rank, ranks);
     }
   }
 
-  /** Copies a stored tensor into another with as many elements, converting its number format. */
-  static void copy(Path place, String name, StoredTensor stored, Tensor into) {
+  /**
+   * Copies what a piece of a flat buffer has of a parameter from a stored range of this, and reads
+   * no more, converting its number format.
+   *
+   * @param range that {@code stored} has, row by row
+   */
+  static void copy(
+      Path place,
+      String name,
+      StoredTensor stored,
+      PartRange range,
+      FlatStateShard piece,
+      Parameter parameter,
+      TensorParallel parallel) {
     ScalarType type = scalarType(place, name, stored);
-    try (Scope _ = Scope.open();
-        Arena arena = Arena.ofConfined()) {
-      into.copy_(Tensors.view(aligned(stored, arena), type, into.numel()));
+    FlatStateShard.Overlap overlap = piece.overlap(parameter);
+    boolean cut = parameter.split() != Sharding.REPLICATED;
+    PartRange own =
+        new PartRange(
+            cut ? parallel.rank() : 0,
+            cut ? parallel.size() : 1,
+            overlap.inParameter(),
+            overlap.length());
+    long width = stored.type().bits() / 8;
+    for (PartRange.Run run : range.of(own, parameter.split(), parameter.wholeShape())) {
+      try (Scope _ = Scope.open();
+          Arena arena = Arena.ofConfined()) {
+        MemorySegment bytes = stored.bytes(arena).asSlice(run.from() * width, run.length() * width);
+        piece
+            .values()
+            .narrow(0, overlap.inPiece() + run.into(), run.length())
+            .copy_(Tensors.view(aligned(bytes, width, arena), type, run.length()));
+      }
     }
   }
 
@@ -92,9 +122,7 @@ final class NamedTensors {
   }
 
   /** The format allows tensors anywhere in a file, libtorch only at multiples of their element. */
-  private static MemorySegment aligned(StoredTensor stored, Arena arena) {
-    MemorySegment bytes = stored.bytes(arena);
-    long alignment = stored.type().bits() / 8;
+  private static MemorySegment aligned(MemorySegment bytes, long alignment, Arena arena) {
     return bytes.address() % alignment == 0
         ? bytes
         : arena.allocate(bytes.byteSize(), alignment).copyFrom(bytes);

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -14,8 +15,6 @@ import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
-import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
@@ -27,9 +26,6 @@ import org.eellm.file.IoErrors;
 import org.eellm.model.Decoder;
 import org.eellm.model.parameter.Parameter;
 import org.eellm.model.parameter.Sharding;
-import org.eellm.tensor.Scope;
-import org.eellm.tensor.Tensors;
-import org.eellm.tensor.Torch;
 
 /**
  * The files in a checkpoint's {@code training} folder, which only a resumed run needs.
@@ -127,7 +123,7 @@ public final class TrainingFiles {
 
   private static Optional<TensorSource> source(
       Decoder model, Parameter parameter, FlatStateShard piece) {
-    Overlap overlap = Overlap.of(parameter, piece);
+    FlatStateShard.Overlap overlap = piece.overlap(parameter);
     if (overlap.length() <= 0) {
       return Optional.empty();
     }
@@ -149,15 +145,6 @@ public final class TrainingFiles {
             () -> piece.values().narrow(0, overlap.inPiece(), overlap.length())));
   }
 
-  /** The numbers that a parameter and a piece of the flat buffers have in common. */
-  private record Overlap(long inParameter, long inPiece, long length) {
-    static Overlap of(Parameter parameter, FlatStateShard piece) {
-      long from = Math.max(parameter.offset(), piece.start());
-      long to = Math.min(parameter.offset() + parameter.numel(), piece.end());
-      return new Overlap(from - parameter.offset(), from - piece.start(), to - from);
-    }
-  }
-
   /**
    * Fills this rank's pieces of the optimizer's state from what ranks of any mesh wrote of the same
    * model.
@@ -167,7 +154,7 @@ public final class TrainingFiles {
    */
   public static void readOptimizer(Path checkpoint, Decoder model, List<FlatStateShard> pieces) {
     List<SafetensorsFile> files = new ArrayList<>();
-    try (Scope _ = Scope.open()) {
+    try {
       for (Path path : optimizerFiles(checkpoint.resolve(FOLDER))) {
         files.add(SafetensorsFile.open(path));
       }
@@ -187,21 +174,19 @@ public final class TrainingFiles {
           });
       for (FlatStateShard piece : pieces) {
         for (Parameter parameter : model.parameters().trainable()) {
-          Overlap overlap = Overlap.of(parameter, piece);
-          if (overlap.length() > 0) {
+          if (piece.overlap(parameter).length() > 0) {
             String name = piece.buffer() + "." + parameter.name();
             List<Fragment> parts = fragments.getOrDefault(name, List.of());
-            try (Scope _ = Scope.open()) {
-              Tensor whole = assemble(checkpoint, name, parts, parameter);
-              Tensor own =
-                  parameter
-                      .split()
-                      .shard(whole, model.parallel().rank(), model.parallel().size())
-                      .reshape(-1);
-              piece
-                  .values()
-                  .narrow(0, overlap.inPiece(), overlap.length())
-                  .copy_(own.narrow(0, overlap.inParameter(), overlap.length()));
+            requireWhole(checkpoint, name, parts, parameter);
+            for (Fragment part : parts) {
+              NamedTensors.copy(
+                  part.path(),
+                  name,
+                  part.stored(),
+                  part.range(),
+                  piece,
+                  parameter,
+                  model.parallel());
             }
           }
         }
@@ -211,17 +196,8 @@ public final class TrainingFiles {
     }
   }
 
-  /**
-   * Consecutive elements of a part of a parameter, in a file.
-   *
-   * @param part of {@code parts} equal ones
-   * @param start the first element, in that part
-   */
-  private record Fragment(Path path, int part, int parts, long start, StoredTensor stored) {
-    long length() {
-      return stored.shape().stream().reduce(1L, Math::multiplyExact);
-    }
-  }
+  /** A range of a parameter, in a file. */
+  private record Fragment(Path path, PartRange range, StoredTensor stored) {}
 
   private static Map<String, List<Fragment>> fragments(List<SafetensorsFile> files) {
     Map<String, List<Fragment>> fragments = new HashMap<>();
@@ -236,28 +212,30 @@ public final class TrainingFiles {
                     .add(
                         new Fragment(
                             file.path(),
-                            part ? Integer.parseInt(matcher.group(2)) : 0,
-                            part ? Integer.parseInt(matcher.group(3)) : 1,
-                            part ? Long.parseLong(matcher.group(4)) : 0,
+                            new PartRange(
+                                part ? Integer.parseInt(matcher.group(2)) : 0,
+                                part ? Integer.parseInt(matcher.group(3)) : 1,
+                                part ? Long.parseLong(matcher.group(4)) : 0,
+                                stored.shape().stream().reduce(1L, Math::multiplyExact)),
                             stored));
               });
     }
     return fragments;
   }
 
-  /** A whole parameter's state from its fragments, float32 on the CPU. */
-  private static Tensor assemble(
+  /** Refuses fragments that are not of this parameter, or not all of it. */
+  private static void requireWhole(
       Path checkpoint, String name, List<Fragment> fragments, Parameter parameter) {
-    Tensor whole = Tensors.empty(ScalarType.Float, Torch.cpu(), parameter.wholeShape());
-    int parts = fragments.isEmpty() ? 1 : fragments.getFirst().parts();
+    long elements = Arrays.stream(parameter.wholeShape()).reduce(1, Math::multiplyExact);
+    int parts = fragments.isEmpty() ? 1 : fragments.getFirst().range().parts();
     long found = 0;
     for (Fragment fragment : fragments) {
-      long length = fragment.length();
+      PartRange range = fragment.range();
       boolean fits =
-          fragment.parts() == parts
-              && fragment.part() < parts
-              && whole.numel() % parts == 0
-              && fragment.start() + length <= whole.numel() / parts
+          range.parts() == parts
+              && range.part() < parts
+              && elements % parts == 0
+              && range.end() <= elements / parts
               && parameter.split().divides(parameter.wholeShape(), parts);
       if (!fits) {
         throw new CheckpointException(
@@ -265,34 +243,19 @@ public final class TrainingFiles {
                 .formatted(
                     fragment.path(),
                     name,
-                    fragment.start(),
-                    fragment.start() + length,
-                    fragment.part(),
-                    fragment.parts(),
-                    whole.numel()));
+                    range.start(),
+                    range.end(),
+                    range.part(),
+                    range.parts(),
+                    elements));
       }
-      found += length;
+      found += range.length();
     }
-    if (found != whole.numel()) {
+    if (found != elements) {
       throw new CheckpointException(
           "%s: the optimizer's files have %d of the %d elements of '%s'; the checkpoint is of another run or incomplete"
-              .formatted(checkpoint.resolve(FOLDER), found, whole.numel(), name));
+              .formatted(checkpoint.resolve(FOLDER), found, elements, name));
     }
-    for (int part = 0; part < parts; part++) {
-      Tensor flat = Tensors.empty(ScalarType.Float, Torch.cpu(), whole.numel() / parts);
-      for (Fragment fragment : fragments) {
-        if (fragment.part() == part) {
-          NamedTensors.copy(
-              fragment.path(),
-              name,
-              fragment.stored(),
-              flat.narrow(0, fragment.start(), fragment.length()));
-        }
-      }
-      Tensor target = parameter.split().shard(whole, part, parts);
-      target.copy_(flat.view(target.sizes()));
-    }
-    return whole;
   }
 
   /** All ranks' files, in order. */

@@ -24,6 +24,7 @@ import org.eellm.model.Decoder;
 import org.eellm.model.DecoderShard;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
+import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
 import org.eellm.train.optimizer.BatchSize;
@@ -125,7 +126,8 @@ public final class TrainState implements AutoCloseable {
     Decoder model = allocate(config, world);
     tuned(config)
         .map(folder -> new ModelFolder(folder.folder(), Optional.of(checkpoint)))
-        .ifPresentOrElse(folder -> folder.load(model), () -> ModelWeights.load(checkpoint, model));
+        .ifPresentOrElse(
+            folder -> folder.load(model), () -> loadShared(config, world, checkpoint, model));
     TrainState state = new TrainState(config, world, model, position);
     TrainingFiles.readOptimizer(checkpoint, model, state.optimizer.state());
     requireFinite(checkpoint, "weights", model.parameters().flat());
@@ -133,6 +135,21 @@ public final class TrainState implements AutoCloseable {
       requireFinite(checkpoint, "optimizer's " + piece.buffer(), piece.values());
     }
     return state;
+  }
+
+  /** Reads only what no other replica reads, and gets the rest from these. */
+  private static void loadShared(RunConfig config, World world, Path checkpoint, Decoder model) {
+    List<FlatRange> ranges =
+        GradientReduction.ranges(model.parameters(), world, bucketBytes(config));
+    try (Scope _ = Scope.open()) {
+      Tensor flat = model.parameters().flat();
+      List<FlatStateShard> own =
+          Optimizer.shares(ranges, world.dp()).stream()
+              .map(share -> new FlatStateShard("weights", share.start(), share.of(flat)))
+              .toList();
+      ModelWeights.load(checkpoint, model, own);
+      GradientReduction.gather(flat, ranges, world.dp());
+    }
   }
 
   private static Position position(RunConfig config, Path checkpoint) {

@@ -343,14 +343,19 @@ public final class GradientReduction implements AutoCloseable {
 
   /** After the update of this rank's pieces: gives every rank all parameters. */
   public void gatherParameters() {
-    if (world.mesh().dp() == 1) {
+    List<FlatRange> ranges = buckets.stream().map(Bucket::range).toList();
+    gather(model.parameters().flat(), ranges, world.dp());
+  }
+
+  /** Gives every rank what each has of the ranges of a flat buffer: its share. */
+  public static void gather(Tensor flat, List<FlatRange> ranges, Communicator dp) {
+    if (dp.size() == 1) {
       return;
     }
     try (Scope scope = Scope.open()) {
-      Tensor flat = model.parameters().flat();
       List<WorkHandle> gathers = new ArrayList<>();
-      for (Bucket bucket : buckets) {
-        gathers.add(world.dp().allGather(bucket.range().of(flat), bucket.share().of(flat)));
+      for (FlatRange range : ranges) {
+        gathers.add(dp.allGather(range.of(flat), range.share(dp.rank(), dp.size()).of(flat)));
       }
       gathers.forEach(WorkHandle::await);
     }
