@@ -130,6 +130,7 @@ final class MutatedFilesTest {
         }
         case INDEX, TOKENS -> {
           try (IndexedDataset set = IndexedDataset.open(folder.resolve("set"))) {
+            set.check(Integer.MAX_VALUE);
             for (long sequence = 0; sequence < set.sequences(); sequence++) {
               set.sequence(sequence);
             }

@@ -91,6 +91,22 @@ public final class TrainingFiles {
     return Files.exists(path) ? JsonFiles.read(path, Datasets.class).checksums() : Map.of();
   }
 
+  /** Writes where a run's blend of datasets is; {@link #readBlend} reads it back. */
+  public static void writeBlend(Path checkpoint, Record position) throws IOException {
+    Files.createDirectories(checkpoint.resolve(FOLDER));
+    JsonFiles.write(blend(checkpoint), position);
+  }
+
+  /** What {@link #writeBlend} wrote; empty in a checkpoint that has none. */
+  public static <T extends Record> Optional<T> readBlend(Path checkpoint, Class<T> type) {
+    Path path = blend(checkpoint);
+    return Files.exists(path) ? Optional.of(JsonFiles.read(path, type)) : Optional.empty();
+  }
+
+  private static Path blend(Path checkpoint) {
+    return checkpoint.resolve(FOLDER).resolve("blend.json");
+  }
+
   private static Path datasets(Path checkpoint) {
     return checkpoint.resolve(FOLDER).resolve("data.json");
   }

@@ -1,7 +1,9 @@
 package org.eellm.data;
 
-import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 
 /**
  * A blend of sources by weight: sample i comes from the source that is furthest behind its share of
@@ -16,6 +18,14 @@ public final class BlendedSamples implements SampleSource {
    */
   public record WeightedSource(SampleSource source, double weight) {}
 
+  /**
+   * Where a blend is.
+   *
+   * @param sample the next one's index
+   * @param taken how many samples of each source are before it
+   */
+  public record Position(long sample, List<Long> taken) {}
+
   /** Which sample of which source. */
   private record Pick(int source, long index) {}
 
@@ -27,7 +37,7 @@ public final class BlendedSamples implements SampleSource {
 
   // The rule needs how often each source has been taken before. Going on from the last index costs
   // a step; going back, the steps from the nearest snapshot. The result depends on the index only.
-  private final List<long[]> snapshots = new ArrayList<>();
+  private final TreeMap<Long, long[]> snapshots = new TreeMap<>();
   private final long[] taken;
   private long position;
 
@@ -40,6 +50,7 @@ public final class BlendedSamples implements SampleSource {
     this.shares = sources.stream().mapToDouble(source -> source.weight() / sum).toArray();
     this.sequenceLength = this.sources.getFirst().sequenceLength();
     this.taken = new long[shares.length];
+    snapshots.put(0L, taken.clone());
     for (WeightedSource source : sources) {
       if (!(source.weight() > 0) || source.source().sequenceLength() != sequenceLength) {
         throw new IllegalArgumentException("a weight that is not positive or unequal lengths");
@@ -69,20 +80,45 @@ public final class BlendedSamples implements SampleSource {
   }
 
   private synchronized Pick pick(long index) {
-    if (index < position) {
-      int snapshot = (int) (index / SNAPSHOT_INTERVAL);
-      System.arraycopy(snapshots.get(snapshot), 0, taken, 0, taken.length);
-      position = (long) snapshot * SNAPSHOT_INTERVAL;
+    reach(index);
+    int source = furthestBehind();
+    return new Pick(source, taken[source]);
+  }
+
+  /** Where the blend is before a sample. */
+  public synchronized Position position(long index) {
+    reach(index);
+    return new Position(index, Arrays.stream(taken).boxed().toList());
+  }
+
+  /**
+   * Goes on from a {@link #position} of the same blend; the samples before it are found as before.
+   *
+   * @throws DataException if it is of another blend
+   */
+  public synchronized void seek(Position to) {
+    long sum = to.taken().stream().mapToLong(Long::longValue).sum();
+    if (to.taken().size() != shares.length || sum != to.sample()) {
+      throw new DataException(
+          "blend of %d sources: samples %s make no position %d in it; resume with the run's own data.sources"
+              .formatted(shares.length, to.taken(), to.sample()));
     }
-    while (true) {
-      if (position == (long) snapshots.size() * SNAPSHOT_INTERVAL) {
-        snapshots.add(taken.clone());
-      }
-      int source = furthestBehind();
-      Pick pick = new Pick(source, taken[source]);
-      taken[source]++;
-      if (position++ == index) {
-        return pick;
+    snapshots.put(to.sample(), to.taken().stream().mapToLong(Long::longValue).toArray());
+    position = Long.MAX_VALUE; // behind all, so that the next one looks for the nearest snapshot
+  }
+
+  /** Counts what has been taken before a sample. */
+  private void reach(long index) {
+    if (index < position) {
+      Map.Entry<Long, long[]> nearest = snapshots.floorEntry(index);
+      System.arraycopy(nearest.getValue(), 0, taken, 0, taken.length);
+      position = nearest.getKey();
+    }
+    while (position < index) {
+      taken[furthestBehind()]++;
+      position++;
+      if (position % SNAPSHOT_INTERVAL == 0) {
+        snapshots.put(position, taken.clone());
       }
     }
   }

@@ -21,6 +21,24 @@ record DatasetChecksum(FileChecksum tokens, FileChecksum index) {
     return new DatasetChecksum(FileChecksum.of(tokens), FileChecksum.of(index));
   }
 
+  /** A line for {@link #parse}. */
+  String line() {
+    return "%d %s %d %s".formatted(tokens.bytes(), tokens.crc(), index.bytes(), index.crc());
+  }
+
+  /** What {@link #line} wrote. */
+  static DatasetChecksum parse(String line) {
+    String[] words = line.split(" ", 4);
+    return new DatasetChecksum(
+        new FileChecksum(Long.parseLong(words[0]), words[1]),
+        new FileChecksum(Long.parseLong(words[2]), words[3]));
+  }
+
+  /** That of parts of two files and the parts behind these. */
+  DatasetChecksum followedBy(DatasetChecksum next) {
+    return new DatasetChecksum(tokens.followedBy(next.tokens), index.followedBy(next.index));
+  }
+
   static Path file(Path prefix) {
     return prefix.resolveSibling(prefix.getFileName() + ENDING);
   }

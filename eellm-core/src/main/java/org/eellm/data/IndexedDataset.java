@@ -10,11 +10,13 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.stream.LongStream;
 import org.eellm.data.IndexedFormat.TokenType;
 import org.eellm.file.ChecksumFile;
+import org.eellm.file.FileChecksum;
 import org.eellm.file.InputFiles;
 
 /**
@@ -45,12 +47,12 @@ public final class IndexedDataset implements AutoCloseable {
     this.documents = index.get(IndexedFormat.LONG, 26) - 1;
     checkIndexSize();
     this.tokens = map(IndexedFormat.tokens(prefix), arena);
-    checkSequences();
-    checkDocuments();
+    checkSequences(Math.max(0, sequences - 1), sequences);
   }
 
   /**
-   * Opens a dataset and checks that its index is whole and fits its tokens.
+   * Opens a dataset, and reads no more of it than its size demands: {@link #checkPart} has still to
+   * be called.
    *
    * @param prefix path of the two files without {@code .bin} and {@code .idx}
    * @throws DataException if a file is absent, cut short or not of this format
@@ -67,8 +69,7 @@ public final class IndexedDataset implements AutoCloseable {
       return new IndexedDataset(prefix, arena);
     } catch (IOException e) {
       arena.close();
-      throw new DataException(
-          "%s: cannot be read: %s".formatted(prefix, DataException.reason(e)), e);
+      throw unreadable(prefix, e);
     } catch (RuntimeException e) {
       arena.close();
       throw e;
@@ -77,36 +78,85 @@ public final class IndexedDataset implements AutoCloseable {
 
   /**
    * Reads both files from front to back and refuses them if they are not as they were written, or
-   * have a token beyond a vocabulary. Where {@value ChecksumFile#PROPERTY} says {@code skip},
-   * nothing is read.
+   * have a token beyond a vocabulary. Where {@value ChecksumFile#PROPERTY} says {@code skip}, only
+   * the index is read.
    *
    * @return a text that tells this dataset from others; empty if that is unknown
    * @throws DataException that names the file, and the token's document
    */
   public Optional<String> check(int vocabSize) {
+    return requireWhole(List.of(checkPart(vocabSize, 0, 1)));
+  }
+
+  /**
+   * A part of {@link #check}, such as each of several ranks does.
+   *
+   * @param part of {@code parts}, from 0
+   * @return a line for {@link #requireWhole}
+   */
+  public String checkPart(int vocabSize, int part, int parts) {
+    checkSequences(from(sequences, part, parts), from(sequences, part + 1, parts));
+    checkDocuments(from(documents + 1, part, parts), from(documents + 1, part + 1, parts));
+    if (!ChecksumFile.isWanted()) {
+      return "";
+    }
+    requireTokensBelow(vocabSize, from(tokens(), part, parts), from(tokens(), part + 1, parts));
+    try {
+      return new DatasetChecksum(
+              ofPart(IndexedFormat.tokens(prefix), tokens.byteSize(), part, parts),
+              ofPart(IndexedFormat.index(prefix), index.byteSize(), part, parts))
+          .line();
+    } catch (IOException e) {
+      throw unreadable(prefix, e);
+    }
+  }
+
+  private static FileChecksum ofPart(Path file, long bytes, int part, int parts)
+      throws IOException {
+    long from = from(bytes, part, parts);
+    return FileChecksum.of(file, from, from(bytes, part + 1, parts) - from);
+  }
+
+  /** Where a part of so many things begins. */
+  private static long from(long count, int part, int parts) {
+    return count / parts * part + count % parts * part / parts;
+  }
+
+  /**
+   * The end of {@link #check}.
+   *
+   * @param parts the lines of all parts, in order
+   */
+  public Optional<String> requireWhole(List<String> parts) {
     try {
       Optional<DatasetChecksum> kept = DatasetChecksum.kept(prefix);
       if (!ChecksumFile.isWanted()) {
         return kept.map(DatasetChecksum::text);
       }
       DatasetChecksum found =
-          DatasetChecksum.of(IndexedFormat.tokens(prefix), IndexedFormat.index(prefix));
+          parts.stream()
+              .map(DatasetChecksum::parse)
+              .reduce(DatasetChecksum::followedBy)
+              .orElseThrow();
       kept.ifPresent(those -> found.requireSame(those, prefix));
-      requireTokensBelow(vocabSize);
       return Optional.of(found.text());
     } catch (IOException e) {
-      throw new DataException(
-          "%s: cannot be read: %s".formatted(prefix, DataException.reason(e)), e);
+      throw unreadable(prefix, e);
     }
   }
 
-  private void requireTokensBelow(int vocabSize) {
+  private static DataException unreadable(Path prefix, IOException e) {
+    return new DataException(
+        "%s: cannot be read: %s".formatted(prefix, DataException.reason(e)), e);
+  }
+
+  private void requireTokensBelow(int vocabSize, long from, long to) {
     if (type.most() < vocabSize && !type.isSigned()) {
       return;
     }
-    LongStream.range(0, Math.ceilDiv(tokens(), CHECKED_AT_ONCE))
+    LongStream.range(0, Math.ceilDiv(to - from, CHECKED_AT_ONCE))
         .parallel()
-        .map(piece -> firstBeyond(piece * CHECKED_AT_ONCE, vocabSize))
+        .map(piece -> firstBeyond(from + piece * CHECKED_AT_ONCE, to, vocabSize))
         .filter(token -> token >= 0)
         .findFirst()
         .ifPresent(
@@ -116,8 +166,8 @@ public final class IndexedDataset implements AutoCloseable {
   }
 
   /** The first token of a piece that is none of the vocabulary; -1 if there is none. */
-  private long firstBeyond(long from, int vocabSize) {
-    long end = Math.min(tokens(), from + CHECKED_AT_ONCE);
+  private long firstBeyond(long from, long to, int vocabSize) {
+    long end = Math.min(to, from + CHECKED_AT_ONCE);
     for (long at = from; at < end; at++) {
       if (Integer.compareUnsigned(type.read(tokens, at * type.bytes), vocabSize) >= 0) {
         return at;
@@ -186,40 +236,54 @@ public final class IndexedDataset implements AutoCloseable {
     }
   }
 
-  private void checkSequences() {
-    long expected = 0;
-    for (long i = 0; i < sequences; i++) {
+  /** That sequences have a length, and each ends where the next or the file does. */
+  private void checkSequences(long from, long to) {
+    if (from == 0 && sequences > 0 && offset(0) != 0) {
+      throw badIndex("sequence 0 starts at byte %d of .bin, not at 0".formatted(offset(0)));
+    }
+    for (long i = from; i < to; i++) {
       if (length(i) < 0) {
         throw badIndex("sequence %d has length %d".formatted(i, length(i)));
       }
-      if (offset(i) != expected) {
+      long end = offset(i) + (long) length(i) * type.bytes;
+      if (i + 1 < sequences && offset(i + 1) != end) {
         throw badIndex(
             "sequence %d starts at byte %d of .bin, the one before it ends at %d"
-                .formatted(i, offset(i), expected));
+                .formatted(i + 1, offset(i + 1), end));
       }
-      expected += (long) length(i) * type.bytes;
+      if (i + 1 == sequences && tokens.byteSize() != end) {
+        throw otherSize(end);
+      }
     }
-    if (tokens.byteSize() != expected) {
-      throw new DataException(
-          "%s: holds %d bytes, its index describes %d; copy or prepare the pair again"
-              .formatted(IndexedFormat.tokens(prefix), tokens.byteSize(), expected));
+    if (sequences == 0 && tokens.byteSize() != 0) {
+      throw otherSize(0);
     }
   }
 
-  private void checkDocuments() {
-    long last = 0;
-    for (long i = 0; i <= documents; i++) {
-      long boundary = index.get(IndexedFormat.LONG, documentsOffset() + 8 * i);
-      if (boundary < last || boundary > sequences || (i == 0 && boundary != 0)) {
+  private DataException otherSize(long described) {
+    return new DataException(
+        "%s: holds %d bytes, its index describes %d; copy or prepare the pair again"
+            .formatted(IndexedFormat.tokens(prefix), tokens.byteSize(), described));
+  }
+
+  private void checkDocuments(long from, long to) {
+    for (long i = from; i < to; i++) {
+      long boundary = boundary(i);
+      long before = i == 0 ? 0 : boundary(i - 1);
+      if (boundary < before || boundary > sequences || (i == 0 && boundary != 0)) {
         throw badIndex(
             "document boundary %d is sequence %d; it has to be from %d to %d"
-                .formatted(i, boundary, last, i == 0 ? 0 : sequences));
+                .formatted(i, boundary, before, i == 0 ? 0 : sequences));
       }
-      last = boundary;
+      if (i == documents && boundary != sequences) {
+        throw badIndex(
+            "the last document ends at sequence %d of %d".formatted(boundary, sequences));
+      }
     }
-    if (last != sequences) {
-      throw badIndex("the last document ends at sequence %d of %d".formatted(last, sequences));
-    }
+  }
+
+  private long boundary(long document) {
+    return index.get(IndexedFormat.LONG, documentsOffset() + 8 * document);
   }
 
   private DataException badIndex(String what) {
@@ -264,7 +328,7 @@ public final class IndexedDataset implements AutoCloseable {
     if (documents < 2) {
       return;
     }
-    long end = start(index.get(IndexedFormat.LONG, documentsOffset() + 8));
+    long end = start(boundary(1));
     int[] last = new int[1];
     if (end > 0) {
       read(end - 1, last, 0, 1);
@@ -288,7 +352,16 @@ public final class IndexedDataset implements AutoCloseable {
    * @param sequence from 0 to {@link #sequences}, which gives the number of tokens
    */
   public long start(long sequence) {
-    return sequence == sequences ? tokens() : offset(sequence) / type.bytes;
+    if (sequence == sequences) {
+      return tokens();
+    }
+    long offset = offset(sequence);
+    if (offset < 0 || offset > tokens.byteSize()) {
+      throw badIndex(
+          "sequence %d starts at byte %d of .bin, which has %d"
+              .formatted(sequence, offset, tokens.byteSize()));
+    }
+    return offset / type.bytes;
   }
 
   /** The sequence that holds a token of the row of all tokens. */

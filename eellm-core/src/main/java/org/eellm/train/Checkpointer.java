@@ -2,7 +2,6 @@ package org.eellm.train;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -178,7 +177,10 @@ final class Checkpointer implements AutoCloseable {
     saved = start;
     Optional<PendingCheckpoint> saving = begin(state.step());
     String into =
-        gatherStrings(saving.map(begun -> begun.folder().toString()).orElse("")).getFirst();
+        world
+            .all()
+            .gatherTexts(saving.map(begun -> begun.folder().toString()).orElse(""))
+            .getFirst();
     Arena copies = Arena.ofShared();
     List<TensorFile> files = state.files(copies);
     TrainState.Position position = state.position();
@@ -257,6 +259,7 @@ final class Checkpointer implements AutoCloseable {
       if (world.rank() == 0) {
         TrainingFiles.writeState(into, position);
         TrainingFiles.writeDatasets(into, data.checksums());
+        data.writeBlend(into, position.samples());
         describe(into);
       }
       return new Written(checksums, Optional.empty(), secondsSince(start));
@@ -292,7 +295,7 @@ final class Checkpointer implements AutoCloseable {
     Written written = ended.files().join();
     Optional<Exception> own = written.failure();
     ended.copies().close();
-    List<String> all = gatherStrings(own.map(Checkpointer::line).orElse(""));
+    List<String> all = world.all().gatherTexts(own.map(Checkpointer::line).orElse(""));
     Map<String, FileChecksum> checksums = gatherChecksums(written.checksums());
     Optional<Exception> failure = own.isPresent() && world.rank() == 0 ? own : foreignFailure(all);
     Optional<RuntimeException> end =
@@ -374,13 +377,13 @@ final class Checkpointer implements AutoCloseable {
 
   /** Tells all ranks of this one's failure, which the others learn of if it is the first. */
   private RuntimeException onEveryRank(RuntimeException failure) {
-    gatherStrings(line(failure));
+    world.all().gatherTexts(line(failure));
     return failure;
   }
 
   /** Waits for word from the first rank, and throws its failure if it has one. */
   private void awaitFirstRank() {
-    String reason = gatherStrings("").getFirst();
+    String reason = world.all().gatherTexts("").getFirst();
     if (!reason.isEmpty()) {
       throw new CheckpointException(reason);
     }
@@ -428,14 +431,8 @@ final class Checkpointer implements AutoCloseable {
 
   /** All ranks' lines. */
   private List<List<String>> lines(List<String> mine) {
-    return gatherStrings(String.join("\n", mine)).stream()
+    return world.all().gatherTexts(String.join("\n", mine)).stream()
         .map(text -> text.lines().toList())
-        .toList();
-  }
-
-  private List<String> gatherStrings(String mine) {
-    return world.all().gatherBytes(mine.getBytes(StandardCharsets.UTF_8)).stream()
-        .map(bytes -> new String(bytes, StandardCharsets.UTF_8))
         .toList();
   }
 }

@@ -1,10 +1,13 @@
 package org.eellm.train;
 
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.SequencedMap;
 import java.util.TreeMap;
 import java.util.function.IntUnaryOperator;
 import org.eellm.checkpoint.TrainingFiles;
@@ -23,6 +26,7 @@ import org.eellm.data.SeparateDocuments;
 import org.eellm.data.Split;
 import org.eellm.data.Split.Part;
 import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.distributed.collective.Communicator;
 
 /**
  * The samples that a run learns from and is measured on, and the tokenizer that made their tokens.
@@ -30,7 +34,7 @@ import org.eellm.data.tokenizer.Tokenizer;
 final class RunData implements AutoCloseable {
   private final Optional<Tokenizer> tokenizer;
   private final RunConfig config;
-  private final List<IndexedDataset> datasets = new ArrayList<>();
+  private final SequencedMap<Path, IndexedDataset> datasets = new LinkedHashMap<>();
   private final Map<String, String> checksums = new TreeMap<>();
   private final SampleSource training;
   private final Optional<SampleSource> validation;
@@ -60,17 +64,41 @@ final class RunData implements AutoCloseable {
   }
 
   /**
-   * Reads all datasets once, and refuses them if they are not as they were written or have tokens
-   * beyond the vocabulary.
+   * Reads all datasets once, each rank its part, and refuses them if they are not as they were
+   * written or have tokens beyond the vocabulary.
    *
+   * @param all ranks, each of which calls this
    * @throws DataException that names the file
    */
-  void check() {
-    for (IndexedDataset dataset : datasets) {
+  void check(Communicator all) {
+    for (IndexedDataset dataset : datasets.values()) {
+      String part = dataset.checkPart(config.model().vocabSize(), all.rank(), all.size());
       dataset
-          .check(config.model().vocabSize())
+          .requireWhole(all.gatherTexts(part))
           .ifPresent(checksum -> checksums.put(dataset.prefix().toString(), checksum));
     }
+  }
+
+  /** Keeps where training's blend is before a sample, if it has one. */
+  void writeBlend(Path checkpoint, long sample) throws IOException {
+    if (blend().isPresent()) {
+      TrainingFiles.writeBlend(checkpoint, blend().get().position(sample));
+    }
+  }
+
+  /** Lets training's blend go on from where a checkpoint keeps it, not from its first sample. */
+  void seek(Path checkpoint) {
+    blend()
+        .ifPresent(
+            blend ->
+                TrainingFiles.readBlend(checkpoint, BlendedSamples.Position.class)
+                    .ifPresent(blend::seek));
+  }
+
+  private Optional<BlendedSamples> blend() {
+    SampleSource samples =
+        training instanceof SeparateDocuments(SampleSource joined, int _) ? joined : training;
+    return samples instanceof BlendedSamples blended ? Optional.of(blended) : Optional.empty();
   }
 
   /**
@@ -119,7 +147,7 @@ final class RunData implements AutoCloseable {
 
   @Override
   public void close() {
-    datasets.forEach(IndexedDataset::close);
+    datasets.values().forEach(IndexedDataset::close);
   }
 
   /** Bytes of the text that a token stands for; 0 where there is no tokenizer. */
@@ -164,8 +192,8 @@ final class RunData implements AutoCloseable {
   private SampleSource blend(List<Source> sources, Split split, Part part) {
     List<WeightedSource> blend = new ArrayList<>();
     for (Source source : sources) {
-      IndexedDataset dataset = IndexedDataset.open(Path.of(source.path()));
-      datasets.add(dataset);
+      IndexedDataset dataset =
+          datasets.computeIfAbsent(Path.of(source.path()), IndexedDataset::open);
       blend.add(
           new WeightedSource(
               new DatasetSamples(
@@ -183,7 +211,7 @@ final class RunData implements AutoCloseable {
       return blended;
     }
     int end = tokenizer.orElseThrow().endOfDocument();
-    datasets.forEach(dataset -> dataset.requireDocumentEnd(end));
+    datasets.values().forEach(dataset -> dataset.requireDocumentEnd(end));
     return new SeparateDocuments(blended, end);
   }
 }

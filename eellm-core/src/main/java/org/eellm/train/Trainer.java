@@ -140,9 +140,7 @@ public final class Trainer implements AutoCloseable {
     RunData data = RunData.open(given);
     try {
       requireMemory(data.config(), world);
-      if (world.rank() == 0) {
-        data.check();
-      }
+      data.check(world.all());
       RunFolder folder =
           world.rank() > 0
               ? RunFolder.join(output)
@@ -164,9 +162,8 @@ public final class Trainer implements AutoCloseable {
   private static Trainer open(RunFolder folder, RunData data, World world, Trace trace) {
     Checkpointer checkpoints = Checkpointer.open(folder, data, world);
     Optional<Path> latest = checkpoints.latest();
-    if (world.rank() == 0) {
-      latest.ifPresent(data::requireThoseOf);
-    }
+    latest.ifPresent(data::requireThoseOf);
+    latest.ifPresent(data::seek);
     TrainState state =
         latest
             .map(checkpoint -> TrainState.load(data.config(), world, checkpoint))

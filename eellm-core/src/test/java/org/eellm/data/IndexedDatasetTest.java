@@ -24,6 +24,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 final class IndexedDatasetTest {
   @TempDir Path folder;
@@ -124,6 +125,33 @@ final class IndexedDatasetTest {
     }
   }
 
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 3, 7, 64})
+  void checkPart_ofAllRanks_isTheWholeChecksumAndFindsWhatIsWrong(int ranks) throws IOException {
+    int[][] documents = new int[20][];
+    Arrays.setAll(documents, document -> IntStream.range(0, 3 * document + 1).toArray());
+    Path prefix = folder.resolve("shared");
+    writeByTheFormat(prefix, documents);
+    Optional<String> whole = check(prefix, 60);
+    try (IndexedDataset dataset = IndexedDataset.open(prefix)) {
+      List<String> parts =
+          IntStream.range(0, ranks).mapToObj(rank -> dataset.checkPart(60, rank, ranks)).toList();
+      assertThat(dataset.requireWhole(parts)).isEqualTo(whole);
+      assertThatThrownBy(
+              () -> IntStream.range(0, ranks).forEach(rank -> dataset.checkPart(57, rank, ranks)))
+          .hasMessageContaining("document 19 has token 57");
+    }
+    Path index = folder.resolve("shared.idx");
+    ByteBuffer bytes = ByteBuffer.wrap(Files.readAllBytes(index)).order(ByteOrder.LITTLE_ENDIAN);
+    bytes.putInt(34 + 4 * 11, 5); // the length of the twelfth document
+    Files.write(index, bytes.array());
+    try (IndexedDataset dataset = IndexedDataset.open(prefix)) {
+      assertThatThrownBy(
+              () -> IntStream.range(0, ranks).forEach(rank -> dataset.checkPart(60, rank, ranks)))
+          .hasMessageContaining("shared.idx: sequence 12 starts at byte ");
+    }
+  }
+
   @Test
   void check_tokenBeyondTheVocabulary_isNamedWithItsDocument() throws IOException {
     Path prefix = folder.resolve("set");
@@ -154,7 +182,7 @@ final class IndexedDatasetTest {
     byte[] bytes = Files.readAllBytes(index);
     bytes[bytes.length - 8] = 1;
     Files.write(index, bytes);
-    assertThatThrownBy(() -> IndexedDataset.open(prefix))
+    assertThatThrownBy(() -> check(prefix, 6))
         .isInstanceOf(DataException.class)
         .hasMessageContaining("set.idx: the last document ends at sequence 1 of 2");
   }
@@ -335,7 +363,7 @@ final class IndexedDatasetTest {
   }
 
   private void assertBad(String name, String message) {
-    assertThatThrownBy(() -> IndexedDataset.open(folder.resolve(name)))
+    assertThatThrownBy(() -> check(folder.resolve(name), 1000))
         .isInstanceOf(DataException.class)
         .hasMessageStartingWith(folder.resolve(name) + ".")
         .hasMessageContaining(message);

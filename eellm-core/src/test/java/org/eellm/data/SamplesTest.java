@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Set;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
@@ -190,6 +191,26 @@ final class SamplesTest {
       assertThat(other.samples(index, 1))
           .containsExactly(expected[2 * index], expected[2 * index + 1]);
     }
+  }
+
+  @Test
+  void blend_fromAKeptPosition_goesOnWithoutCountingFromTheStart() {
+    BlendedSamples first = blend(0.7, 0.2, 0.1);
+    int[] expected = first.samples(150_000, 1000);
+    BlendedSamples.Position kept = first.position(150_123);
+    BlendedSamples next = blend(0.7, 0.2, 0.1);
+    next.seek(kept);
+    assertThat(next.samples(150_123, 800))
+        .isEqualTo(Arrays.copyOfRange(expected, 2 * 123, 2 * 923));
+    assertThat(next.samples(150_000, 1000)).isEqualTo(expected);
+    // So far that counting from the start would take hours.
+    long far = 1L << 50;
+    next.seek(new BlendedSamples.Position(far, List.of(far / 2, far / 4, far / 4)));
+    assertThat(next.position(far + 3).taken().stream().mapToLong(Long::longValue).sum())
+        .isEqualTo(far + 3);
+    assertThatThrownBy(() -> next.seek(new BlendedSamples.Position(3, List.of(2L, 1L))))
+        .isInstanceOf(DataException.class)
+        .hasMessageContaining("resume with the run's own data.sources");
   }
 
   @Test

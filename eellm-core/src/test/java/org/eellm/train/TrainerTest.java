@@ -115,6 +115,23 @@ class TrainerTest {
   }
 
   @Test
+  void resume_aBlendOfSources_goesOnFromItsKeptPosition() {
+    Path data = folder.resolve("data");
+    RunConfig config =
+        TinyRun.config(
+            folder,
+            "data.sources=[{path: %s, weight: 3}, {path: %s, weight: 1}]".formatted(data, data));
+    finish(Trainer.start(config, run("undisturbed")));
+    Outcome stopped = stopAfter(17, Trainer.start(config, run("stopped")));
+    assertThat(stopped.checkpoint().resolve("training/blend.json"))
+        .content()
+        .contains("\"sample\" : 68", "\"taken\" : [ 51, 17 ]");
+    finish(Trainer.resume(config, run("stopped")));
+    assertThat(TimelessMetrics.of(run("stopped")))
+        .isEqualTo(TimelessMetrics.of(run("undisturbed")));
+  }
+
+  @Test
   void describe_scheduleBeyondTheLastStep_namesBothSettings() {
     RunConfig config =
         TinyRun.config(

@@ -1,5 +1,6 @@
 package org.eellm.distributed.collective;
 
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 
@@ -62,6 +63,13 @@ public interface Communicator extends AutoCloseable {
 
   /** All ranks' bytes in rank order, for small things of any length. */
   List<byte[]> gatherBytes(byte[] mine);
+
+  /** All ranks' texts in rank order. */
+  default List<String> gatherTexts(String mine) {
+    return gatherBytes(mine.getBytes(StandardCharsets.UTF_8)).stream()
+        .map(bytes -> new String(bytes, StandardCharsets.UTF_8))
+        .toList();
+  }
 
   /** Ends the group; operations still under way are given up. */
   @Override
