@@ -36,12 +36,16 @@ public final class MuonCosts {
       return out * in;
     }
 
-    /** Floating-point operations: X X^T, its square, and the product with X. */
     double operations() {
-      double small = Math.min(out, in);
-      double large = Math.max(out, in);
-      return POLYNOMIALS * (4 * small * small * large + 2 * small * small * small);
+      return MuonCosts.operations(out, in);
     }
+  }
+
+  /** Floating-point operations of a matrix: X X^T, its square, and the product with X. */
+  public static double operations(long out, long in) {
+    double small = Math.min(out, in);
+    double large = Math.max(out, in);
+    return POLYNOMIALS * (4 * small * small * large + 2 * small * small * small);
   }
 
   /** The matrices that Muon updates in slices; none with another optimizer. */
@@ -91,8 +95,8 @@ public final class MuonCosts {
   }
 
   /**
-   * Bytes beside the optimizer's state while it updates: the momenta in the compute format, and
-   * what a batch of matrices takes.
+   * Bytes beside the optimizer's state while it updates: the momenta in the compute format, with
+   * several replicas the steps, too, and what a batch of matrices takes.
    *
    * @param parameters of the rank
    */
@@ -105,12 +109,12 @@ public final class MuonCosts {
     long largest = matrices.stream().mapToLong(Matrix::numel).max().orElseThrow();
     long batch = Math.min(all, Math.max(largest, BATCH));
     // The batch, the matrix before and after a polynomial, and two products of it with itself.
-    return config.model().dtype().bytes() * (parameters + 5 * batch);
+    return config.model().dtype().bytes() * ((mesh.dp() > 1 ? 2 : 1) * parameters + 5 * batch);
   }
 
   /**
-   * Seconds of the products, and of the exchanges that make matrices whole. Of every bucket of the
-   * flat buffer a rank orthogonalises its share of the matrices, and one that the share's end cuts.
+   * Seconds of the products, of the exchanges that make matrices whole, and of that of the results.
+   * A replica orthogonalises its share of the matrices, of which none is cut.
    *
    * @param parameters of the rank
    */
@@ -120,18 +124,15 @@ public final class MuonCosts {
       return 0;
     }
     int bytes = config.model().dtype().bytes();
-    double buckets =
-        mesh.dp() == 1
-            ? 0
-            : Math.ceil(4.0 * parameters / (mesh.bucketMegabytes() * (double) (1 << 20)));
-    double share = Math.min(1, 1.0 / mesh.dp() + buckets / matrices.size());
+    double share = Math.max(1.0 / mesh.dp(), 1.0 / matrices.size());
     double operations = matrices.stream().mapToDouble(Matrix::operations).sum();
     double elements = share * matrices.stream().mapToDouble(Matrix::numel).sum();
     double replicas =
-        Collectives.part(
-            hardware.connection(mesh.tp() * mesh.dp()).collective(),
-            mesh.dp(),
-            (double) bytes * parameters);
+        2
+            * Collectives.part(
+                hardware.connection(mesh.tp() * mesh.dp()).collective(),
+                mesh.dp(),
+                (double) bytes * parameters);
     double gathers = Math.max(4, elements / BATCH);
     double parts =
         gathers

@@ -1,6 +1,7 @@
 package org.eellm.model;
 
 import org.bytedeco.javacpp.BoolPointer;
+import org.bytedeco.pytorch.BoolOptional;
 import org.bytedeco.pytorch.DoubleOptional;
 import org.bytedeco.pytorch.MemoryFormatOptional;
 import org.bytedeco.pytorch.Scalar;
@@ -8,6 +9,7 @@ import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.T_TensorTensorTensor_T;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
+import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.ModelConfig.Norms;
@@ -71,6 +73,11 @@ public sealed interface Norm {
           gradients.add(weight, backward.weight());
           return scope.moveToOuter(backward.x());
         }
+        if (x.is_cuda()) {
+          TensorVector both = byLibtorch(x, g);
+          gradients.add(weight, both.get(1));
+          return scope.moveToOuter(both.get(0));
+        }
         double share = 1.0 / x.size(1);
         Tensor wide = x.to(ScalarType.Float); // [n, h]
         Tensor inverse = // 1 / sqrt(mean(x^2) + epsilon), [n, 1]
@@ -89,6 +96,25 @@ public sealed interface Norm {
         Tensor out = gWide.mul_(scale).mul_(inverse).addcmul_(wide, along, new Scalar(-share));
         return scope.moveToOuter(out.to(x.scalar_type()));
       }
+    }
+
+    /** The gradients of x and weight by libtorch's own backward pass: on a GPU two kernels. */
+    TensorVector byLibtorch(Tensor x, Tensor g) {
+      Tensor input = x.detach().requires_grad_(true);
+      Tensor scale = weight.value().detach().requires_grad_(true);
+      Tensor out =
+          torch.rms_norm(
+              input,
+              new long[] {x.size(1)},
+              new TensorOptional(scale),
+              new DoubleOptional(epsilon));
+      return torch.grad(
+          new TensorVector(out),
+          new TensorVector(input, scale),
+          new TensorVector(g),
+          new BoolOptional(),
+          false,
+          false);
     }
   }
 

@@ -10,11 +10,23 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * against.
  */
 public final class DeviceThroughput {
-  /** Rows of the measured product: the tokens of a small step. */
-  private static final long ROWS = 1024;
+  /**
+   * A product to measure with.
+   *
+   * @param rows the tokens of a small step
+   * @param atOnce how many are asked for before the first is waited for
+   */
+  record Product(long rows, long width, int atOnce) {
+    /** A CPU's: no smaller one is faster. */
+    static final Product CPU = new Product(1024, 2048, 1);
 
-  /** Width of the measured product. */
-  private static final long WIDTH = 2048;
+    /** A GPU's, so large that it never waits for a launch. */
+    static final Product GPU = new Product(8192, 8192, 8);
+
+    double operations() {
+      return 2.0 * rows * width * width * atOnce;
+    }
+  }
 
   private static final long MEMORY_BYTES = 256L << 20;
 
@@ -31,18 +43,32 @@ public final class DeviceThroughput {
 
   /**
    * Matrix-product rate in FLOP/s with the calling thread's thread count: the best of repeated
-   * {@code [1024, 2048] x [2048, 2048]} products.
+   * products {@code [rows, width] x [width, width]}, of which the first is not counted.
    *
    * @param seconds how long to measure
    */
   public static double gemm(ScalarType type, Device device, double seconds) {
+    return gemm(type, device, seconds, device.is_cpu() ? Product.CPU : Product.GPU);
+  }
+
+  static double gemm(ScalarType type, Device device, double seconds, Product measured) {
     try (Scope scope = Scope.open()) {
-      Tensor left = torch.randn(ROWS, WIDTH).to(device, type);
-      Tensor right = torch.randn(WIDTH, WIDTH).to(device, type);
-      Tensor product = Tensors.empty(type, device, ROWS, WIDTH);
+      Tensor left = torch.randn(measured.rows(), measured.width()).to(device, type);
+      Tensor right = torch.randn(measured.width(), measured.width()).to(device, type);
+      Tensor product = Tensors.empty(type, device, measured.rows(), measured.width());
       Tensor transposed = right.t();
-      double best = best(seconds, device, () -> torch.mm_out(product, left, transposed));
-      return 2.0 * ROWS * WIDTH * WIDTH / best;
+      torch.mm_out(product, left, transposed);
+      Torch.synchronize(device);
+      double best =
+          best(
+              seconds,
+              device,
+              () -> {
+                for (int i = 0; i < measured.atOnce(); i++) {
+                  torch.mm_out(product, left, transposed);
+                }
+              });
+      return measured.operations() / best;
     }
   }
 

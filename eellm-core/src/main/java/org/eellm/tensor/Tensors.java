@@ -153,8 +153,11 @@ public final class Tensors {
     return new Scalar(value);
   }
 
+  /** On a GPU by way of pinned memory, so that the copy does not wait for the work before it. */
   private static Tensor onto(Tensor host, Device device) {
-    return device.is_cpu() ? host : host.to(device, host.scalar_type());
+    return device.is_cpu()
+        ? host
+        : host.pin_memory().to(device, host.scalar_type(), true, false, new MemoryFormatOptional());
   }
 
   private static void require(boolean condition, int count, long[] shape) {

@@ -12,6 +12,7 @@ import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.DeviceOptional;
 import org.bytedeco.pytorch.ScalarTypeOptional;
+import org.bytedeco.pytorch.SizeTPair;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -95,6 +96,20 @@ public final class Torch {
   /** Physical memory this process occupies, in bytes. */
   public static long residentBytes() {
     return Pointer.physicalBytes();
+  }
+
+  /** Memory in use, in bytes: this process's on the CPU, and all of a GPU's. */
+  public static long usedBytes(Device device) {
+    if (device.is_cpu()) {
+      return residentBytes();
+    }
+    SizeTPair freeAndTotal = torch.getMemoryInfo(device.index());
+    return freeAndTotal.second() - freeAndTotal.first();
+  }
+
+  /** A GPU's memory, in bytes. */
+  public static long memoryBytes(Device gpu) {
+    return torch.getMemoryInfo(gpu.index()).second();
   }
 
   /** The CPU. */

@@ -83,7 +83,7 @@ public final class StepRunner implements AutoCloseable {
    * The figures of a step, the same on every rank; the fields are those of {@link TrainEvent.Step}.
    *
    * @param waiting share of the step's time that ranks waited for other stages, on average
-   * @param memory resident bytes of each rank
+   * @param memory bytes in use: of each rank's process or, on a GPU, of its device
    * @param fills sequences beside the batch, in the pipeline's bubbles
    * @param fillFlops their operations, for one token of each sequence
    */
@@ -132,7 +132,11 @@ public final class StepRunner implements AutoCloseable {
       double share = waited / (double) (System.nanoTime() - begun);
       ReducedStepMetrics sums =
           ReducedStepMetrics.of(
-              world, work.losses(), reduction.squares(), share, Torch.residentBytes());
+              world,
+              work.losses(),
+              reduction.squares(),
+              share,
+              Torch.usedBytes(state.model().device()));
       SequencedMap<HeadId, Double> losses = losses(sums.losses(), objective, exitWeights);
       double loss = 0;
       for (var head : losses.entrySet()) {

@@ -266,7 +266,7 @@ public final class TrainState implements AutoCloseable {
     return new Position(step, samples, seconds, guard.state());
   }
 
-  private static Device device(RunConfig config, World world) {
+  static Device device(RunConfig config, World world) {
     if (world.mesh().size() > 1) {
       return world.device();
     }

@@ -176,10 +176,12 @@ public final class Trainer implements AutoCloseable {
     return new Trainer(folder, data, checkpoints, state, world, trace);
   }
 
-  /** The ranks on this machine share its memory; how a GPU's is shared is not known here. */
+  /** The ranks on this machine share its memory; each has a GPU of its own. */
   private static void requireMemory(RunConfig config, World world) {
-    if (config.train().device() == Device.CPU
-        && ManagementFactory.getOperatingSystemMXBean() instanceof OperatingSystemMXBean system) {
+    if (config.train().device() == Device.CUDA) {
+      MemoryCheck.require(config, Torch.memoryBytes(TrainState.device(config, world)), 1);
+    } else if (ManagementFactory.getOperatingSystemMXBean()
+        instanceof OperatingSystemMXBean system) {
       int here =
           RankInfo.detect(System.getenv())
               .map(RankInfo::localWorldSize)

@@ -126,7 +126,15 @@ public final class Gradients implements AutoCloseable {
       return;
     }
     Tensor transposed = g.t();
-    if (!float32) {
+    if (!float32 && g.device().is_cuda()) {
+      Tensor view = views[weight.index()]; // the product adds up in float32
+      if (written[weight.index()]) {
+        torch.addmm_out(view, view, transposed, x, ScalarType.Float);
+      } else {
+        torch.mm_out(view, transposed, x, ScalarType.Float);
+        written[weight.index()] = true;
+      }
+    } else if (!float32) {
       addBlocks(weight, transposed, x);
     } else if (written[weight.index()]) {
       views[weight.index()].addmm_(transposed, x);

@@ -25,10 +25,13 @@ import org.eellm.tensor.kernel.CrossEntropy;
  */
 public final class HeadLoss {
   /**
-   * Largest size of a chunk's float32 probabilities: several such buffers stay in a processor's
-   * last cache or near it.
+   * Largest size of a chunk's float32 probabilities on a CPU: several such buffers stay in its last
+   * cache or near it.
    */
-  private static final long CHUNK_BYTES = 64L << 20;
+  private static final long CPU_CHUNK_BYTES = 64L << 20;
+
+  /** On a GPU, where each chunk rereads and rewrites the gradient of the output matrix. */
+  private static final long GPU_CHUNK_BYTES = 512L << 20;
 
   private static final long[] LAST = {-1};
 
@@ -399,6 +402,7 @@ public final class HeadLoss {
   }
 
   private static long chunk(Weight output) {
-    return Math.max(16, CHUNK_BYTES / (4 * output.value().size(0)));
+    long bytes = output.value().device().is_cpu() ? CPU_CHUNK_BYTES : GPU_CHUNK_BYTES;
+    return Math.max(16, bytes / (4 * output.value().size(0)));
   }
 }

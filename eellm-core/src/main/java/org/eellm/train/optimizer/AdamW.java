@@ -19,12 +19,15 @@ import org.eellm.tensor.kernel.AdamWStep;
 
 /**
  * AdamW with decoupled weight decay on flat float32 buffers: {@code p -= lr * wd * p} for matrices,
- * then {@code p -= lr * mhat / (sqrt(vhat) + epsilon)}. The update goes by chunks that stay in the
- * processor's cache, so that each buffer comes from memory once.
+ * then {@code p -= lr * mhat / (sqrt(vhat) + epsilon)}. The update goes by chunks that stay in a
+ * CPU's cache, so that each buffer comes from memory once.
  */
 public final class AdamW implements Optimizer {
-  /** Elements of a chunk: five float32 buffers of it are 10 MiB. */
-  private static final long CHUNK = 512 * 1024;
+  /** Elements of a chunk on a CPU: five float32 buffers of it are 10 MiB. */
+  private static final long CPU_CHUNK = 512 * 1024;
+
+  /** On a GPU, which waits for each operation's launch; a temporary of it is 256 MiB. */
+  private static final long GPU_CHUNK = 64L << 20;
 
   /** Elements whose squares are summed in float32. */
   private static final long ROW = 4096;
@@ -99,6 +102,7 @@ public final class AdamW implements Optimizer {
   @Override
   public void update(List<Tensor> gradients, double gradientScale, double learningRate, long step) {
     long decayed = parameters.decayedCount();
+    long chunk = parameters.flat().device().is_cpu() ? CPU_CHUNK : GPU_CHUNK;
     AdamWStep decaying = step(gradientScale, learningRate, step, config.weightDecay());
     AdamWStep plain = step(gradientScale, learningRate, step, 0);
     for (int i = 0; i < pieces.size(); i++) {
@@ -107,7 +111,7 @@ public final class AdamW implements Optimizer {
       for (long start = piece.start(); start < piece.end(); ) {
         boolean decays = start < decayed;
         long limit = decays ? Math.min(decayed, piece.end()) : piece.end();
-        long end = Math.min(start + CHUNK, limit);
+        long end = Math.min(start + chunk, limit);
         updateChunk(
             moments,
             gradients.get(i),

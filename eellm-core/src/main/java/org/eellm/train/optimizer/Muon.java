@@ -35,8 +35,8 @@ import org.eellm.tensor.Tensors;
  * they are different maps, and the largest would set the others' scale.
  *
  * <p>A rank keeps the momentum of its shares of the flat buffer, wherever they cut a matrix. In a
- * step replicas gather all momenta, tensor-parallel ranks the parts of each matrix, and every rank
- * orthogonalises those matrices whole that it updates something of.
+ * step replicas gather all momenta, and tensor-parallel ranks the parts of each matrix. Each matrix
+ * is orthogonalised by one replica, from which the others get their shares of the result.
  */
 public final class Muon implements Optimizer {
   private static final double ROOT_MEAN_SQUARE = 0.2;
@@ -49,6 +49,7 @@ public final class Muon implements Optimizer {
   private final List<ShardRange> adamWRanges;
   private final AdamW adamW;
   private final List<State> states;
+  private final List<Parameter> inner;
   private final List<List<Parameter>> batches;
 
   /**
@@ -85,7 +86,7 @@ public final class Muon implements Optimizer {
     this.replicas = replicas;
     this.ranges = List.copyOf(ranges);
     List<FlatRange> shares = Optimizer.shares(ranges, replicas);
-    List<Parameter> inner = parameters.trainable().stream().filter(Muon::isHiddenMatrix).toList();
+    inner = parameters.trainable().stream().filter(Muon::isHiddenMatrix).toList();
     List<FlatRange> matrices = joined(inner);
     adamWRanges = runs(shares, between(matrices, parameters.flat().numel()));
     adamW = new AdamW(parameters, config, adamWRanges.stream().map(ShardRange::piece).toList());
@@ -102,7 +103,7 @@ public final class Muon implements Optimizer {
       }
     }
     states = List.copyOf(all);
-    batches = batches(inner, shares);
+    batches = batches(owned(inner));
   }
 
   /** Whether a parameter is a matrix between hidden states. */
@@ -148,16 +149,30 @@ public final class Muon implements Optimizer {
     return List.copyOf(runs);
   }
 
-  /** The matrices that shares have something of, those of one shape and split together. */
-  private static List<List<Parameter>> batches(List<Parameter> inner, List<FlatRange> shares) {
+  /** The matrices that this replica orthogonalises: the next one falls to who has least to do. */
+  private List<Parameter> owned(List<Parameter> inner) {
+    double[] work = new double[replicas.size()];
+    List<Parameter> owned = new ArrayList<>();
+    for (Parameter parameter : inner) {
+      int owner = 0;
+      for (int rank = 1; rank < work.length; rank++) {
+        owner = work[rank] < work[owner] ? rank : owner;
+      }
+      long[] shape = parameter.wholeShape();
+      work[owner] += MuonCosts.operations(shape[0], shape[1]);
+      if (owner == replicas.rank()) {
+        owned.add(parameter);
+      }
+    }
+    return owned;
+  }
+
+  /** Matrices of one shape and split together. */
+  private static List<List<Parameter>> batches(List<Parameter> matrices) {
     record Kind(List<Long> shape, Sharding split) {}
     Map<Kind, List<Parameter>> open = new LinkedHashMap<>();
     List<List<Parameter>> batches = new ArrayList<>();
-    for (Parameter parameter : inner) {
-      FlatRange whole = new FlatRange(parameter.offset(), parameter.numel());
-      if (shares.stream().noneMatch(share -> share.common(whole).length() > 0)) {
-        continue;
-      }
+    for (Parameter parameter : matrices) {
       long[] shape = parameter.wholeShape();
       Kind kind = new Kind(LongStream.of(shape).boxed().toList(), parameter.split());
       List<Parameter> batch = open.computeIfAbsent(kind, _ -> new ArrayList<>());
@@ -200,12 +215,31 @@ public final class Muon implements Optimizer {
           learningRate,
           step);
       Tensor directions = directions(gradients, gradientScale);
+      Tensor steps = replicas.size() == 1 ? directions : torch.zeros_like(directions);
       for (List<Parameter> batch : batches) {
         try (Scope _ = Scope.open()) {
-          apply(
-              batch, NewtonSchulz.of(whole(batch, directions)), learningRate * config.muonShare());
+          store(batch, NewtonSchulz.of(whole(batch, directions)), steps);
         }
       }
+      if (replicas.size() > 1) {
+        List<WorkHandle> sums = new ArrayList<>();
+        for (FlatRange range : ranges) {
+          Tensor share = range.share(replicas.rank(), replicas.size()).of(steps);
+          sums.add(replicas.reduceScatter(share, range.of(steps))); // one rank's, and zeros
+        }
+        sums.forEach(WorkHandle::await);
+      }
+      apply(steps, learningRate * config.muonShare());
+    }
+  }
+
+  /** Puts this rank's parts of orthogonal matrices where the flat buffer has them. */
+  private void store(List<Parameter> batch, Tensor orthogonal, Tensor steps) {
+    Communicator sharing = parameters.tensorParallel().group();
+    for (int i = 0; i < batch.size(); i++) {
+      Parameter parameter = batch.get(i);
+      Tensor whole = orthogonal.select(0, i);
+      parameter.of(steps).copy_(parameter.split().shard(whole, sharing.rank(), sharing.size()));
     }
   }
 
@@ -272,28 +306,22 @@ public final class Muon implements Optimizer {
     }
   }
 
-  private void apply(List<Parameter> batch, Tensor orthogonal, double learningRate) {
-    long[] shape = batch.getFirst().wholeShape();
-    double rate = learningRate * ROOT_MEAN_SQUARE * Math.sqrt(Math.max(shape[0], shape[1]));
+  private void apply(Tensor steps, double learningRate) {
     Scalar decay = new Scalar(1 - learningRate * config.weightDecay());
-    Communicator sharing = parameters.tensorParallel().group();
-    for (int i = 0; i < batch.size(); i++) {
-      Parameter parameter = batch.get(i);
-      Tensor step =
-          parameter
-              .split()
-              .shard(orthogonal.select(0, i), sharing.rank(), sharing.size())
-              .reshape(-1);
+    for (Parameter parameter : inner) {
+      long[] shape = parameter.wholeShape();
+      double rate = learningRate * ROOT_MEAN_SQUARE * Math.sqrt(Math.max(shape[0], shape[1]));
       FlatRange own = new FlatRange(parameter.offset(), parameter.numel());
       for (State state : states) {
         FlatRange piece = state.run().piece();
         FlatRange common = piece.common(own);
         if (common.length() > 0) {
-          Tensor master = state.master().narrow(0, common.start() - piece.start(), common.length());
-          Tensor part = step.narrow(0, common.start() - own.start(), common.length());
-          master.mul_(decay).add_(part, new Scalar(-rate));
-          if (isMixed()) {
-            common.of(parameters.flat()).copy_(master);
+          try (Scope _ = Scope.open()) {
+            Tensor master = common.from(piece.start()).of(state.master());
+            master.mul_(decay).add_(common.of(steps), new Scalar(-rate));
+            if (isMixed()) {
+              common.of(parameters.flat()).copy_(master);
+            }
           }
         }
       }
