@@ -41,6 +41,9 @@ final class RanksCommand implements Callable<Integer> {
   @Option(names = "--tp", defaultValue = "1", description = "Tensor-parallel size.")
   private int tp;
 
+  @Option(names = "--cp", defaultValue = "1", description = "Context-parallel size.")
+  private int cp;
+
   @Option(names = "--pp", defaultValue = "1", description = "Pipeline stages.")
   private int pp;
 
@@ -73,7 +76,8 @@ final class RanksCommand implements Callable<Integer> {
     }
     Optional<Integer> toLaunch = ranks.toLaunch(spec);
     int size = toLaunch.or(() -> RankInfo.detect(System.getenv()).map(RankInfo::size)).orElse(1);
-    Mesh mesh = new Mesh(tp, dp.orElse(Math.max(1, size / Math.max(1, tp * pp))), pp);
+    int left = Math.max(1, size / Math.max(1, tp * cp * pp));
+    Mesh mesh = new Mesh(tp, cp, dp.orElse(left), pp);
     mesh.requireSize(size);
     if (toLaunch.isPresent()) {
       return ranks.launch(spec, size, List::of);

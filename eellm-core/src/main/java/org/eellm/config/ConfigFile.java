@@ -285,7 +285,7 @@ public final class ConfigFile {
       case CONSTANT_RATE -> config.optimizer().schedule() == Schedule.CONSTANT;
       case NOT_WSD -> config.optimizer().schedule() != Schedule.WSD;
       case NOT_MUON -> config.optimizer().algorithm() != Algorithm.MUON;
-      case ONE_REPLICA -> config.parallel().dp() == 1;
+      case ONE_REPLICA -> config.parallel().copies() == 1;
       case ONE_STAGE -> config.parallel().pp() == 1;
       case TUNING -> config.tune().model().isPresent();
       case TUNING_ON_TEXT -> config.tune().learning() == Learning.EXITS;

@@ -8,9 +8,10 @@ import org.eellm.config.setting.NoEffectWith;
 import org.eellm.config.setting.NoEffectWith.Choice;
 
 /**
- * The mesh of ranks and the pipeline. World size is {@code tp x dp x pp}.
+ * The mesh of ranks and the pipeline. World size is {@code tp x cp x dp x pp}.
  *
  * @param tp tensor-parallel size: ranks that share every matrix
+ * @param cp context-parallel size: ranks that share every sequence, each with blocks of its tokens
  * @param dp data-parallel size: replicas of the pipeline, each with its part of the batch and of
  *     the optimizer's state (ZeRO-1)
  * @param pp pipeline-parallel size: stages
@@ -28,6 +29,7 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  */
 public record ParallelConfig(
     @MayChangeOnResume int tp,
+    @MayChangeOnResume int cp,
     @MayChangeOnResume int dp,
     @MayChangeOnResume int pp,
     @MayChangeOnResume boolean sequenceParallel,
@@ -62,6 +64,7 @@ public record ParallelConfig(
   public ParallelConfig {
     layersPerStage = List.copyOf(layersPerStage);
     size("parallel.tp", tp);
+    size("parallel.cp", cp);
     size("parallel.dp", dp);
     size("parallel.pp", pp);
     size("parallel.chunks", chunks);
@@ -113,10 +116,11 @@ public record ParallelConfig(
     return of(1, 1, 1);
   }
 
-  /** A mesh with the defaults of all that is not its size. */
+  /** A mesh without context parallelism, with the defaults of all that is not its size. */
   public static ParallelConfig of(int tp, int dp, int pp) {
     return new ParallelConfig(
         tp,
+        1,
         dp,
         pp,
         false,
@@ -135,6 +139,7 @@ public record ParallelConfig(
   public ParallelConfig withDp(int replicas) {
     return new ParallelConfig(
         tp,
+        cp,
         replicas,
         pp,
         sequenceParallel,
@@ -153,6 +158,7 @@ public record ParallelConfig(
   public ParallelConfig withPreExit(boolean behind) {
     return new ParallelConfig(
         tp,
+        cp,
         dp,
         pp,
         sequenceParallel,
@@ -171,6 +177,7 @@ public record ParallelConfig(
   public ParallelConfig reshaped(int tp, int dp, int pp) {
     return new ParallelConfig(
         tp,
+        cp,
         dp,
         pp,
         false,
@@ -189,6 +196,7 @@ public record ParallelConfig(
   public ParallelConfig withStages(int chunksEach, Balance by, boolean behind) {
     return new ParallelConfig(
         tp,
+        cp,
         dp,
         pp,
         sequenceParallel,
@@ -207,6 +215,7 @@ public record ParallelConfig(
   public ParallelConfig withSchedule(PipelineSchedule other) {
     return new ParallelConfig(
         tp,
+        cp,
         dp,
         pp,
         sequenceParallel,
@@ -225,6 +234,7 @@ public record ParallelConfig(
   public ParallelConfig withSequenceParallel(boolean shared) {
     return new ParallelConfig(
         tp,
+        cp,
         dp,
         pp,
         shared,
@@ -241,7 +251,12 @@ public record ParallelConfig(
 
   /** Number of ranks. */
   public int worldSize() {
-    return tp * dp * pp;
+    return copies() * tp * pp;
+  }
+
+  /** Number of ranks that hold the same parameters, and share out their optimizer state. */
+  public int copies() {
+    return cp * dp;
   }
 
   private static void size(String key, int size) {

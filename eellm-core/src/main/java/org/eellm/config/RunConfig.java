@@ -65,13 +65,28 @@ public record RunConfig(
       Learning learning) {
     int tp = parallel.tp();
     architecture.requireSplits("parallel.tp", tp);
-    long tokens = (long) train.microBatchSize() * data.sequenceLength();
+    int blocks = 2 * parallel.cp();
+    require(
+        parallel.cp() == 1 || data.sequenceLength() % blocks == 0,
+        "parallel.cp",
+        "%d shares out %d blocks of a sequence, and data.sequence_length %d is not a multiple of that; use %s"
+            .formatted(
+                parallel.cp(),
+                blocks,
+                data.sequenceLength(),
+                multiples(data.sequenceLength(), blocks)));
+    long tokens = (long) train.microBatchSize() * data.sequenceLength() / parallel.cp();
     require(
         !parallel.sequenceParallel() || tokens % tp == 0,
         "parallel.sequence_parallel",
-        "%d tokens (train.micro_batch_size %d x data.sequence_length %d) cannot be shared by tp %d; use %s"
+        "%d tokens (train.micro_batch_size %d x data.sequence_length %d%s) cannot be shared by tp %d; use %s"
             .formatted(
-                tokens, train.microBatchSize(), data.sequenceLength(), tp, multiples(tokens, tp)));
+                tokens,
+                train.microBatchSize(),
+                data.sequenceLength(),
+                parallel.cp() > 1 ? " / parallel.cp " + parallel.cp() : "",
+                tp,
+                multiples(tokens, tp)));
     require(
         !parallel.sequenceParallel() || train.layerDropout() == 0,
         "parallel.sequence_parallel",

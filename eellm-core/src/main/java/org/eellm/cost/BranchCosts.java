@@ -31,6 +31,7 @@ public final class BranchCosts {
   private final boolean distilled;
   private final boolean postponesWeights;
   private final Hardware.Connection connection;
+  private final Hardware.Connection ring;
 
   public BranchCosts(RunConfig config, Hardware hardware) {
     this.shape = MicrobatchShape.of(config, hardware.device());
@@ -43,6 +44,7 @@ public final class BranchCosts {
     this.distilled = config.exits().distillation() > 0;
     this.postponesWeights = config.parallel().schedule() == PipelineSchedule.ZERO_BUBBLE;
     this.connection = hardware.connection(config.parallel().tp());
+    this.ring = hardware.connection(config.parallel().tp() * config.parallel().cp());
   }
 
   /** A slice's layers forward, and its embedding. */
@@ -104,7 +106,7 @@ public final class BranchCosts {
             .plus(product(shape.query(), shape.hidden()))
             .plus(residual())
             .plus(parallelResidual(4));
-    return work.plus(gather()).plus(reduce());
+    return work.plus(goRound(1, shape.bytes(), 0)).plus(gather()).plus(reduce());
   }
 
   private OperationCost attentionBackward() {
@@ -118,10 +120,32 @@ public final class BranchCosts {
             .plus(normBackward())
             .plus(residual())
             .plus(parallelResidual(5));
-    if (recompute == Recompute.SELECTIVE) {
+    if (shape.ring() > 1 || recompute == Recompute.SELECTIVE) {
       work = work.plus(scores(fusedAttention ? 1 : 0.5, shape.fused() ? 2 : 4));
     }
-    return work.plus(backwardGathers()).plus(reduce());
+    return work.plus(goRound(2, shape.bytes(), Float.BYTES)).plus(backwardGathers()).plus(reduce());
+  }
+
+  /**
+   * The way of keys and values round the ring beside the products of {@link #scores}, and of their
+   * gradients, which go home in the end. What the products hide where the hardware can do that is
+   * not counted.
+   *
+   * @param share as of the scores
+   * @param bytes of a number of keys and values
+   * @param gradientBytes of a number of their gradients
+   */
+  private OperationCost goRound(double share, int bytes, int gradientBytes) {
+    int ranks = shape.ring();
+    if (ranks == 1) {
+      return OperationCost.NONE;
+    }
+    double numbers = (double) shape.tokens() * shape.keyValue();
+    double seconds =
+        (ranks - 1) * ring.message().seconds(numbers * bytes)
+            + (gradientBytes == 0 ? 0 : ranks * ring.message().seconds(numbers * gradientBytes));
+    double hidden = hardware.overlaps() ? seconds(scores(share, 0)) : 0;
+    return exchange(Math.max(0, seconds - hidden));
   }
 
   private OperationCost mlpForward() {

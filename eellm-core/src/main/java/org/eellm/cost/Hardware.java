@@ -177,13 +177,14 @@ public record Hardware(
   }
 
   /**
-   * Whether libtorch's fused kernels attend in training: not with dropout of probabilities, nor
-   * where documents end attention.
+   * Whether libtorch's fused kernels attend in training: not with dropout of probabilities, where
+   * documents end attention, or in a ring.
    */
   boolean fusesAttention(RunConfig config) {
     return device == Device.CUDA
         && config.model().attentionDropout() == 0
-        && config.data().attendAcrossDocuments();
+        && config.data().attendAcrossDocuments()
+        && config.parallel().cp() == 1;
   }
 
   /** Memory of a device, in bytes. */

@@ -37,7 +37,8 @@ public final class MemoryEstimator {
     this.orthogonalization = new MuonCosts(config, hardware);
     this.shape = MicrobatchShape.of(config, hardware.device());
     this.fusedAttention = hardware.fusesAttention(config);
-    this.keepsProbabilities = config.train().recompute() == Recompute.NONE;
+    this.keepsProbabilities =
+        config.train().recompute() == Recompute.NONE || config.parallel().cp() > 1;
     this.full = config.train().recompute() == Recompute.FULL;
     this.learning = config.tune().learning();
   }
@@ -60,7 +61,7 @@ public final class MemoryEstimator {
    * @param slices of the model that the stage has, by chunk
    */
   public Memory of(int stage, List<Slice> slices, Schedule schedule) {
-    int replicas = config.parallel().dp();
+    int replicas = config.parallel().copies();
     int ranks = config.parallel().tp();
     long held = ParameterCount.held(architecture, slices, ranks, learning);
     long learned =
@@ -222,6 +223,9 @@ public final class MemoryEstimator {
 
   /** Bytes that attention keeps for its backward pass: the softmax, or a fused kernel's output. */
   private long attentionState() {
+    if (config.parallel().cp() > 1) {
+      return shape.perQuery();
+    }
     return fusedAttention ? shape.ofTokens(shape.query()) : shape.scores() * shape.bytes();
   }
 
@@ -230,9 +234,24 @@ public final class MemoryEstimator {
     if (fusedAttention) {
       return keepsProbabilities || full ? 0 : 2 * shape.ofTokens(shape.query());
     }
+    if (config.parallel().cp() > 1) {
+      return ringState();
+    }
     long again = keepsProbabilities || full ? 0 : 1;
     long dropped = architecture.model().attentionDropout() > 0 ? 1 : 0;
     return (1 + again + dropped) * shape.blockScores() * shape.bytes();
+  }
+
+  /**
+   * In a ring, the float32 scores of a piece and their gradient, and what goes round: keys and
+   * values here and on the way, and three float32 sums like them; beside the queries' gradient.
+   */
+  private long ringState() {
+    int copies = architecture.model().attentionDropout() > 0 ? 4 : 3;
+    return copies * FLOAT * shape.blockScores()
+        + 2 * shape.ofTokens(shape.keyValue())
+        + FLOAT * shape.tokens() * (3 * shape.keyValue() + 2 * shape.query())
+        + 2 * shape.perQuery();
   }
 
   /** Bytes of a microbatch that wait for the gradients of matrices, where these are made later. */

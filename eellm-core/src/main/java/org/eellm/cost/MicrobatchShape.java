@@ -10,9 +10,10 @@ import org.eellm.config.TrainConfig.Device;
 /**
  * The sizes of a microbatch's tensors on one rank, and which operations work on them.
  *
- * @param tokens n, of the microbatch
+ * @param tokens n, of the microbatch, that are here
  * @param rows of the stream that the rank holds: n, or its part with sequence parallelism
  * @param hidden width of the stream
+ * @param heads of queries, this rank's
  * @param query width of this rank's queries
  * @param keyValue width of its keys and values together
  * @param inner width of what the MLP's first matrix gives
@@ -20,8 +21,9 @@ import org.eellm.config.TrainConfig.Device;
  * @param vocabulary this rank's rows of an output matrix
  * @param scores attention scores of its heads, as far as they are computed
  * @param blockScores those of the largest block of queries
- * @param blocks blocks of queries
+ * @param blocks of queries, as often as they meet keys
  * @param bytes of an element
+ * @param ring ranks that share sequences
  * @param fused whether eellm's own kernels do the elementwise work: in bfloat16 on the CPU
  * @param ranks that share the matrices
  */
@@ -29,6 +31,7 @@ public record MicrobatchShape(
     long tokens,
     long rows,
     long hidden,
+    long heads,
     long query,
     long keyValue,
     long inner,
@@ -38,6 +41,7 @@ public record MicrobatchShape(
     long blockScores,
     long blocks,
     int bytes,
+    int ring,
     boolean fused,
     int ranks) {
 
@@ -53,30 +57,36 @@ public record MicrobatchShape(
     ModelConfig model = config.model();
     int ranks = config.parallel().tp();
     long batch = config.train().microBatchSize();
-    long sequence = config.data().sequenceLength();
+    long cp = config.parallel().cp();
+    long sequence = config.data().sequenceLength() / cp; // of each here
     long tokens = batch * sequence;
     long heads = model.numHeads() / ranks;
     long active = model.ffnHiddenSize() / ranks;
-    long blocks = Math.clamp(sequence / BLOCK, 1, MAX_BLOCKS);
-    long length = Math.ceilDiv(sequence, blocks);
-    long pairs =
-        LongStream.range(0, Math.ceilDiv(sequence, length))
-            .map(
-                i -> Math.min(length, sequence - i * length) * Math.min((i + 1) * length, sequence))
+    // In a ring, queries are cut within each of the two blocks of a sequence that a rank has: with
+    // every rank's keys they see all of a block twice, and of their own once and two triangles.
+    long part = cp > 1 ? sequence / 2 : sequence;
+    long blocks = Math.clamp(part / BLOCK, 1, MAX_BLOCKS);
+    long length = Math.ceilDiv(part, blocks);
+    long triangle =
+        LongStream.range(0, Math.ceilDiv(part, length))
+            .map(i -> Math.min(length, part - i * length) * Math.min((i + 1) * length, part))
             .sum();
+    long pairs = cp > 1 ? 2 * triangle + (2 * cp - 1) * part * part : triangle;
     return new MicrobatchShape(
         tokens,
         config.parallel().sequenceParallel() ? tokens / ranks : tokens,
         model.hiddenSize(),
+        heads,
         heads * model.headDim(),
         2L * model.numKeyValueHeads() / ranks * model.headDim(),
         model.activation() == Activation.SWIGLU ? 2 * active : active,
         active,
         model.vocabSize() / ranks,
         batch * heads * pairs,
-        batch * heads * length * sequence,
-        Math.ceilDiv(sequence, length),
+        batch * heads * length * part,
+        Math.ceilDiv(part, length) * (cp > 1 ? 2 * cp + 1 : 1),
         model.dtype().bytes(),
+        (int) cp,
         device == Device.CPU && model.dtype() == DataType.BFLOAT16,
         ranks);
   }
@@ -89,6 +99,11 @@ public record MicrobatchShape(
   /** Bytes of a tensor of all the microbatch's tokens and some width. */
   long ofTokens(long width) {
     return tokens * width * bytes;
+  }
+
+  /** Bytes of a float32 number of every query of the rank's heads. */
+  long perQuery() {
+    return tokens * heads * Float.BYTES;
   }
 
   /** Tokens whose logits a head computes at a time. */

@@ -109,7 +109,7 @@ public final class MuonCosts {
     long largest = matrices.stream().mapToLong(Matrix::numel).max().orElseThrow();
     long batch = Math.min(all, Math.max(largest, BATCH));
     // The batch, the matrix before and after a polynomial, and two products of it with itself.
-    return config.model().dtype().bytes() * ((mesh.dp() > 1 ? 2 : 1) * parameters + 5 * batch);
+    return config.model().dtype().bytes() * ((mesh.copies() > 1 ? 2 : 1) * parameters + 5 * batch);
   }
 
   /**
@@ -124,14 +124,14 @@ public final class MuonCosts {
       return 0;
     }
     int bytes = config.model().dtype().bytes();
-    double share = Math.max(1.0 / mesh.dp(), 1.0 / matrices.size());
+    double share = Math.max(1.0 / mesh.copies(), 1.0 / matrices.size());
     double operations = matrices.stream().mapToDouble(Matrix::operations).sum();
     double elements = share * matrices.stream().mapToDouble(Matrix::numel).sum();
     double replicas =
         2
             * Collectives.part(
-                hardware.connection(mesh.tp() * mesh.dp()).collective(),
-                mesh.dp(),
+                hardware.connection(mesh.tp() * mesh.copies()).collective(),
+                mesh.copies(),
                 (double) bytes * parameters);
     double gathers = Math.max(4, elements / BATCH);
     double parts =

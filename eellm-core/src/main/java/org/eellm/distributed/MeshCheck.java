@@ -35,6 +35,7 @@ public final class MeshCheck {
   public static List<Axis> run(World world) {
     List<Axis> axes = new ArrayList<>();
     check("tp", world, world.tp(), axes);
+    check("cp", world, world.cp(), axes);
     check("dp", world, world.dp(), axes);
     check("pp", world, world.pp(), axes);
     world.all().barrier();

@@ -39,6 +39,7 @@ public final class World implements AutoCloseable {
   private final Optional<Connected> connected;
   private final Communicator all;
   private final Communicator tp;
+  private final Communicator cp;
   private final Communicator dp;
   private final Communicator pp;
   private final StageTransport transport;
@@ -60,6 +61,7 @@ public final class World implements AutoCloseable {
     connected = Optional.empty();
     all = Communicator.singleRank();
     tp = Communicator.singleRank();
+    cp = Communicator.singleRank();
     dp = Communicator.singleRank();
     pp = Communicator.singleRank();
     transport = new StageTransport(pp, pp);
@@ -74,6 +76,7 @@ public final class World implements AutoCloseable {
     List<Integer> everyone = IntStream.range(0, mesh.size()).boxed().toList();
     all = group("all ranks", everyone);
     tp = group("tp", mesh.alongTp(here));
+    cp = group("cp", mesh.alongCp(here));
     dp = group("dp", mesh.alongDp(here));
     pp = group("pp", mesh.alongPp(here));
     transport =
@@ -174,12 +177,19 @@ public final class World implements AutoCloseable {
     return all;
   }
 
-  /** The ranks that share this one's layers and samples; {@code tp} is the rank in it. */
+  /** The ranks that share this one's layers and tokens; {@code tp} is the rank in it. */
   public Communicator tp() {
     return tp;
   }
 
-  /** The ranks with the same parameters; {@code dp} is the rank in it. */
+  /** The ranks that share this one's sequences; {@code cp} is the rank in it. */
+  public Communicator cp() {
+    return cp;
+  }
+
+  /**
+   * The ranks with the same parameters: those of {@code dp}, and in each place of it {@code cp}.
+   */
   public Communicator dp() {
     return dp;
   }
@@ -274,6 +284,7 @@ public final class World implements AutoCloseable {
     transport.close();
     pp.close();
     dp.close();
+    cp.close();
     tp.close();
     all.close();
     if (connected.isPresent()) {

@@ -18,8 +18,8 @@ import org.eellm.tensor.kernel.KeyedDropout;
 
 /**
  * Softmax attention of whole sequences by blocks of queries, or by libtorch's fused kernels on
- * GPUs. A block sees the keys up to its own end alone, so that most of the scores that causality
- * forbids are never computed or retained.
+ * GPUs, or {@link RingAttention}. A block sees the keys up to its own end alone, so that most of
+ * the scores that causality forbids are never computed or retained.
  *
  * <p>Shapes: b sequences, s tokens, K key/value heads, G query heads a group, D head dimension, r
  * queries of a block, e its end.
@@ -48,9 +48,14 @@ final class CausalAttention {
   record Result(Tensor query, Tensor key, Tensor value) {}
 
   /** Consecutive queries. */
-  private record Block(int index, long start, long length) {
+  record Block(int index, long start, long length) {
     long end() {
       return start + length;
+    }
+
+    /** The block that is so many queries further on. */
+    Block after(long queries) {
+      return new Block(index, queries + start, length);
     }
 
     /** The block's part of [b, K, G, s, w]. */
@@ -69,16 +74,13 @@ final class CausalAttention {
     }
   }
 
-  private List<Block> blocks() {
-    long count = Math.clamp(context.sequence() / BLOCK, 1, MAX_BLOCKS);
-    long length = Math.ceilDiv(context.sequence(), count);
-    return LongStream.range(0, Math.ceilDiv(context.sequence(), length))
+  /** The blocks that {@code queries} consecutive queries are cut into. */
+  static List<Block> blocks(long queries) {
+    long count = Math.clamp(queries / BLOCK, 1, MAX_BLOCKS);
+    long length = Math.ceilDiv(queries, count);
+    return LongStream.range(0, Math.ceilDiv(queries, length))
         .mapToObj(
-            i ->
-                new Block(
-                    Math.toIntExact(i),
-                    i * length,
-                    Math.min(length, context.sequence() - i * length)))
+            i -> new Block(Math.toIntExact(i), i * length, Math.min(length, queries - i * length)))
         .toList();
   }
 
@@ -89,9 +91,13 @@ final class CausalAttention {
    * @param key [b K, s, D]
    * @param value [b K, s, D]
    * @param out where the heads' outputs go, a view [b, K, G, s, D]
-   * @return what the backward pass needs: the blocks' probabilities before dropout, [b K, G r, e]
+   * @return what the backward pass needs: the blocks' probabilities before dropout, [b K, G r, e],
+   *     or what the other ways keep
    */
   List<Tensor> forward(Tensor query, Tensor key, Tensor value, Tensor out) {
+    if (context.ring().size() > 1) {
+      return new RingAttention(context, dropout, site).forward(query, key, value, out);
+    }
     if (fused(query)) {
       return FusedAttention.forward(query, key, value, out);
     }
@@ -110,7 +116,7 @@ final class CausalAttention {
 
   private List<Tensor> forwardByBlocks(Tensor query, Tensor key, Tensor value, Tensor out) {
     List<Tensor> all = new ArrayList<>();
-    for (Block block : blocks()) {
+    for (Block block : blocks(context.sequence())) {
       Tensor softmax = softmax(block, query, key);
       try (Scope scope = Scope.open()) {
         Tensor attentionOutput =
@@ -170,6 +176,9 @@ final class CausalAttention {
    * @param gradient of the output, a view [b, K, G, s, D]
    */
   Result backward(Tensor query, Tensor key, Tensor value, List<Tensor> saved, Tensor gradient) {
+    if (context.ring().size() > 1) {
+      return new RingAttention(context, dropout, site).backward(query, key, value, saved, gradient);
+    }
     return fused(query)
         ? FusedAttention.backward(saved, gradient)
         : backward(query, key, value, gradient, block -> saved.get(block.index()));
@@ -194,7 +203,7 @@ final class CausalAttention {
   private Result backward(
       Tensor query, Tensor key, Tensor value, Tensor gradient, Function<Block, Tensor> softmaxOf) {
     try (Scope scope = Scope.open()) {
-      List<Block> blocks = blocks();
+      List<Block> blocks = blocks(context.sequence());
       Tensor[] gQuery = new Tensor[blocks.size()];
       Tensor gKeys = key; // The last block replaces it.
       Tensor gValues = value;
@@ -244,6 +253,9 @@ final class CausalAttention {
 
   private Optional<KeyedDropout> dropout(Tensor x, Block block) {
     return context.ofHeads(
-        x.size(0) * x.size(1) / context.batch(), dropout, site + ((long) block.index() << 32));
+        x.size(0) * x.size(1) / block.length() / context.batch(),
+        new ForwardContext.Scores(block.start(), block.length(), 0),
+        dropout,
+        site);
   }
 }

@@ -46,6 +46,7 @@ public final class Decoder implements DecodingModel {
   private final boolean logitLens;
   private final Quantization quantization;
   private final TensorParallel parallel;
+  private final ContextParallel ring;
   private final ModelUsers users = new ModelUsers(this::free);
   private final Parameters parameters;
   private final List<List<ParameterSpec>> groups;
@@ -70,6 +71,7 @@ public final class Decoder implements DecodingModel {
     this.quantization = quantization;
     this.learning = learning;
     parallel = shard.parallel();
+    ring = shard.ring();
     ModelConfig model = architecture.model();
     ScalarType type = scalarType(model.dtype());
     groups =
@@ -276,6 +278,11 @@ public final class Decoder implements DecodingModel {
     return parallel;
   }
 
+  /** The ranks that share sequences in training. */
+  public ContextParallel ring() {
+    return ring;
+  }
+
   /** The names of all parameters of an architecture. */
   public static Set<String> parameterNames(Architecture architecture) {
     return ParameterSpec.of(architecture).stream()
@@ -410,8 +417,10 @@ public final class Decoder implements DecodingModel {
   }
 
   /**
-   * The branches' context for a batch of whole sequences.
+   * The branches' context for a batch of whole sequences, of which this rank may have parts.
    *
+   * @param sequence tokens of a whole one
+   * @param starts of the tokens that are here
    * @param dropout absent in evaluation
    * @param retained owns the context's tensors
    */
@@ -424,12 +433,13 @@ public final class Decoder implements DecodingModel {
       RetainedTensors retained) {
     return new ForwardContext(
         batch,
-        sequence,
+        ring.local(sequence),
         starts,
-        rope.map(present -> present.first(sequence).retain(retained)),
+        rope.map(present -> present.first(sequence).local(ring).retain(retained)),
         dropout,
-        recomputeAttention,
-        parallel);
+        recomputeAttention && ring.size() == 1, // The ring keeps no probabilities.
+        parallel,
+        ring);
   }
 
   /**

@@ -12,9 +12,11 @@ import org.eellm.distributed.collective.Communicator;
  *
  * @param slices by their place in the pipeline
  * @param parallel the ranks that share the matrices
+ * @param ring the ranks that share sequences in training
  * @param multiple the flat buffers' length is made a multiple of this: replicas share them out
  */
-public record DecoderShard(Map<Integer, Slice> slices, TensorParallel parallel, int multiple) {
+public record DecoderShard(
+    Map<Integer, Slice> slices, TensorParallel parallel, ContextParallel ring, int multiple) {
   public DecoderShard {
     slices = new TreeMap<>(slices);
   }
@@ -26,16 +28,21 @@ public record DecoderShard(Map<Integer, Slice> slices, TensorParallel parallel, 
 
   /** A part of a pipeline of one. */
   public static DecoderShard of(Slice slice) {
-    return new DecoderShard(Map.of(0, slice), TensorParallel.singleRank(), 1);
+    return new DecoderShard(
+        Map.of(0, slice), TensorParallel.singleRank(), ContextParallel.singleRank(), 1);
   }
 
   /** A rank's part: every {@code stages}-th slice, from its own stage's on. */
   public static DecoderShard ofRank(
-      StageLayout layout, Communicator stages, TensorParallel parallel, int multiple) {
+      StageLayout layout,
+      Communicator stages,
+      TensorParallel parallel,
+      ContextParallel ring,
+      int multiple) {
     Map<Integer, Slice> here = new TreeMap<>();
     for (int v = stages.rank(); v < layout.slices().size(); v += stages.size()) {
       here.put(v, layout.slices().get(v));
     }
-    return new DecoderShard(here, parallel, multiple);
+    return new DecoderShard(here, parallel, ring, multiple);
   }
 }

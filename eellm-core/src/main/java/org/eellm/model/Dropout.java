@@ -39,10 +39,10 @@ public sealed interface Dropout {
      * Dropout of a matrix.
      *
      * @param site tells the uses within a microbatch apart
-     * @param rows what the rows here are among all ranks' rows
+     * @param place of what is here in what all ranks have
      */
-    KeyedDropout of(double probability, long site, KeyedDropout.Rows rows) {
-      return new KeyedDropout(mix(key, site), probability, rows);
+    KeyedDropout of(double probability, long site, KeyedDropout.Place place) {
+      return new KeyedDropout(mix(key, site), probability, place);
     }
 
     /** A number in [0, 1) that depends on the key and {@code site} alone. */

@@ -9,13 +9,14 @@ import org.eellm.tensor.kernel.KeyedDropout;
  * A batch of whole sequences in training or evaluation, as the branches see it.
  *
  * @param batch b, sequences
- * @param sequence s, tokens of each
- * @param starts from which key on each token sees
- * @param angles rotations of positions 0 to s - 1, with rotary positions
+ * @param sequence s, tokens of each that are here
+ * @param starts from which key on each of these tokens sees
+ * @param angles rotations of their positions, with rotary positions
  * @param dropout none in evaluation
  * @param recomputeAttention attention probabilities are not kept but computed again in backward
  *     (selective recompute)
  * @param parallel the ranks that share the matrices
+ * @param ring the ranks that share the sequences
  */
 public record ForwardContext(
     long batch,
@@ -24,7 +25,8 @@ public record ForwardContext(
     Optional<Rope.Angles> angles,
     Dropout dropout,
     boolean recomputeAttention,
-    TensorParallel parallel) {
+    TensorParallel parallel,
+    ContextParallel ring) {
 
   /** The context of some of the sequences, whose numbers are given, int64 [count]. */
   public ForwardContext ofSequences(Tensor numbers) {
@@ -35,7 +37,8 @@ public record ForwardContext(
         angles,
         dropout,
         recomputeAttention,
-        parallel);
+        parallel,
+        ring);
   }
 
   /**
@@ -45,25 +48,41 @@ public record ForwardContext(
    */
   Optional<KeyedDropout> ofRows(double probability, long site) {
     long all = batch * sequence;
-    return keyed(
-        probability, site, KeyedDropout.Rows.from(parallel.firstRow(all), parallel.localRows(all)));
+    return keyed(probability, site, ring.place(parallel.firstRow(all), sequence));
   }
 
   /**
-   * Dropout of the attention probabilities of this rank's heads, likewise.
+   * Consecutive queries, and keys that they may see, in a sequence.
    *
-   * @param here rows of a sequence's heads that are here
+   * @param query the first's position
+   * @param queries how many there are
+   * @param key the first key's position
    */
-  Optional<KeyedDropout> ofHeads(long here, double probability, long site) {
+  record Scores(long query, long queries, long key) {}
+
+  /**
+   * Dropout of attention probabilities, [b heads queries, keys], likewise.
+   *
+   * @param heads of this rank
+   */
+  Optional<KeyedDropout> ofHeads(long heads, Scores scores, double probability, long site) {
+    long whole = sequence * ring.size();
     return keyed(
         probability,
         site,
-        new KeyedDropout.Rows(here * parallel.rank(), here, here * parallel.size()));
+        new KeyedDropout.Place(
+            0,
+            heads * parallel.rank() * whole + scores.query(),
+            scores.queries(),
+            whole,
+            heads,
+            heads * parallel.size() * whole,
+            scores.key()));
   }
 
-  private Optional<KeyedDropout> keyed(double probability, long site, KeyedDropout.Rows rows) {
+  private Optional<KeyedDropout> keyed(double probability, long site, KeyedDropout.Place place) {
     return dropout instanceof Dropout.Keyed keyed && probability > 0
-        ? Optional.of(keyed.of(probability, site, rows))
+        ? Optional.of(keyed.of(probability, site, place))
         : Optional.empty();
   }
 }

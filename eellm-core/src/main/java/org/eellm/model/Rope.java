@@ -34,6 +34,11 @@ public final class Rope implements AutoCloseable {
       return new Angles(cos.mul(new Scalar(factor)), sin.mul(new Scalar(factor)));
     }
 
+    /** Those of this rank's part of a sequence that has these angles. */
+    Angles local(ContextParallel ring) {
+      return new Angles(ring.local(cos, 1), ring.local(sin, 1));
+    }
+
     /** These angles, owned by {@code retained}. */
     Angles retain(RetainedTensors retained) {
       return new Angles(retained.retain(cos), retained.retain(sin));

@@ -30,10 +30,7 @@ public record TokenEmbedding(
     TensorParallel parallel) {
   private static final long DROPOUT_SITE = 0;
 
-  /**
-   * The stream of whole sequences of ids, int64 [b s]: the rows that are here, [local rows,
-   * hidden].
-   */
+  /** The stream of sequences of ids, int64 [b s]: the rows that are here, [local rows, hidden]. */
   public Tensor forward(Tensor ids, ForwardContext context) {
     try (Scope scope = Scope.open()) {
       Tensor x = lookUp(ids);
@@ -94,14 +91,14 @@ public record TokenEmbedding(
         Optional.of(foreign));
   }
 
-  /** The positions of the tokens of whole sequences that are here, int64 [local rows]. */
+  /** The positions of the sequences' tokens that are here, int64 [local rows]. */
   private Tensor localPositions(ForwardContext context) {
-    Tensor all =
-        torch
-            .arange(
-                new Scalar(context.sequence()),
-                Torch.options(ScalarType.Long, tokens.value().device()))
-            .repeat(context.batch());
+    ContextParallel ring = context.ring();
+    Tensor sequence =
+        torch.arange(
+            new Scalar(context.sequence() * ring.size()),
+            Torch.options(ScalarType.Long, tokens.value().device()));
+    Tensor all = ring.local(sequence, 1).repeat(context.batch());
     return parallel.localRows(
         context.starts() instanceof KeyStarts.OfDocument(Tensor starts)
             ? all.sub(starts.view(all.size(0)))

@@ -198,6 +198,11 @@ final class Evaluator {
           Tensor sums = score.sums();
           found.select(0, score.index()).narrow(0, 0, sums.size(0)).add_(sums);
         }
+      }
+      if (world.coordinate().cp() > 0) {
+        return; // The sequences are counted once, wherever their tokens are.
+      }
+      for (HeadScore score : heads) {
         counts[FIGURES * score.index() + FIGURES - 1] += score.tokens();
       }
       if (model.stages().get(chunk).slice().hasEmbedding()) {

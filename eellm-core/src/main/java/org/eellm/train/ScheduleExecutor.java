@@ -82,7 +82,7 @@ final class ScheduleExecutor {
     /** The stream of a microbatch, or its gradient. */
     static StageTensorSpec of(RunConfig config, Decoder model, Objective objective) {
       long tokens = (long) config.train().microBatchSize() * config.data().sequenceLength();
-      long rows = model.parallel().localRows(tokens);
+      long rows = model.parallel().localRows(model.ring().local(tokens));
       return new StageTensorSpec(
           model.scalarType(),
           model.device(),

@@ -20,6 +20,7 @@ import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
 import org.eellm.cost.plan.RunSchedules;
 import org.eellm.distributed.World;
+import org.eellm.model.ContextParallel;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecoderShard;
 import org.eellm.model.TensorParallel;
@@ -91,7 +92,8 @@ public final class TrainState implements AutoCloseable {
             config.stageLayout(),
             world.pp(),
             new TensorParallel(world.tp(), config.parallel().sequenceParallel()),
-            config.parallel().dp()),
+            new ContextParallel(world.cp()),
+            world.dp().size()),
         device(config, world));
   }
 
@@ -230,14 +232,14 @@ public final class TrainState implements AutoCloseable {
   }
 
   /**
-   * This rank's files of a checkpoint: of the model's weights, if it is of the first data-parallel
-   * replica, and of the optimizer's state. All ranks call this.
+   * This rank's files of a checkpoint: of the model's weights, if it is the first of those with the
+   * same parameters, and of the optimizer's state. All ranks call this.
    *
    * @param arena keeps what was put together from several ranks until the files are written
    */
   List<TensorFile> files(Arena arena) {
     List<TensorFile> files = new ArrayList<>();
-    if (world.coordinate().dp() == 0) {
+    if (world.dp().rank() == 0) {
       int part = world.coordinate().pp() * world.mesh().tp() + world.coordinate().tp();
       files.add(ModelWeights.file(model, part, weightFiles(), arena));
     }

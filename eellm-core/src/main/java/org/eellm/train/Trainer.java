@@ -192,7 +192,8 @@ public final class Trainer implements AutoCloseable {
 
   private static void requireMesh(RunConfig config, World world) {
     ParallelConfig parallel = config.parallel();
-    new Mesh(parallel.tp(), parallel.dp(), parallel.pp()).requireSize(world.mesh().size());
+    new Mesh(parallel.tp(), parallel.cp(), parallel.dp(), parallel.pp())
+        .requireSize(world.mesh().size());
   }
 
   /** The configuration as resolved. */

@@ -60,6 +60,10 @@ final class ConfigRefusalTest {
         "{train: {micro_batch_size: 3, global_batch_size: 3}, parallel: {dp: 4}}|run.yaml:1:"
             + " train.global_batch_size: 3 is not a multiple of 12 (train.micro_batch_size 3 x"
             + " parallel.dp 4); use 12",
+        "{data: {sequence_length: 100}, parallel: {cp: 4}}|run.yaml:1: parallel.cp: 4 shares out"
+            + " 8 blocks of a sequence, and data.sequence_length 100 is not a multiple of that;"
+            + " use 96 or 104",
+        "parallel: {cp: 0}|run.yaml:1: parallel.cp: 0 is below 1; use 1 or more",
         // Values of another type.
         "train: {steps: '12'}|run.yaml:1: train.steps: \"12\" is not a whole number below 2^31",
         "train: {steps: 1.5}|run.yaml:1: train.steps: 1.5 is not a whole number below 2^31",

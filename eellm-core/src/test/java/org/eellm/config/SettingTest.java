@@ -32,6 +32,7 @@ class SettingTest {
             "optimizer.muon_learning_rate",
             "optimizer.clip_norm",
             "parallel.tp",
+            "parallel.cp",
             "parallel.dp",
             "parallel.pp",
             "parallel.sequence_parallel",

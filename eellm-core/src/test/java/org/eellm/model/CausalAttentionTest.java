@@ -16,10 +16,14 @@ import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.distributed.InProcessRanks;
+import org.eellm.distributed.mesh.Mesh;
+import org.eellm.tensor.NativeAllocation;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
 import org.eellm.tensor.kernel.KeyStarts;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -86,9 +90,125 @@ final class CausalAttentionTest {
 
   private static final long[] SOME = {3, 1, 4};
 
+  /** Blocks of few tokens, and of several pieces, the last of them shorter. */
+  static Stream<Arguments> sharings() {
+    return Stream.of("2 24", "3 24", "4 24", "2 1300", "4 1040")
+        .map(text -> text.split(" "))
+        .flatMap(
+            words ->
+                Stream.of(ScalarType.Float, ScalarType.BFloat16)
+                    .map(
+                        type ->
+                            Arguments.of(
+                                Integer.parseInt(words[0]), Long.parseLong(words[1]), type)));
+  }
+
+  @ParameterizedTest
+  @MethodSource("sharings")
+  void forwardBackward_sequencesThatRanksShare_equalsOneRanks(
+      int ranks, long length, ScalarType type) {
+    try (Scope _ = Scope.open()) {
+      Inputs whole = Inputs.random(BATCH, length, type);
+      for (KeyStarts starts : List.of(KeyStarts.SEQUENCE, documents(length, 2, 3))) {
+        for (double dropout : new double[] {0, 0.3}) {
+          ForwardContext alone = context(BATCH, length, starts, ContextParallel.singleRank());
+          Tensor out = torch.empty_like(whole.query());
+          CausalAttention.Result expected = forwardBackward(alone, dropout, whole, out);
+          InProcessRanks.run(
+              new Mesh(1, ranks, 1, 1),
+              world -> {
+                try (Scope _ = Scope.open()) {
+                  requirePart(
+                      new ContextParallel(world.cp()), whole, starts, dropout, out, expected);
+                }
+                return true;
+              });
+        }
+      }
+    }
+  }
+
+  private static void requirePart(
+      ContextParallel ring,
+      Inputs whole,
+      KeyStarts starts,
+      double dropout,
+      Tensor out,
+      CausalAttention.Result expected) {
+    Inputs own =
+        new Inputs(
+            local(ring, whole.query()),
+            local(ring, whole.key()),
+            local(ring, whole.value()),
+            local(ring, whole.gradient()));
+    KeyStarts ownStarts =
+        starts instanceof KeyStarts.OfDocument(Tensor all)
+            ? new KeyStarts.OfDocument(ring.local(all.view(-1), BATCH).view(BATCH, -1))
+            : starts;
+    Tensor ownOut = torch.empty_like(own.query());
+    CausalAttention.Result result =
+        forwardBackward(context(BATCH, own.query().size(3), ownStarts, ring), dropout, own, ownOut);
+
+    requireClose(ownOut, local(ring, out));
+    requireClose(result.query(), local(ring, expected.query()));
+    requireClose(result.key(), local(ring, expected.key()));
+    requireClose(result.value(), local(ring, expected.value()));
+  }
+
+  /** A rank's tokens of [..., S, D]. */
+  private static Tensor local(ContextParallel ring, Tensor x) {
+    long sequences = x.numel() / x.size(-1) / x.size(-2);
+    Tensor rows = ring.local(x.reshape(-1, x.size(-1)), sequences);
+    return x.dim() == 3
+        ? rows.view(x.size(0), -1, x.size(2))
+        : rows.view(x.size(0), x.size(1), x.size(2), -1, x.size(4));
+  }
+
+  /** What forward keeps and what a backward pass needs beside it. */
+  @Test
+  void forward_sequencesThatRanksShare_keepsAndNeedsLessOnEachRank() {
+    List<Long> kept = new ArrayList<>();
+    try (Scope _ = Scope.open()) {
+      Inputs whole = Inputs.random(1, 2048, ScalarType.Float);
+      for (int ranks : new int[] {1, 2, 4}) {
+        long before = NativeAllocation.bytes();
+        List<Long> after =
+            InProcessRanks.run(
+                new Mesh(1, ranks, 1, 1),
+                world -> {
+                  ContextParallel ring = new ContextParallel(world.cp());
+                  try (Scope _ = Scope.open()) {
+                    Tensor query = local(ring, whole.query());
+                    List<Tensor> saved =
+                        new CausalAttention(
+                                context(1, query.size(3), KeyStarts.SEQUENCE, ring), 0, 1)
+                            .forward(
+                                query,
+                                local(ring, whole.key()),
+                                local(ring, whole.value()),
+                                torch.empty_like(query));
+                    world.all().barrier();
+                    long bytes = NativeAllocation.bytes();
+                    world.all().barrier();
+                    assertThat(saved).isNotEmpty();
+                    return bytes;
+                  }
+                });
+        kept.add((after.getFirst() - before) / ranks);
+      }
+    }
+    assertThat(kept.get(1)).isLessThan(kept.get(0) / 2);
+    assertThat(kept.get(2)).isLessThan(kept.get(1));
+  }
+
   private static CausalAttention.Result forwardBackward(
       ForwardContext context, Inputs inputs, Tensor out) {
-    CausalAttention attention = new CausalAttention(context, 0, 1);
+    return forwardBackward(context, 0, inputs, out);
+  }
+
+  private static CausalAttention.Result forwardBackward(
+      ForwardContext context, double dropout, Inputs inputs, Tensor out) {
+    CausalAttention attention = new CausalAttention(context, dropout, 1);
     List<Tensor> saved = attention.forward(inputs.query(), inputs.key(), inputs.value(), out);
     return attention.backward(
         inputs.query(), inputs.key(), inputs.value(), saved, inputs.gradient());
@@ -153,8 +273,20 @@ final class CausalAttentionTest {
   }
 
   private static ForwardContext context(long batch, long length, KeyStarts starts) {
+    return context(batch, length, starts, ContextParallel.singleRank());
+  }
+
+  private static ForwardContext context(
+      long batch, long length, KeyStarts starts, ContextParallel ring) {
     return new ForwardContext(
-        batch, length, starts, Optional.empty(), Dropout.NONE, false, TensorParallel.singleRank());
+        batch,
+        length,
+        starts,
+        Optional.empty(),
+        new Dropout.Keyed(7),
+        false,
+        TensorParallel.singleRank(),
+        ring);
   }
 
   private static void requireLibtorchs(Inputs inputs, KeyStarts starts) {

@@ -19,6 +19,7 @@ import org.eellm.distributed.NcclOrder;
 import org.eellm.distributed.World;
 import org.eellm.distributed.mesh.Mesh;
 import org.eellm.golden.GoldenCase;
+import org.eellm.model.ContextParallel;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecoderShard;
 import org.eellm.model.Dropout;
@@ -223,7 +224,8 @@ final class FillGradientTest {
                     golden.architecture(),
                     Learning.EVERYTHING,
                     Quantization.NONE,
-                    new DecoderShard(slices, TensorParallel.singleRank(), 1),
+                    new DecoderShard(
+                        slices, TensorParallel.singleRank(), ContextParallel.singleRank(), 1),
                     world.device()));
         Gradients gradients = new Gradients(model.parameters());
         GradientReduction reduction =

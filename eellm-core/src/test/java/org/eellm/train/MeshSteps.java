@@ -21,6 +21,7 @@ import org.eellm.distributed.NcclOrder;
 import org.eellm.distributed.World;
 import org.eellm.distributed.mesh.Mesh;
 import org.eellm.golden.GoldenCase;
+import org.eellm.model.ContextParallel;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecoderShard;
 import org.eellm.model.Dropout;
@@ -221,7 +222,7 @@ final class MeshSteps {
   static Map<Job, Outcome> onMesh(ParallelConfig parallel, List<Job> jobs) {
     List<List<Part>> byRank =
         NcclOrder.run(
-            new Mesh(parallel.tp(), parallel.dp(), parallel.pp()),
+            new Mesh(parallel.tp(), parallel.cp(), parallel.dp(), parallel.pp()),
             world -> jobs.stream().map(job -> rank(job, parallel, world)).toList());
     Map<Job, Outcome> outcomes = new HashMap<>();
     for (int i = 0; i < jobs.size(); i++) {
@@ -259,6 +260,7 @@ final class MeshSteps {
     Map<String, float[]> first = new HashMap<>();
     Map<String, Parameter> shards = new HashMap<>();
     TensorParallel tensorParallel = new TensorParallel(world.tp(), parallel.sequenceParallel());
+    ContextParallel ring = new ContextParallel(world.cp());
     long bucketBytes = 100_000;
     try (Scope scope = Scope.open();
         Decoder model =
@@ -267,7 +269,7 @@ final class MeshSteps {
                     architecture,
                     Learning.EVERYTHING,
                     Quantization.NONE,
-                    new DecoderShard(slices, tensorParallel, dp),
+                    new DecoderShard(slices, tensorParallel, ring, world.dp().size()),
                     world.device()));
         Gradients gradients = new Gradients(model.parameters());
         GradientReduction reduction =
@@ -297,7 +299,7 @@ final class MeshSteps {
                 objective,
                 reduction)) {
           Microbatch batch = batches.getFirst();
-          long rows = tensorParallel.localRows((long) batch.batch() * batch.sequence());
+          long rows = tensorParallel.localRows(ring.local((long) batch.batch() * batch.sequence()));
           ScheduleExecutor.StageTensorSpec message =
               new ScheduleExecutor.StageTensorSpec(
                   model.scalarType(),

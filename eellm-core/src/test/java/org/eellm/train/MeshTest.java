@@ -54,6 +54,26 @@ final class MeshTest {
     return new Layout(name, ParallelConfig.of(tp, dp, pp));
   }
 
+  private static Layout context(String name, int tp, int cp, int dp, int pp, boolean sequence) {
+    return new Layout(
+        name,
+        new ParallelConfig(
+            tp,
+            cp,
+            dp,
+            pp,
+            sequence,
+            PipelineSchedule.ONE_FORWARD_ONE_BACKWARD,
+            1,
+            ParallelConfig.Balance.EVEN,
+            List.of(),
+            false,
+            0,
+            0,
+            1,
+            60));
+  }
+
   private static Layout layout(
       String name,
       int tp,
@@ -68,6 +88,7 @@ final class MeshTest {
         name,
         new ParallelConfig(
             tp,
+            1,
             dp,
             pp,
             sequence,
@@ -184,7 +205,15 @@ final class MeshTest {
               PipelineSchedule.ZERO_BUBBLE,
               1,
               List.of(),
-              false));
+              false),
+          context("cp2", 1, 2, 1, 1, false),
+          context("cp3", 1, 3, 1, 1, false),
+          context("cp4", 1, 4, 1, 1, false),
+          context("tp2 cp2", 2, 2, 1, 1, false),
+          context("tp2 sp cp2", 2, 2, 1, 1, true),
+          context("cp2 pp2", 1, 2, 1, 2, false),
+          context("cp2 dp2", 1, 2, 2, 1, false),
+          context("tp2 sp cp2 pp2", 2, 2, 1, 2, true));
 
   /** A quarter of the cases on each mesh, so that each case has four; and the rest. */
   private enum Share {
@@ -235,16 +264,17 @@ final class MeshTest {
           "pp2 chunks 2",
           "pp4",
           "tp2",
-          "tp2 sp pp2 zero bubble");
+          "tp2 sp pp2 zero bubble",
+          "cp2 pp2");
 
   static final List<String> MUON_MESHES =
-      List.of("tp2", "dp2", "dp4", "pp2 dp2", "tp2 sp pp2", "tp2 pp2 dp2");
+      List.of("tp2", "dp2", "dp4", "pp2 dp2", "tp2 sp pp2", "tp2 pp2 dp2", "cp2 dp2");
 
   static final List<String> DROPOUT_CASES =
       List.of("llama_mlp_block_gqa", "gpt_norm_tied", "llama_norm_tied", "neox_parallel_mlp");
 
   private static final List<String> DROPOUT_MESHES =
-      List.of("tp2", "tp2 sp pp2", "pp2 dp2", "pp4 zero bubble");
+      List.of("tp2", "tp2 sp pp2", "pp2 dp2", "pp4 zero bubble", "cp2", "cp3", "tp2 sp cp2 pp2");
 
   private static final double DROPOUT = 0.2;
 

@@ -25,7 +25,9 @@ import org.eellm.cost.Median;
 import org.eellm.cost.Memory;
 import org.eellm.cost.MemoryEstimator;
 import org.eellm.cost.plan.Planner;
+import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.World;
+import org.eellm.distributed.mesh.Mesh;
 import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.model.Dropout;
 import org.eellm.model.parameter.Gradients;
@@ -156,6 +158,43 @@ final class PlannedMemoryTest {
       })
   void activations_ofOtherMicrobatches_areAsPlanned(String setting) {
     assertActivations(setting);
+  }
+
+  /** Of ranks as threads, all together. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "parallel.cp=2 model.dtype=float32",
+        "parallel.cp=4 model.dtype=float32 model.num_key_value_heads=2"
+      })
+  void activations_ofSequencesThatRanksShare_areAsPlanned(String setting) {
+    RunConfig config = quick(setting.split(" "));
+    int ranks = config.parallel().cp();
+    long planned = ranks * planned(config).activations();
+    List<Double> readings =
+        InProcessRanks.run(
+            new Mesh(1, ranks, 1, 1),
+            world -> {
+              try (TrainState state = TrainState.initial(config, world)) {
+                StageExecutor chain = new StageExecutor(state.model(), config.train().recompute());
+                Microbatch batch = microbatch(config);
+                List<Long> taken = new ArrayList<>();
+                for (int i = 0; i < READINGS; i++) {
+                  world.all().barrier();
+                  long before = NativeAllocation.bytes();
+                  world.all().barrier();
+                  try (Scope _ = Scope.open();
+                      ForwardTape tape = chain.forward(batch, Received.NOTHING, Dropout.NONE)) {
+                    world.all().barrier();
+                    taken.add(NativeAllocation.bytes() - before);
+                    assertThat(tape.output().size(0)).isEqualTo(1024 / ranks);
+                    world.all().barrier();
+                  }
+                }
+                return Median.of(taken.stream().mapToDouble(Long::doubleValue).toArray());
+              }
+            });
+    assertThat(readings.getFirst()).isCloseTo(planned, within(0.02 * planned));
   }
 
   private static void assertActivations(String setting) {

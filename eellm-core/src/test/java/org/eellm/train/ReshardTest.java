@@ -3,6 +3,7 @@ package org.eellm.train;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
+import static org.assertj.core.api.Assertions.withinPercentage;
 import static org.assertj.core.api.Assumptions.assumeThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -14,6 +15,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.CheckpointStore;
@@ -23,6 +25,7 @@ import org.eellm.checkpoint.TrainingFiles;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.TensorFile;
 import org.eellm.config.Learning;
+import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.data.SampleSource;
 import org.eellm.distributed.DistributedException;
@@ -34,6 +37,8 @@ import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.train.metrics.MetricsFile;
 import org.eellm.train.metrics.Trace;
+import org.eellm.train.metrics.TrainEvent.Evaluation;
+import org.eellm.train.metrics.TrainEvent.HeadQuality;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -48,6 +53,7 @@ final class ReshardTest {
           List.of("parallel.tp=2"),
           List.of("parallel.dp=2"),
           List.of("parallel.pp=4"),
+          List.of("parallel.cp=2", "parallel.dp=2"),
           List.of("parallel.tp=2", "parallel.dp=2", "parallel.bucket_megabytes=1"),
           List.of("parallel.pp=2", "parallel.chunks=2"),
           List.of("parallel.tp=2", "parallel.pp=2", "parallel.sequence_parallel=true"),
@@ -63,7 +69,8 @@ final class ReshardTest {
   }
 
   private static Mesh mesh(RunConfig config) {
-    return new Mesh(config.parallel().tp(), config.parallel().dp(), config.parallel().pp());
+    ParallelConfig parallel = config.parallel();
+    return new Mesh(parallel.tp(), parallel.cp(), parallel.dp(), parallel.pp());
   }
 
   @ParameterizedTest
@@ -186,7 +193,8 @@ final class ReshardTest {
     Path moved = folder.resolve("moved");
     run(config(often, "parallel.tp=2"), moved, 3, false);
     run(config(often, "parallel.pp=2", "parallel.dp=2"), moved, 6, true);
-    run(config(often, "parallel.tp=2", "parallel.pp=2"), moved, 9, true);
+    run(config(often, "parallel.tp=2", "parallel.pp=2"), moved, 8, true);
+    run(config(often, "parallel.cp=2"), moved, 9, true);
     run(config(often), moved, 12, true);
     for (JsonNode line : MetricsFile.read(control.resolve("metrics.jsonl"))) {
       expected.add(line.path("loss").asDouble());
@@ -197,6 +205,39 @@ final class ReshardTest {
     assertThat(found).hasSameSizeAs(expected);
     for (int i = 0; i < expected.size(); i++) {
       assertThat(found.get(i)).isCloseTo(expected.get(i), within(1e-5 * expected.get(i)));
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"parallel.cp=2", "parallel.cp=2 parallel.pp=2", "parallel.cp=4"})
+  void evaluate_onOtherMeshes_measuresWhatOneRankDoes(String mesh) {
+    Evaluation expected = evaluate(config(List.of()), World.singleRank());
+    RunConfig config = config(List.of(mesh.split(" ")));
+    for (Evaluation found : InProcessRanks.run(mesh(config), world -> evaluate(config, world))) {
+      assertThat(found.heads().keySet()).isEqualTo(expected.heads().keySet());
+      found
+          .heads()
+          .forEach(
+              (head, quality) -> {
+                HeadQuality wanted = Objects.requireNonNull(expected.heads().get(head));
+                assertThat(quality.loss()).isCloseTo(wanted.loss(), withinPercentage(1e-3));
+                assertThat(quality.accuracy()).isEqualTo(wanted.accuracy());
+              });
+      assertThat(found.bytesPerToken()).isEqualTo(expected.bytesPerToken());
+    }
+  }
+
+  private static Evaluation evaluate(RunConfig config, World world) {
+    try (RunData data = RunData.open(config);
+        TrainState state = TrainState.initial(config, world)) {
+      return new Evaluator(
+              config,
+              data.validation().orElseThrow(),
+              _ -> 2,
+              state.model(),
+              world,
+              new Trace.Off())
+          .evaluate(0);
     }
   }
 

@@ -52,7 +52,7 @@ final class BenchTrainCommand implements Callable<Integer> {
   public Integer call() {
     RunConfig config = options.read(spec);
     ParallelConfig parallel = config.parallel();
-    Mesh mesh = new Mesh(parallel.tp(), parallel.dp(), parallel.pp());
+    Mesh mesh = new Mesh(parallel.tp(), parallel.cp(), parallel.dp(), parallel.pp());
     Optional<Integer> toLaunch = ranks.toLaunch(spec);
     if (toLaunch.isPresent()) {
       mesh.requireSize(toLaunch.get());
@@ -61,7 +61,8 @@ final class BenchTrainCommand implements Callable<Integer> {
     if (mesh.size() == 1) {
       if (meshOnly) {
         throw new ParameterException(
-            spec.commandLine(), "--mesh-only: there is no mesh; set parallel.pp, dp or tp as well");
+            spec.commandLine(),
+            "--mesh-only: there is no mesh; set parallel.pp, dp, cp or tp as well");
       }
       return measure(config, World.singleRank());
     }

@@ -21,6 +21,7 @@ import org.eellm.decode.TensorParallelEngine;
 import org.eellm.decode.TensorParallelEngine.EngineStarter;
 import org.eellm.distributed.World;
 import org.eellm.distributed.mesh.Mesh;
+import org.eellm.model.ContextParallel;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecoderShard;
 import org.eellm.model.DecodingModel;
@@ -166,7 +167,8 @@ public final class MeshOptions {
                   architecture,
                   Learning.EVERYTHING,
                   quantization.layers(),
-                  DecoderShard.ofRank(layout, world.pp(), shared(world), 1),
+                  DecoderShard.ofRank(
+                      layout, world.pp(), shared(world), ContextParallel.singleRank(), 1),
                   world.device()));
     };
   }

@@ -50,7 +50,7 @@ public final class PlanCommand implements Callable<Integer> {
       names = "--devices",
       paramLabel = "N",
       description =
-          "Devices in all; what parallel.tp and parallel.pp leave is parallel.dp (default: as the"
+          "Devices in all; what parallel.tp, cp and pp leave is parallel.dp (default: as the"
               + " configuration says).")
   private Optional<Integer> devices = Optional.empty();
 
@@ -204,7 +204,7 @@ public final class PlanCommand implements Callable<Integer> {
       return run;
     }
     ParallelConfig mesh = run.parallel();
-    int unit = mesh.tp() * mesh.pp();
+    int unit = mesh.tp() * mesh.cp() * mesh.pp();
     int count = devices.get();
     if (count < 1) {
       throw new ParameterException(
@@ -213,11 +213,12 @@ public final class PlanCommand implements Callable<Integer> {
     if (count % unit != 0) {
       throw new ParameterException(
           spec.commandLine(),
-          "--devices: %d is not a multiple of %d (parallel.tp %d x parallel.pp %d); use %d or %d"
+          "--devices: %d is not a multiple of %d (parallel.tp %d%s x parallel.pp %d); use %d or %d"
               .formatted(
                   count,
                   unit,
                   mesh.tp(),
+                  mesh.cp() > 1 ? " x parallel.cp " + mesh.cp() : "",
                   mesh.pp(),
                   Math.max(1, count / unit) * unit,
                   Math.max(1, count / unit + 1) * unit));

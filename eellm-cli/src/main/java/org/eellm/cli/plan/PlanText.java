@@ -115,12 +115,13 @@ final class PlanText {
   /** The model's size and the mesh, in a line. */
   static String mesh(Plan plan) {
     ParallelConfig mesh = plan.config().parallel();
-    return "%s parameters on %d x %s: tp %d, dp %d, pp %d%s%s"
+    return "%s parameters on %d x %s: tp %d, %sdp %d, pp %d%s%s"
         .formatted(
             billions(plan.parameters().total()),
             plan.devices(),
             plan.hardware().name(),
             mesh.tp(),
+            mesh.cp() > 1 ? "cp %d, ".formatted(mesh.cp()) : "",
             mesh.dp(),
             mesh.pp(),
             mesh.chunks() > 1 ? " x %d chunks".formatted(mesh.chunks()) : "",

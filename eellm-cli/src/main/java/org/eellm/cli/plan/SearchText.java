@@ -130,6 +130,9 @@ final class SearchText {
     ParallelConfig mesh = config.parallel();
     List<String> settings = new ArrayList<>();
     settings.add("parallel.tp=" + mesh.tp());
+    if (mesh.cp() > 1) {
+      settings.add("parallel.cp=" + mesh.cp());
+    }
     settings.add("parallel.dp=" + mesh.dp());
     settings.add("parallel.pp=" + mesh.pp());
     if (mesh.sequenceParallel()) {

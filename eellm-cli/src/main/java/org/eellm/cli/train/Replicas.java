@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.eellm.config.ConfigException;
+import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.mesh.Mesh;
 import picocli.CommandLine.Option;
@@ -54,6 +55,7 @@ final class Replicas {
   }
 
   static Mesh mesh(RunConfig run) {
-    return new Mesh(run.parallel().tp(), run.parallel().dp(), run.parallel().pp());
+    ParallelConfig parallel = run.parallel();
+    return new Mesh(parallel.tp(), parallel.cp(), parallel.dp(), parallel.pp());
   }
 }

@@ -81,7 +81,7 @@ public final class MemoryCheck {
               .toList();
       stages += estimator.of(stage, slices, schedule).total();
     }
-    return stages * candidate.parallel().tp() * candidate.parallel().dp();
+    return stages * candidate.parallel().worldSize() / candidate.parallel().pp();
   }
 
   /** Of a machine whose speed does not matter, with a process that takes nothing. */
@@ -148,7 +148,8 @@ public final class MemoryCheck {
           bytes,
           "use %d".formatted(largest(train.microBatchSize(), this::withMicroBatch)));
     }
-    if (withSequence(1).filter(this::fits).isPresent()) {
+    int least = config.parallel().cp() > 1 ? 2 * config.parallel().cp() : 1;
+    if (withSequence(least).filter(this::fits).isPresent()) {
       return refusal(
           "data.sequence_length",
           data.sequenceLength(),

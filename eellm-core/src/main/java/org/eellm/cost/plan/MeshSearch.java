@@ -24,8 +24,8 @@ import org.eellm.schedule.Schedule;
 /**
  * Looks for the quickest way to train a model on some number of devices: mesh, split of the layers,
  * schedule, place of the exits on boundaries, microbatch, recomputation. Global batch, sequence
- * length and model stay as they are, so that every candidate trains the same. Schedules are
- * one-forward-one-backward without fills, interleaved where there are chunks, and zero bubble.
+ * length, model and {@code cp} stay as they are, so that every candidate trains the same. Schedules
+ * are one-forward-one-backward without fills, interleaved where there are chunks, and zero bubble.
  *
  * <p>It looks at all candidates. What does not fit is told by its memory, and what cannot be the
  * quickest, or the quickest of its mesh, by a lower bound of its time, before anything is
@@ -150,9 +150,15 @@ public final class MeshSearch {
 
   private List<Candidate> candidates() {
     List<Candidate> sized = new ArrayList<>();
-    for (int tp : divisors(hardware.devicesPerNode(), devices)) {
-      for (int pp : divisors(config.model().numLayers(), devices / tp)) {
-        int dp = devices / tp / pp;
+    int sharing = config.parallel().cp();
+    if (devices % sharing != 0) {
+      throw new ConfigException(
+          "parallel.cp: %d, which a search leaves as it is, does not divide %d devices; use others"
+              .formatted(sharing, devices));
+    }
+    for (int tp : divisors(hardware.devicesPerNode(), devices / sharing)) {
+      for (int pp : divisors(config.model().numLayers(), devices / sharing / tp)) {
+        int dp = devices / sharing / tp / pp;
         for (ParallelConfig mesh : variants(tp, dp, pp)) {
           for (int micro : microbatches(dp)) {
             for (Recompute recompute : Recompute.values()) {

@@ -223,7 +223,7 @@ public final class Planner {
 
   /** Norm and update of a rank's part of so many parameters. */
   private double update(List<Slice> slices, long parameters) {
-    double part = (double) parameters / mesh.dp();
+    double part = (double) parameters / mesh.copies();
     return part * updateBytes(config.model().dtype()) / (hardware.memoryGbPerSecond() * 1e9)
         + orthogonalization.seconds(slices, parameters);
   }
@@ -241,7 +241,7 @@ public final class Planner {
     ModelConfig model = config.model();
     double embedding = 4.0 * model.vocabSize() * model.hiddenSize() / mesh.tp();
     double seconds = 0;
-    if (mesh.dp() > 1) {
+    if (mesh.copies() > 1) {
       double all = replicaPart(4.0 * parameters);
       boolean hasEmbedding = slices.stream().anyMatch(Slice::hasEmbedding);
       double bucket = mesh.bucketMegabytes() * (double) (1 << 20);
@@ -277,6 +277,6 @@ public final class Planner {
   /** A reduce-scatter or all-gather over replicas of so many bytes in all. */
   private double replicaPart(double bytes) {
     return Collectives.part(
-        hardware.connection(mesh.tp() * mesh.dp()).collective(), mesh.dp(), bytes);
+        hardware.connection(mesh.tp() * mesh.copies()).collective(), mesh.copies(), bytes);
   }
 }

@@ -1,4 +1,4 @@
-/** The ranks of a run in three dimensions, and the groups that they form. */
+/** The ranks of a run in four dimensions, and the groups that they form. */
 @NullMarked
 package org.eellm.distributed.mesh;
 

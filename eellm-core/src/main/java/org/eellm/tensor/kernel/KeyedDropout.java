@@ -25,9 +25,9 @@ import org.eellm.tensor.Torch;
  *
  * @param key of the microbatch and the place in the model
  * @param probability of dropping an entry, above 0 and below 1
- * @param rows what the rows are in the whole matrix
+ * @param place of the matrix in the whole one
  */
-public record KeyedDropout(long key, double probability, Rows rows) {
+public record KeyedDropout(long key, double probability, Place place) {
   private static final int GRAIN_ENTRIES = 4096;
 
   private static final long ROW_STEP = 0x9E3779B97F4A7C15L;
@@ -41,21 +41,32 @@ public record KeyedDropout(long key, double probability, Rows rows) {
   private static final IntVector LANES = IntVector.zero(Lanes.INTS).addIndex(1).mul(COLUMN_STEP);
 
   /**
-   * Runs of consecutive rows of a larger matrix.
+   * Where a matrix lies in a larger one: its rows are runs of consecutive rows, in groups.
    *
-   * @param first the number of the first row
+   * @param skipped rows at the beginning that are not there
+   * @param first number of the first row, or of the first that is skipped
    * @param length rows of a run
-   * @param stride from the beginning of a run to that of the next one
+   * @param stride from the beginning of a run to that of the next one of the group
+   * @param runs of a group
+   * @param step from the beginning of a group to that of the next one
+   * @param column number of the first column
    */
-  public record Rows(long first, long length, long stride) {
+  public record Place(
+      long skipped, long first, long length, long stride, long runs, long step, long column) {
 
-    /** One run. */
-    public static Rows from(long first, long count) {
-      return new Rows(first, count, count);
+    /** Consecutive whole rows. */
+    public static Place ofRows(long first, long count) {
+      return ofRuns(first, count, count);
+    }
+
+    /** Runs of whole rows at equal distances. */
+    public static Place ofRuns(long first, long length, long step) {
+      return new Place(0, first, length, 0, 1, step, 0);
     }
 
     long number(long row) {
-      return first + row / length * stride + row % length;
+      long run = (row + skipped) / length;
+      return first + run / runs * step + run % runs * stride + (row + skipped) % length;
     }
   }
 
@@ -96,12 +107,14 @@ public record KeyedDropout(long key, double probability, Rows rows) {
   Tensor dropped(Tensor x) {
     try (Scope scope = Scope.open()) {
       Tensor numbers =
-          torch.arange(new Scalar(x.size(0)), Torch.options(ScalarType.Long, x.device()));
-      if (rows.length() < x.size(0)) {
-        Tensor run = numbers.floor_divide(new Scalar(rows.length()));
-        numbers.add_(run.mul_(new Scalar(rows.stride() - rows.length())));
-      }
-      Tensor keys = numbers.add_(new Scalar(rows.first())).mul_(new Scalar(ROW_STEP));
+          torch
+              .arange(new Scalar(x.size(0)), Torch.options(ScalarType.Long, x.device()))
+              .add_(new Scalar(place.skipped()));
+      Tensor run = numbers.floor_divide(new Scalar(place.length()));
+      Tensor group = run.floor_divide(new Scalar(place.runs()));
+      numbers.add_(run.mul(new Scalar(place.stride() - place.length())));
+      numbers.add_(group.mul_(new Scalar(place.step() - place.runs() * place.stride())));
+      Tensor keys = numbers.add_(new Scalar(place.first())).mul_(new Scalar(ROW_STEP));
       keys.add_(new Scalar(key));
       fold(keys, 30).mul_(new Scalar(ROW_FIRST));
       fold(keys, 27).mul_(new Scalar(ROW_SECOND));
@@ -111,6 +124,7 @@ public record KeyedDropout(long key, double probability, Rows rows) {
       Tensor columns =
           torch
               .arange(new Scalar(x.size(1)), Torch.options(ScalarType.Int, x.device()))
+              .add_(new Scalar(place.column()))
               .mul_(new Scalar(COLUMN_STEP));
       Tensor drawn = columns.unsqueeze(0).add(low);
       fold(drawn, 16).mul_(new Scalar(COLUMN_FIRST)).bitwise_xor_(high);
@@ -138,6 +152,7 @@ public record KeyedDropout(long key, double probability, Rows rows) {
     long from = x.data_ptr().address();
     long to = out.data_ptr().address();
     int columns = Math.toIntExact(x.size(1));
+    int first = Math.toIntExact(place.column());
     long size = x.element_size();
     boolean wide = size == Float.BYTES;
     int threshold = threshold();
@@ -147,7 +162,7 @@ public record KeyedDropout(long key, double probability, Rows rows) {
         Math.max(1, GRAIN_ENTRIES / columns),
         (member, start, end) -> {
           for (int row = start; row < end; row++) {
-            long rowKey = rowKey(rows.number(row));
+            long rowKey = rowKey(place.number(row));
             int low = (int) rowKey;
             int high = (int) (rowKey >>> 32);
             long at = size * row * columns;
@@ -156,7 +171,7 @@ public record KeyedDropout(long key, double probability, Rows rows) {
                     ? floats(from + at, to + at, columns, rowKey)
                     : bfloat16s(from + at, to + at, columns, rowKey);
             for (int i = done; i < columns; i++) {
-              boolean kept = drawn(i, low, high) >= threshold;
+              boolean kept = drawn(first + i, low, high) >= threshold;
               if (wide) {
                 float value = NativeNumbers.getFloat(from + at + 4L * i);
                 NativeNumbers.putFloat(kept ? value * scale : 0, to + at + 4L * i);
@@ -189,8 +204,9 @@ public record KeyedDropout(long key, double probability, Rows rows) {
     int threshold = threshold();
     float scale = (float) scale();
     int end = columns / NativeNumbers.WIDTH * NativeNumbers.WIDTH;
+    int first = (int) place.column();
     for (int i = 0; i < end; i += NativeNumbers.WIDTH) {
-      VectorMask<Integer> dropped = dropped(i, low, high, threshold);
+      VectorMask<Integer> dropped = dropped(first + i, low, high, threshold);
       Lanes.storeFloats(
           Lanes.loadFloats(from + 4L * i).mul(scale).blend(0, dropped.cast(Lanes.FLOATS)),
           to + 4L * i);
@@ -204,8 +220,9 @@ public record KeyedDropout(long key, double probability, Rows rows) {
     int threshold = threshold();
     float scale = (float) scale();
     int end = columns / NativeNumbers.WIDTH * NativeNumbers.WIDTH;
+    int first = (int) place.column();
     for (int i = 0; i < end; i += NativeNumbers.WIDTH) {
-      VectorMask<Integer> dropped = dropped(i, low, high, threshold);
+      VectorMask<Integer> dropped = dropped(first + i, low, high, threshold);
       FloatVector x = Lanes.load(from + 2L * i).mul(scale);
       Lanes.store(x.blend(0, dropped.cast(Lanes.FLOATS)), to + 2L * i);
     }

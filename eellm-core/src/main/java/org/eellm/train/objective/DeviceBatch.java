@@ -1,5 +1,6 @@
 package org.eellm.train.objective;
 
+import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.model.Decoder;
@@ -8,9 +9,9 @@ import org.eellm.tensor.Tensors;
 import org.eellm.tensor.kernel.KeyStarts;
 
 /**
- * Device copies of a microbatch's inputs, targets and mask, [b s] each.
+ * Device copies of a microbatch's inputs, targets and mask, [b s] each: the tokens that are here.
  *
- * @param count the mask's sum, at least 1
+ * @param count the mask's sum over whole sequences, at least 1
  * @param starts from which key on each token sees
  */
 record DeviceBatch(Tensor inputs, Tensor targets, Tensor mask, double count, KeyStarts starts) {
@@ -22,16 +23,17 @@ record DeviceBatch(Tensor inputs, Tensor targets, Tensor mask, double count, Key
     for (float value : batch.lossMask()) {
       count += value;
     }
+    UnaryOperator<Tensor> own = whole -> model.ring().local(whole, batch.batch());
     return new DeviceBatch(
-        retained.retain(Tensors.ofInts(batch.inputs(), model.device(), n)),
-        retained.retain(Tensors.ofInts(batch.targets(), model.device(), n)),
-        retained.retain(Tensors.ofFloats(batch.lossMask(), model.device(), n)),
+        retained.retain(own.apply(Tensors.ofInts(batch.inputs(), model.device(), n))),
+        retained.retain(own.apply(Tensors.ofInts(batch.targets(), model.device(), n))),
+        retained.retain(own.apply(Tensors.ofFloats(batch.lossMask(), model.device(), n))),
         Math.max(count, 1),
         IntStream.of(batch.starts()).allMatch(start -> start == 0)
             ? KeyStarts.SEQUENCE
             : new KeyStarts.OfDocument(
                 retained.retain(
-                    Tensors.ofInts(
-                        batch.starts(), model.device(), batch.batch(), batch.sequence()))));
+                    own.apply(Tensors.ofInts(batch.starts(), model.device(), n))
+                        .view(batch.batch(), -1))));
   }
 }

@@ -36,7 +36,7 @@ import org.eellm.train.TrainException;
 
 /**
  * Sums a step's gradients over the ranks that hold the same parameters, and shares out the sums
- * (ZeRO-1, arXiv 1910.02054): each data-parallel rank gets its piece of every bucket of the flat
+ * (ZeRO-1, arXiv 1910.02054): each of these ranks gets its piece of every bucket of the flat
  * buffer, updates it, and all gather the new parameters.
  *
  * <p>A bucket's sum over dp starts while the backward pass is still under way, as soon as the last
@@ -88,10 +88,10 @@ public final class GradientReduction implements AutoCloseable {
         parameters.weights().stream()
             .mapToInt(weight -> lastContribution(ParameterName.parse(weight.name())))
             .toArray();
-    int dp = world.mesh().dp();
+    int dp = world.dp().size();
     try (Scope scope = Scope.open()) {
       for (FlatRange range : ranges(parameters, dp, bucketBytes / Float.BYTES)) {
-        FlatRange share = range.share(world.coordinate().dp(), dp);
+        FlatRange share = range.share(world.dp().rank(), dp);
         Tensor sum =
             retained.retain(
                 dp == 1
@@ -197,7 +197,7 @@ public final class GradientReduction implements AutoCloseable {
    * stage's end: the weights of both are complete.
    */
   public void backwardDone(int branch) {
-    if (world.mesh().dp() == 1) {
+    if (world.dp().size() == 1) {
       return;
     }
     for (Weight weight : model.parameters().weights()) {
@@ -251,7 +251,7 @@ public final class GradientReduction implements AutoCloseable {
   /** Ends the step's sums: {@link #sums} then are those of all ranks. */
   public void finish() {
     gradients.finish();
-    if (world.mesh().dp() > 1) {
+    if (world.dp().size() > 1) {
       Arrays.fill(complete, true);
       launchComplete();
       for (int i = 0; i < pending.size(); i++) {
@@ -295,7 +295,7 @@ public final class GradientReduction implements AutoCloseable {
 
   /** The ranges of the flat buffer of each of which this rank updates its share, in order. */
   public static List<FlatRange> ranges(Parameters parameters, World world, long bucketBytes) {
-    return ranges(parameters, world.mesh().dp(), bucketBytes / Float.BYTES);
+    return ranges(parameters, world.dp().size(), bucketBytes / Float.BYTES);
   }
 
   /** The summed gradient of this rank's share of each of {@link #ranges}. */

@@ -3,6 +3,7 @@ package org.eellm.cost.plan;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
+import static org.assertj.core.api.Assertions.withinPercentage;
 
 import java.util.List;
 import org.eellm.config.ConfigException;
@@ -140,6 +141,21 @@ final class PlannerTest {
     assertThat(plan.timeline().makespan()).isEqualTo(plan.time().pipeline());
     assertThat(plan.tokensPerSecond() * plan.time().total()).isCloseTo(2048.0 * 2048, within(1e-3));
     assertThat(plan.utilization()).isBetween(0.0, 1.0);
+  }
+
+  @Test
+  void plan_sequencesThatRanksShare_haveActivationsShareStateAndTakeTheRingsTime() {
+    String[] lengthy = {"data.sequence_length=32768", "model.max_positions=32768"};
+    Plan alone = plan("ee-llm-7b", lengthy);
+    Plan shared = plan("ee-llm-7b", lengthy[0], lengthy[1], "parallel.cp=8");
+    Memory whole = alone.fullest().memory();
+    Memory part = shared.fullest().memory();
+
+    assertThat(shared.devices()).isEqualTo(8);
+    assertThat(part.weights()).isEqualTo(whole.weights());
+    assertThat((double) part.optimizer()).isCloseTo(whole.optimizer() / 8.0, withinPercentage(1));
+    assertThat(part.activations()).isLessThan(whole.activations() / 7);
+    assertThat(shared.time().total()).isBetween(alone.time().total() / 8, alone.time().total());
   }
 
   @Test

@@ -30,6 +30,7 @@ import org.eellm.decode.token.TokenListener;
 import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.World;
 import org.eellm.distributed.mesh.Mesh;
+import org.eellm.model.ContextParallel;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecoderShard;
 import org.eellm.model.TensorParallel;
@@ -57,6 +58,7 @@ public final class PipelineRanks {
                 architecture, ParallelConfig.of(mesh.tp(), 1, mesh.pp()), 1, Learning.EVERYTHING),
             world.pp(),
             new TensorParallel(world.tp(), false),
+            ContextParallel.singleRank(),
             1),
         Torch.cpu());
   }

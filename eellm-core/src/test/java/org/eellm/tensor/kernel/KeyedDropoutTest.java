@@ -12,7 +12,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
-import org.eellm.tensor.kernel.KeyedDropout.Rows;
+import org.eellm.tensor.kernel.KeyedDropout.Place;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -25,11 +25,11 @@ final class KeyedDropoutTest {
     return torch.ones(new long[] {rows, columns}, Torch.options(type, Torch.cpu()));
   }
 
-  private static double[] factors(long key, double probability, Rows rows, long columns) {
+  private static double[] factors(long key, double probability, Place place, long columns) {
     try (Scope scope = Scope.open()) {
       return Tensors.toDoubles(
-          new KeyedDropout(key, probability, rows)
-              .of(ones(ScalarType.Float, rows.length(), columns)));
+          new KeyedDropout(key, probability, place)
+              .of(ones(ScalarType.Float, place.length(), columns)));
     }
   }
 
@@ -39,8 +39,8 @@ final class KeyedDropoutTest {
       names = {"Float", "BFloat16", "Double"})
   void applyTo_anyFormat_dropsWhatLibtorchsIntegersDraw(ScalarType type) {
     try (Scope scope = Scope.open()) {
-      Rows rows = new Rows(5, 3, 11);
-      KeyedDropout dropout = new KeyedDropout(KEY, 0.3, rows);
+      Place place = new Place(2, 5, 3, 20, 2, 44, 7);
+      KeyedDropout dropout = new KeyedDropout(KEY, 0.3, place);
       Tensor x = torch.rand(new long[] {9, 133}).add_(new Scalar(1.0));
       x = x.to(type);
 
@@ -60,12 +60,12 @@ final class KeyedDropoutTest {
   void of_rowsInParts_areTheRowsOfTheWhole() {
     try (Scope scope = Scope.open()) {
       Tensor x = ones(ScalarType.Float, 12, 50);
-      Tensor whole = new KeyedDropout(KEY, 0.4, Rows.from(0, 12)).of(x);
+      Tensor whole = new KeyedDropout(KEY, 0.4, Place.ofRows(0, 12)).of(x);
       Tensor part = ones(ScalarType.Float, 6, 50);
 
       // Two ranks with heads of three sequences, two rows a sequence each.
-      Tensor even = new KeyedDropout(KEY, 0.4, new Rows(0, 2, 4)).of(part);
-      Tensor odd = new KeyedDropout(KEY, 0.4, new Rows(2, 2, 4)).of(part);
+      Tensor even = new KeyedDropout(KEY, 0.4, Place.ofRuns(0, 2, 4)).of(part);
+      Tensor odd = new KeyedDropout(KEY, 0.4, Place.ofRuns(2, 2, 4)).of(part);
 
       Tensor joined =
           torch.cat(new TensorVector(even.view(3, 2, 50), odd.view(3, 2, 50)), 1).view(12, 50);
@@ -73,10 +73,28 @@ final class KeyedDropoutTest {
     }
   }
 
+  /** Of two sequences of eight tokens a rank has tokens 2, 3, 4 and 5; columns 20 to 49. */
+  @Test
+  void of_runsInGroups_areTheseRowsAndColumnsOfTheWhole() {
+    try (Scope scope = Scope.open()) {
+      Tensor whole =
+          new KeyedDropout(KEY, 0.4, Place.ofRows(0, 16)).of(ones(ScalarType.Float, 16, 50));
+      Tensor wanted = whole.view(2, 8, 50).narrow(1, 2, 4).reshape(8, 50).narrow(1, 20, 30);
+
+      Place place = new Place(0, 2, 1, 1, 4, 8, 20);
+      Tensor part = new KeyedDropout(KEY, 0.4, place).of(ones(ScalarType.Float, 8, 30));
+      Place last = new Place(3, 2, 1, 1, 4, 8, 20);
+      Tensor end = new KeyedDropout(KEY, 0.4, last).of(ones(ScalarType.Float, 5, 30));
+
+      assertThat(torch.equal(part, wanted)).isTrue();
+      assertThat(torch.equal(end, wanted.narrow(0, 3, 5))).isTrue();
+    }
+  }
+
   @ParameterizedTest
   @ValueSource(doubles = {0.05, 0.1, 0.5, 0.9})
   void of_ones_haveTheMeanAndVarianceOfDropout(double probability) {
-    double[] factors = factors(KEY, probability, Rows.from(0, 1000), 1000);
+    double[] factors = factors(KEY, probability, Place.ofRows(0, 1000), 1000);
     double mean =
         IntStream.range(0, factors.length).mapToDouble(i -> factors[i]).average().orElse(0);
     double variance =
@@ -96,12 +114,12 @@ final class KeyedDropoutTest {
   void of_neighbours_areIndependent(int which) {
     int rows = 1000;
     int columns = 1000;
-    double[] x = factors(KEY, 0.5, Rows.from(0, rows), columns);
+    double[] x = factors(KEY, 0.5, Place.ofRows(0, rows), columns);
     double[] y =
         switch (which) {
-          case 0 -> factors(KEY, 0.5, Rows.from(1, rows), columns);
-          case 1 -> factors(KEY + 1, 0.5, Rows.from(0, rows), columns);
-          case 2 -> factors(KEY ^ 1L << 32, 0.5, Rows.from(0, rows), columns);
+          case 0 -> factors(KEY, 0.5, Place.ofRows(1, rows), columns);
+          case 1 -> factors(KEY + 1, 0.5, Place.ofRows(0, rows), columns);
+          case 2 -> factors(KEY ^ 1L << 32, 0.5, Place.ofRows(0, rows), columns);
           case 3 -> shifted(x, 1);
           default -> shifted(x, 16);
         };
