@@ -18,7 +18,6 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.mesh.Mesh;
-import org.eellm.tensor.NativeAllocation;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
@@ -164,41 +163,36 @@ final class CausalAttentionTest {
         : rows.view(x.size(0), x.size(1), x.size(2), -1, x.size(4));
   }
 
-  /** What forward keeps and what a backward pass needs beside it. */
+  /** Of ranks that share sequences, in float32 numbers. */
   @Test
-  void forward_sequencesThatRanksShare_keepsAndNeedsLessOnEachRank() {
-    List<Long> kept = new ArrayList<>();
+  void forward_sequencesThatRanksShare_keepsLessTheMoreTheyAre() {
     try (Scope _ = Scope.open()) {
       Inputs whole = Inputs.random(1, 2048, ScalarType.Float);
-      for (int ranks : new int[] {1, 2, 4}) {
-        long before = NativeAllocation.bytes();
-        List<Long> after =
-            InProcessRanks.run(
-                new Mesh(1, ranks, 1, 1),
-                world -> {
-                  ContextParallel ring = new ContextParallel(world.cp());
-                  try (Scope _ = Scope.open()) {
-                    Tensor query = local(ring, whole.query());
-                    List<Tensor> saved =
-                        new CausalAttention(
-                                context(1, query.size(3), KeyStarts.SEQUENCE, ring), 0, 1)
-                            .forward(
-                                query,
-                                local(ring, whole.key()),
-                                local(ring, whole.value()),
-                                torch.empty_like(query));
-                    world.all().barrier();
-                    long bytes = NativeAllocation.bytes();
-                    world.all().barrier();
-                    assertThat(saved).isNotEmpty();
-                    return bytes;
-                  }
-                });
-        kept.add((after.getFirst() - before) / ranks);
+      long alone = kept(ContextParallel.singleRank(), whole);
+      for (int ranks : new int[] {2, 4}) {
+        long perQuery = KEY_VALUE_HEADS * GROUP * (WIDTH + 1); // its output and the sum's logarithm
+        assertThat(
+                InProcessRanks.run(
+                    new Mesh(1, ranks, 1, 1),
+                    world -> kept(new ContextParallel(world.cp()), whole)))
+            .allSatisfy(
+                kept ->
+                    assertThat(kept).isEqualTo(2048 / ranks * perQuery).isLessThan(alone / ranks));
       }
     }
-    assertThat(kept.get(1)).isLessThan(kept.get(0) / 2);
-    assertThat(kept.get(2)).isLessThan(kept.get(1));
+  }
+
+  private static long kept(ContextParallel ring, Inputs whole) {
+    try (Scope _ = Scope.open()) {
+      Tensor query = local(ring, whole.query());
+      ForwardContext context = context(1, query.size(3), KeyStarts.SEQUENCE, ring);
+      Tensor key = local(ring, whole.key());
+      Tensor value = local(ring, whole.value());
+      return new CausalAttention(context, 0, 1)
+          .forward(query, key, value, torch.empty_like(query)).stream()
+              .mapToLong(Tensor::numel)
+              .sum();
+    }
   }
 
   private static CausalAttention.Result forwardBackward(

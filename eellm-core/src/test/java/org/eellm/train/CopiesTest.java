@@ -33,6 +33,7 @@ final class CopiesTest {
         TinyRun.config(
             folder,
             "parallel.tp=" + mesh.tp(),
+            "parallel.cp=" + mesh.cp(),
             "parallel.dp=" + mesh.dp(),
             "parallel.pp=" + mesh.pp(),
             "train.micro_batch_size=1");
@@ -61,20 +62,22 @@ final class CopiesTest {
 
   @ParameterizedTest
   @CsvSource({
-    "1, 2, 1, model.layers.2.mlp.down_proj.weight",
-    "2, 1, 1, model.layers.2.input_layernorm.weight",
-    "1, 1, 2, model.embed_tokens.weight",
-    "2, 1, 2, model.embed_tokens.weight",
+    "1, 1, 2, 1, model.layers.2.mlp.down_proj.weight",
+    "1, 2, 1, 1, model.layers.2.mlp.down_proj.weight",
+    "2, 1, 1, 1, model.layers.2.input_layernorm.weight",
+    "1, 1, 1, 2, model.embed_tokens.weight",
+    "2, 1, 1, 2, model.embed_tokens.weight",
   })
-  void requireEqualCopies_ofOneThatDiffersByABit_namesIt(int tp, int dp, int pp, String weight) {
-    assertThatThrownBy(() -> drift(new Mesh(tp, dp, pp), weight))
+  void requireEqualCopies_ofOneThatDiffersByABit_namesIt(
+      int tp, int cp, int dp, int pp, String weight) {
+    assertThatThrownBy(() -> drift(new Mesh(tp, cp, dp, pp), weight))
         .hasMessageContaining("step 1: " + weight + " is not the same on all of the 2 ranks");
   }
 
   @ParameterizedTest
-  @CsvSource({"2, 1, 1", "1, 2, 1", "1, 1, 2", "2, 2, 2"})
-  void requireEqualCopies_afterAStep_holds(int tp, int dp, int pp) {
-    assertThatCode(() -> drift(new Mesh(tp, dp, pp), "")).doesNotThrowAnyException();
+  @CsvSource({"2, 1, 1, 1", "1, 1, 2, 1", "1, 1, 1, 2", "2, 1, 2, 2", "2, 2, 1, 2"})
+  void requireEqualCopies_afterAStep_holds(int tp, int cp, int dp, int pp) {
+    assertThatCode(() -> drift(new Mesh(tp, cp, dp, pp), "")).doesNotThrowAnyException();
   }
 
   @Test

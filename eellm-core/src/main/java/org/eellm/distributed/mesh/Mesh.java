@@ -78,14 +78,12 @@ public record Mesh(int tp, int cp, int dp, int pp) {
 
   /** The ranks that share {@code at}'s layers and tokens, by {@code tp}. */
   public List<Integer> alongTp(Coordinate at) {
-    return ranks(
-        other -> other.cp() == at.cp() && other.dp() == at.dp() && other.pp() == at.pp());
+    return ranks(other -> other.cp() == at.cp() && other.dp() == at.dp() && other.pp() == at.pp());
   }
 
   /** The ranks that share {@code at}'s sequences, each with tokens of its own, by {@code cp}. */
   public List<Integer> alongCp(Coordinate at) {
-    return ranks(
-        other -> other.tp() == at.tp() && other.dp() == at.dp() && other.pp() == at.pp());
+    return ranks(other -> other.tp() == at.tp() && other.dp() == at.dp() && other.pp() == at.pp());
   }
 
   /** The ranks that hold the same parameters as {@code at}: by {@code dp}, and in it {@code cp}. */
@@ -95,8 +93,7 @@ public record Mesh(int tp, int cp, int dp, int pp) {
 
   /** The ranks of {@code at}'s pipeline, by stage. */
   public List<Integer> alongPp(Coordinate at) {
-    return ranks(
-        other -> other.tp() == at.tp() && other.cp() == at.cp() && other.dp() == at.dp());
+    return ranks(other -> other.tp() == at.tp() && other.cp() == at.cp() && other.dp() == at.dp());
   }
 
   /** The ranks whose place meets a condition, in ascending order. */
