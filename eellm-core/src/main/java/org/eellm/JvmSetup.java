@@ -6,7 +6,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.machine.GlibcMalloc;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeNumbers;
@@ -18,7 +17,6 @@ import org.jspecify.annotations.Nullable;
  * here themselves; call it earlier to learn of a problem before anything else happens.
  */
 public final class JvmSetup {
-  private static final List<String> DECODING_FLAGS = List.of("avx512_bf16", "avx512_vnni");
   private static final int FULL_COMPILER = 4; // its level
   private static final String LIBTORCH = "org.bytedeco.pytorch.global.torch";
   private static final String MKL = "org.bytedeco.mkl.global.mkl_rt";
@@ -38,7 +36,7 @@ public final class JvmSetup {
           "Java does not let eellm use native memory; start it with --enable-native-access="
               + (own.isNamed() ? own.getName() : "ALL-UNNAMED"));
     }
-    if (!NativeNumbers.HAS_VECTORS && !decodesByMachineCode()) {
+    if (!NativeNumbers.HAS_VECTORS && !RowKernel.isMachineCode()) {
       throw withoutVectors();
     }
     if (!RowKernel.isMachineCode() && hasQuickCompilerAlone()) {
@@ -70,11 +68,6 @@ public final class JvmSetup {
       setUnlessSet("org.bytedeco.openblas.load", "mkl_rt");
     }
     GlibcMalloc.keepMemory();
-  }
-
-  /** Whether machine code does all of decoding, in every format. */
-  private static boolean decodesByMachineCode() {
-    return RowKernel.isMachineCode() && DECODING_FLAGS.stream().allMatch(ExecutableMemory::has);
   }
 
   private static SetupException withoutVectors() {

@@ -19,7 +19,6 @@ import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
-import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.machine.Threads;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeBuffer;
@@ -60,14 +59,13 @@ public final class WarmUp {
   private WarmUp() {}
 
   /**
-   * Decodes on the calling thread alone, for a second or two at most. Does nothing where a bfloat16
-   * model is not decoded by machine code: the Vector API needs Java's second compiler, which takes
-   * longer.
+   * Decodes on the calling thread alone, for a second or two at most. Does nothing where decoding
+   * is not by machine code: the Vector API needs Java's second compiler, which takes longer.
    *
    * @param goesOn asked before each step
    */
   public static void run(BooleanSupplier goesOn) {
-    if (!RowKernel.isMachineCode() || !ExecutableMemory.has("avx512_bf16")) {
+    if (!RowKernel.isMachineCode()) {
       return;
     }
     int threads = Threads.count();

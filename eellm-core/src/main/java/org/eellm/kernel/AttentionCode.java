@@ -6,12 +6,13 @@ import org.eellm.kernel.assembler.Gp;
 import org.eellm.kernel.assembler.Label;
 import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.assembler.Memory;
+import org.eellm.kernel.assembler.Operand;
 import org.eellm.kernel.assembler.Vector;
 import org.eellm.kernel.row.RowAssembler;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
- * Machine code for attention, for x86-64 processors with AVX-512: the operations of {@link
+ * Machine code for attention, for x86-64 processors with AVX-512 or AVX2: the operations of {@link
  * VectorAttention} in the same order. What the JVM compiles is as fast, but only after a second or
  * two; until then a prompt takes a hundred times as long. And here memory is asked for what is read
  * next: pages are small, and the processor's own prefetching begins anew at each.
@@ -31,39 +32,59 @@ final class AttentionCode extends RowAssembler {
   /** Pointers to the rows of x. */
   private static final Gp[] ROWS = {RAX, RBX, RBP, R12, R13, R14};
 
+  private static final int LINE_BYTES = 64; // of a cache
+
   // Vector registers of products, behind the sums.
-  private static final Vector WEIGHTS = zmm(24);
-  private static final Vector NUMBERS = zmm(28);
-  private static final Vector UPPER_HALF = zmm(31);
+  private static final Vector WEIGHTS = vector(24); // AVX-512 has room for all of a step
+  private final Vector numbers = vector(isAvx512() ? 28 : 12);
+  private final Vector x = vector(14); // AVX2 needs it in a register
+  private final Vector upperHalf = vector(isAvx512() ? 31 : 15);
 
   // Vector registers of exponentials: those of ExponentialCode, and these.
-  private static final Vector SCORE = zmm(6);
-  private static final Vector TOTAL = zmm(7);
-  private static final Vector MAX = zmm(8);
+  private static final Vector SCORE = vector(6);
+  private static final Vector TOTAL = vector(7);
+  private static final Vector MAX = vector(8);
 
   // Vector registers of divisions, beside those.
-  private static final Vector INFINITY = zmm(9);
-  private static final Vector OVERFLOW = zmm(10);
-  private static final Vector FLAGS = zmm(11);
+  private static final Vector INFINITY = vector(9);
+  private static final Vector OVERFLOW = vector(10);
+  private static final Vector FLAGS = vector(11);
+
+  AttentionCode(int vectorBits) {
+    super(vectorBits);
+  }
 
   /**
    * Products of rows of float32 numbers and weights in a format: {@code f(w0, w1, w2, w3, steps, x,
    * y)}.
    *
    * @param streams of weights, 1 to 4
-   * @param vectors of outputs in each stream; at most 4 in all streams
+   * @param lines of 16 outputs in each stream; at most 4 in all streams
    * @param adds whether sums begin with what y has
    * @param strides how far apart things are
    */
   record Products(
-      WeightFormat format, int rows, int streams, int vectors, boolean adds, Strides strides) {
+      WeightFormat format, int rows, int streams, int lines, boolean adds, Strides strides) {
 
-    MachineCode code() {
-      return new AttentionCode().products(this);
+    MachineCode code(int vectorBits) {
+      return new AttentionCode(vectorBits).products(this);
+    }
+  }
+
+  /**
+   * Some vectors of outputs, of all streams, whose sums are in registers at once. AVX2 goes through
+   * the outputs in slices.
+   *
+   * @param vectors how many
+   */
+  private record Slice(Products of, int first, int vectors) {
+
+    Vector sum(int row, int v) {
+      return Vector.of(row * vectors + v - first, Vector.WHOLE);
     }
 
-    private int all() {
-      return streams * vectors;
+    int end() {
+      return first + vectors;
     }
   }
 
@@ -86,80 +107,138 @@ final class AttentionCode extends RowAssembler {
     }
     if (of.format == WeightFormat.BFLOAT16) {
       mov(R10D, 0xFFFF0000);
-      vpbroadcastd(UPPER_HALF, R10D);
+      broadcast(upperHalf, R10D);
     }
-    begin(of);
+    int all = of.streams * vectors(of);
+    int together = isAvx512() ? all : Math.min(all, mostOfAvx2(of.rows));
+    if (together < all) {
+      mov(R9, R8);
+    }
+    for (int first = 0; first < all; first += together) {
+      if (first > 0) {
+        mov(R8, R9);
+      }
+      multiply(new Slice(of, first, together));
+    }
+    return end();
+  }
+
+  /** Of outputs in each stream. */
+  private int vectors(Products of) {
+    return of.lines * LINE_BYTES / vectorBytes();
+  }
+
+  /** Vectors of outputs with at most 12 sums, so that four of 16 registers are left. */
+  private static int mostOfAvx2(int rows) {
+    return switch (rows) {
+      case 1 -> 8;
+      case 2, 3 -> 4;
+      default -> 2;
+    };
+  }
+
+  private void multiply(Slice slice) {
+    Products of = slice.of;
+    begin(slice);
     xor(R10D, R10D); // the input
     xor(R11D, R11D); // where weights are, in units of 4 bytes
     Label step = here();
-    for (int v = 0; v < of.all(); v++) {
-      Gp stream = STREAMS[v / of.vectors];
-      int offset = v % of.vectors * VECTOR_BYTES;
-      vmovups(WEIGHTS.plus(v), at(stream, R11, 4, offset));
-      if (of.rows <= MOST_ROWS_AHEAD && of.streams == 1) {
-        prefetcht0(at(RSI, R11, 4, offset));
-      } else if (of.rows <= MOST_ROWS_AHEAD) {
-        prefetcht0(at(stream, R11, 4, offset + of.strides.ahead));
+    for (int v = slice.first; v < slice.end(); v++) {
+      if (isAvx512()) {
+        vmovups(WEIGHTS.plus(v), weights(of, v, 0));
+      }
+      if (of.rows <= MOST_ROWS_AHEAD && v * vectorBytes() % LINE_BYTES == 0) {
+        askAhead(of, v);
       }
     }
     int inputs = of.format.inputsTogether();
     for (int i = 0; i < inputs; i++) {
       boolean lastFirst = of.format == WeightFormat.BFLOAT16; // as vdpbf16ps does
-      addInput(of, lastFirst ? inputs - 1 - i : i);
+      addInput(slice, lastFirst ? inputs - 1 - i : i);
     }
     add(R10, inputs);
     add(R11, of.strides.step / 4);
     dec(R8);
     jne(step);
-    outputs(of, (sum, y) -> vmovups(y, sum));
-    return end();
+    outputs(slice, (sum, y) -> vmovups(y, sum));
   }
 
-  private void begin(Products of) {
-    if (of.adds) {
-      outputs(of, this::vmovups);
+  /** A vector of a step's weights, or what is so far from them. */
+  private Memory weights(Products of, int v, int distance) {
+    int offset = v % vectors(of) * vectorBytes();
+    return at(STREAMS[v / vectors(of)], R11, 4, offset + distance);
+  }
+
+  private void askAhead(Products of, int v) {
+    prefetcht0(
+        of.streams == 1 ? at(RSI, R11, 4, v * vectorBytes()) : weights(of, v, of.strides.ahead));
+  }
+
+  private void begin(Slice slice) {
+    if (slice.of.adds) {
+      outputs(slice, this::vmovups);
     } else {
-      for (int sum = 0; sum < of.rows * of.all(); sum++) {
-        vpxord(zmm(sum), zmm(sum), zmm(sum));
+      for (int sum = 0; sum < slice.of.rows * slice.vectors; sum++) {
+        vpxord(vector(sum), vector(sum), vector(sum));
       }
     }
   }
 
-  private void outputs(Products of, BiConsumer<Vector, Memory> move) {
+  private void outputs(Slice slice, BiConsumer<Vector, Memory> move) {
     mov(R15, parameter(7)); // y
-    for (int row = 0; row < of.rows; row++) {
-      for (int v = 0; v < of.all(); v++) {
-        move.accept(zmm(row * of.all() + v), at(R15, v * VECTOR_BYTES));
+    for (int row = 0; row < slice.of.rows; row++) {
+      for (int v = slice.first; v < slice.end(); v++) {
+        move.accept(slice.sum(row, v), at(R15, v * vectorBytes()));
       }
-      add(R15, of.strides.y);
+      add(R15, slice.of.strides.y);
     }
   }
 
-  /** Adds one input times its weights to all sums. */
-  private void addInput(Products of, int input) {
-    for (int v = 0; v < of.all(); v++) {
-      Vector weights = WEIGHTS.plus(v);
-      Vector numbers = NUMBERS.plus(v % 3);
-      switch (of.format) {
-        case FLOAT32 -> numbers = weights;
-        case BFLOAT16 -> {
-          if (input == 0) {
-            vpslld(numbers, weights, 16);
-          } else {
-            vpandd(numbers, weights, UPPER_HALF);
-          }
-        }
-        case INT8 -> {
-          vpslld(numbers, weights, 24 - 8 * input);
-          vpsrad(numbers, numbers, 24);
-          vcvtdq2ps(numbers, numbers);
-        }
-        case INT4 -> throw new IllegalArgumentException(of.toString());
+  /** Adds one input times its weights to all sums; AVX2 takes what x is for two vectors. */
+  private void addInput(Slice slice, int input) {
+    int together = isAvx512() ? 1 : 2;
+    for (int from = slice.first; from < slice.end(); from += together) {
+      for (int v = from; v < from + together; v++) {
+        readNumbers(slice.of, v, input);
       }
-      for (int row = 0; row < of.rows; row++) {
-        Vector sum = zmm(row * of.all() + v);
-        vfmadd231ps(sum, numbers, at(ROWS[row], R10, 4, 4 * input).broadcasted());
+      for (int row = 0; row < slice.of.rows; row++) {
+        Operand number = broadcasted(at(ROWS[row], R10, 4, 4 * input), x);
+        for (int v = from; v < from + together; v++) {
+          vfmadd231ps(slice.sum(row, v), numbers(slice.of, v), number);
+        }
       }
+    }
+  }
+
+  /** The register of an input's weights as float32 numbers. */
+  private Vector numbers(Products of, int v) {
+    if (!isAvx512()) {
+      return numbers.plus(v % 2);
+    }
+    return of.format == WeightFormat.FLOAT32 ? WEIGHTS.plus(v) : numbers.plus(v % 3);
+  }
+
+  private void readNumbers(Products of, int v, int input) {
+    Vector to = numbers(of, v);
+    Vector from = isAvx512() ? WEIGHTS.plus(v) : to;
+    if (!isAvx512()) {
+      vmovups(to, weights(of, v, 0));
+    }
+    switch (of.format) {
+      case FLOAT32 -> {}
+      case BFLOAT16 -> {
+        if (input == 0) {
+          vpslld(to, from, 16);
+        } else {
+          vpandd(to, from, upperHalf);
+        }
+      }
+      case INT8 -> {
+        vpslld(to, from, 24 - 8 * input);
+        vpsrad(to, to, 24);
+        vcvtdq2ps(to, to);
+      }
+      case INT4 -> throw new IllegalArgumentException(of.toString());
     }
   }
 
@@ -171,11 +250,11 @@ final class AttentionCode extends RowAssembler {
    * @param scaled whether scores are multiplied with scales first
    */
   MachineCode largest(boolean scaled) {
-    vpbroadcastd(MAX, R8D);
+    broadcast(MAX, R8D);
     Label next = here();
     visible();
     score(scaled);
-    vmaxps(MAX.masked(K1), MAX, SCORE);
+    masked(K1, MAX, to -> vmaxps(to, MAX, SCORE));
     next(next, scaled);
     reduce(this::vmaxps, MAX, X);
     vmovaps(X, MAX);
@@ -193,7 +272,7 @@ final class AttentionCode extends RowAssembler {
     exponentialConstants();
     mov(R11, parameter(7)); // the total
     mov(R10, parameter(8)); // max
-    vpbroadcastd(MAX, R10D);
+    broadcast(MAX, R10D);
     vmovups(TOTAL, at(R11));
     Label next = here();
     visible();
@@ -202,25 +281,25 @@ final class AttentionCode extends RowAssembler {
     vmaxps(X, LOWEST, X); // NaN stays
     exponential();
     // visible, and not of -infinity
-    vcmpps(K2.masked(K1), SCORE, MINUS_INFINITY, Comparison.NOT_EQUAL);
-    vmulps(P.zeroing(K2), P, SHIFTED);
+    compare(K2.masked(K1), SCORE, MINUS_INFINITY, Comparison.NOT_EQUAL);
+    zeroing(K2, P, to -> vmulps(to, P, SHIFTED));
     vaddps(TOTAL, TOTAL, P);
     if (scaled) {
       vmovups(SHIFTED, at(R8));
-      vmulps(P.zeroing(K2), P, SHIFTED); // a hidden scale may be NaN
-      add(R8, VECTOR_BYTES);
+      zeroing(K2, P, to -> vmulps(to, P, SHIFTED)); // a hidden scale may be NaN
+      add(R8, vectorBytes());
     }
     vmovups(at(R9), P);
-    add(R9, VECTOR_BYTES);
+    add(R9, vectorBytes());
     next(next, scaled);
     vmovups(at(R11), TOTAL);
     return end();
   }
 
-  /** Makes a mask of the next 16 positions that are visible. */
+  /** Makes a mask of the next positions that are visible. */
   private void visible() {
-    kmovw(K1, EDX);
-    shr(RDX, 16);
+    maskOf(K1, EDX);
+    shr(RDX, lanes());
   }
 
   private void score(boolean scaled) {
@@ -233,7 +312,7 @@ final class AttentionCode extends RowAssembler {
   /** Goes on with the next scores, while there are any. */
   private void next(Label start, boolean scaled) {
     if (scaled) {
-      add(RCX, VECTOR_BYTES);
+      add(RCX, vectorBytes());
     }
     nextVector(start);
   }
@@ -241,8 +320,8 @@ final class AttentionCode extends RowAssembler {
   /** By what earlier sums are multiplied where a larger score has come: {@code f(before, max)}. */
   MachineCode factor() {
     exponentialConstants();
-    vpbroadcastd(X, EDI);
-    vpbroadcastd(MAX, ESI);
+    broadcast(X, EDI);
+    broadcast(MAX, ESI);
     vsubps(X, X, MAX);
     vmaxps(X, LOWEST, X);
     exponential();
@@ -253,7 +332,7 @@ final class AttentionCode extends RowAssembler {
 
   /** Multiplies numbers in place: {@code f(at, vectors, factor)}. */
   MachineCode scaling() {
-    vpbroadcastd(MAX, EDX);
+    broadcast(MAX, EDX);
     Label next = here();
     vmulps(X, MAX, at(RDI));
     vmovups(at(RDI), X);
@@ -282,9 +361,9 @@ final class AttentionCode extends RowAssembler {
     vpandd(X, X, INFINITY);
     vpaddd(X, X, OVERFLOW);
     vpord(FLAGS, FLAGS, X);
-    add(RCX, VECTOR_BYTES);
+    add(RCX, vectorBytes());
     nextVector(next);
-    add(RDX, VECTOR_BYTES);
+    add(RDX, vectorBytes());
     add(R8, -1);
     cmp(R8, 0);
     jg(row);

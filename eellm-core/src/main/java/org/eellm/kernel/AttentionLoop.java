@@ -6,6 +6,7 @@ import org.eellm.kernel.assembler.Label;
 import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.assembler.Memory;
 import org.eellm.kernel.assembler.Vector;
+import org.eellm.kernel.vector.NativeNumbers;
 
 /**
  * Machine code that goes through the positions of a sequence, a group at a time, and calls the
@@ -18,13 +19,9 @@ import org.eellm.kernel.assembler.Vector;
  * pages are.
  */
 final class AttentionLoop extends Assembler {
-  private static final int VECTOR_BYTES = 64;
-  private static final Vector ZMM0 = zmm(0);
-  private static final int GROUP = PagedAttention.GROUP;
-  private static final int PAGES = PagedAttention.PAGES;
+  private static final Vector FREE = vector(0);
   private static final int PAGE_BITS = Integer.numberOfTrailingZeros(PageLayout.POSITIONS);
-  private static final int ROW_BITS = Integer.numberOfTrailingZeros(4 * GROUP); // of scores
-  private static final int TOTAL_BITS = Integer.numberOfTrailingZeros(VECTOR_BYTES);
+  private static final int SCALE_BYTES = Float.BYTES * PageLayout.POSITIONS; // of a page's keys
 
   // General registers that functions leave alone.
   private static final Gp FIELDS = RBX;
@@ -76,15 +73,20 @@ final class AttentionLoop extends Assembler {
 
     /** Bytes of all. */
     static long bytes() {
-      return MAXIMA.offset() + VECTOR_BYTES;
+      return MAXIMA.offset() + NativeNumbers.BYTES;
     }
   }
 
   private final PageLayout layout;
   private final int sumBytes;
   private final int callBytes; // of values that a mixture takes
+  private final int positions = PagedAttention.VECTORS * lanes(); // of a group
+  private final int pages = positions / PageLayout.POSITIONS;
+  private final int rowBits = Integer.numberOfTrailingZeros(4 * positions); // of scores
+  private final int totalBits = Integer.numberOfTrailingZeros(vectorBytes());
 
-  private AttentionLoop(PageLayout layout, int callBytes) {
+  private AttentionLoop(PageLayout layout, int callBytes, int vectorBits) {
+    super(vectorBits);
     this.layout = layout;
     this.callBytes = callBytes;
     sumBytes = 4 * layout.valueWidth();
@@ -95,8 +97,8 @@ final class AttentionLoop extends Assembler {
    *
    * @param callBytes of a position's values that a mixture takes at once
    */
-  static MachineCode of(PageLayout layout, int callBytes) {
-    return new AttentionLoop(layout, callBytes).write();
+  static MachineCode of(PageLayout layout, int callBytes, int vectorBits) {
+    return new AttentionLoop(layout, callBytes, vectorBits).write();
   }
 
   private MachineCode write() {
@@ -107,13 +109,13 @@ final class AttentionLoop extends Assembler {
     sar(PAGE, PAGE_BITS);
     score();
     if (layout.hasScales()) {
-      for (int i = 0; i < PAGES; i++) {
+      for (int i = 0; i < pages; i++) {
         readScales(i);
       }
     }
     weighRows();
     mix();
-    add(POSITION, GROUP);
+    add(POSITION, positions);
     mov(RAX, field(Field.END));
     cmp(POSITION, RAX);
     jl(group);
@@ -167,12 +169,12 @@ final class AttentionLoop extends Assembler {
     add(LAST, -1);
     sar(LAST, PAGE_BITS);
     mov(POSITION, 0);
-    fillFloats(ZMM0, Float.NEGATIVE_INFINITY);
-    vmovups(at(FIELDS, Field.MAXIMA.offset()), ZMM0);
-    vpxord(ZMM0, ZMM0, ZMM0);
+    fillFloats(FREE, Float.NEGATIVE_INFINITY);
+    vmovups(at(FIELDS, Field.MAXIMA.offset()), FREE);
+    vpxord(FREE, FREE, FREE);
     mov(RAX, field(Field.TOTALS));
     for (int row = 0; row < AttentionCode.MOST_ROWS; row++) {
-      vmovups(at(RAX, row * VECTOR_BYTES), ZMM0);
+      vmovups(at(RAX, row * vectorBytes()), FREE);
     }
   }
 
@@ -194,7 +196,7 @@ final class AttentionLoop extends Assembler {
 
   /** Queries times the keys of the group. */
   private void score() {
-    for (int i = 0; i < AttentionCode.STREAMS.length; i++) {
+    for (int i = 0; i < pages; i++) {
       addressOf(i, AttentionCode.STREAMS[i]);
     }
     mov(R8, layout.keySteps());
@@ -205,7 +207,7 @@ final class AttentionLoop extends Assembler {
     mov(R11, field(Field.HALF_PRODUCTS));
     mov(RAX, LAST);
     sub(RAX, PAGE);
-    cmp(RAX, PAGES / 2);
+    cmp(RAX, pages / 2);
     cmovl(R10, R11);
     call(R10);
   }
@@ -220,12 +222,18 @@ final class AttentionLoop extends Assembler {
     notNegative(R11, RAX);
     atMost(R11, PageLayout.POSITIONS, RAX);
     onesInRdx();
-    kmovw(K1, EDX);
-    for (Field scales : new Field[] {Field.KEY_SCALES, Field.VALUE_SCALES}) {
-      vmovups(ZMM0.zeroing(K1), at(R10));
-      mov(RAX, field(scales));
-      vmovups(at(RAX, i * VECTOR_BYTES), ZMM0);
-      add(R10, VECTOR_BYTES);
+    for (int at = 0; at < SCALE_BYTES; at += vectorBytes()) {
+      if (at > 0) {
+        shr(RDX, lanes());
+        add(R10, vectorBytes() - 2 * SCALE_BYTES);
+      }
+      maskOf(K1, EDX);
+      for (Field scales : new Field[] {Field.KEY_SCALES, Field.VALUE_SCALES}) {
+        load(K1, FREE, at(R10));
+        mov(RAX, field(scales));
+        vmovups(at(RAX, i * SCALE_BYTES + at), FREE);
+        add(R10, SCALE_BYTES);
+      }
     }
   }
 
@@ -238,9 +246,9 @@ final class AttentionLoop extends Assembler {
     call(Field.LARGEST);
     mov(MAX, RAX);
     mov(ECX, maximum());
-    vmovd(ZMM0.xmm(), MAX.dword());
-    vmovd(zmm(1).xmm(), ECX);
-    vcomiss(ZMM0.xmm(), zmm(1).xmm());
+    vmovd(FREE.xmm(), MAX.dword());
+    vmovd(vector(1).xmm(), ECX);
+    vcomiss(FREE.xmm(), vector(1).xmm());
     Label notLarger = new Label();
     jbe(notLarger);
     mov(maximum(), MAX.dword());
@@ -253,7 +261,7 @@ final class AttentionLoop extends Assembler {
     bind(notLarger);
     mov(RAX, field(Field.TOTALS));
     mov(R10, ROW);
-    shl(R10, TOTAL_BITS);
+    shl(R10, totalBits);
     add(RAX, R10);
     mov(SEVENTH, RAX);
     mov(EIGHTH, MAX);
@@ -261,7 +269,7 @@ final class AttentionLoop extends Assembler {
     mov(R8, field(Field.VALUE_SCALES));
     mov(R9, field(Field.WEIGHTS));
     mov(R10, ROW);
-    shl(R10, ROW_BITS);
+    shl(R10, rowBits);
     add(R9, R10);
     call(Field.EXPONENTIALS);
     add(ROW, 1);
@@ -274,18 +282,18 @@ final class AttentionLoop extends Assembler {
   private void ofScores() {
     mov(RSI, field(Field.END));
     sub(RSI, POSITION);
-    add(RSI, PageLayout.POSITIONS - 1);
-    sar(RSI, PAGE_BITS); // vectors have as many lanes as pages have positions
-    atMost(RSI, PAGES, RAX);
+    add(RSI, lanes() - 1);
+    sar(RSI, Integer.numberOfTrailingZeros(lanes()));
+    atMost(RSI, PagedAttention.VECTORS, RAX);
     mov(R10, field(Field.LIMITS));
     mov(R11D, at(R10, ROW, 4, 0));
     sub(R11, POSITION);
     notNegative(R11, RAX);
-    atMost(R11, GROUP, RAX);
+    atMost(R11, positions, RAX);
     onesInRdx();
     mov(RDI, field(Field.SCORES));
     mov(R10, ROW);
-    shl(R10, ROW_BITS);
+    shl(R10, rowBits);
     add(RDI, R10);
     mov(RCX, field(Field.KEY_SCALES));
   }
@@ -298,7 +306,7 @@ final class AttentionLoop extends Assembler {
     mov(FACTOR, RAX);
     mov(RDI, field(Field.TOTALS));
     mov(R10, ROW);
-    shl(R10, TOTAL_BITS);
+    shl(R10, totalBits);
     add(RDI, R10);
     mov(RSI, 1);
     mov(RDX, FACTOR);
@@ -306,7 +314,7 @@ final class AttentionLoop extends Assembler {
     mov(RDI, ROW);
     imul(RDI, RDI, sumBytes);
     add(RDI, field(Field.SUMS));
-    mov(RSI, sumBytes / VECTOR_BYTES);
+    mov(RSI, sumBytes / vectorBytes());
     mov(RDX, FACTOR);
     call(Field.SCALE);
   }
@@ -324,7 +332,7 @@ final class AttentionLoop extends Assembler {
     cmp(PAGE, R10);
     cmove(VALUES, R11);
     add(VALUES, Math.toIntExact(layout.keyBytes()));
-    addressOf(PAGES, RAX);
+    addressOf(pages, RAX);
     mov(NEXT, RAX);
     mov(R10, PAGE);
     shl(R10, PAGE_BITS);
@@ -344,7 +352,7 @@ final class AttentionLoop extends Assembler {
     mov(RAX, PAGE);
     shl(RAX, PAGE_BITS);
     sub(RAX, POSITION);
-    cmp(RAX, GROUP);
+    cmp(RAX, positions);
     jl(next);
     bind(done);
   }

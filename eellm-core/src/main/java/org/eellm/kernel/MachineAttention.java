@@ -25,10 +25,9 @@ import org.eellm.kernel.weight.WeightFormat;
 /** The arithmetic of attention by {@link AttentionCode}, where the processor takes that. */
 final class MachineAttention implements AttentionKernel {
   private static final int GROUP = PagedAttention.GROUP;
-  private static final int PAGES = PagedAttention.PAGES;
   private static final int TILE = AttentionCode.MOST_ROWS;
-  private static final int LANES = NativeNumbers.MACHINE_CODE_WIDTH;
-  private static final int VECTOR_BYTES = 4 * LANES;
+  private static final int VECTOR_BYTES = NativeNumbers.BYTES;
+  private static final int LINE = 16; // numbers of a cache line
 
   private static final Map<PageLayout, Functions> FUNCTIONS = new ConcurrentHashMap<>();
 
@@ -52,7 +51,7 @@ final class MachineAttention implements AttentionKernel {
      */
     static Functions of(PageLayout layout) {
       NativeFunction[] all =
-          ExecutableMemory.store(codes(layout))
+          ExecutableMemory.store(codes(layout, VECTOR_BYTES * Byte.SIZE))
               .orElseThrow(
                   () -> new OutOfMemoryError("the system refuses memory for machine code"));
       int single = 4 * TILE;
@@ -70,28 +69,34 @@ final class MachineAttention implements AttentionKernel {
     }
 
     /** Their code: by rows, products of keys, of half as many, of values first and later. */
-    static List<Supplier<MachineCode>> codes(PageLayout layout) {
+    static List<Supplier<MachineCode>> codes(PageLayout layout, int vectorBits) {
       WeightFormat format = layout.format();
-      int vectors = valueVectors(layout);
+      int lines = valueLines(layout);
+      int groupBytes = PagedAttention.VECTORS * vectorBits / Byte.SIZE; // of scores
+      int pages = groupBytes / Float.BYTES / PageLayout.POSITIONS;
       Strides ofKeys =
           new Strides(
-              4 * PageLayout.POSITIONS, queryBytes(layout), 4 * GROUP, (int) layout.keyBytes());
+              4 * PageLayout.POSITIONS, queryBytes(layout), groupBytes, (int) layout.keyBytes());
       int sumBytes = 4 * layout.valueWidth();
-      Strides ofValues = new Strides((int) layout.valueStepBytes(), 4 * GROUP, sumBytes, 0);
+      Strides ofValues = new Strides((int) layout.valueStepBytes(), groupBytes, sumBytes, 0);
       List<Supplier<MachineCode>> codes = new ArrayList<>();
       for (int rows = 1; rows <= TILE; rows++) {
-        codes.add(new Products(format, rows, PAGES, 1, false, ofKeys)::code);
-        codes.add(new Products(format, rows, PAGES / 2, 1, false, ofKeys)::code);
-        codes.add(new Products(format, rows, 1, vectors, false, ofValues)::code);
-        codes.add(new Products(format, rows, 1, vectors, true, ofValues)::code);
+        for (Products products :
+            List.of(
+                new Products(format, rows, pages, 1, false, ofKeys),
+                new Products(format, rows, pages / 2, 1, false, ofKeys),
+                new Products(format, rows, 1, lines, false, ofValues),
+                new Products(format, rows, 1, lines, true, ofValues))) {
+          codes.add(() -> products.code(vectorBits));
+        }
       }
       boolean scaled = format == WeightFormat.INT8;
-      codes.add(() -> new AttentionCode().largest(scaled));
-      codes.add(() -> new AttentionCode().exponentials(scaled));
-      codes.add(() -> new AttentionCode().scaling());
-      codes.add(() -> new AttentionCode().division());
-      codes.add(() -> new AttentionCode().factor());
-      codes.add(() -> AttentionLoop.of(layout, vectors * VECTOR_BYTES));
+      codes.add(() -> new AttentionCode(vectorBits).largest(scaled));
+      codes.add(() -> new AttentionCode(vectorBits).exponentials(scaled));
+      codes.add(() -> new AttentionCode(vectorBits).scaling());
+      codes.add(() -> new AttentionCode(vectorBits).division());
+      codes.add(() -> new AttentionCode(vectorBits).factor());
+      codes.add(() -> AttentionLoop.of(layout, 4 * LINE * lines, vectorBits));
       return codes;
     }
 
@@ -137,9 +142,9 @@ final class MachineAttention implements AttentionKernel {
     return 4 * layout.keySteps() * layout.format().inputsTogether();
   }
 
-  private static int valueVectors(PageLayout layout) {
-    int vectors = layout.valueWidth() / LANES;
-    return vectors % 4 == 0 ? 4 : 1;
+  private static int valueLines(PageLayout layout) {
+    int lines = layout.valueWidth() / LINE;
+    return lines % 4 == 0 ? 4 : 1;
   }
 
   private void writeFields(int count) {

@@ -19,19 +19,24 @@ final class AttentionListingsTest {
   @ParameterizedTest
   @EnumSource(mode = EnumSource.Mode.EXCLUDE, names = "INT4")
   void code_isThatOfItsListing(WeightFormat format) throws Exception {
+    check(format, 512, "");
+    check(format, 256, "-avx2");
+  }
+
+  private static void check(WeightFormat format, int vectorBits, String suffix) throws Exception {
     List<Supplier<MachineCode>> codes =
-        MachineAttention.Functions.codes(new PageLayout(format, 64));
+        MachineAttention.Functions.codes(new PageLayout(format, 64), vectorBits);
     int groups = BY_ROWS.size();
     int single = groups * AttentionCode.MOST_ROWS;
     String prefix = "attention-%s-".formatted(format.name().toLowerCase(Locale.ROOT));
     for (int i = 0; i < groups; i++) {
       for (int rows : new int[] {1, AttentionCode.MOST_ROWS}) {
-        String name = "%s%s-%d".formatted(prefix, BY_ROWS.get(i), rows);
+        String name = "%s%s-%d%s".formatted(prefix, BY_ROWS.get(i), rows, suffix);
         Disassembly.check(name, codes.get(groups * (rows - 1) + i).get());
       }
     }
     for (int i = 0; i < OTHERS.size(); i++) {
-      Disassembly.check(prefix + OTHERS.get(i), codes.get(single + i).get());
+      Disassembly.check(prefix + OTHERS.get(i) + suffix, codes.get(single + i).get());
     }
   }
 }

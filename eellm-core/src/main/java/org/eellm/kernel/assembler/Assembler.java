@@ -1,5 +1,7 @@
 package org.eellm.kernel.assembler;
 
+import java.util.function.Consumer;
+
 /**
  * Writes a function of x86-64 by the System V convention, instruction by instruction. Functions
  * extend this class, so that they read like assembly.
@@ -9,6 +11,17 @@ public abstract class Assembler extends Instructions {
 
   private Gp[] saved = {};
   private int room;
+
+  /**
+   * A function to be written.
+   *
+   * @param vectorBits of its vectors: 512 for AVX-512, 256 for AVX2. Of AVX2's 16 vector registers
+   *     masks take the last two, and what comes by for a moment the one before. Those from 16 on
+   *     are for constants, which then lie behind the code.
+   */
+  protected Assembler(int vectorBits) {
+    super(vectorBits);
+  }
 
   // The frame of a function.
 
@@ -72,33 +85,75 @@ public abstract class Assembler extends Instructions {
     encoder.bind(label);
   }
 
-  // Operations of several instructions.
+  // Operations that AVX-512 and AVX2 have different instructions for.
 
-  /** A vector of as many times the same 32 bits; changes {@code rax}. */
+  /** Whether vectors have 512 bits: with them come masks, and room for constants in registers. */
+  public final boolean isAvx512() {
+    return vectorBits == 512;
+  }
+
+  /** Numbers of 32 bits in a vector. */
+  public final int lanes() {
+    return vectorBits / Integer.SIZE;
+  }
+
+  /** Bytes of a vector. */
+  public final int vectorBytes() {
+    return vectorBits / Byte.SIZE;
+  }
+
+  /** The lower half of a vector. */
+  public final Vector half(Vector register) {
+    return Vector.of(register.number(), vectorBits / 2);
+  }
+
+  /** A vector of as many times the same 32 bits; may change {@code rax}. */
   public final void fillInts(Vector to, int bits) {
-    mov(EAX, bits);
-    if (to.bits() == 512) {
-      vpbroadcastd(to, EAX);
-    } else { // AVX2 has it from vectors alone
-      vmovd(to.xmm(), EAX);
-      vbroadcastss(to, to.xmm());
+    if (isConstant(to)) {
+      encoder.keep(to, Integer.toUnsignedLong(bits) | (long) bits << Integer.SIZE);
+    } else {
+      mov(EAX, bits);
+      broadcast(to, EAX);
     }
   }
 
-  /** A vector of as many times the same float32 number; changes {@code rax}. */
+  /** A vector of as many times the same float32 number; may change {@code rax}. */
   public final void fillFloats(Vector to, float number) {
     fillInts(to, Float.floatToRawIntBits(number));
   }
 
-  /** A vector of as many times the same 64 bits; changes {@code rax}. */
+  /** A vector of as many times the same 64 bits; may change {@code rax}. */
   public final void fillLongs(Vector to, long bits) {
-    mov(RAX, bits);
-    vpbroadcastq(to, RAX);
+    if (isConstant(to)) {
+      encoder.keep(to, bits);
+    } else {
+      mov(RAX, bits);
+      vpbroadcastq(to, RAX);
+    }
   }
 
-  /** A vector of as many times the same float64 number; changes {@code rax}. */
+  /** A vector of as many times the same float64 number; may change {@code rax}. */
   public final void fillDoubles(Vector to, double number) {
     fillLongs(to, Double.doubleToRawLongBits(number));
+  }
+
+  /** A vector of as many times 32 bits of a register. */
+  public final void broadcast(Vector to, Gp from) {
+    if (bits(to) == 512) {
+      vpbroadcastd(to, from);
+    } else {
+      vmovd(to.xmm(), from);
+      vbroadcastss(to, to.xmm());
+    }
+  }
+
+  /** A number in memory for all lanes: there, or in a register that may change. */
+  public final Operand broadcasted(Memory number, Vector free) {
+    if (isAvx512()) {
+      return number.broadcasted();
+    }
+    vbroadcastss(free, number);
+    return free;
   }
 
   /** An instruction on three registers. */
@@ -108,13 +163,124 @@ public abstract class Assembler extends Instructions {
   }
 
   /**
-   * Combines all lanes of a zmm, in the order of {@link org.eellm.kernel.vector.Lanes#sum}; then
-   * each has the result.
+   * Combines all lanes of a vector, in the order of {@link org.eellm.kernel.vector.Lanes#sum}; then
+   * each has a result.
    */
   public final void reduce(Operation operation, Vector register, Vector free) {
-    for (int lanes = 1; lanes < register.bytes() / Float.BYTES; lanes *= 2) {
-      valignd(free, register, register, lanes);
+    for (int lanes = 1; lanes < lanes(); lanes *= 2) {
+      if (isAvx512()) {
+        valignd(free, register, register, lanes);
+      } else {
+        vperm2i128(free, register, register, 1);
+        if (lanes < 4) { // of a half
+          vpalignr(free, free, register, lanes * Integer.BYTES);
+        }
+      }
       operation.write(register, register, free);
+    }
+  }
+
+  // The same of masks. With AVX2 they are vectors, in the registers before the last.
+
+  private static Vector asVector(int mask) {
+    return vector(16 - mask);
+  }
+
+  /** Makes a mask of the lowest bits of a register; may change {@code rax}. */
+  public final void maskOf(Mask to, Gp bits) {
+    if (isAvx512()) {
+      kmovw(to, bits);
+    } else {
+      Vector lanes = asVector(to.number());
+      broadcast(lanes, bits);
+      mov(RAX, 0x8040201008040201L); // a bit of each lane
+      vmovq(PASSING.xmm(), RAX);
+      vpmovzxbd(PASSING, PASSING.xmm());
+      vpandd(lanes, lanes, PASSING);
+      vpcmpeqd(lanes, lanes, PASSING);
+    }
+  }
+
+  /** Makes a mask of no lanes. */
+  public final void clear(Mask mask) {
+    if (isAvx512()) {
+      kxorw(mask, mask, mask);
+    } else {
+      vpxord(asVector(mask.number()), asVector(mask.number()), asVector(mask.number()));
+    }
+  }
+
+  /** Adds the lanes of another mask. */
+  public final void include(Mask to, Mask more) {
+    if (isAvx512()) {
+      korw(to, to, more);
+    } else {
+      vpord(asVector(to.number()), asVector(to.number()), asVector(more.number()));
+    }
+  }
+
+  /** The lanes of a mask as bits. */
+  public final void bitsOf(Gp to, Mask mask) {
+    if (isAvx512()) {
+      kmovw(to, mask);
+    } else {
+      vmovmskps(to, asVector(mask.number()));
+    }
+  }
+
+  /** Makes a mask of the lanes, of those that count in another, for which a comparison is true. */
+  public final void compare(Mask to, Vector first, Operand second, Comparison how) {
+    if (isAvx512()) {
+      vcmpps(to, first, second, how);
+      return;
+    }
+    Vector lanes = asVector(to.number());
+    if (second instanceof Vector register && !isConstant(register)) {
+      vcmpps(lanes, first, register, how);
+    } else {
+      vmovups(PASSING, second);
+      vcmpps(lanes, first, PASSING, how);
+    }
+    if (to.mask() > 0) {
+      vpandd(lanes, lanes, asVector(to.mask()));
+    }
+  }
+
+  /** Does what an operation does to a register in the lanes of a mask; others stay as they are. */
+  public final void masked(Mask mask, Vector to, Consumer<Vector> operation) {
+    if (isAvx512()) {
+      operation.accept(to.masked(mask));
+    } else {
+      operation.accept(PASSING);
+      vblendvps(to, to, PASSING, asVector(mask.number()));
+    }
+  }
+
+  /** Does what an operation does to a register in the lanes of a mask; others become 0. */
+  public final void zeroing(Mask mask, Vector to, Consumer<Vector> operation) {
+    if (isAvx512()) {
+      operation.accept(to.zeroing(mask));
+    } else {
+      operation.accept(to);
+      vpandd(to, to, asVector(mask.number()));
+    }
+  }
+
+  /** Loads the lanes of a mask; others become 0, and are not read. */
+  public final void load(Mask mask, Vector to, Memory from) {
+    if (isAvx512()) {
+      vmovups(to.zeroing(mask), from);
+    } else {
+      vmaskmovps(to, asVector(mask.number()), from);
+    }
+  }
+
+  /** Stores the lanes of a mask. */
+  public final void store(Mask mask, Memory to, Vector from) {
+    if (isAvx512()) {
+      vmovups(to.masked(mask), from);
+    } else {
+      vmaskmovps(to, asVector(mask.number()), from);
     }
   }
 }

@@ -5,7 +5,9 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.EnumSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 
 /**
@@ -14,25 +16,63 @@ import java.util.Set;
  * 16 on need EVEX.
  */
 final class Encoder {
+  private static final Gp RIP = new Gp(16, Long.SIZE); // the place in the code
+  private static final int CONSTANT_BYTES = 32;
+
   private final ByteArrayOutputStream code = new ByteArrayOutputStream();
   private final List<Jump> jumps = new ArrayList<>();
   private final Set<CpuFeature> needs = EnumSet.noneOf(CpuFeature.class);
+  private final Map<Integer, Long> constants = new LinkedHashMap<>();
+  private final Label behind = new Label(); // where constants are
 
-  /** The end of a jump, in the code. */
-  private record Jump(int at, Label to) {}
+  /** A place in the code that tells how far another one is from its end. */
+  private record Jump(int at, Label to, int bytesBehind) {}
 
   /** Operands by their places in an encoding. */
   record Operands(int reg, int vvvv, Operand rm, Operand destination) {}
 
   MachineCode finish() {
+    int end = code.size();
+    writeConstants();
     ByteBuffer all = ByteBuffer.wrap(code.toByteArray()).order(ByteOrder.LITTLE_ENDIAN);
     for (Jump jump : jumps) {
       if (jump.to.position == Label.UNKNOWN) {
         throw new IllegalStateException("a label is bound nowhere; bind it where its jumps end");
       }
-      all.putInt(jump.at, jump.to.position - jump.at - Integer.BYTES);
+      all.putInt(jump.at, jump.to.position + jump.bytesBehind - jump.at - Integer.BYTES);
     }
-    return new MachineCode(all.array(), Set.copyOf(needs));
+    return new MachineCode(all.array(), end, Set.copyOf(needs));
+  }
+
+  private void writeConstants() {
+    while (!constants.isEmpty() && code.size() % CONSTANT_BYTES != 0) {
+      code.write(0);
+    }
+    bind(behind);
+    for (long constant : constants.values()) {
+      for (int i = 0; i < CONSTANT_BYTES; i += Long.BYTES) {
+        number(constant, Long.BYTES);
+      }
+    }
+  }
+
+  /** Keeps a constant of a vector register in memory: as many times the same 64 bits. */
+  void keep(Vector register, long bits) {
+    constants.put(register.number(), bits);
+  }
+
+  /**
+   * Where the constant of a vector register is.
+   *
+   * @throws IllegalStateException if it has none yet
+   */
+  Memory constant(Vector register) {
+    int place = List.copyOf(constants.keySet()).indexOf(register.number());
+    if (place < 0) {
+      throw new IllegalStateException(
+          "vector register %d has no constant; fill it first".formatted(register.number()));
+    }
+    return Memory.at(RIP, place * CONSTANT_BYTES);
   }
 
   void need(CpuFeature feature) {
@@ -58,7 +98,7 @@ final class Encoder {
 
   void jump(int opcode, Label to) {
     opcode(opcode);
-    jumps.add(new Jump(code.size(), to));
+    jumps.add(new Jump(code.size(), to, 0));
     number(0, Integer.BYTES);
   }
 
@@ -187,6 +227,12 @@ final class Encoder {
 
   /** Offsets have no byte, one that counts units, or four. */
   private void memory(int reg, Memory at, int unit) {
+    if (at.base().equals(RIP)) {
+      code.write((reg & 7) << 3 | 5);
+      jumps.add(new Jump(code.size(), behind, at.displacement()));
+      number(0, Integer.BYTES);
+      return;
+    }
     int base = at.base().number() & 7;
     int units = at.displacement() / unit;
     boolean small = at.displacement() % unit == 0 && units == (byte) units;

@@ -21,7 +21,20 @@ import static org.eellm.kernel.assembler.Encoding.Part.QUARTER;
  * tell an instruction's width; and with it whether a vector instruction is encoded by VEX or EVEX.
  */
 abstract class Instructions extends Registers {
+  private static final int LOW_REGISTERS = 16; // that the VEX encoding has
+
+  /**
+   * Where numbers come by for a moment that AVX-512 takes otherwise: what {@link Assembler}'s
+   * operations need, and constants that an instruction takes from a register alone.
+   */
+  static final Vector PASSING = vector(13);
+
   final Encoder encoder = new Encoder();
+  final int vectorBits;
+
+  Instructions(int vectorBits) {
+    this.vectorBits = vectorBits;
+  }
 
   // General registers.
 
@@ -225,6 +238,15 @@ abstract class Instructions extends Registers {
     rm(Encoding.vex(0x66_0F_6E, AVX).wide(), to, from);
   }
 
+  public final void vmovq(Memory to, Vector from) {
+    mr(Encoding.vex(0x66_0F_7E, AVX).wide(), to, from);
+  }
+
+  /** The signs of lanes. */
+  public final void vmovmskps(Gp to, Vector from) {
+    rm(Encoding.vex(0x0F_50, AVX), to, from);
+  }
+
   public final void kmovw(Mask to, Gp from) {
     rm(Encoding.vex(0x0F_92, AVX512F), to, from);
   }
@@ -253,12 +275,27 @@ abstract class Instructions extends Registers {
 
   // Vectors.
 
-  public final void vmovups(Vector to, Memory from) {
+  public final void vmovups(Vector to, Operand from) {
     rm(Encoding.of(0x0F_10, AVX, AVX512F), to, from);
   }
 
   public final void vmovups(Memory to, Vector from) {
     mr(Encoding.of(0x0F_11, AVX, AVX512F), to, from);
+  }
+
+  /** The lanes whose sign is set in a vector; others become 0. */
+  public final void vmaskmovps(Vector to, Vector signs, Memory from) {
+    rvm(Encoding.vex(0x66_0F38_2C, AVX), to, signs, from);
+  }
+
+  public final void vmaskmovps(Memory to, Vector signs, Vector from) {
+    rvm(Encoding.vex(0x66_0F38_2E, AVX), from, signs, to);
+  }
+
+  /** The second's lanes where the sign is set in a vector, else the first's. */
+  public final void vblendvps(Vector to, Vector first, Vector second, Vector signs) {
+    rvm(Encoding.vex(0x66_0F3A_4A, AVX), to, first, second);
+    encoder.bytes(signs.number() << 4);
   }
 
   public final void vmovaps(Vector to, Operand from) {
@@ -313,6 +350,16 @@ abstract class Instructions extends Registers {
     encoder.bytes(how.number);
   }
 
+  /** Each lane's bits become those of the answer. */
+  public final void vcmpps(Vector to, Vector first, Vector second, Comparison how) {
+    rvm(Encoding.vex(0x0F_C2, AVX), to, first, second);
+    encoder.bytes(how.number);
+  }
+
+  public final void vpcmpeqd(Vector to, Vector first, Operand second) {
+    rvm(Encoding.vex(0x66_0F_76, AVX2), to, first, second);
+  }
+
   public final void vpaddd(Vector to, Vector first, Operand second) {
     rvm(Encoding.of(0x66_0F_FE, AVX2, AVX512F), to, first, second);
   }
@@ -321,24 +368,17 @@ abstract class Instructions extends Registers {
     rvm(Encoding.of(0x66_0F38_3D, AVX2, AVX512F), to, first, second);
   }
 
+  /** In the VEX encoding it is called vpand; others are called so, too. */
   public final void vpandd(Vector to, Vector first, Operand second) {
-    rvm(Encoding.evex(0x66_0F_DB, AVX512F), to, first, second);
+    rvm(Encoding.of(0x66_0F_DB, AVX2, AVX512F), to, first, second);
   }
 
   public final void vpord(Vector to, Vector first, Operand second) {
-    rvm(Encoding.evex(0x66_0F_EB, AVX512F), to, first, second);
+    rvm(Encoding.of(0x66_0F_EB, AVX2, AVX512F), to, first, second);
   }
 
   public final void vpxord(Vector to, Vector first, Operand second) {
-    rvm(Encoding.evex(0x66_0F_EF, AVX512F), to, first, second);
-  }
-
-  public final void vpand(Vector to, Vector first, Operand second) {
-    rvm(Encoding.vex(0x66_0F_DB, AVX2), to, first, second);
-  }
-
-  public final void vpxor(Vector to, Vector first, Operand second) {
-    rvm(Encoding.vex(0x66_0F_EF, AVX2), to, first, second);
+    rvm(Encoding.of(0x66_0F_EF, AVX2, AVX512F), to, first, second);
   }
 
   public final void vpabsb(Vector to, Operand from) {
@@ -375,6 +415,11 @@ abstract class Instructions extends Registers {
     vmi(Encoding.of(0x66_0F_72, AVX2, AVX512F), 6, to, from, bits);
   }
 
+  /** Of 128 bits, by bytes. */
+  public final void vpsrldq(Vector to, Vector from, int bytes) {
+    vmi(Encoding.vex(0x66_0F_73, AVX), 3, to, from, bytes);
+  }
+
   public final void vpsrlw(Vector to, Operand from, int bits) {
     vmi(Encoding.of(0x66_0F_71, AVX2, AVX512BW), 2, to, from, bits);
   }
@@ -382,6 +427,22 @@ abstract class Instructions extends Registers {
   /** Lanes of the second from a place on, then of the first. */
   public final void valignd(Vector to, Vector first, Operand second, int constant) {
     rvm(Encoding.evex(0x66_0F3A_03, AVX512F), to, first, second);
+    encoder.bytes(constant);
+  }
+
+  /** In each half, bytes of the second from a place on, then of the first. */
+  public final void vpalignr(Vector to, Vector first, Operand second, int constant) {
+    rvm(Encoding.vex(0x66_0F3A_0F, AVX2), to, first, second);
+    encoder.bytes(constant);
+  }
+
+  public final void vperm2i128(Vector to, Vector first, Operand second, int constant) {
+    rvm(Encoding.vex(0x66_0F3A_46, AVX2), to, first, second);
+    encoder.bytes(constant);
+  }
+
+  public final void vpermq(Vector to, Vector from, int constant) {
+    rm(Encoding.vex(0x66_0F3A_00, AVX2).wide(), to, from);
     encoder.bytes(constant);
   }
 
@@ -412,6 +473,19 @@ abstract class Instructions extends Registers {
 
   public final void vpmovzxwd(Vector to, Operand from) {
     rm(Encoding.of(0x66_0F38_33, AVX2, AVX512F).inMemory(HALF), to, from);
+  }
+
+  public final void vpmovzxbd(Vector to, Operand from) {
+    rm(Encoding.of(0x66_0F38_31, AVX2, AVX512F).inMemory(QUARTER), to, from);
+  }
+
+  /** In each half, the first's lanes of 32 bits and the second's, as 16 bits without a sign. */
+  public final void vpackusdw(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x66_0F38_2B, AVX2, AVX512BW), to, first, second);
+  }
+
+  public final void vpackuswb(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x66_0F_67, AVX2, AVX512BW), to, first, second);
   }
 
   public final void vpmovdb(Operand to, Vector from) {
@@ -480,22 +554,23 @@ abstract class Instructions extends Registers {
   // Where operands are in an encoding, by the manual's names.
 
   private void rvm(Encoding of, Operand to, Vector first, Operand second) {
-    int bits = Math.max(Math.max(bits(to), first.bits()), bits(second));
-    encoder.vector(of, bits, new Encoder.Operands(number(to), first.number(), second, to));
+    int bits = Math.max(Math.max(bits(to), bits(first)), bits(second));
+    int register = isConstant(first) ? loaded(first).number() : first.number();
+    encoder.vector(of, bits, new Encoder.Operands(number(to), register, place(second), to));
   }
 
   private void rm(Encoding of, Operand to, Operand from) {
     int bits = Math.max(bits(to), bits(from));
-    encoder.vector(of, bits, new Encoder.Operands(number(to), 0, from, to));
+    encoder.vector(of, bits, new Encoder.Operands(number(to), 0, place(from), to));
   }
 
   private void mr(Encoding of, Operand to, Vector from) {
-    int bits = Math.max(bits(to), from.bits());
+    int bits = Math.max(bits(to), bits(from));
     encoder.vector(of, bits, new Encoder.Operands(from.number(), 0, to, to));
   }
 
   private void vmi(Encoding of, int digit, Vector to, Operand from, int constant) {
-    encoder.vector(of, to.bits(), new Encoder.Operands(digit, to.number(), from, to));
+    encoder.vector(of, bits(to), new Encoder.Operands(digit, to.number(), from, to));
     encoder.bytes(constant);
   }
 
@@ -504,7 +579,28 @@ abstract class Instructions extends Registers {
   }
 
   /** The widest vector tells an instruction's width. */
-  private static int bits(Operand operand) {
-    return operand instanceof Vector register ? register.bits() : 128;
+  final int bits(Operand operand) {
+    if (!(operand instanceof Vector register)) {
+      return 128;
+    }
+    return register.bits() == Vector.WHOLE ? vectorBits : register.bits();
+  }
+
+  /** Whether a register is one of a constant, and AVX-512 alone has it. */
+  final boolean isConstant(Operand operand) {
+    return vectorBits == 256
+        && operand instanceof Vector register
+        && register.bits() == Vector.WHOLE
+        && register.number() >= LOW_REGISTERS;
+  }
+
+  private Operand place(Operand operand) {
+    return isConstant(operand) ? encoder.constant((Vector) operand) : operand;
+  }
+
+  /** A register that has a constant now. */
+  final Vector loaded(Vector constant) {
+    vmovaps(PASSING, constant);
+    return PASSING;
   }
 }

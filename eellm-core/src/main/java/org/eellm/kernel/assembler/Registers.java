@@ -35,6 +35,11 @@ abstract class Registers {
   public static final Mask K1 = new Mask(1, 0);
   public static final Mask K2 = new Mask(2, 0);
 
+  /** A register as wide as the function's vectors. */
+  public static Vector vector(int number) {
+    return Vector.of(number, Vector.WHOLE);
+  }
+
   public static Vector zmm(int number) {
     return Vector.zmm(number);
   }

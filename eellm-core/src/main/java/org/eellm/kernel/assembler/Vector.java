@@ -4,11 +4,13 @@ package org.eellm.kernel.assembler;
  * A vector register.
  *
  * @param number in the encoding; those from 16 on have EVEX encodings alone
- * @param bits 512 (zmm), 256 (ymm) or 128 (xmm)
+ * @param bits 512 (zmm), 256 (ymm), 128 (xmm), or {@link #WHOLE}
  * @param mask the register of the mask of lanes that an instruction writes; 0 for all
  * @param zeroing whether the other lanes become 0; else they stay as they are
  */
 public record Vector(int number, int bits, int mask, boolean zeroing) implements Operand {
+  /** As wide as the vectors of the function that is written. */
+  public static final int WHOLE = 0;
 
   /** A register, all of its lanes. */
   public static Vector of(int number, int bits) {
@@ -17,11 +19,6 @@ public record Vector(int number, int bits, int mask, boolean zeroing) implements
 
   public static Vector zmm(int number) {
     return of(number, 512);
-  }
-
-  /** Bytes of all lanes. */
-  public int bytes() {
-    return bits / Byte.SIZE;
   }
 
   /** The register that many numbers on. */

@@ -6,9 +6,11 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.IntFunction;
 import java.util.function.Supplier;
 import org.eellm.kernel.assembler.CpuFeature;
 import org.eellm.kernel.assembler.MachineCode;
+import org.eellm.kernel.vector.CpuFlags;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeFunction;
 
@@ -39,6 +41,11 @@ public final class ExecutableMemory {
   /** Stores one function, as {@link #store(List)} does. */
   public static Optional<NativeFunction> store(Supplier<MachineCode> function) {
     return store(List.of(function)).map(stored -> stored[0]);
+  }
+
+  /** Stores one function for AVX-512 or else for AVX2, by the bits of its vectors. */
+  public static Optional<NativeFunction> storeWidest(IntFunction<MachineCode> function) {
+    return store(() -> function.apply(512)).or(() -> store(() -> function.apply(256)));
   }
 
   /**

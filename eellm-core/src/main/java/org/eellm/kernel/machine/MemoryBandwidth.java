@@ -23,11 +23,11 @@ public final class MemoryBandwidth {
   private static final long REGION_BYTES = 16 << 20;
 
   private static final int STREAMS = 4;
-  private static final int VECTOR_BYTES = 64;
+  private static final int LINE_BYTES = 64; // parts are whole ones
 
   /** None where the processor takes no machine code. */
   private static final Optional<NativeFunction> READING =
-      ExecutableMemory.store(() -> new Code().reading());
+      ExecutableMemory.storeWidest(vectorBits -> new Code(vectorBits).reading());
 
   /** Nobody wants to know, but Java's compiler must think so. */
   static volatile int sum;
@@ -71,7 +71,11 @@ public final class MemoryBandwidth {
 
   /** Machine code that reads. */
   static final class Code extends Assembler {
-    private static final Vector ALL = zmm(0);
+    private static final Vector ALL = vector(0);
+
+    Code(int vectorBits) {
+      super(vectorBits);
+    }
 
     /** {@code f(a, b, c, d, bytes)}: reads as many bytes, a multiple of 64, from each address. */
     MachineCode reading() {
@@ -79,9 +83,9 @@ public final class MemoryBandwidth {
       Label start = here();
       for (Gp from : new Gp[] {RDI, RSI, RDX, RCX}) {
         vpord(ALL, ALL, at(from));
-        add(from, VECTOR_BYTES);
+        add(from, vectorBytes());
       }
-      sub(R8, VECTOR_BYTES);
+      sub(R8, vectorBytes());
       jne(start);
       vmovd(EAX, ALL.xmm());
       leaveVectors();
@@ -93,7 +97,7 @@ public final class MemoryBandwidth {
     if (READING.isEmpty()) {
       return VectorReading.read(address, bytes);
     }
-    long part = Math.ceilDiv(bytes, STREAMS * VECTOR_BYTES) * VECTOR_BYTES;
+    long part = Math.ceilDiv(bytes, STREAMS * LINE_BYTES) * LINE_BYTES;
     long last = bytes - part; // parts may have some bytes in common
     return (int)
         READING

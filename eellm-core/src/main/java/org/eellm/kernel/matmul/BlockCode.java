@@ -46,7 +46,7 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode {
   /** Of sums of a row, in a block or slice of one. */
   final int vectors;
 
-  final int vectorBytes;
+  final int vectorBytes = vectorBytes();
 
   private final int slices;
 
@@ -56,10 +56,10 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode {
    * @param rows of x, 1 to {@link #MOST_ROWS}
    */
   BlockCode(int rows, CodeTarget target) {
+    super(target.vectorBits());
     this.rows = rows;
     this.target = target;
-    vectorBytes = target.vectorBits() / Byte.SIZE;
-    vectors = target.isAvx512() ? 4 : vectorsOfAvx2(rows);
+    vectors = isAvx512() ? 4 : vectorsOfAvx2(rows);
     slices = STEP_BYTES / (vectors * vectorBytes);
   }
 
@@ -132,16 +132,7 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode {
 
   /** Makes a vector 0. */
   final void clear(Vector to) {
-    if (target.isAvx512()) {
-      vpxord(to, to, to);
-    } else {
-      vpxor(to, to, to);
-    }
-  }
-
-  /** A vector register. */
-  final Vector vector(int number) {
-    return Vector.of(number, target.vectorBits());
+    vpxord(to, to, to);
   }
 
   /** The register of a sum. */

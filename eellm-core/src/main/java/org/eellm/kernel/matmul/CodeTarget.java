@@ -1,7 +1,7 @@
 package org.eellm.kernel.matmul;
 
 import java.util.List;
-import org.eellm.kernel.machine.CpuFlags;
+import org.eellm.kernel.vector.CpuFlags;
 
 /**
  * The processors that machine code of products is for.

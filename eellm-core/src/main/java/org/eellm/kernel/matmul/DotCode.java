@@ -34,7 +34,7 @@ final class DotCode extends BlockCode {
 
   @Override
   void begin() {
-    if (!target.isAvx512() && format == WeightFormat.BFLOAT16) {
+    if (!isAvx512() && format == WeightFormat.BFLOAT16) {
       fillInts(UPPER_HALVES, 0xFFFF0000);
     }
     shr(R14, 6); // the steps
@@ -46,7 +46,7 @@ final class DotCode extends BlockCode {
    * with one row, too: a tenth in bfloat16 on Zen 3.
    */
   private boolean asksAhead() {
-    return !target.isAvx512() || target.intel() || rows >= 3;
+    return !isAvx512() || target.intel() || rows >= 3;
   }
 
   @Override
@@ -60,7 +60,7 @@ final class DotCode extends BlockCode {
       if (asksAhead() && slice == 0) {
         prefetch(stream, 0);
       }
-      if (target.isAvx512()) {
+      if (isAvx512()) {
         multiply(streams, stream);
       } else {
         multiplyPairs(slice);
@@ -136,7 +136,7 @@ final class DotCode extends BlockCode {
   /** Makes float32 numbers of the upper or the lower half of 32 bits. */
   private void widen(Vector pairs, int half) {
     if (half == 1) {
-      vpand(pairs, pairs, UPPER_HALVES);
+      vpandd(pairs, pairs, UPPER_HALVES);
     } else {
       vpslld(pairs, pairs, Short.SIZE);
     }

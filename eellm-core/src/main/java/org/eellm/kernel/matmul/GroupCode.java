@@ -41,10 +41,10 @@ final class GroupCode extends BlockCode {
   private GroupCode(int bits, int rows, CodeTarget target) {
     super(rows, target);
     this.bits = bits;
-    together = target.isAvx512() ? vectors : 1;
-    weights = target.isAvx512() ? zmm(24) : NUMBER;
-    input = target.isAvx512() ? zmm(28) : MAGNITUDE;
-    mask = vector(target.isAvx512() ? 31 : 15);
+    together = isAvx512() ? vectors : 1;
+    weights = isAvx512() ? zmm(24) : NUMBER;
+    input = isAvx512() ? zmm(28) : MAGNITUDE;
+    mask = vector(isAvx512() ? 31 : 15);
   }
 
   /**
@@ -59,7 +59,7 @@ final class GroupCode extends BlockCode {
 
   @Override
   void begin() {
-    if (!target.isAvx512()) {
+    if (!isAvx512()) {
       fillInts(mask, 0x00010001);
       vmovups(ONES, mask);
       fillInts(mask, bits == 4 ? 0x0F0F0F0F : 0x80808080);
@@ -111,7 +111,7 @@ final class GroupCode extends BlockCode {
   private void beginSums(int streams) {
     for (int row = 0; row < rows; row++) {
       Vector sum = sum(streams, row, 0, 0);
-      if (target.isAvx512()) {
+      if (isAvx512()) {
         vpbroadcastd(sum, input(row, 0));
         if (bits == 8) { // 16 times that of 4 bits
           vpslld(sum, sum, 4);
@@ -171,13 +171,13 @@ final class GroupCode extends BlockCode {
    */
   private void load(Vector to, Memory from, boolean upper) {
     if (bits == 8) {
-      if (target.isAvx512()) {
+      if (isAvx512()) {
         vmovups(to, from);
       } else {
-        vpxor(to, mask, from); // without the offset
+        vpxord(to, mask, from); // without the offset
         vpabsb(MAGNITUDE, to);
       }
-    } else if (target.isAvx512()) {
+    } else if (isAvx512()) {
       if (upper) {
         vpsrlw(to, from, 4);
         vpandd(to, to, mask);
@@ -187,16 +187,16 @@ final class GroupCode extends BlockCode {
     } else if (upper) {
       vmovups(to, from);
       vpsrlw(to, to, 4);
-      vpand(to, to, mask);
+      vpandd(to, to, mask);
     } else {
-      vpand(to, mask, from);
+      vpandd(to, mask, from);
     }
   }
 
   private void multiply(int streams, int stream, int first, int step) {
     for (int row = 0; row < rows; row++) {
       Memory from = input(row, 4 * (1 + step));
-      if (!target.isAvx512()) {
+      if (!isAvx512()) {
         multiplyPairs(sum(streams, row, stream, first), from);
         continue;
       }
@@ -237,7 +237,7 @@ final class GroupCode extends BlockCode {
             Vector sum = sum(streams, row, stream, v + i);
             Vector factor = input.plus(1 + i % 2);
             int at = stream * STEP_BYTES + place(slice, v + i);
-            if (bits == 4 && !target.isAvx512()) {
+            if (bits == 4 && !isAvx512()) {
               vpmaddwd(sum, sum, ONES);
               vpbroadcastd(factor, input(row, -4 * STEPS)); // of the group's only chunk
               vpaddd(sum, sum, factor);

@@ -7,9 +7,13 @@ import org.eellm.kernel.assembler.Vector;
 
 /** Machine code for activation functions, as {@link RowCode} is for norms. */
 final class ActivationCode extends RowAssembler {
-  private static final Vector ARGUMENT = zmm(9);
-  private static final Vector SIZE = zmm(10);
-  private static final Vector TEMPORARY = zmm(11);
+  private static final Vector ARGUMENT = vector(9);
+  private static final Vector SIZE = vector(10);
+  private static final Vector TEMPORARY = vector(11);
+
+  ActivationCode(int vectorBits) {
+    super(vectorBits);
+  }
 
   private void begin() {
     exponentialConstants();
@@ -37,7 +41,7 @@ final class ActivationCode extends RowAssembler {
           vmulps(P, P, SECOND);
           store(RDI, P);
           advance(R8, R9, RDI);
-          add(R10, -VECTOR_BYTES);
+          add(R10, -vectorBytes());
           Label inside = new Label();
           jne(inside);
           add(R8, RSI);
@@ -75,9 +79,9 @@ final class ActivationCode extends RowAssembler {
           vmulps(SUM, SUM, P);
           vsubps(SUM, ONE, SUM);
           fillInts(TEMPORARY, 0);
-          vcmpps(K2, ARGUMENT, TEMPORARY, Comparison.LESS);
+          compare(K2, ARGUMENT, TEMPORARY, Comparison.LESS);
           fillInts(TEMPORARY, Integer.MIN_VALUE); // the sign
-          vpxord(SUM.masked(K2), SUM, TEMPORARY);
+          masked(K2, SUM, to -> vpxord(to, SUM, TEMPORARY));
           vaddps(SUM, SUM, ONE);
           multiplyBy(FIRST, FIRST, 0.5f);
           vmulps(FIRST, FIRST, SUM);

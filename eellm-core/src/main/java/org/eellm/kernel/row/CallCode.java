@@ -16,6 +16,10 @@ final class CallCode extends Assembler {
   private static final Gp ENTRY = RBX;
   private static final Gp LEFT = RBP;
 
+  CallCode() {
+    super(Long.SIZE); // no vectors
+  }
+
   /** Goes through entries: {@code f(entries, entries, entries, count)}; gives the last result. */
   MachineCode running() {
     enter(PARAMETERS - REGISTERS.length);

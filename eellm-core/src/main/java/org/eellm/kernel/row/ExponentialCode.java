@@ -10,31 +10,31 @@ import org.eellm.kernel.assembler.Vector;
  */
 public abstract class ExponentialCode extends Assembler {
   /** The argument. */
-  protected static final Vector X = zmm(0);
+  protected static final Vector X = vector(0);
 
   /** The power of two that {@link #P} is yet to be multiplied with. */
-  protected static final Vector SHIFTED = zmm(1);
+  protected static final Vector SHIFTED = vector(1);
 
-  private static final Vector N = zmm(2);
-  private static final Vector R = zmm(3);
+  private static final Vector N = vector(2);
+  private static final Vector R = vector(3);
 
   /** The polynomial's value. */
-  protected static final Vector P = zmm(4);
+  protected static final Vector P = vector(4);
 
   /** For the caller. */
-  protected static final Vector FREE = zmm(5);
+  protected static final Vector FREE = vector(5);
 
   // Constants.
-  protected static final Vector LOWEST = zmm(16);
-  protected static final Vector HIGHEST = zmm(17);
-  protected static final Vector ONE = zmm(18);
-  protected static final Vector MINUS_INFINITY = zmm(19);
-  private static final Vector LOG2_E = zmm(20);
-  private static final Vector ROUND = zmm(21);
-  private static final Vector LN_2_HIGH = zmm(22);
-  private static final Vector LN_2_LOW = zmm(23);
-  private static final Vector EXPONENT = zmm(24);
-  private static final Vector COEFFICIENTS = zmm(25); // the highest first
+  protected static final Vector LOWEST = vector(16);
+  protected static final Vector HIGHEST = vector(17);
+  protected static final Vector ONE = vector(18);
+  protected static final Vector MINUS_INFINITY = vector(19);
+  private static final Vector LOG2_E = vector(20);
+  private static final Vector ROUND = vector(21);
+  private static final Vector LN_2_HIGH = vector(22);
+  private static final Vector LN_2_LOW = vector(23);
+  private static final Vector EXPONENT = vector(24);
+  private static final Vector COEFFICIENTS = vector(25); // the highest first
 
   private static final float[] POLYNOMIAL = {
     1.9875691500e-4f,
@@ -45,7 +45,12 @@ public abstract class ExponentialCode extends Assembler {
     5.0000001201e-1f
   };
 
-  /** Fills the registers of constants; changes rax. */
+  /** A function for vectors of so many bits. */
+  protected ExponentialCode(int vectorBits) {
+    super(vectorBits);
+  }
+
+  /** Fills the registers of constants; may change rax. */
   protected final void exponentialConstants() {
     fillFloats(LOWEST, -87.3f);
     fillFloats(HIGHEST, 88.3f);

@@ -6,18 +6,22 @@ import org.eellm.kernel.assembler.MachineCode;
 
 /** Machine code for figures of logits, as {@link RowCode} is for norms. */
 final class LogitCode extends RowAssembler {
+  LogitCode(int vectorBits) {
+    super(vectorBits);
+  }
+
   /** The largest number, NaN if there is one: {@code f(x, vectors)}. */
   MachineCode largest() {
     fillFloats(A, Float.NEGATIVE_INFINITY);
-    kxorw(K2, K2, K2);
+    clear(K2);
     Label start = here();
     vmovups(B, at(RDI));
-    vcmpps(MASK, B, B, Comparison.UNORDERED);
-    korw(K2, K2, K1);
+    compare(MASK, B, B, Comparison.UNORDERED);
+    include(K2, MASK);
     vmaxps(A, A, B);
     nextVector(start);
     reduce(this::vmaxps, A, B);
-    kmovw(EAX, K2);
+    bitsOf(EAX, K2);
     test(EAX, EAX);
     Label allNumbers = new Label();
     je(allNumbers);
@@ -29,15 +33,15 @@ final class LogitCode extends RowAssembler {
 
   /** The first place of a number, or -1: {@code f(x, vectors, number)}. */
   MachineCode place() {
-    vpbroadcastd(A, EDX);
+    broadcast(A, EDX);
     return endWithPlace();
   }
 
   /** The sum of {@code exp((x - max) factor)}: {@code f(x, vectors, max, factor)}. */
   MachineCode sumOfExponentials() {
     exponentialConstants();
-    vpbroadcastd(FIRST, EDX);
-    vpbroadcastd(SECOND, ECX);
+    broadcast(FIRST, EDX);
+    broadcast(SECOND, ECX);
     vpxord(SUM, SUM, SUM);
     Label start = here();
     vmovups(X, at(RDI));

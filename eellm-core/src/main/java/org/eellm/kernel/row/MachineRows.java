@@ -1,7 +1,9 @@
 package org.eellm.kernel.row;
 
 import java.util.Arrays;
+import java.util.List;
 import java.util.Objects;
+import java.util.function.IntFunction;
 import java.util.function.Supplier;
 import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.machine.ExecutableMemory;
@@ -17,55 +19,68 @@ import org.eellm.kernel.weight.PackedMatrix;
  * SamplingCode} in executable memory.
  */
 public final class MachineRows implements RowKernel {
-  private static final int LANES = NativeNumbers.MACHINE_CODE_WIDTH;
+  private static final int LANES = NativeNumbers.WIDTH;
   private static final long BLOCK_BYTES = 4L * PackedMatrix.BLOCK;
 
   enum Name {
-    RMS(() -> new RowCode().rms()),
-    ADDITION(() -> new RowCode().addition()),
-    ROTATION(() -> new RowCode().rotation()),
-    ROUNDING(() -> new RoundingCode().rounding()),
-    ROUNDING_TO_FIRST_HALF(() -> new RoundingCode().roundingToHalf(0)),
-    ROUNDING_TO_SECOND_HALF(() -> new RoundingCode().roundingToHalf(1)),
-    SPREADING(() -> new RoundingCode().spreading()),
-    SWI_GLU(() -> new ActivationCode().swiGlu()),
-    LARGEST(() -> new LogitCode().largest()),
-    PLACE(() -> new LogitCode().place()),
-    SUM_OF_EXPONENTIALS(() -> new LogitCode().sumOfExponentials()),
-    QUANTIZATION(() -> new RoundingCode().quantization(LEAST, OFFSET)),
-    SUM(() -> new RowCode().sum()),
-    PRODUCT(() -> new RowCode().product()),
-    PRODUCT_WITH_BFLOAT16(() -> new RowCode().productWithBfloat16()),
-    SUM_OF_SQUARED_DISTANCES(() -> new RowCode().sumOfSquaredDistances()),
-    SHIFTED(() -> new RowCode().shifted()),
-    ADDITION_OF_ARRAY(() -> new RowCode().additionOfArray()),
-    MULTIPLICATION(() -> new RowCode().multiplication()),
-    GELU(() -> new ActivationCode().gelu()),
-    GELU_TANH(() -> new ActivationCode().geluTanh()),
-    SCALING(() -> new SamplingCode().scaling()),
-    POWERS_OF_TWO(() -> new SamplingCode().powersOfTwo()),
-    MARKING(() -> new SamplingCode().marking()),
-    CALLS(() -> new CallCode().running());
+    RMS(bits -> new RowCode(bits).rms()),
+    ADDITION(bits -> new RowCode(bits).addition()),
+    ROTATION(bits -> new RowCode(bits).rotation()),
+    ROUNDING(bits -> new RoundingCode(bits).rounding()),
+    ROUNDING_TO_FIRST_HALF(bits -> new RoundingCode(bits).roundingToHalf(0)),
+    ROUNDING_TO_SECOND_HALF(bits -> new RoundingCode(bits).roundingToHalf(1)),
+    SPREADING(bits -> new RoundingCode(bits).spreading()),
+    SWI_GLU(bits -> new ActivationCode(bits).swiGlu()),
+    LARGEST(bits -> new LogitCode(bits).largest()),
+    PLACE(bits -> new LogitCode(bits).place()),
+    SUM_OF_EXPONENTIALS(bits -> new LogitCode(bits).sumOfExponentials()),
+    QUANTIZATION(bits -> new RoundingCode(bits).quantization(LEAST, OFFSET)),
+    SUM(bits -> new RowCode(bits).sum()),
+    PRODUCT(bits -> new RowCode(bits).product()),
+    PRODUCT_WITH_BFLOAT16(bits -> new RowCode(bits).productWithBfloat16()),
+    SUM_OF_SQUARED_DISTANCES(bits -> new RowCode(bits).sumOfSquaredDistances()),
+    SHIFTED(bits -> new RowCode(bits).shifted()),
+    ADDITION_OF_ARRAY(bits -> new RowCode(bits).additionOfArray()),
+    MULTIPLICATION(bits -> new RowCode(bits).multiplication()),
+    GELU(bits -> new ActivationCode(bits).gelu()),
+    GELU_TANH(bits -> new ActivationCode(bits).geluTanh()),
+    SCALING(bits -> new SamplingCode(bits).scaling()),
+    POWERS_OF_TWO(bits -> new SamplingCode(bits).powersOfTwo()),
+    CALLS(_ -> new CallCode().running()),
+    MARKING(bits -> new SamplingCode(bits).marking()); // the last: with AVX2 Java marks
 
-    private final Supplier<MachineCode> code;
+    private final IntFunction<MachineCode> code;
 
-    Name(Supplier<MachineCode> code) {
+    Name(IntFunction<MachineCode> code) {
       this.code = code;
     }
 
-    MachineCode code() {
-      return code.get();
+    MachineCode code(int vectorBits) {
+      return code.apply(vectorBits);
+    }
+
+    /** Those for AVX-512, which has vectors of 512 bits, or for AVX2. */
+    static List<Name> of(int vectorBits) {
+      return Arrays.asList(values())
+          .subList(0, vectorBits == 512 ? values().length : MARKING.ordinal());
     }
   }
 
   /** By name; none where they cannot be used. */
-  private static final NativeFunction[] FUNCTIONS =
-      NativeNumbers.WIDTH == LANES
-          ? ExecutableMemory.store(Arrays.stream(Name.values()).map(name -> name.code).toList())
-              .orElse(new NativeFunction[0])
-          : new NativeFunction[0];
+  private static final NativeFunction[] FUNCTIONS = load(NativeNumbers.BYTES * Byte.SIZE);
 
   MachineRows() {}
+
+  private static NativeFunction[] load(int vectorBits) {
+    if (vectorBits < 256) {
+      return new NativeFunction[0];
+    }
+    return ExecutableMemory.store(
+            Name.of(vectorBits).stream()
+                .<Supplier<MachineCode>>map(name -> () -> name.code(vectorBits))
+                .toList())
+        .orElse(new NativeFunction[0]);
+  }
 
   /** Whether the processor takes the code, and the system gave memory for it. */
   static boolean areLoaded() {
@@ -223,6 +238,10 @@ public final class MachineRows implements RowKernel {
     requirePositive(count);
     Objects.checkFromIndexSize(from, count, list.length());
     Objects.checkFromIndexSize(0, count / Integer.SIZE, marks.length());
+    if (FUNCTIONS.length <= Name.MARKING.ordinal()) {
+      JavaSampling.mark(list, from, count, key, bound, marks);
+      return;
+    }
     function(Name.MARKING)
         .callWithArrays(
             list.ids().memory(),
@@ -258,9 +277,11 @@ public final class MachineRows implements RowKernel {
     calls.add(function(name), x, to, count, 0, 0, 0, 0, 0);
   }
 
-  /** Writes each 32 bits, at least once, into one lane of a vector of their own. */
-  public static void spread(CallList calls, long x, int count, int lane, long to) {
-    calls.add(function(Name.SPREADING), x, 1L << lane, count, to, 0, 0, 0, 0);
+  /** Writes each 32 bits, at least once, into one of 16 places, from cache line to cache line. */
+  public static void spread(CallList calls, long x, int count, int place, long to) {
+    int lane = place % LANES;
+    long vector = to + 4L * (place - lane);
+    calls.add(function(Name.SPREADING), x, 1L << lane, count, vector, 0, 0, 0, 0);
   }
 
   /** Writes numbers, at least one, times a factor. */

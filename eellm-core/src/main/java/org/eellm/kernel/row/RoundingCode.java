@@ -6,6 +6,12 @@ import org.eellm.kernel.assembler.MachineCode;
 
 /** Machine code that stores numbers in 16 and 8 bits, as {@link RowCode} is for norms. */
 final class RoundingCode extends RowAssembler {
+  private static final int LINE_BYTES = 64;
+
+  RoundingCode(int vectorBits) {
+    super(vectorBits);
+  }
+
   /** Stores as bfloat16: {@code f(x, x, x, count, offset, to)}, of an array or of memory. */
   MachineCode rounding() {
     add(RDI, R8);
@@ -16,9 +22,9 @@ final class RoundingCode extends RowAssembler {
           load(A, RDI);
           round();
           vpsrld(A, A, 16);
-          vpmovdw(at(R9).masked(MASK), A);
-          add(RDI, VECTOR_BYTES);
-          add(R9, VECTOR_BYTES / 2);
+          storeShorts(R9, A);
+          add(RDI, vectorBytes());
+          add(R9, vectorBytes() / 2);
         });
     return end();
   }
@@ -50,17 +56,17 @@ final class RoundingCode extends RowAssembler {
   }
 
   /**
-   * Writes each 32 bits into one lane of a vector of their own: {@code f(x, lane, count, to)}, with
-   * the lane as a mask.
+   * Writes each 32 bits into one lane of a vector, from cache line to cache line: {@code f(x, lane,
+   * count, to)}, with the lane as a mask.
    */
   MachineCode spreading() {
-    kmovw(K1, ESI);
+    maskOf(MASK, ESI);
     Label start = here();
     vmovups(A, at(RCX));
-    vpbroadcastd(A.masked(MASK), at(RDI));
+    masked(MASK, A, to -> vpbroadcastd(to, at(RDI)));
     vmovups(at(RCX), A);
     add(RDI, Integer.BYTES);
-    add(RCX, VECTOR_BYTES);
+    add(RCX, LINE_BYTES);
     dec(RDX);
     jne(start);
     return end();
@@ -68,7 +74,7 @@ final class RoundingCode extends RowAssembler {
 
   /**
    * Rounds a group of numbers to 8 bits: {@code f(x, x, x, count, from, to)}, with an array; {@code
-   * from} in bytes; {@code count} a multiple of 16. Writes {@code -offset} times the sum of the
+   * from} in bytes; {@code count} a multiple of 32. Writes {@code -offset} times the sum of the
    * rounded numbers in 32 bits, the numbers, and their scale.
    *
    * @param offset of weights, a power of two
@@ -83,14 +89,14 @@ final class RoundingCode extends RowAssembler {
     vpandd(B, C, at(RSI));
     vpmaxsd(A, A, B); // NaN is larger than all, as an integer
     advance(RSI);
-    sub(RDX, LANES);
+    sub(RDX, lanes());
     jg(first);
     reduce(this::vpmaxsd, A, B);
     fillFloats(B, least);
-    vcmpps(MASK, A, B, Comparison.NOT_LESS);
+    compare(MASK, A, B, Comparison.NOT_LESS);
     fillFloats(B, Byte.MAX_VALUE);
-    vdivps(C.zeroing(MASK), B, A); // the inverse of the scale
-    vdivps(D.zeroing(MASK), A, B); // the scale
+    zeroing(MASK, C, to -> vdivps(to, B, A)); // the inverse of the scale
+    zeroing(MASK, D, to -> vdivps(to, A, B)); // the scale
     vsubps(A, A, A); // NaN where the largest is infinite
     vaddps(D, D, A);
     fillInts(E, 0x4B400000); // 1.5 * 2^23: what is added to it has no fraction
@@ -103,10 +109,10 @@ final class RoundingCode extends RowAssembler {
     vaddps(A, A, E);
     vpaddd(A, A, F);
     vpaddd(SUM, SUM, A);
-    vpmovdb(at(RSI, Integer.BYTES), A);
+    storeBytes(at(RSI, Integer.BYTES), A);
     advance(RDI);
-    add(RSI, LANES);
-    sub(RDX, LANES);
+    add(RSI, lanes());
+    sub(RDX, lanes());
     jg(second);
     vmovaps(A, D);
     vmovd(EAX, A.xmm());

@@ -5,11 +5,12 @@ import org.eellm.kernel.assembler.Gp;
 import org.eellm.kernel.assembler.Label;
 import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.assembler.Mask;
+import org.eellm.kernel.assembler.Memory;
 import org.eellm.kernel.assembler.Vector;
 
 /**
- * Writes a function that goes through numbers of a row, 16 at a time; the shared parts of {@link
- * RowCode}, {@link ActivationCode}, {@link RoundingCode}, {@link LogitCode} and {@link
+ * Writes a function that goes through numbers of a row, a vector at a time; the shared parts of
+ * {@link RowCode}, {@link ActivationCode}, {@link RoundingCode}, {@link LogitCode} and {@link
  * SamplingCode}.
  *
  * <p>Functions take addresses, sizes and the bits of float32 numbers. A count need not be a
@@ -17,22 +18,29 @@ import org.eellm.kernel.assembler.Vector;
  * them.
  */
 public abstract class RowAssembler extends ExponentialCode {
-  protected static final int VECTOR_BYTES = 64;
-  static final int LANES = VECTOR_BYTES / Float.BYTES;
   static final Mask MASK = K1; // of the lanes that count
 
+  private static final int LOWER_PARTS = 0b1000; // of both halves, for vpermq
+
   // Registers of functions that have no exponentials.
-  static final Vector A = zmm(0);
-  static final Vector B = zmm(1);
-  static final Vector C = zmm(2);
-  static final Vector D = zmm(3);
-  static final Vector E = zmm(4);
-  static final Vector F = zmm(5);
+  static final Vector A = vector(0);
+  static final Vector B = vector(1);
+  static final Vector C = vector(2);
+  static final Vector D = vector(3);
+  static final Vector E = vector(4);
+  static final Vector F = vector(5);
 
   // Registers that exponentials leave alone.
-  static final Vector FIRST = zmm(6);
-  static final Vector SECOND = zmm(7);
-  static final Vector SUM = zmm(8);
+  static final Vector FIRST = vector(6);
+  static final Vector SECOND = vector(7);
+  static final Vector SUM = vector(8);
+
+  private boolean areAll; // whether a body has a whole vector
+
+  /** A function for vectors of so many bits. */
+  protected RowAssembler(int vectorBits) {
+    super(vectorBits);
+  }
 
   /** The function. */
   protected final MachineCode end() {
@@ -40,40 +48,108 @@ public abstract class RowAssembler extends ExponentialCode {
     return finish();
   }
 
-  /** Runs a body for the next 16 numbers, those in the mask, until all have been. */
+  /**
+   * Runs a body for the next numbers, those in the mask, until all have been. AVX2 stores masked
+   * lanes slowly, so there whole vectors have a body of their own.
+   */
   final void each(Runnable body) {
     Label next = here();
-    mov(R11D, LANES);
-    cmp(RDX, R11);
-    cmovl(R11, RDX);
+    Label end = new Label();
+    if (isAvx512()) {
+      mov(R11D, lanes());
+      cmp(RDX, R11);
+      cmovl(R11, RDX);
+      maskOfLowest(R11D);
+      body.run();
+      sub(RDX, lanes());
+      jg(next);
+    } else {
+      Label rest = new Label();
+      cmp(RDX, lanes());
+      jl(rest);
+      areAll = true;
+      body.run();
+      areAll = false;
+      sub(RDX, lanes());
+      jmp(next);
+      bind(rest);
+      test(RDX, RDX);
+      je(end);
+      maskOfLowest(EDX);
+      body.run();
+      bind(end);
+    }
+  }
+
+  private void maskOfLowest(Gp count) {
     mov(EAX, 0xFFFF);
-    bzhi(EAX, EAX, R11D);
-    kmovw(MASK, EAX);
-    body.run();
-    sub(RDX, LANES);
-    jg(next);
+    bzhi(EAX, EAX, count);
+    maskOf(MASK, EAX);
   }
 
   /** Loads the next numbers in the mask. */
   final void load(Vector to, Gp from) {
-    vmovups(to.zeroing(MASK), at(from));
+    if (areAll) {
+      vmovups(to, at(from));
+    } else {
+      load(MASK, to, at(from));
+    }
   }
 
   /** Stores the next numbers in the mask. */
   final void store(Gp to, Vector from) {
-    vmovups(at(to).masked(MASK), from);
+    if (areAll) {
+      vmovups(at(to), from);
+    } else {
+      store(MASK, at(to), from);
+    }
+  }
+
+  /** Stores the lower 16 bits of the next numbers, whose upper ones are 0; changes them. */
+  final void storeShorts(Gp to, Vector from) {
+    if (isAvx512()) {
+      vpmovdw(at(to).masked(MASK), from);
+      return;
+    }
+    vpackusdw(from, from, from);
+    vpermq(from, from, LOWER_PARTS);
+    if (areAll) {
+      vmovups(at(to), from.xmm());
+      return;
+    }
+    Label next = here(); // the last of all, at most seven
+    vmovd(EAX, from.xmm());
+    mov(at(to), AX);
+    vpsrldq(from.xmm(), from.xmm(), Short.BYTES);
+    add(to, Short.BYTES);
+    dec(RDX);
+    jne(next);
+  }
+
+  /** Stores the lowest 8 bits of all lanes; AVX2 changes them. */
+  final void storeBytes(Memory to, Vector from) {
+    if (isAvx512()) {
+      vpmovdb(to, from);
+      return;
+    }
+    vpslld(from, from, 24);
+    vpsrld(from, from, 24);
+    vpackusdw(from, from, from);
+    vpermq(from, from, LOWER_PARTS);
+    vpackuswb(from, from, from);
+    vmovq(to, from.xmm());
   }
 
   /** Goes on by a vector. */
   final void advance(Gp... registers) {
     for (Gp register : registers) {
-      add(register, VECTOR_BYTES);
+      add(register, vectorBytes());
     }
   }
 
   /** Goes on by a vector of x, while rsi counts any. */
   protected final void nextVector(Label start) {
-    add(RDI, VECTOR_BYTES);
+    add(RDI, vectorBytes());
     dec(RSI);
     jne(start);
   }
@@ -82,12 +158,12 @@ public abstract class RowAssembler extends ExponentialCode {
   final MachineCode endWithPlace() {
     xor(EDX, EDX); // the place
     Label start = here();
-    vcmpps(MASK, A, at(RDI), Comparison.EQUAL);
-    kmovw(ECX, K1);
+    compare(MASK, A, at(RDI), Comparison.EQUAL);
+    bitsOf(ECX, MASK);
     test(ECX, ECX);
     Label found = new Label();
     jne(found);
-    add(RDX, LANES);
+    add(RDX, lanes());
     nextVector(start);
     mov(RAX, -1);
     leaveVectors();

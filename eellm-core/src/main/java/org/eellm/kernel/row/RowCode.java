@@ -5,14 +5,18 @@ import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.assembler.Vector;
 
 /**
- * Machine code for norms, sums and rotations, for x86-64 processors with AVX-512: the operations of
- * the Vector API's kernels in the same order. What the JVM compiles is as fast, but only after a
- * second or two of decoding.
+ * Machine code for norms, sums and rotations, for x86-64 processors with AVX-512 or AVX2: the
+ * operations of the Vector API's kernels in the same order. What the JVM compiles is as fast, but
+ * only after a second or two of decoding.
  */
 final class RowCode extends RowAssembler {
+  RowCode(int vectorBits) {
+    super(vectorBits);
+  }
+
   /**
    * {@code x / sqrt(mean(x^2) + epsilon) weight}: {@code f(weight, out, out, count, x, epsilon,
-   * countAsFloat)}, with arrays; epsilon as float64, count a multiple of 16.
+   * countAsFloat)}, with arrays; epsilon as float64, x of whole vectors.
    */
   MachineCode rms() {
     mov(R10, RDI);
@@ -46,13 +50,13 @@ final class RowCode extends RowAssembler {
 
   /**
    * Sums products of numbers from rdi on with those from r8 on, or their squares, to all of A; rcx
-   * counts them, a multiple of 16.
+   * counts them, in whole vectors.
    */
   private void sumOfProducts(boolean squares) {
     mov(RSI, RCX); // counts four vectors each
-    sar(RSI, Integer.numberOfTrailingZeros(4 * LANES));
+    sar(RSI, Integer.numberOfTrailingZeros(4 * lanes()));
     mov(RDX, RCX);
-    sar(RDX, Integer.numberOfTrailingZeros(LANES));
+    sar(RDX, Integer.numberOfTrailingZeros(lanes()));
     and(RDX, 3); // the others
     Vector[] sums = {A, B, C, D};
     for (Vector sum : sums) {
@@ -63,10 +67,10 @@ final class RowCode extends RowAssembler {
     je(noFours);
     Label four = here();
     for (int i = 0; i < sums.length; i++) {
-      vmovups(E, at(RDI, i * VECTOR_BYTES));
-      addProduct(sums[i], i * VECTOR_BYTES, squares);
+      vmovups(E, at(RDI, i * vectorBytes()));
+      addProduct(sums[i], i * vectorBytes(), squares);
     }
-    goOn(sums.length * VECTOR_BYTES, squares);
+    goOn(sums.length * vectorBytes(), squares);
     dec(RSI);
     jne(four);
     bind(noFours);
@@ -76,7 +80,7 @@ final class RowCode extends RowAssembler {
     Label one = here();
     vmovups(E, at(RDI));
     addProduct(A, 0, squares);
-    goOn(VECTOR_BYTES, squares);
+    goOn(vectorBytes(), squares);
     dec(RDX);
     jne(one);
     bind(noVectors);
@@ -101,7 +105,7 @@ final class RowCode extends RowAssembler {
     }
   }
 
-  /** The scalar product with an array: {@code f(y, y, y, count, x)}, count a multiple of 16. */
+  /** The scalar product with an array: {@code f(y, y, y, count, x)}, of whole vectors. */
   MachineCode product() {
     sumOfProducts(false);
     vmovd(EAX, A.xmm());
@@ -127,8 +131,8 @@ final class RowCode extends RowAssembler {
     vpslld(B, B, 16);
     vmovups(C, at(RDI));
     vfmadd231ps(A, B, C);
-    add(RDI, VECTOR_BYTES);
-    add(RSI, VECTOR_BYTES / 2);
+    add(RDI, vectorBytes());
+    add(RSI, vectorBytes() / 2);
     dec(RDX);
     jne(start);
     reduce(this::vaddps, A, B);
@@ -139,7 +143,7 @@ final class RowCode extends RowAssembler {
   /** The sum of squared distances from a mean: {@code f(x, vectors, mean)}. */
   MachineCode sumOfSquaredDistances() {
     vpxord(A, A, A);
-    vpbroadcastd(C, EDX);
+    broadcast(C, EDX);
     Label start = here();
     vmovups(B, at(RDI));
     vsubps(B, B, C);
@@ -156,8 +160,8 @@ final class RowCode extends RowAssembler {
    */
   MachineCode shifted() {
     mov(R10, parameter(7)); // factor
-    vpbroadcastd(C, R9D);
-    vpbroadcastd(D, R10D);
+    broadcast(C, R9D);
+    broadcast(D, R10D);
     mov(R10, RDX);
     mov(RDX, RCX);
     each(
@@ -204,7 +208,7 @@ final class RowCode extends RowAssembler {
 
   /** Numbers times a factor: {@code f(x, to, count, factor)}. */
   MachineCode multiplication() {
-    vpbroadcastd(B, ECX);
+    broadcast(B, ECX);
     each(
         () -> {
           load(A, RDI);

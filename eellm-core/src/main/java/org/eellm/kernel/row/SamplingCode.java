@@ -8,23 +8,27 @@ import org.eellm.kernel.vector.SplitMix;
 
 /**
  * Machine code for drawing a token: what has to look at each id of a vocabulary. Arrays are whole
- * vectors of 16.
+ * vectors.
  */
 final class SamplingCode extends RowAssembler {
-  private static final int HALF_BYTES = VECTOR_BYTES / 2;
-
   // Constants.
-  private static final Vector CONSTANTS = zmm(16);
+  private static final Vector CONSTANTS = vector(16);
 
   /** Of 2 to the power of x: {@code (x log(2) / 128)^n / n!}, the highest n first. */
   private static final double[] POLYNOMIAL = {
     1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 1.0 / 2, 1, 1
   };
 
+  private final int halfBytes = vectorBytes() / 2;
+
+  SamplingCode(int vectorBits) {
+    super(vectorBits);
+  }
+
   /** {@code x = (x - max) factor}: {@code f(x, x, x, vectors, factor)}; the max's first place. */
   MachineCode scaling() {
     fillFloats(A, Float.NEGATIVE_INFINITY);
-    vpbroadcastd(C, R8D);
+    broadcast(C, R8D);
     mov(RSI, RCX);
     Label largest = here();
     vmaxps(A, A, at(RDI));
@@ -45,7 +49,7 @@ final class SamplingCode extends RowAssembler {
   }
 
   /**
-   * 2 to the power of each: {@code f(powers, out, out, halves)}, with vectors of 8 in double.
+   * 2 to the power of each: {@code f(powers, out, out, halves)}, with vectors of doubles.
    *
    * <p>e to the power of x is the 128th power of that of x / 128, for which a few terms are enough.
    */
@@ -58,8 +62,8 @@ final class SamplingCode extends RowAssembler {
     for (int i = 0; i < POLYNOMIAL.length; i++) {
       fillDoubles(coefficients.plus(i), POLYNOMIAL[i]);
     }
-    mov(EAX, 0xFF);
-    kmovw(K1, EAX);
+    mov(EAX, (1 << lanes() / 2) - 1);
+    maskOf(MASK, EAX);
     Label start = here();
     vcvtps2pd(A, at(RDI));
     vmaxpd(A, A, lowest);
@@ -72,10 +76,10 @@ final class SamplingCode extends RowAssembler {
     for (int power = 2; power <= 128; power *= 2) {
       vmulpd(B, B, B);
     }
-    vcvtpd2ps(B.ymm(), B);
-    vmovups(at(RSI).masked(MASK), B);
-    add(RDI, HALF_BYTES);
-    add(RSI, HALF_BYTES);
+    vcvtpd2ps(half(B), B);
+    store(MASK, at(RSI), B);
+    add(RDI, halfBytes);
+    add(RSI, halfBytes);
     dec(RCX);
     jne(start);
     return end();
@@ -84,7 +88,8 @@ final class SamplingCode extends RowAssembler {
   /**
    * A bit for each id: whether the zeros at the beginning of its random number, {@link
    * SplitMix#mixed}, and its power are together above a bound. {@code f(ids, powers, marks,
-   * vectors, bytes before, key, bound)}.
+   * vectors, bytes before, key, bound)}. For AVX-512 alone: AVX2 has no products of 64 bits, and
+   * counts no zeros.
    */
   MachineCode marking() {
     Vector key = CONSTANTS;
@@ -93,7 +98,7 @@ final class SamplingCode extends RowAssembler {
     Vector firstFactor = CONSTANTS.plus(3);
     Vector secondFactor = CONSTANTS.plus(4);
     mov(EAX, parameter(7));
-    vpbroadcastd(bound, EAX);
+    broadcast(bound, EAX);
     vpbroadcastq(key, R9);
     fillLongs(golden, SplitMix.GOLDEN);
     fillLongs(firstFactor, SplitMix.FIRST_FACTOR);
@@ -102,7 +107,7 @@ final class SamplingCode extends RowAssembler {
     add(RSI, R8);
     Label start = here();
     for (int half = 0; half < 2; half++) {
-      vpmovsxdq(A, at(RDI, half * HALF_BYTES));
+      vpmovsxdq(A, at(RDI, half * halfBytes));
       vpmullq(A, A, golden);
       vpaddq(A, A, key);
       mix(30);
@@ -111,16 +116,16 @@ final class SamplingCode extends RowAssembler {
       vpmullq(A, A, secondFactor);
       mix(31);
       vplzcntq(A, A);
-      vpmovqd((half == 0 ? C : A).ymm(), A);
+      vpmovqd(half(half == 0 ? C : A), A);
     }
-    vinserti64x4(A, C, A.ymm(), 1); // the upper
+    vinserti64x4(A, C, half(A), 1); // the upper
     vcvtdq2ps(A, A);
     vaddps(A, A, at(RSI));
-    vcmpps(MASK, A, bound, Comparison.GREATER);
-    kmovw(EAX, K1);
+    compare(MASK, A, bound, Comparison.GREATER);
+    bitsOf(EAX, MASK);
     mov(at(RDX), AX);
-    add(RDI, VECTOR_BYTES);
-    add(RSI, VECTOR_BYTES);
+    add(RDI, vectorBytes());
+    add(RSI, vectorBytes());
     add(RDX, Short.BYTES);
     dec(RCX);
     jne(start);

@@ -24,11 +24,8 @@ public final class NativeNumbers {
   public static final boolean HAS_VECTORS =
       ModuleLayer.boot().findModule(VECTOR_MODULE).isPresent();
 
-  /** Numbers of a vector of machine code. */
-  public static final int MACHINE_CODE_WIDTH = 16;
-
-  /** Numbers of a vector: as many as Java prefers, or as machine code has. */
-  public static final int WIDTH = HAS_VECTORS ? Lanes.width() : MACHINE_CODE_WIDTH;
+  /** Numbers of a vector: as many as Java prefers, or as the processor's have. */
+  public static final int WIDTH = HAS_VECTORS ? Lanes.width() : CpuFlags.hasAvx512() ? 16 : 8;
 
   /** Bytes of a vector. */
   public static final int BYTES = WIDTH * Float.BYTES;

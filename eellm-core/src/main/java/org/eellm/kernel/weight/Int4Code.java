@@ -11,48 +11,50 @@ import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeFunction;
 
 /**
- * {@link Int4Quantizer}'s rounding of a group, as machine code for x86-64 processors with AVX-512:
- * the same scales, and the same numbers wherever the scale is not NaN; the sign of zero aside. A
- * model is rounded when a process has just started, and code of the Vector API takes seconds to
- * become fast.
+ * {@link Int4Quantizer}'s rounding of a group, as machine code for x86-64 processors with AVX-512
+ * or AVX2: the same scales, and the same numbers wherever the scale is not NaN; the sign of zero
+ * aside. A model is rounded when a process has just started, and code of the Vector API takes
+ * seconds to become fast.
  *
  * <p>{@code void f(float[] tile, float[] factors, float[], long group, long to, long scales)}, by
- * the System V convention, takes vectors of 16 outputs one after the other.
+ * the System V convention, takes vectors of outputs one after the other.
  */
 final class Int4Code extends Assembler {
-  private static final int VECTORS = 4; // of a block's outputs
-  private static final int VECTOR_BYTES = 64;
-  private static final int STEP_BYTES = VECTORS * VECTOR_BYTES;
-  private static final int HALF_BYTES = 32; // of a vector of scales
+  private static final int STEP_BYTES = 4 * PackedMatrix.BLOCK;
   private static final int NEAREST = 0; // how to round: ties to even
 
   // Vector registers.
-  private static final Vector HIGH = zmm(0);
-  private static final Vector LOW = zmm(1); // then the scale that cuts nothing off
-  private static final Vector X = zmm(2);
-  private static final Vector Q = zmm(3);
-  private static final Vector SCALE = zmm(4);
-  private static final Vector INVERSE = zmm(5);
-  private static final Vector ERROR = zmm(6);
-  private static final Vector BEST = zmm(7);
-  private static final Vector BEST_ERROR = zmm(8);
-  private static final Vector ALL = zmm(9); // that lie together
-  private static final Vector HALVES = zmm(10);
-  private static final Vector ROUND = zmm(16); // and other constants
-  private static final Vector LEAST = zmm(17);
-  private static final Vector MOST = zmm(18);
-  private static final Vector ONE = zmm(19);
-  private static final Vector ZERO = zmm(20);
-  private static final Vector PER_LEAST = zmm(21);
-  private static final Vector TO_NUMBER = zmm(22);
-  private static final Vector NOT_A_NUMBER = zmm(23);
-  private static final Vector INFINITY = zmm(24);
+  private static final Vector HIGH = vector(0);
+  private static final Vector LOW = vector(1); // then the scale that cuts nothing off
+  private static final Vector X = vector(2);
+  private static final Vector Q = vector(3);
+  private static final Vector SCALE = vector(4);
+  private static final Vector INVERSE = vector(5);
+  private static final Vector ERROR = vector(6);
+  private static final Vector BEST = vector(7);
+  private static final Vector BEST_ERROR = vector(8);
+  private static final Vector ALL = vector(9); // that lie together
+  private static final Vector HALVES = vector(10);
+  private static final Vector ROUND = vector(16); // and other constants
+  private static final Vector LEAST = vector(17);
+  private static final Vector MOST = vector(18);
+  private static final Vector ONE = vector(19);
+  private static final Vector ZERO = vector(20);
+  private static final Vector PER_LEAST = vector(21);
+  private static final Vector TO_NUMBER = vector(22);
+  private static final Vector NOT_A_NUMBER = vector(23);
+  private static final Vector INFINITY = vector(24);
 
   /** None where it cannot be used. */
-  private static final Optional<NativeFunction> FUNCTION = ExecutableMemory.store(Int4Code::code);
+  private static final Optional<NativeFunction> FUNCTION =
+      ExecutableMemory.storeWidest(Int4Code::code);
 
-  static MachineCode code() {
-    return new Int4Code().write();
+  private Int4Code(int vectorBits) {
+    super(vectorBits);
+  }
+
+  static MachineCode code(int vectorBits) {
+    return new Int4Code(vectorBits).write();
   }
 
   /** Whether there is machine code here. */
@@ -75,16 +77,16 @@ final class Int4Code extends Assembler {
   private MachineCode write() {
     constants();
     enter(0, RBX);
-    mov(R10D, VECTORS);
+    mov(R10D, STEP_BYTES / vectorBytes());
     Label vector = here();
     findWhole();
     findScale();
     findInverse(BEST);
     pack();
     vcvtps2ph(at(R9), BEST, NEAREST);
-    add(RDI, VECTOR_BYTES);
-    add(R8, VECTOR_BYTES);
-    add(R9, HALF_BYTES);
+    add(RDI, vectorBytes());
+    add(R8, vectorBytes());
+    add(R9, vectorBytes() / 2);
     dec(R10);
     jne(vector);
     leaveVectors();
@@ -125,8 +127,8 @@ final class Int4Code extends Assembler {
           vminps(LOW, LOW, X);
         });
     vsubps(Q, ZERO, LOW);
-    vcmpps(K1, Q, HIGH, Comparison.LESS);
-    vmovaps(LOW.masked(K1), HIGH);
+    compare(K1, Q, HIGH, Comparison.LESS);
+    masked(K1, LOW, to -> vmovaps(to, HIGH));
     vmulps(LOW, LOW, PER_LEAST);
   }
 
@@ -136,9 +138,9 @@ final class Int4Code extends Assembler {
     mov(RDX, RSI);
     mov(EBX, Int4Quantizer.FACTORS);
     Label factor = here();
-    vmulps(SCALE, LOW, at(RDX).broadcasted());
-    vcvtps2ph(HALVES.ymm(), SCALE, NEAREST);
-    vcvtph2ps(SCALE, HALVES.ymm());
+    vmulps(SCALE, LOW, broadcasted(at(RDX), INVERSE));
+    vcvtps2ph(half(HALVES), SCALE, NEAREST);
+    vcvtph2ps(SCALE, half(HALVES));
     findInverse(SCALE);
     vmovaps(ERROR, ZERO);
     each(
@@ -148,9 +150,9 @@ final class Int4Code extends Assembler {
           vsubps(Q, X, Q);
           vfmadd231ps(ERROR, Q, Q);
         });
-    vcmpps(K1, ERROR, BEST_ERROR, Comparison.LESS);
-    vmovaps(BEST_ERROR.masked(K1), ERROR);
-    vmovaps(BEST.masked(K1), SCALE);
+    compare(K1, ERROR, BEST_ERROR, Comparison.LESS);
+    masked(K1, BEST_ERROR, to -> vmovaps(to, ERROR));
+    masked(K1, BEST, to -> vmovaps(to, SCALE));
     add(RDX, Float.BYTES);
     dec(EBX);
     jne(factor);
@@ -159,8 +161,8 @@ final class Int4Code extends Assembler {
   /** 0 of 0. */
   private void findInverse(Vector scale) {
     vdivps(INVERSE, ONE, scale);
-    vcmpps(K1, scale, ZERO, Comparison.EQUAL);
-    vmovaps(INVERSE.masked(K1), ZERO);
+    compare(K1, scale, ZERO, Comparison.EQUAL);
+    masked(K1, INVERSE, to -> vmovaps(to, ZERO));
   }
 
   /** Makes q of x. */

@@ -24,7 +24,9 @@ final class PackCode extends Assembler {
   /** None where it cannot be used. */
   private static final Optional<NativeFunction> FUNCTION = ExecutableMemory.store(PackCode::code);
 
-  private PackCode() {}
+  private PackCode() {
+    super(Long.SIZE); // no vectors
+  }
 
   static MachineCode code() {
     return new PackCode().write();

@@ -12,7 +12,6 @@ import java.util.Map;
 import java.util.Set;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.MatrixQuantization;
@@ -28,7 +27,6 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
-import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeBuffer;
@@ -58,10 +56,7 @@ final class WithoutVectorsTest {
 
   @Test
   void generate_withoutTheVectorModule_writesWhatItWritesWithIt() throws Exception {
-    assumeTrue(
-        RowKernel.isMachineCode()
-            && Stream.of("avx512_bf16", "avx512_vnni").allMatch(ExecutableMemory::has),
-        "decodes by the Vector API here");
+    assumeTrue(RowKernel.isMachineCode(), "decodes by the Vector API here");
     Path out = folder.resolve("out.txt");
     Process process =
         new ProcessBuilder(

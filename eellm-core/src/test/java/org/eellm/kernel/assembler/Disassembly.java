@@ -4,10 +4,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.NavigableSet;
@@ -16,6 +19,7 @@ import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
@@ -23,6 +27,7 @@ import java.util.stream.Stream;
  */
 public final class Disassembly {
   private static final Path LISTINGS = module().resolve("src/test/resources/listings");
+  private static final int VECTOR_BYTES = 32; // of a constant
   private static final boolean WRITES = Boolean.getBoolean("listings.write");
   private static final Pattern LINE = Pattern.compile("\\s*([0-9a-f]+):\\s+(.*)");
   private static final Pattern JUMP = Pattern.compile("(j\\w+) +0x([0-9a-f]+)");
@@ -108,12 +113,25 @@ public final class Disassembly {
     return code.needs().stream().map(CpuFeature::flag).sorted().collect(Collectors.joining(" "));
   }
 
+  private static byte[] instructions(MachineCode code) {
+    return Arrays.copyOf(code.bytes(), code.end());
+  }
+
+  /** The words behind the instructions. */
+  private static Stream<String> constants(MachineCode code) {
+    ByteBuffer bytes = ByteBuffer.wrap(code.bytes()).order(ByteOrder.LITTLE_ENDIAN);
+    int begin = Math.ceilDiv(code.end(), VECTOR_BYTES) * VECTOR_BYTES;
+    return IntStream.iterate(begin, at -> at < code.bytes().length, at -> at + VECTOR_BYTES)
+        .mapToObj(at -> "constant 0x%x".formatted(bytes.getLong(at)));
+  }
+
   /** Compares code with its listing, or writes that with {@code -Dlistings.write=true}. */
   public static void check(String name, MachineCode code) throws IOException, InterruptedException {
     List<String> lines =
         Stream.concat(
                 Stream.of("; needs " + needs(code)),
-                of(code.bytes()).stream().map(line -> line.endsWith(":") ? line : "  " + line))
+                Stream.concat(of(instructions(code)).stream(), constants(code))
+                    .map(line -> line.endsWith(":") ? line : "  " + line))
             .toList();
     Path listing = LISTINGS.resolve(name + ".txt");
     if (WRITES) {

@@ -28,6 +28,10 @@ final class InstructionsTest {
   private static final class Everything extends Assembler {
     private final List<String> expected = new ArrayList<>();
 
+    Everything() {
+      super(512);
+    }
+
     private Everything as(String text) {
       expected.add(text);
       return this;
@@ -105,6 +109,8 @@ final class InstructionsTest {
       as("vmovd xmm1,r9d").vmovd(xmm(1), R9.dword());
       as("vmovd eax,xmm1").vmovd(EAX, xmm(1));
       as("vmovq xmm1,r9").vmovq(xmm(1), R9);
+      as("vmovq QWORD PTR [rsi+0x4],xmm9").vmovq(at(RSI, 4), xmm(9));
+      as("vmovmskps eax,ymm15").vmovmskps(EAX, ymm(15));
       as("kmovw k1,r9d").kmovw(K1, R9.dword());
       as("kmovw ecx,k2").kmovw(ECX, K2);
       as("korw k2,k1,k2").korw(K2, K1, K2);
@@ -189,8 +195,21 @@ final class InstructionsTest {
       as("vpaddd ymm1,ymm12,ymm3").vpaddd(ymm(1), ymm(12), ymm(3));
       as("vpslld ymm9,ymm2,0x10").vpslld(ymm(9), ymm(2), 16);
       as("vpsrlw ymm9,ymm10,0x4").vpsrlw(ymm(9), ymm(10), 4);
-      as("vpand ymm12,ymm15,YMMWORD PTR [rdi+0x20]").vpand(ymm(12), ymm(15), at(RDI, 32));
-      as("vpxor ymm0,ymm0,ymm0").vpxor(ymm(0), ymm(0), ymm(0));
+      as("vpand ymm12,ymm15,YMMWORD PTR [rdi+0x20]").vpandd(ymm(12), ymm(15), at(RDI, 32));
+      as("vpor ymm1,ymm2,ymm3").vpord(ymm(1), ymm(2), ymm(3));
+      as("vpxor ymm0,ymm0,ymm0").vpxord(ymm(0), ymm(0), ymm(0));
+      as("vmaskmovps ymm1,ymm15,YMMWORD PTR [rdi+0x20]").vmaskmovps(ymm(1), ymm(15), at(RDI, 32));
+      as("vmaskmovps YMMWORD PTR [rdi+0x20],ymm15,ymm9").vmaskmovps(at(RDI, 32), ymm(15), ymm(9));
+      as("vblendvps ymm1,ymm2,ymm13,ymm14").vblendvps(ymm(1), ymm(2), ymm(13), ymm(14));
+      as("vcmpltps ymm15,ymm2,ymm3").vcmpps(ymm(15), ymm(2), ymm(3), Comparison.LESS);
+      as("vpcmpeqd ymm15,ymm2,ymm13").vpcmpeqd(ymm(15), ymm(2), ymm(13));
+      as("vpsrldq xmm1,xmm9,0x2").vpsrldq(xmm(1), xmm(9), 2);
+      as("vpalignr ymm1,ymm2,ymm13,0x4").vpalignr(ymm(1), ymm(2), ymm(13), 4);
+      as("vperm2i128 ymm1,ymm2,ymm13,0x1").vperm2i128(ymm(1), ymm(2), ymm(13), 1);
+      as("vpermq ymm1,ymm9,0x8").vpermq(ymm(1), ymm(9), 8);
+      as("vpmovzxbd ymm1,xmm9").vpmovzxbd(ymm(1), xmm(9));
+      as("vpackusdw ymm1,ymm2,ymm13").vpackusdw(ymm(1), ymm(2), ymm(13));
+      as("vpackuswb ymm1,ymm2,ymm13").vpackuswb(ymm(1), ymm(2), ymm(13));
       as("vpabsb ymm13,ymm12").vpabsb(ymm(13), ymm(12));
       as("vpsignb ymm14,ymm14,ymm12").vpsignb(ymm(14), ymm(14), ymm(12));
       as("vpmaddubsw ymm14,ymm13,ymm14").vpmaddubsw(ymm(14), ymm(13), ymm(14));
@@ -275,6 +294,30 @@ final class InstructionsTest {
     assertThatThrownBy(() -> code.vaddsd(high, high, high))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("no encoding");
+  }
+
+  @Test
+  void constant_whereThereIsNoRegister_isBehindTheCode() throws Exception {
+    Assembler code = new Assembler(256) {};
+    Vector constant = Registers.vector(17);
+    code.fillInts(constant, 7);
+    code.vpaddd(Registers.vector(1), Registers.vector(9), constant);
+    MachineCode written = code.finish();
+
+    assertThat(written.end()).isEqualTo(8);
+    assertThat(Disassembly.of(Arrays.copyOf(written.bytes(), written.end())))
+        .containsExactly("vpaddd ymm1,ymm9,YMMWORD PTR [rip+0x18]");
+    assertThat(written.bytes()).hasSize(64).endsWith(7, 0, 0, 0, 7, 0, 0, 0);
+  }
+
+  @Test
+  void constant_thatWasNeverFilled_isRefused() {
+    Assembler code = new Assembler(256) {};
+    Vector high = Registers.vector(16);
+
+    assertThatThrownBy(() -> code.vaddps(Registers.vector(1), Registers.vector(2), high))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessage("vector register 16 has no constant; fill it first");
   }
 
   @Test

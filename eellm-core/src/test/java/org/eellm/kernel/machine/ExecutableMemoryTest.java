@@ -10,6 +10,7 @@ import org.eellm.kernel.assembler.Assembler;
 import org.eellm.kernel.assembler.CpuFeature;
 import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.assembler.Vector;
+import org.eellm.kernel.vector.CpuFlags;
 import org.eellm.kernel.vector.FloatArray;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -20,6 +21,10 @@ final class ExecutableMemoryTest {
 
   /** {@code a + 2 b}. */
   private static final class Sum extends Assembler {
+    Sum() {
+      super(256);
+    }
+
     MachineCode code() {
       enter(1);
       lea(RAX, at(RDI, RSI, 2, 0));
@@ -30,6 +35,10 @@ final class ExecutableMemoryTest {
 
   /** Adds 8 numbers, by VEX encodings alone: {@code f(x, y, sum)}. */
   private static final class Addition extends Assembler {
+    Addition() {
+      super(256);
+    }
+
     MachineCode code() {
       Vector sum = Vector.of(9, 256);
       vmovups(sum, at(RDI));
@@ -68,7 +77,7 @@ final class ExecutableMemoryTest {
   @ParameterizedTest
   @EnumSource
   void store_codeThatNeedsAFeature_onlyIfTheProcessorHasIt(CpuFeature feature) {
-    MachineCode code = new MachineCode(new Sum().code().bytes(), Set.of(feature));
+    MachineCode code = new MachineCode(new Sum().code().bytes(), 0, Set.of(feature));
 
     assertThat(ExecutableMemory.store(() -> code).isPresent())
         .isEqualTo(CpuFlags.all().contains(feature.flag()));
@@ -84,7 +93,8 @@ final class ExecutableMemoryTest {
     assertThat(
             ExecutableMemory.store(
                 List.of(
-                    () -> new MachineCode(new byte[1], all), () -> fail("wrote another function"))))
+                    () -> new MachineCode(new byte[1], 1, all),
+                    () -> fail("wrote another function"))))
         .isEmpty();
   }
 }

@@ -8,6 +8,7 @@ final class MemoryListingTest {
 
   @Test
   void reading_isThatOfItsListing() throws Exception {
-    Disassembly.check("memory-reading", new MemoryBandwidth.Code().reading());
+    Disassembly.check("memory-reading", new MemoryBandwidth.Code(512).reading());
+    Disassembly.check("memory-reading-avx2", new MemoryBandwidth.Code(256).reading());
   }
 }

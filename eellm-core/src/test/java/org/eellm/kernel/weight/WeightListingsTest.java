@@ -13,6 +13,7 @@ final class WeightListingsTest {
 
   @Test
   void roundingTo4Bits_isThatOfItsListing() throws Exception {
-    Disassembly.check("weight-rounding-to-4-bits", Int4Code.code());
+    Disassembly.check("weight-rounding-to-4-bits", Int4Code.code(512));
+    Disassembly.check("weight-rounding-to-4-bits-avx2", Int4Code.code(256));
   }
 }

@@ -1,9 +1,10 @@
-package org.eellm.kernel.machine;
+package org.eellm.kernel.vector;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
@@ -20,6 +21,11 @@ public final class CpuFlags {
   /** All flags, as in {@code avx512_bf16}; none where the system does not tell. */
   public static Set<String> all() {
     return ALL;
+  }
+
+  /** Whether rows are computed by AVX-512: the instructions that all of their code needs. */
+  static boolean hasAvx512() {
+    return ALL.containsAll(List.of("avx512f", "avx512dq", "avx512cd"));
   }
 
   /** Whether Intel made the processor; not where the system does not tell. */
