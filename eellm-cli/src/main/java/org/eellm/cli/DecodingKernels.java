@@ -22,7 +22,7 @@ import org.eellm.kernel.weight.WeightFormat;
  * @param float32 the same with float32 weights
  * @param int8 what multiplies with weights of 8 and 4 bits then
  * @param attentionCode whether attention, norms and activations are machine code then
- * @param vectorBits of the Vector API's vectors
+ * @param vectorBits of their vectors, as of the Vector API's
  * @param lastCacheBytes of the processor's last cache
  * @param hugePages when the system gives huge pages: always, madvise (on request) or never; empty
  *     where it does not tell
@@ -64,14 +64,15 @@ record DecodingKernels(
 
   /** The kernels and the memory in words, line by line. */
   List<String> lines() {
-    String vectors = "the Vector API, " + vectorBits + " bits";
+    String bits = ", %d bits".formatted(vectorBits);
+    String vectors = "the Vector API" + bits;
     return switch (choice) {
       case VECTORS -> List.of(vectors + ", since eellm.kernel says so", memory());
       case FASTEST ->
           List.of(
               "bfloat16 products: " + bfloat16,
               "products of 8 and 4 bits: " + int8,
-              "attention, norms, activations: " + (attentionCode ? "machine code" : vectors),
+              "attention, norms, activations: " + (attentionCode ? "machine code" + bits : vectors),
               "float32 products: " + float32,
               memory(),
               "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");

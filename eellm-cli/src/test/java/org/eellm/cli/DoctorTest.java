@@ -71,7 +71,7 @@ final class DoctorTest {
         .containsExactly(
             "bfloat16 products: machine code, 512 bits, bfloat16",
             "products of 8 and 4 bits: machine code, 512 bits, int8",
-            "attention, norms, activations: machine code",
+            "attention, norms, activations: machine code, 512 bits",
             "float32 products: machine code, 512 bits, float32",
             "last cache 32768 KiB, huge pages for weights",
             "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");

@@ -1,18 +1,26 @@
 package org.eellm.kernel;
 
-import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.vector.NativeNumbers;
 
-/** Float32 numbers in native memory. */
-public record NativeFloats(NativeBuffer memory, int count) implements AutoCloseable {
+/** Float32 numbers in native memory; nothing may touch what is behind them. */
+public final class NativeFloats implements AutoCloseable {
+  private final GuardedMemory memory;
+  private final int count;
+
+  private NativeFloats(int count) {
+    memory = GuardedMemory.allocate(4L * count);
+    this.count = count;
+  }
 
   public static NativeFloats of(float... numbers) {
-    NativeFloats floats =
-        new NativeFloats(NativeBuffer.allocate(4L * numbers.length), numbers.length);
-    for (int i = 0; i < numbers.length; i++) {
-      NativeNumbers.putFloat(numbers[i], floats.address() + 4L * i);
-    }
+    NativeFloats floats = new NativeFloats(numbers.length);
+    floats.write(numbers);
     return floats;
+  }
+
+  void write(float... numbers) {
+    FloatArithmetic.write(numbers, 0, address(), count);
   }
 
   public long address() {

@@ -17,7 +17,8 @@ final class NormsTest {
   private static final double EPSILON = 1e-5;
 
   static IntStream widths() {
-    return IntStream.concat(IntStream.rangeClosed(1, 40), IntStream.of(48, 64, 192, 768, 1001));
+    return IntStream.concat(
+        IntStream.rangeClosed(1, 40), IntStream.of(48, 64, 192, 257, 320, 768, 1001));
   }
 
   @ParameterizedTest

@@ -14,7 +14,6 @@ import java.util.Random;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.kernel.PagedAttention.Queries;
-import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeInts;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.WeightFormat;
@@ -31,7 +30,7 @@ final class PagedAttentionTest {
   private static final int NAN = -1; // in both formats of floats
 
   static Stream<PageLayout> layouts() {
-    return Stream.of(8, 15, 16, 20, 64, 80, 128)
+    return Stream.of(8, 15, 16, 20, 64, 80, 128, 257)
         .flatMap(
             width ->
                 Stream.of(WeightFormat.FLOAT32, WeightFormat.BFLOAT16, WeightFormat.INT8)
@@ -174,7 +173,7 @@ final class PagedAttentionTest {
   }
 
   @ParameterizedTest
-  @ValueSource(ints = {2, 8, 16, 20, 34, 64, 80, 128, 256})
+  @ValueSource(ints = {2, 8, 16, 20, 34, 64, 80, 128, 256, 320})
   void rotate_anyWidth_isThatOfTheDefinitionByBothKernels(int width) {
     PageLayout layout = new PageLayout(WeightFormat.BFLOAT16, width);
     float[] head = RandomMatrix.rows(1, width + 3, new Random(1))[0];
@@ -240,7 +239,8 @@ final class PagedAttentionTest {
     final float[][] keys;
     final float[][] values;
     private final PageLayout layout;
-    private final NativeBuffer memory;
+    private final GuardedMemory memory;
+    private final List<NativeFloats> written; // a position's key and value
     private final PagedAttention vectors;
     private final PagedAttention fastest;
 
@@ -248,7 +248,9 @@ final class PagedAttentionTest {
       this.layout = layout;
       int count = Math.ceilDiv(length, PageLayout.POSITIONS);
       pages = order(count, shuffled);
-      memory = NativeBuffer.allocate(layout.bytes() * count);
+      memory = GuardedMemory.allocate(layout.bytes() * count);
+      float[] none = new float[layout.width()];
+      written = List.of(NativeFloats.of(none), NativeFloats.of(none));
       vectors = PagedAttention.vectors(layout);
       fastest = PagedAttention.fastest(layout);
       for (long i = 0; i < memory.bytes(); i += Integer.BYTES) {
@@ -284,12 +286,14 @@ final class PagedAttentionTest {
     }
 
     private void write(PagedAttention attention, int position, float[] key, float[] value) {
-      try (NativeFloats keys = NativeFloats.of(key);
-          NativeFloats values = NativeFloats.of(value)) {
-        attention.write(
-            page(position), position % PageLayout.POSITIONS, keys.address(), values.address());
-        attention.finish();
-      }
+      written.getFirst().write(key);
+      written.getLast().write(value);
+      attention.write(
+          page(position),
+          position % PageLayout.POSITIONS,
+          written.getFirst().address(),
+          written.getLast().address());
+      attention.finish();
     }
 
     private byte[] bytes(int position) {
@@ -393,6 +397,7 @@ final class PagedAttentionTest {
       vectors.close();
       fastest.close();
       memory.close();
+      written.forEach(NativeFloats::close);
     }
   }
 }

@@ -16,7 +16,7 @@ final class Int4QuantizerTest {
 
   @Test
   void pack_machineCode_writesWhatTheVectorApiWrites() {
-    assumeTrue(Int4Code.works(), "the processor has no AVX-512");
+    assumeTrue(Int4Code.works(), "there is no machine code here");
     Random random = new Random(1);
     float[] rows = new float[PackedMatrix.BLOCK * IN];
     for (int i = 0; i < rows.length; i++) {
