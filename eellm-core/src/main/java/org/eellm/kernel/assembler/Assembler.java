@@ -180,7 +180,7 @@ public abstract class Assembler extends Instructions {
     }
   }
 
-  // The same of masks. With AVX2 they are vectors, in the registers before the last.
+  // The same of masks. With AVX2 they are vectors, in the last registers.
 
   private static Vector asVector(int mask) {
     return vector(16 - mask);
@@ -235,12 +235,7 @@ public abstract class Assembler extends Instructions {
       return;
     }
     Vector lanes = asVector(to.number());
-    if (second instanceof Vector register && !isConstant(register)) {
-      vcmpps(lanes, first, register, how);
-    } else {
-      vmovups(PASSING, second);
-      vcmpps(lanes, first, PASSING, how);
-    }
+    vcmpps(lanes, first, second, how);
     if (to.mask() > 0) {
       vpandd(lanes, lanes, asVector(to.mask()));
     }

@@ -85,6 +85,15 @@ final class Encoder {
     }
   }
 
+  /** The last byte of an instruction, beyond which it tells how far its operand is. */
+  void immediate(int value) {
+    code.write(value);
+    if (!jumps.isEmpty() && jumps.getLast().at + Integer.BYTES + 1 == code.size()) {
+      Jump operand = jumps.removeLast();
+      jumps.add(new Jump(operand.at, operand.to, operand.bytesBehind - 1));
+    }
+  }
+
   /** In so many bytes, the lowest first. */
   void number(long value, int bytes) {
     for (int i = 0; i < bytes; i++) {

@@ -275,7 +275,7 @@ abstract class Instructions extends Registers {
 
   // Vectors.
 
-  public final void vmovups(Vector to, Operand from) {
+  public final void vmovups(Vector to, Memory from) {
     rm(Encoding.of(0x0F_10, AVX, AVX512F), to, from);
   }
 
@@ -295,7 +295,7 @@ abstract class Instructions extends Registers {
   /** The second's lanes where the sign is set in a vector, else the first's. */
   public final void vblendvps(Vector to, Vector first, Vector second, Vector signs) {
     rvm(Encoding.vex(0x66_0F3A_4A, AVX), to, first, second);
-    encoder.bytes(signs.number() << 4);
+    encoder.immediate(signs.number() << 4);
   }
 
   public final void vmovaps(Vector to, Operand from) {
@@ -347,13 +347,13 @@ abstract class Instructions extends Registers {
 
   public final void vcmpps(Mask to, Vector first, Operand second, Comparison how) {
     rvm(Encoding.evex(0x0F_C2, AVX512F), to, first, second);
-    encoder.bytes(how.number);
+    encoder.immediate(how.number);
   }
 
   /** Each lane's bits become those of the answer. */
-  public final void vcmpps(Vector to, Vector first, Vector second, Comparison how) {
+  public final void vcmpps(Vector to, Vector first, Operand second, Comparison how) {
     rvm(Encoding.vex(0x0F_C2, AVX), to, first, second);
-    encoder.bytes(how.number);
+    encoder.immediate(how.number);
   }
 
   public final void vpcmpeqd(Vector to, Vector first, Operand second) {
@@ -427,23 +427,23 @@ abstract class Instructions extends Registers {
   /** Lanes of the second from a place on, then of the first. */
   public final void valignd(Vector to, Vector first, Operand second, int constant) {
     rvm(Encoding.evex(0x66_0F3A_03, AVX512F), to, first, second);
-    encoder.bytes(constant);
+    encoder.immediate(constant);
   }
 
   /** In each half, bytes of the second from a place on, then of the first. */
   public final void vpalignr(Vector to, Vector first, Operand second, int constant) {
     rvm(Encoding.vex(0x66_0F3A_0F, AVX2), to, first, second);
-    encoder.bytes(constant);
+    encoder.immediate(constant);
   }
 
   public final void vperm2i128(Vector to, Vector first, Operand second, int constant) {
     rvm(Encoding.vex(0x66_0F3A_46, AVX2), to, first, second);
-    encoder.bytes(constant);
+    encoder.immediate(constant);
   }
 
   public final void vpermq(Vector to, Vector from, int constant) {
     rm(Encoding.vex(0x66_0F3A_00, AVX2).wide(), to, from);
-    encoder.bytes(constant);
+    encoder.immediate(constant);
   }
 
   public final void vbroadcastss(Vector to, Operand from) {
@@ -468,7 +468,7 @@ abstract class Instructions extends Registers {
 
   public final void vcvtps2ph(Operand to, Vector from, int constant) {
     mr(Encoding.of(0x66_0F3A_1D, F16C, AVX512F).inMemory(HALF), to, from);
-    encoder.bytes(constant);
+    encoder.immediate(constant);
   }
 
   public final void vpmovzxwd(Vector to, Operand from) {
@@ -548,7 +548,7 @@ abstract class Instructions extends Registers {
 
   public final void vinserti64x4(Vector to, Vector first, Operand second, int constant) {
     rvm(Encoding.evex(0x66_0F3A_3A, AVX512F).wide().inMemory(HALF), to, first, second);
-    encoder.bytes(constant);
+    encoder.immediate(constant);
   }
 
   // Where operands are in an encoding, by the manual's names.
@@ -571,7 +571,7 @@ abstract class Instructions extends Registers {
 
   private void vmi(Encoding of, int digit, Vector to, Operand from, int constant) {
     encoder.vector(of, bits(to), new Encoder.Operands(digit, to.number(), from, to));
-    encoder.bytes(constant);
+    encoder.immediate(constant);
   }
 
   private static int number(Operand operand) {
@@ -599,7 +599,7 @@ abstract class Instructions extends Registers {
   }
 
   /** A register that has a constant now. */
-  final Vector loaded(Vector constant) {
+  private Vector loaded(Vector constant) {
     vmovaps(PASSING, constant);
     return PASSING;
   }

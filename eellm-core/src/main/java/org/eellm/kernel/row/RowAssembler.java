@@ -54,7 +54,6 @@ public abstract class RowAssembler extends ExponentialCode {
    */
   final void each(Runnable body) {
     Label next = here();
-    Label end = new Label();
     if (isAvx512()) {
       mov(R11D, lanes());
       cmp(RDX, R11);
@@ -65,6 +64,7 @@ public abstract class RowAssembler extends ExponentialCode {
       jg(next);
     } else {
       Label rest = new Label();
+      Label end = new Label();
       cmp(RDX, lanes());
       jl(rest);
       areAll = true;

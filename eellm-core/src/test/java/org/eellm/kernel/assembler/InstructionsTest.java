@@ -302,11 +302,16 @@ final class InstructionsTest {
     Vector constant = Registers.vector(17);
     code.fillInts(constant, 7);
     code.vpaddd(Registers.vector(1), Registers.vector(9), constant);
+    code.vpaddd(Registers.vector(1), constant, Registers.vector(9));
+    code.vcmpps(Registers.vector(1), Registers.vector(2), constant, Comparison.LESS);
     MachineCode written = code.finish();
 
-    assertThat(written.end()).isEqualTo(8);
     assertThat(Disassembly.of(Arrays.copyOf(written.bytes(), written.end())))
-        .containsExactly("vpaddd ymm1,ymm9,YMMWORD PTR [rip+0x18]");
+        .containsExactly(
+            "vpaddd ymm1,ymm9,YMMWORD PTR [rip+0x18]", // ends at 8, and constants begin at 32
+            "vmovaps ymm13,YMMWORD PTR [rip+0x10]",
+            "vpaddd ymm1,ymm13,ymm9",
+            "vcmpltps ymm1,ymm2,YMMWORD PTR [rip+0x2]");
     assertThat(written.bytes()).hasSize(64).endsWith(7, 0, 0, 0, 7, 0, 0, 0);
   }
 
