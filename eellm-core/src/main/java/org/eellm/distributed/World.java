@@ -1,11 +1,12 @@
 package org.eellm.distributed;
 
 import java.time.Duration;
-import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.BiFunction;
+import java.util.function.Function;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
 import org.eellm.distributed.collective.Communicator;
@@ -43,7 +44,7 @@ public final class World implements AutoCloseable {
   private final Communicator dp;
   private final Communicator pp;
   private final StageTransport transport;
-  private final Map<String, Communicator> lasting = new HashMap<>();
+  private final Map<String, Communicator> lasting = new LinkedHashMap<>(); // closed in order
 
   /** Store, communicators and heartbeats of several ranks, which a world of one has not. */
   private record Connected(
@@ -122,9 +123,23 @@ public final class World implements AutoCloseable {
       DistributedBackend backend,
       BiFunction<RankGroup, Communicator, Communicator> groups) {
     mesh.requireSize(place.size());
-    if (mesh.size() == 1) {
-      return new World(backend);
-    }
+    return mesh.size() == 1
+        ? new World(backend)
+        : connect(
+            place,
+            mesh,
+            timeout,
+            store -> new CommunicatorFactory(backend, store, place.localRank()),
+            groups);
+  }
+
+  /** Joins a world of several ranks whose groups {@code transport} makes. */
+  static World connect(
+      RankInfo place,
+      Mesh mesh,
+      Duration timeout,
+      Function<RendezvousStore, CommunicatorFactory> transport,
+      BiFunction<RankGroup, Communicator, Communicator> groups) {
     boolean hosts = place.rank() == 0 && place.storeHost() instanceof StoreHost.RankZero;
     String prefix =
         place.storeHost() instanceof StoreHost.Launcher(int attempt)
@@ -134,7 +149,7 @@ public final class World implements AutoCloseable {
         hosts
             ? RendezvousStore.host(place.host(), place.port(), timeout)
             : RendezvousStore.open(place.host(), place.port(), prefix, timeout);
-    CommunicatorFactory factory = new CommunicatorFactory(backend, store, place.localRank());
+    CommunicatorFactory factory = transport.apply(store);
     HeartbeatMonitor monitor = HeartbeatMonitor.start(store, mesh, place.rank());
     return new World(mesh, place.rank(), new Connected(store, hosts, factory, monitor, groups));
   }

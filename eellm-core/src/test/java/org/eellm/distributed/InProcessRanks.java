@@ -16,6 +16,7 @@ import java.util.function.BiFunction;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import org.eellm.distributed.collective.Communicator;
+import org.eellm.distributed.collective.CommunicatorFactory;
 import org.eellm.distributed.collective.DistributedBackend;
 import org.eellm.distributed.launch.Durations;
 import org.eellm.distributed.launch.LocalLauncher;
@@ -63,6 +64,34 @@ public final class InProcessRanks {
       DistributedBackend backend,
       BiFunction<RankGroup, Communicator, Communicator> groups,
       Function<World, T> body) {
+    return run(
+        mesh,
+        threads,
+        timeout,
+        place -> World.connect(place, mesh, timeout, backend, groups),
+        body);
+  }
+
+  /** Runs {@code body} with groups that {@code transport} makes: see {@link World#connect}. */
+  public static <T> List<T> run(
+      Mesh mesh,
+      Duration timeout,
+      Function<RendezvousStore, CommunicatorFactory> transport,
+      Function<World, T> body) {
+    return run(
+        mesh,
+        1,
+        timeout,
+        place -> World.connect(place, mesh, timeout, transport, (_, group) -> group),
+        body);
+  }
+
+  private static <T> List<T> run(
+      Mesh mesh,
+      int threads,
+      Duration timeout,
+      Function<RankInfo, World> connect,
+      Function<World, T> body) {
     AtomicReference<Optional<DistributedException>> first = new AtomicReference<>(Optional.empty());
     ExecutorService pool =
         Executors.newThreadPerTaskExecutor(
@@ -80,7 +109,7 @@ public final class InProcessRanks {
                 LocalLauncher.LOOPBACK,
                 store.port(),
                 new StoreHost.Launcher(0));
-        Supplier<World> join = () -> World.connect(place, mesh, timeout, backend, groups);
+        Supplier<World> join = () -> connect.apply(place);
         ranks.add(pool.submit(() -> runRank(join, mesh, rank, threads, body, first)));
       }
       List<T> results = new ArrayList<>();

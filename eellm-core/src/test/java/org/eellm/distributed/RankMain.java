@@ -5,6 +5,9 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.distributed.collective.DistributedBackend;
 import org.eellm.distributed.collective.Reduction;
+import org.eellm.distributed.collective.StreamBackend;
+import org.eellm.distributed.collective.StreamBackend.Calls;
+import org.eellm.distributed.launch.RankInfo;
 import org.eellm.distributed.mesh.Mesh;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -15,13 +18,15 @@ import org.eellm.tensor.Torch;
  * fails, and then prints why. Says {@code ready} after the first sum.
  */
 final class RankMain {
+  /** In place of a backend's name: {@link StreamBackend}. */
+  static final String STREAM = "STREAM";
+
   private RankMain() {}
 
   public static void main(String[] args) {
     Duration timeout = Duration.ofMillis(Long.parseLong(args[0]));
     int size = Integer.parseInt(System.getenv("WORLD_SIZE"));
-    DistributedBackend backend = DistributedBackend.valueOf(args[1]);
-    try (World world = World.fromEnvironment(new Mesh(1, 1, size), timeout, backend)) {
+    try (World world = connect(new Mesh(1, 1, size), timeout, args[1])) {
       for (int round = 0; ; round++) {
         try (Scope scope = Scope.open()) {
           Tensor ones = Tensors.zeros(ScalarType.Float, Torch.cpu(), 1000);
@@ -34,5 +39,16 @@ final class RankMain {
     } catch (DistributedException e) {
       System.out.println(e.getMessage());
     }
+  }
+
+  private static World connect(Mesh mesh, Duration timeout, String transport) {
+    return transport.equals(STREAM)
+        ? World.connect(
+            RankInfo.detect(System.getenv()).orElseThrow(),
+            mesh,
+            timeout,
+            store -> StreamBackend.factory(store, Calls.none()),
+            (_, group) -> group)
+        : World.fromEnvironment(mesh, timeout, DistributedBackend.valueOf(transport));
   }
 }

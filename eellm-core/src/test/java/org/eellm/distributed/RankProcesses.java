@@ -7,10 +7,12 @@ import java.io.File;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.TimeUnit;
 import org.eellm.distributed.launch.LocalLauncher;
 
 /**
@@ -18,6 +20,9 @@ import org.eellm.distributed.launch.LocalLauncher;
  * Each prints {@code ready} and, when it fails, why.
  */
 public final class RankProcesses implements AutoCloseable {
+  /** Until all others of a rank that is lost have ended, by themselves. */
+  private static final Duration SOON = Duration.ofSeconds(15);
+
   private final List<Process> processes = new ArrayList<>();
   private final List<BufferedReader> outputs = new ArrayList<>();
 
@@ -68,13 +73,16 @@ public final class RankProcesses implements AutoCloseable {
     assertThat(new ProcessBuilder("kill", "-" + signal, pid).start().waitFor()).isZero();
   }
 
-  /** What the ranks but {@code silent} say of it, by rank. */
+  /** What the ranks but {@code silent} say of it, by rank; all of them end soon. */
   public Map<Integer, String> verdicts(int silent) throws IOException, InterruptedException {
+    long end = System.nanoTime() + SOON.toNanos();
     Map<Integer, String> verdicts = new TreeMap<>();
     for (int rank = 0; rank < processes.size(); rank++) {
       if (rank != silent) {
+        assertThat(processes.get(rank).waitFor(end - System.nanoTime(), TimeUnit.NANOSECONDS))
+            .as("rank %d has ended", rank)
+            .isTrue();
         verdicts.put(rank, outputs.get(rank).readLine());
-        processes.get(rank).waitFor();
       }
     }
     return verdicts;

@@ -220,8 +220,17 @@ final class MeshSteps {
 
   /** Steps of one case after the other in one world: to connect its ranks takes longer. */
   static Map<Job, Outcome> onMesh(ParallelConfig parallel, List<Job> jobs) {
+    return onMesh(parallel, jobs, NcclOrder::run);
+  }
+
+  /** Runs something on each rank of a mesh. */
+  interface Ranks {
+    <T> List<T> run(Mesh mesh, Function<World, T> body);
+  }
+
+  static Map<Job, Outcome> onMesh(ParallelConfig parallel, List<Job> jobs, Ranks ranks) {
     List<List<Part>> byRank =
-        NcclOrder.run(
+        ranks.run(
             new Mesh(parallel.tp(), parallel.cp(), parallel.dp(), parallel.pp()),
             world -> jobs.stream().map(job -> rank(job, parallel, world)).toList());
     Map<Job, Outcome> outcomes = new HashMap<>();

@@ -1,11 +1,10 @@
 package org.eellm.distributed.collective;
 
-import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Supplier;
-import org.bytedeco.javacpp.chrono.Milliseconds;
 import org.bytedeco.pytorch.AllreduceOptions;
 import org.bytedeco.pytorch.Backend;
 import org.bytedeco.pytorch.ReduceOp;
@@ -17,18 +16,25 @@ import org.eellm.distributed.mesh.RankGroup;
 import org.eellm.distributed.rendezvous.HeartbeatMonitor;
 import org.eellm.distributed.rendezvous.Operation;
 import org.eellm.distributed.rendezvous.RendezvousStore;
+import org.eellm.distributed.rendezvous.Watched;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
+import org.eellm.tensor.Torch;
 
-/** A group over one of c10d's process groups. */
-final class BackendCommunicator extends PeerCommunicator {
+/**
+ * A group over one of c10d's process groups. Waits have no limit: c10d orders such a wait on a
+ * GPU's stream, and holds up the host for any other. The {@link HeartbeatMonitor} ends those that
+ * take too long.
+ */
+final class BackendCommunicator extends PeerCommunicator implements Watched {
   private final ProcessGroupBackend engine;
   private final HeartbeatMonitor watch;
-  private final Duration timeout;
   private final Backend backend;
   private final Set<StartedWork> started = ConcurrentHashMap.newKeySet();
   private volatile boolean broken;
   private volatile boolean closed;
+  private boolean aborted;
+  private boolean released;
 
   /** Connects a group; all its members do. */
   BackendCommunicator(
@@ -36,8 +42,8 @@ final class BackendCommunicator extends PeerCommunicator {
     super(group, engine.device());
     this.engine = engine;
     this.watch = watch;
-    this.timeout = store.timeout();
     this.backend = engine.group(store.prefixStore(group.key()), group.rank(), group.size());
+    watch.watch(this);
   }
 
   @Override
@@ -125,6 +131,7 @@ final class BackendCommunicator extends PeerCommunicator {
     if (closed) {
       throw new DistributedException(operation + ": the group is closed");
     }
+    requireWhole(operation, peers);
     if (operation.bytes() == 0) {
       return WorkHandle.done();
     }
@@ -140,17 +147,54 @@ final class BackendCommunicator extends PeerCommunicator {
     }
   }
 
+  /** What a GPU computes after operations that were broken off is of no use. */
+  private void requireWhole(Operation operation, List<Integer> peers) {
+    if (broken) {
+      throw watch.explain(
+          operation, System.nanoTime(), peers, new DistributedException("the group has ended"));
+    }
+  }
+
+  @Override
+  void settle(Operation operation) {
+    Torch.synchronize(engine.device());
+    requireWhole(operation, group().ranks());
+  }
+
+  @Override
+  public Optional<Awaited> longestAwaited() {
+    started.forEach(StartedWork::freeIfDone);
+    return started.stream()
+        .flatMap(work -> work.awaited.stream())
+        .min((a, b) -> Long.signum(a.since() - b.since()));
+  }
+
+  @Override
+  public synchronized void abort() {
+    broken = true;
+    if (!aborted && !released) {
+      aborted = true;
+      engine.abort(backend);
+    }
+  }
+
   @Override
   public void close() {
     if (closed) {
       return;
     }
     closed = true;
-    if (broken || !started.isEmpty()) {
-      engine.abort(backend); // Or closing would wait for what goes on.
+    if (broken || started.stream().anyMatch(work -> work.awaited.isEmpty())) {
+      abort(); // Or closing would wait for what goes on.
+    } else {
+      engine.shutdown(backend); // The monitor ends this, too, if another rank is lost.
     }
+    watch.unwatch(this);
     List.copyOf(started).forEach(StartedWork::free);
-    backend.releaseReference();
+    synchronized (this) {
+      released = true;
+      backend.releaseReference();
+    }
   }
 
   private final class StartedWork implements WorkHandle {
@@ -158,6 +202,8 @@ final class BackendCommunicator extends PeerCommunicator {
     private final List<Integer> peers;
     private final Work work;
     private final RetainedTensors retained;
+    private volatile Optional<Awaited> awaited = Optional.empty();
+    private volatile boolean waiting;
 
     StartedWork(Operation operation, List<Integer> peers, Work work, RetainedTensors retained) {
       this.operation = operation;
@@ -169,14 +215,17 @@ final class BackendCommunicator extends PeerCommunicator {
     /** Holds the lock, so that closing frees nothing that a thread still waits in. */
     @Override
     public synchronized void await() {
-      if (!started.contains(this)) {
+      if (awaited.isPresent() || !started.contains(this)) {
         return;
       }
       long began = System.nanoTime();
+      waiting = true;
+      awaited = Optional.of(new Awaited(operation, peers, began));
       watch.begin(operation);
-      try (Milliseconds limit = new Milliseconds(timeout.toMillis())) {
-        work._wait(limit);
+      try {
+        work._wait();
       } catch (RuntimeException e) {
+        free();
         if (closed) {
           throw new DistributedException(operation + ": the group has been closed", e);
         }
@@ -184,7 +233,19 @@ final class BackendCommunicator extends PeerCommunicator {
         throw watch.explain(operation, began, peers, e);
       } finally {
         watch.goOn();
-        free();
+        waiting = false;
+        retained.close();
+      }
+      freeIfDone(); // which on a GPU may come later
+    }
+
+    private void freeIfDone() {
+      if (awaited.isPresent() && !waiting) {
+        synchronized (this) {
+          if (started.contains(this) && work.isCompleted()) {
+            free();
+          }
+        }
       }
     }
 

@@ -28,13 +28,19 @@ public final class CommunicatorFactory implements AutoCloseable {
    * @param localRank this rank's number on its machine, which is that of its GPU
    */
   public CommunicatorFactory(DistributedBackend backend, RendezvousStore store, int localRank) {
-    this.overMemory = backend == DistributedBackend.CPU;
-    this.store = store;
-    this.engine =
+    this(
         switch (backend) {
           case CPU, GLOO -> new GlooBackend(store);
           case NCCL -> new NcclBackend(localRank, store.timeout());
-        };
+        },
+        backend == DistributedBackend.CPU,
+        store);
+  }
+
+  CommunicatorFactory(ProcessGroupBackend engine, boolean overMemory, RendezvousStore store) {
+    this.engine = engine;
+    this.overMemory = overMemory;
+    this.store = store;
   }
 
   /** Where tensors have to be. */

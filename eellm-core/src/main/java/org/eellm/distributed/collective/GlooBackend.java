@@ -55,6 +55,11 @@ final class GlooBackend implements ProcessGroupBackend {
     }
   }
 
+  @Override
+  public void shutdown(Backend group) {
+    // It has nothing under way then.
+  }
+
   /** A receive that times out makes Gloo close all the group's connections. */
   @Override
   public void abort(Backend group) {

@@ -50,11 +50,17 @@ final class NcclBackend implements ProcessGroupBackend {
     try (Scope scope = Scope.open()) {
       ProcessGroupNCCL.Options options = new ProcessGroupNCCL.Options();
       ProcessGroupNCCL group = new ProcessGroupNCCL(store, rank, size, options);
-      group.setTimeout(new Milliseconds(timeout.toMillis()));
+      // c10d's own watchdog kills the process without a word: ours comes first.
+      group.setTimeout(new Milliseconds(2 * timeout.toMillis()));
       group.setBoundDeviceId(new org.bytedeco.pytorch.DeviceOptional(gpu));
       group.retainReference();
       return group;
     }
+  }
+
+  @Override
+  public void shutdown(Backend group) {
+    group.shutdown();
   }
 
   @Override

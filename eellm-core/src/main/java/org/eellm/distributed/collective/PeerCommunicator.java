@@ -51,6 +51,14 @@ abstract sealed class PeerCommunicator implements Communicator
   abstract WorkHandle startReceive(Operation operation, Tensor into, int peer, int tag);
 
   /**
+   * Waits until what this rank has awaited is done on its device as well, before it reads what
+   * came.
+   *
+   * @throws DistributedException if the group has been broken off
+   */
+  void settle(Operation operation) {}
+
+  /**
    * Starts to receive values, and adds this rank's; all are contiguous, and not empty.
    *
    * @param sum of what arrives and {@code mine}, may be the latter itself; written until the end
@@ -187,7 +195,9 @@ abstract sealed class PeerCommunicator implements Communicator
   @Override
   public final void barrier() {
     try (Scope scope = Scope.open()) {
-      allReduce(Tensors.zeros(ScalarType.Int, device, 1), Reduction.SUM).await();
+      Tensor nothing = Tensors.zeros(ScalarType.Int, device, 1);
+      allReduce(nothing, Reduction.SUM).await();
+      settle(overGroup("barrier", nothing));
     }
   }
 
@@ -197,12 +207,14 @@ abstract sealed class PeerCommunicator implements Communicator
       Tensor lengths = Tensors.empty(ScalarType.Long, device, size());
       Tensor length = Tensors.ofLongs(new long[] {mine.length}, device, 1);
       allGather(lengths, length).await();
+      settle(overGroup("gathering", lengths));
       long[] sizes = Tensors.toLongs(lengths);
       int longest = Math.toIntExact(Math.max(1, Arrays.stream(sizes).max().orElseThrow()));
       Tensor host = Tensors.zeros(ScalarType.Byte, Torch.cpu(), longest);
       Tensors.bytes(host).asByteBuffer().put(mine);
       Tensor all = Tensors.empty(ScalarType.Byte, device, (long) size() * longest);
       allGather(all, host.to(device, ScalarType.Byte)).await();
+      settle(overGroup("gathering", all));
       var bytes = Tensors.bytes(all.to(Torch.cpu(), ScalarType.Byte)).asByteBuffer();
       List<byte[]> result = new ArrayList<>();
       for (int member = 0; member < size(); member++) {

@@ -12,6 +12,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.LockSupport;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
@@ -126,8 +127,14 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
           file.equals(NO_FILE) ? Optional.empty() : map(Path.of(file), bytes);
       store.put(
           key + "/" + group.rank(), memory.isPresent() ? name(ProcessHandle.current()) : NO_FILE);
-      List<String> members =
-          IntStream.range(0, group.size()).mapToObj(i -> store.get(key + "/" + i)).toList();
+      if (group.rank() == 0) { // who reads what all have said, for all
+        store.put(
+            key + "/all",
+            IntStream.range(0, group.size())
+                .mapToObj(i -> store.get(key + "/" + i))
+                .collect(Collectors.joining("\n")));
+      }
+      List<String> members = store.get(key + "/all").lines().toList();
       return members.contains(NO_FILE)
           ? Optional.empty()
           : memory.map(
@@ -339,11 +346,9 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
     private void requireAlive(long began) {
       int rank = group().ranks().get(peer);
       boolean gone =
-          watch.hasFailure(rank)
-              || processes
-                  .get(peer)
-                  .map(process -> !process.isAlive())
-                  .orElseGet(() -> watch.isLost(rank)); // a process that is not seen here
+          watch.hasFailure()
+              || watch.hasEnded(rank)
+              || processes.get(peer).filter(process -> !process.isAlive()).isPresent();
       boolean late = System.nanoTime() - began > timeout.toNanos();
       boolean interrupted = Thread.currentThread().isInterrupted();
       messages.advance(true); // what it sent before

@@ -45,6 +45,9 @@ public final class PeerChannel implements AutoCloseable {
    */
   private static final long AWAKE_NANOS = 20_000_000;
 
+  /** Between two looks at whether another rank is lost. */
+  private static final long LONGEST_SLEEP = 1_000_000_000;
+
   private final RankGroup group;
   private final HeartbeatMonitor watch;
   private final long timeout; // in nanoseconds, as all times here
@@ -259,7 +262,7 @@ public final class PeerChannel implements AutoCloseable {
             watch.begin(waiting(from));
             sleeps = true;
           }
-          long nanos = Math.min(limit.toNanos() - waited, timeout / 8);
+          long nanos = Math.min(limit.toNanos() - waited, Math.min(timeout / 8, LONGEST_SLEEP));
           selector.select(_ -> {}, Math.max(1, nanos / 1_000_000));
         }
       }
@@ -311,13 +314,15 @@ public final class PeerChannel implements AutoCloseable {
   }
 
   /**
-   * Throws if a peer is not there any more, or is silent for too long.
+   * Throws if a peer, or what holds the ranks together, is not there any more, or if the peer is
+   * silent for too long.
    *
    * @param silent for how long it is
    */
   private void requireAlive(Peer peer, long silent) {
-    if (peer.broken.isPresent()) {
-      throw explain(peer.number, System.nanoTime(), peer.broken.get());
+    if (peer.broken.isPresent() || watch.hasFailure()) {
+      IOException cause = peer.broken.orElseGet(() -> new IOException("another rank has ended"));
+      throw explain(peer.number, System.nanoTime(), cause);
     }
     if (!peer.ended && silent > timeout) {
       throw explain(peer.number, System.nanoTime() - silent, new IOException("it is silent"));

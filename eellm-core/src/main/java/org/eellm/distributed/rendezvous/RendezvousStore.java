@@ -5,9 +5,13 @@ import java.io.UncheckedIOException;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.nio.channels.DatagramChannel;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.List;
 import java.util.concurrent.locks.LockSupport;
+import java.util.stream.IntStream;
 import org.bytedeco.javacpp.chrono.Milliseconds;
+import org.bytedeco.pytorch.ByteVector;
 import org.bytedeco.pytorch.IntOptional;
 import org.bytedeco.pytorch.PrefixStore;
 import org.bytedeco.pytorch.StringVector;
@@ -23,7 +27,7 @@ import org.eellm.tensor.Torch;
  * A connection to the world's rendezvous: c10d's key/value store, which one process hosts and where
  * the ranks find each other's addresses and heartbeats.
  */
-public final class RendezvousStore implements AutoCloseable {
+public final class RendezvousStore implements Board, AutoCloseable {
   private static final int ATTEMPT_MILLIS = 3000;
   private static final long PAUSE_NANOS = 50_000_000;
 
@@ -152,15 +156,37 @@ public final class RendezvousStore implements AutoCloseable {
     return part;
   }
 
-  /** Sets a key. */
+  @Override
   public void put(String key, String value) {
     store.set(prefix + key, value);
   }
 
-  boolean has(String key) {
-    try (StringVector keys = new StringVector(prefix + key)) {
-      return store.check(keys);
+  @Override
+  public boolean has(List<String> keys) {
+    try (StringVector names = names(keys)) {
+      return store.check(names);
     }
+  }
+
+  @Override
+  public List<String> get(List<String> keys) {
+    try (StringVector names = names(keys);
+        ByteVector values = store.multiGet(names)) { // of which the binding makes one of vectors
+      return IntStream.range(0, keys.size()).mapToObj(i -> text(values.getPointer(i))).toList();
+    }
+  }
+
+  private static String text(ByteVector value) {
+    return new String(value.get(), StandardCharsets.UTF_8);
+  }
+
+  @Override
+  public String replace(String key, String expected, String value) {
+    return store.compareSet(prefix + key, expected, value);
+  }
+
+  private StringVector names(List<String> keys) {
+    return new StringVector(keys.stream().map(prefix::concat).toArray(String[]::new));
   }
 
   /** The value of a key that is there. */
