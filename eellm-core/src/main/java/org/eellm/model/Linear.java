@@ -3,6 +3,7 @@ package org.eellm.model;
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.eellm.model.TensorParallel.Joint;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.Parameters;
@@ -63,14 +64,26 @@ public sealed interface Linear {
 
     @Override
     public Tensor backward(Tensor x, Tensor g, Gradients gradients) {
-      backwardWeights(x, g, gradients);
-      return parallel.reduce(torch.mm(g, weight.value()));
+      if (gradients.postpones()) {
+        backwardWeights(x, g, gradients);
+        return parallel.reduce(torch.mm(g, weight.value()));
+      }
+      // Each product hides a collective.
+      Joint all = parallel.startGather(x);
+      Joint sum = parallel.startReduce(torch.mm(g, weight.value()));
+      gradients.addProduct(weight, g, all.await());
+      addBias(g, gradients);
+      return sum.await();
     }
 
     @Override
     public void backwardWeights(Tensor x, Tensor g, Gradients gradients) {
       gradients.whenDue(
           g, x, (above, below) -> gradients.addProduct(weight, above, parallel.gather(below)));
+      addBias(g, gradients);
+    }
+
+    private void addBias(Tensor g, Gradients gradients) {
       bias.ifPresent(b -> gradients.add(b, Reductions.sumRows(g)));
     }
   }

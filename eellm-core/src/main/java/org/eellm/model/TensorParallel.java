@@ -5,6 +5,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.distributed.collective.Communicator;
 import org.eellm.distributed.collective.Reduction;
+import org.eellm.distributed.collective.WorkHandle;
 import org.eellm.model.parameter.Parameter;
 import org.eellm.model.parameter.Sharding;
 import org.eellm.tensor.Scope;
@@ -55,15 +56,32 @@ public record TensorParallel(Communicator group, boolean sequence) {
     return sequence ? all.narrow(0, firstRow(all.size(0)), localRows(all.size(0))) : all;
   }
 
+  /**
+   * A tensor that ranks put together, perhaps while something else is computed.
+   *
+   * @param result complete after {@link #await}
+   */
+  public record Joint(Tensor result, WorkHandle work) {
+    /** Waits for the tensor. */
+    public Tensor await() {
+      work.await();
+      return result;
+    }
+  }
+
   /** All rows of x, of which each rank holds its part: [localRows(n), width] to [n, width]. */
   public Tensor gather(Tensor x) {
+    return startGather(x).await();
+  }
+
+  /** Begins to {@link #gather}. */
+  Joint startGather(Tensor x) {
     if (!sequence) {
-      return x;
+      return new Joint(x, WorkHandle.done());
     }
     try (Scope scope = Scope.open()) {
       Tensor all = Tensors.empty(Tensors.scalarType(x), x.device(), x.size(0) * size(), x.size(1));
-      group.allGather(all, x.contiguous()).await();
-      return scope.moveToOuter(all);
+      return new Joint(scope.moveToOuter(all), group.allGather(all, x.contiguous()));
     }
   }
 
@@ -72,18 +90,18 @@ public record TensorParallel(Communicator group, boolean sequence) {
    * [localRows(n), width]. Without sequence parallelism x itself becomes the sum.
    */
   public Tensor reduce(Tensor x) {
-    if (size() == 1) {
-      return x;
-    }
-    if (!sequence) {
-      group.allReduce(x, Reduction.SUM).await();
-      return x;
+    return startReduce(x).await();
+  }
+
+  /** Begins to {@link #reduce}. */
+  Joint startReduce(Tensor x) {
+    if (!sequence || size() == 1) {
+      return new Joint(x, group.allReduce(x, Reduction.SUM));
     }
     try (Scope scope = Scope.open()) {
       Tensor part =
           Tensors.empty(Tensors.scalarType(x), x.device(), localRows(x.size(0)), x.size(1));
-      group.reduceScatter(part, x.contiguous()).await();
-      return scope.moveToOuter(part);
+      return new Joint(scope.moveToOuter(part), group.reduceScatter(part, x.contiguous()));
     }
   }
 

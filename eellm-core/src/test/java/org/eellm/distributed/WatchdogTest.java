@@ -41,6 +41,7 @@ final class WatchdogTest {
   @ParameterizedTest
   @ValueSource(strings = {"CPU", "GLOO", RankMain.STREAM})
   void await_longerThanTheTimeout_namesOperationAndPeers(String transport) {
+    CountDownLatch ended = new CountDownLatch(1);
     assertThatThrownBy(
             () ->
                 run(
@@ -49,9 +50,13 @@ final class WatchdogTest {
                     Duration.ofSeconds(3),
                     world -> {
                       if (world.rank() == 0) {
-                        sum(world);
+                        try {
+                          sum(world);
+                        } finally {
+                          ended.countDown();
+                        }
                       } else {
-                        sleep(Duration.ofSeconds(6));
+                        awaitLatch(ended);
                       }
                       return 0;
                     }))
@@ -63,14 +68,6 @@ final class WatchdogTest {
     try (Scope scope = Scope.open()) {
       Tensor mine = Tensors.zeros(ScalarType.Float, Torch.cpu(), 4);
       world.dp().allReduce(mine, Reduction.SUM).await();
-    }
-  }
-
-  private static void sleep(Duration duration) {
-    try {
-      Thread.sleep(duration);
-    } catch (InterruptedException e) {
-      throw new IllegalStateException(e);
     }
   }
 

@@ -47,6 +47,7 @@ final class StreamWaitsTest {
 
     assertThat(calls.limitedWaits()).hasValue(0);
     assertThat(calls.unlimitedWaits().get()).isPositive();
+    assertThat(calls.scattersDuringGathers().get() > 0).isEqualTo(parallel.sequenceParallel());
     for (int step = 0; step < alone.losses().size(); step++) {
       assertThat(mesh.losses().get(step)).containsExactly(alone.losses().get(step), within(1e-5));
     }

@@ -4,13 +4,11 @@ import java.time.Duration;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.chrono.Milliseconds;
-import org.bytedeco.pytorch.AllgatherOptions;
 import org.bytedeco.pytorch.AllreduceOptions;
 import org.bytedeco.pytorch.Backend;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.GlooDeviceVector;
 import org.bytedeco.pytorch.ProcessGroupGloo;
-import org.bytedeco.pytorch.ReduceScatterOptions;
 import org.bytedeco.pytorch.Store;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
@@ -36,12 +34,17 @@ public final class StreamBackend implements ProcessGroupBackend {
   public record Calls(
       AtomicInteger limitedWaits,
       AtomicInteger unlimitedWaits,
+      AtomicInteger scattersDuringGathers,
       AtomicInteger shutdowns,
       AtomicInteger aborts) {
     /** None yet. */
     public static Calls none() {
       return new Calls(
-          new AtomicInteger(), new AtomicInteger(), new AtomicInteger(), new AtomicInteger());
+          new AtomicInteger(),
+          new AtomicInteger(),
+          new AtomicInteger(),
+          new AtomicInteger(),
+          new AtomicInteger());
     }
   }
 
@@ -94,54 +97,54 @@ public final class StreamBackend implements ProcessGroupBackend {
   }
 
   private final class CountedGroup extends ProcessGroupGloo {
+    private final AtomicInteger gathers = new AtomicInteger(); // under way
+
     CountedGroup(Store store, int rank, int size, Options options) {
       super(store, rank, size, options);
     }
 
     @Override
     public Work allreduce(TensorVector tensors, AllreduceOptions options) {
-      return new CountedWork(super.allreduce(tensors, options));
+      return new CountedWork(super.allreduce(tensors, options), new AtomicInteger());
     }
 
     @Override
     public Work _allgather_base(Tensor out, Tensor in) {
-      return new CountedWork(super._allgather_base(out, in));
-    }
-
-    @Override
-    public Work _allgather_base(Tensor out, Tensor in, AllgatherOptions options) {
-      return new CountedWork(super._allgather_base(out, in, options));
+      gathers.incrementAndGet();
+      return new CountedWork(super._allgather_base(out, in), gathers);
     }
 
     @Override
     public Work _reduce_scatter_base(Tensor out, Tensor in) {
-      return new CountedWork(super._reduce_scatter_base(out, in));
-    }
-
-    @Override
-    public Work _reduce_scatter_base(Tensor out, Tensor in, ReduceScatterOptions options) {
-      return new CountedWork(super._reduce_scatter_base(out, in, options));
+      if (gathers.get() > 0) {
+        calls.scattersDuringGathers().incrementAndGet();
+      }
+      return new CountedWork(super._reduce_scatter_base(out, in), new AtomicInteger());
     }
 
     @Override
     public Work send(TensorVector tensors, int peer, int tag) {
-      return new CountedWork(super.send(tensors, peer, tag));
+      return new CountedWork(super.send(tensors, peer, tag), new AtomicInteger());
     }
 
     @Override
     public Work recv(TensorVector tensors, int peer, int tag) {
-      return new CountedWork(super.recv(tensors, peer, tag));
+      return new CountedWork(super.recv(tensors, peer, tag), new AtomicInteger());
     }
   }
 
   private final class CountedWork extends Work {
-    CountedWork(Pointer work) {
+    private final AtomicInteger underWay; // less one when this has been awaited
+
+    CountedWork(Pointer work, AtomicInteger underWay) {
       super(work);
+      this.underWay = underWay;
     }
 
     @Override
     public boolean _wait() {
       calls.unlimitedWaits().incrementAndGet();
+      underWay.decrementAndGet();
       return super._wait();
     }
 
