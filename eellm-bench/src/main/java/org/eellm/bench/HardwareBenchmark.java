@@ -24,7 +24,6 @@ import org.eellm.model.Decoder;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
-import org.eellm.train.ReducedStepMetrics;
 import org.eellm.train.TrainException;
 
 /**
@@ -326,12 +325,12 @@ public final class HardwareBenchmark {
   }
 
   private double mean(double mine) {
-    return ReducedStepMetrics.allReduceSum(world, mine)[0] / world.mesh().size();
+    return world.all().sum(mine)[0] / world.mesh().size();
   }
 
   private double largest(double mine) {
     double[] all = new double[world.mesh().size()];
     all[world.rank()] = mine;
-    return Arrays.stream(ReducedStepMetrics.allReduceSum(world, all)).max().orElseThrow();
+    return Arrays.stream(world.all().sum(all)).max().orElseThrow();
   }
 }

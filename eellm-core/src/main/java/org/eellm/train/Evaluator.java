@@ -86,7 +86,7 @@ final class Evaluator {
           ScheduleExecutor.StageTensorSpec.of(config, model, Objective.none()),
           work,
           trace);
-      return evaluation(step, ReducedStepMetrics.allReduceSum(world, work.sums()));
+      return evaluation(step, world.all().sum(work.sums()));
     }
   }
 

@@ -2,11 +2,7 @@ package org.eellm.train;
 
 import java.util.Arrays;
 import java.util.List;
-import org.bytedeco.pytorch.Tensor;
 import org.eellm.distributed.World;
-import org.eellm.distributed.collective.Reduction;
-import org.eellm.tensor.Scope;
-import org.eellm.tensor.Tensors;
 
 /**
  * A step's figures, in one sum over all ranks: every rank then reaches the same verdict.
@@ -34,21 +30,9 @@ public record ReducedStepMetrics(
     mine[heads] = squares;
     mine[heads + 1] = waiting / ranks;
     mine[heads + 2 + world.rank()] = memory;
-    double[] all = allReduceSum(world, mine);
+    double[] all = world.all().sum(mine);
     List<Long> resident =
         Arrays.stream(all, heads + 2, all.length).mapToObj(bytes -> (long) bytes).toList();
     return new ReducedStepMetrics(Arrays.copyOf(all, heads), all[heads], all[heads + 1], resident);
-  }
-
-  /** The sum over all ranks of each entry. */
-  public static double[] allReduceSum(World world, double... values) {
-    if (world.mesh().size() == 1) {
-      return values;
-    }
-    try (Scope scope = Scope.open()) {
-      Tensor sums = Tensors.ofDoubles(values, world.device(), values.length);
-      world.all().allReduce(sums, Reduction.SUM).await();
-      return Tensors.toDoubles(sums);
-    }
   }
 }

@@ -95,7 +95,7 @@ public final class Trainer implements AutoCloseable {
             config.architecture(), config.data().sequenceLength(), config.tune().learning());
     double rate =
         DeviceThroughput.gemm(state.model().scalarType(), state.model().device(), RATE_SECONDS);
-    this.matrixRate = ReducedStepMetrics.allReduceSum(world, rate)[0];
+    this.matrixRate = world.all().sum(rate)[0];
   }
 
   /**
@@ -356,8 +356,7 @@ public final class Trainer implements AutoCloseable {
     folder.confirmLock();
     boolean due = world.rank() == 0 && state.step() > 0 && checkpoints.isDue();
     double[] counts =
-        ReducedStepMetrics.allReduceSum(
-            world, stop.getAsBoolean() ? 1 : 0, checkpoints.isWritten() ? 1 : 0, due ? 1 : 0);
+        world.all().sum(stop.getAsBoolean() ? 1 : 0, checkpoints.isWritten() ? 1 : 0, due ? 1 : 0);
     if (counts[1] == world.mesh().size()) {
       checkpoints.finish();
     }

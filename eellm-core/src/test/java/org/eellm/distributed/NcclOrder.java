@@ -288,6 +288,11 @@ public final class NcclOrder {
     }
 
     @Override
+    public double[] sum(double... values) {
+      return delegate.sum(values);
+    }
+
+    @Override
     public List<byte[]> gatherBytes(byte[] mine) {
       return delegate.gatherBytes(mine);
     }

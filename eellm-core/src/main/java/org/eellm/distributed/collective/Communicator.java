@@ -71,6 +71,9 @@ public interface Communicator extends AutoCloseable {
         .toList();
   }
 
+  /** The sum over all ranks of each value, for a few of them. */
+  double[] sum(double... values);
+
   /** Ends the group; operations still under way are given up. */
   @Override
   void close();

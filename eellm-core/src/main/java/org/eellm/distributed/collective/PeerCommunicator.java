@@ -207,14 +207,14 @@ abstract sealed class PeerCommunicator implements Communicator
       Tensor lengths = Tensors.empty(ScalarType.Long, device, size());
       Tensor length = Tensors.ofLongs(new long[] {mine.length}, device, 1);
       allGather(lengths, length).await();
-      settle(overGroup("gathering", lengths));
+      settle(overGroup("all-gather", lengths));
       long[] sizes = Tensors.toLongs(lengths);
       int longest = Math.toIntExact(Math.max(1, Arrays.stream(sizes).max().orElseThrow()));
       Tensor host = Tensors.zeros(ScalarType.Byte, Torch.cpu(), longest);
       Tensors.bytes(host).asByteBuffer().put(mine);
       Tensor all = Tensors.empty(ScalarType.Byte, device, (long) size() * longest);
       allGather(all, host.to(device, ScalarType.Byte)).await();
-      settle(overGroup("gathering", all));
+      settle(overGroup("all-gather", all));
       var bytes = Tensors.bytes(all.to(Torch.cpu(), ScalarType.Byte)).asByteBuffer();
       List<byte[]> result = new ArrayList<>();
       for (int member = 0; member < size(); member++) {
@@ -223,6 +223,16 @@ abstract sealed class PeerCommunicator implements Communicator
         result.add(its);
       }
       return result;
+    }
+  }
+
+  @Override
+  public final double[] sum(double... values) {
+    try (Scope scope = Scope.open()) {
+      Tensor sums = Tensors.ofDoubles(values, device, values.length);
+      allReduce(sums, Reduction.SUM).await();
+      settle(overGroup("all-reduce", sums));
+      return Tensors.toDoubles(sums);
     }
   }
 

@@ -50,6 +50,11 @@ final class SingleRankCommunicator implements Communicator {
   }
 
   @Override
+  public double[] sum(double... values) {
+    return values.clone();
+  }
+
+  @Override
   public void close() {}
 
   private static WorkHandle copy(Tensor out, Tensor in) {
