@@ -117,10 +117,10 @@ final class WatchdogTest {
         Duration.ofMinutes(1),
         world -> {
           sum(world);
-          return world.stages(List.of(0)).size();
+          return world.replicasOnStages(List.of(0)).size();
         });
 
     assertThat(calls.aborts()).hasValue(0);
-    assertThat(calls.shutdowns()).hasValue(2 * 2); // all ranks, and dp
+    assertThat(calls.shutdowns()).hasValue(3 * 2); // all ranks, dp, and those on a stage
   }
 }

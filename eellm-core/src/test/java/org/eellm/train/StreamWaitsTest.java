@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.time.Duration;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.Function;
 import org.eellm.config.ParallelConfig;
 import org.eellm.distributed.InProcessRanks;
@@ -42,7 +43,8 @@ final class StreamWaitsTest {
             .parallel();
     Job job = Job.of("llama_mlp_block_gqa", Learner.USUAL);
     Calls calls = Calls.none();
-    Outcome mesh = MeshSteps.onMesh(parallel, List.of(job), new Ranks(calls)).get(job);
+    Outcome mesh =
+        Objects.requireNonNull(MeshSteps.onMesh(parallel, List.of(job), new Ranks(calls)).get(job));
     Outcome alone = MeshSteps.alone(job);
 
     assertThat(calls.limitedWaits()).hasValue(0);

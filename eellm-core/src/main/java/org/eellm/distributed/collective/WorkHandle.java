@@ -12,7 +12,8 @@ public interface WorkHandle {
    * current stream will see it. Further calls return at once.
    *
    * @throws DistributedException if it fails or takes longer than the world's timeout; the message
-   *     names the operation and the ranks that are dead or late
+   *     names the operation and the ranks that are dead or late. On a GPU the next operation may be
+   *     the first to say so
    */
   void await();
 
