@@ -31,11 +31,11 @@ public final class LocalRanks {
   private LocalRanks() {}
 
   /**
-   * How many ranks this process is to start; empty if it is a rank itself.
+   * How many ranks there are to be where this process is to start its part of them, which is all
+   * unless a scheduler has started it and others like it; empty if it is a rank itself.
    *
    * @param count of {@code --nproc}
-   * @throws ParameterException if there are none to start, or this process is a rank of another
-   *     launcher
+   * @throws ParameterException if there are none to start, or a scheduler starts the ranks
    */
   static Optional<Integer> toLaunch(CommandSpec spec, int count) {
     if (count < 1) {
@@ -45,53 +45,64 @@ public final class LocalRanks {
     if (isLaunched()) {
       return Optional.empty();
     }
-    if (RankInfo.detect(System.getenv()).isPresent()) {
+    Optional<RankInfo> place = place();
+    if (place.filter(LocalRanks::isOfTorchrun).isPresent()) {
       throw new ParameterException(
           spec.commandLine(),
-          "--nproc: this process is a rank of another launcher already; leave --nproc away there");
+          "--nproc: torchrun starts the ranks of each node by itself; give it --nproc-per-node %d instead"
+              .formatted(count));
     }
-    return Optional.of(count);
+    int here = place.map(RankInfo::localWorldSize).orElse(1);
+    if (here > 1) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--nproc: %s has started %d processes on this machine, a rank each; leave --nproc away, or have it start one process a machine"
+              .formatted(RankInfo.startedBy(System.getenv()).orElseThrow(), here));
+    }
+    return Optional.of(place.map(RankInfo::size).orElse(1) * count);
   }
 
   /**
-   * The place of the rank that this process is to start and look after under a scheduler; empty if
-   * it is that rank.
+   * How many ranks a scheduler has started, where this process is to start its own and look after
+   * it; empty if it is that rank.
    *
    * @throws ParameterException if no scheduler has started it, or one that restarts ranks itself
    */
-  static Optional<RankInfo> scheduled(CommandSpec spec) {
+  static Optional<Integer> toSupervise(CommandSpec spec) {
     if (isLaunched()) {
       return Optional.empty();
     }
     RankInfo place =
-        RankInfo.detect(System.getenv())
+        place()
             .orElseThrow(
                 () ->
                     new ParameterException(
                         spec.commandLine(),
                         "--max-restarts: nothing to restart; give --nproc as well, or start it"
                             + " under a scheduler (docs/cluster.md)"));
-    if (place.storeHost() instanceof RankInfo.StoreHost.Launcher) {
+    if (isOfTorchrun(place)) {
       throw new ParameterException(
           spec.commandLine(),
           "--max-restarts: torchrun starts ranks again by itself; give it to torchrun instead");
     }
-    return Optional.of(place);
+    return Optional.of(place.size());
   }
 
-  /** Starts this process's rank under a scheduler, again where it fails; like {@link #launch}. */
-  static int superviseScheduled(
-      CommandSpec spec, int maxRestarts, Supplier<List<String>> whenRestarted) {
-    RankInfo place = scheduled(spec).orElseThrow();
-    LocalLauncher launcher = LocalLauncher.ofScheduled(place, out(spec), err(spec));
-    return run(spec, launcher, _ -> 1, maxRestarts, whenRestarted);
+  /** The place that a scheduler gave this process. */
+  private static Optional<RankInfo> place() {
+    return RankInfo.detect(System.getenv());
+  }
+
+  private static boolean isOfTorchrun(RankInfo place) {
+    return place.storeHost() instanceof RankInfo.StoreHost.Launcher;
   }
 
   /**
-   * Starts the ranks, each with this process's command line, and waits for them. SIGTERM and Ctrl-C
-   * are handed on to them.
+   * Starts this process's part of the ranks, each with this process's command line, and waits for
+   * them. SIGTERM and Ctrl-C are handed on to them.
    *
-   * @param ranks by attempt; of the first, from {@link #toLaunch}
+   * @param ranks of all, by attempt; of the first, from {@link #toLaunch} or {@link #toSupervise}.
+   *     A scheduler's stay as many
    * @param maxRestarts how often to start all ranks again after one has failed
    * @param whenRestarted more arguments for ranks that start again
    * @return the exit code
@@ -101,8 +112,11 @@ public final class LocalRanks {
       IntUnaryOperator ranks,
       int maxRestarts,
       Supplier<List<String>> whenRestarted) {
-    LocalLauncher launcher = LocalLauncher.ofAttempts(ranks, out(spec), err(spec));
-    return run(spec, launcher, ranks, maxRestarts, whenRestarted);
+    RankInfo place = place().orElse(RankInfo.ALONE);
+    IntUnaryOperator here =
+        place.equals(RankInfo.ALONE) ? ranks : _ -> ranks.applyAsInt(0) / place.size();
+    LocalLauncher launcher = LocalLauncher.ofAttempts(here, place, out(spec), err(spec));
+    return run(spec, launcher, here, maxRestarts, whenRestarted);
   }
 
   /**
@@ -110,8 +124,10 @@ public final class LocalRanks {
    * standard streams, and Ctrl-C at a terminal, which all processes get, is for it alone.
    */
   static int launchDialogue(CommandSpec spec, int ranks) {
-    LocalLauncher launcher = LocalLauncher.ofDialogue(ranks, out(spec), err(spec));
-    return run(spec, launcher, _ -> ranks, 0, List::of);
+    RankInfo place = place().orElse(RankInfo.ALONE);
+    int here = ranks / place.size();
+    LocalLauncher launcher = LocalLauncher.ofDialogue(here, place, out(spec), err(spec));
+    return run(spec, launcher, _ -> here, 0, List::of);
   }
 
   /** Where ranks' lines go, in which each has escaped what it prints. */

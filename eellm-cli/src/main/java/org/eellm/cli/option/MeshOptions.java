@@ -51,7 +51,7 @@ public final class MeshOptions {
   @Option(
       names = "--nproc",
       paramLabel = "N",
-      description = "Start the ranks, tp x pp of them, on this machine (docs/cluster.md).")
+      description = "Start N ranks on this machine, of tp x pp in all (docs/cluster.md).")
   private Optional<Integer> count = Optional.empty();
 
   @Option(
@@ -88,18 +88,19 @@ public final class MeshOptions {
   public Optional<Integer> toLaunch(CommandSpec spec) {
     require(tp >= 1, "--tp: %d is below 1; use 1 or more", tp);
     require(pp >= 1, "--pp: %d is below 1; use 1 or more", pp);
-    require(
-        count.orElse(tp * pp) == tp * pp,
-        "--nproc: %d ranks for --tp %d x --pp %d; start %d",
-        count.orElse(0),
-        tp,
-        pp,
-        tp * pp);
     require(timeout.orElse(1) >= 1, "--timeout: %d is below 1; use 1 or more", timeout.orElse(0));
     require(
         timeout.isEmpty() || !isAlone(),
         "--timeout has no effect on a single rank; leave it out, or give --tp or --pp");
-    return count.flatMap(ranks -> LocalRanks.toLaunch(spec, ranks));
+    Optional<Integer> toLaunch = count.flatMap(ranks -> LocalRanks.toLaunch(spec, ranks));
+    require(
+        toLaunch.orElse(tp * pp) == tp * pp,
+        "--nproc: %d ranks for --tp %d x --pp %d; start %d",
+        toLaunch.orElse(0),
+        tp,
+        pp,
+        tp * pp);
+    return toLaunch;
   }
 
   private static void require(boolean condition, String message, Object... values) {

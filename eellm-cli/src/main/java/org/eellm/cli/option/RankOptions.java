@@ -4,7 +4,6 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.IntUnaryOperator;
 import java.util.function.Supplier;
-import org.eellm.distributed.launch.RankInfo;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -14,7 +13,9 @@ public final class RankOptions {
   @Option(
       names = "--nproc",
       paramLabel = "N",
-      description = "Start N ranks on this machine, as processes (docs/cluster.md).")
+      description =
+          "Start N ranks on this machine, as processes; under a scheduler, with one process a"
+              + " machine, on each (docs/cluster.md).")
   private Optional<Integer> count = Optional.empty();
 
   @Option(
@@ -26,8 +27,8 @@ public final class RankOptions {
   private Optional<Integer> maxRestarts = Optional.empty();
 
   /**
-   * How many ranks this process is to start, or has to start one of under a scheduler; empty if it
-   * is a rank itself, or alone.
+   * How many ranks there are to be, all or some of which this process has to start; empty if it is
+   * a rank itself, or alone.
    *
    * @throws ParameterException if the options contradict each other or the environment
    */
@@ -38,7 +39,7 @@ public final class RankOptions {
           "--max-restarts: %d is negative; use 0 or more".formatted(maxRestarts.get()));
     }
     return count.isEmpty() && maxRestarts.isPresent()
-        ? LocalRanks.scheduled(spec).map(RankInfo::size)
+        ? LocalRanks.toSupervise(spec)
         : count.flatMap(ranks -> LocalRanks.toLaunch(spec, ranks));
   }
 
@@ -54,8 +55,6 @@ public final class RankOptions {
    */
   public int launch(
       CommandSpec spec, IntUnaryOperator ranks, Supplier<List<String>> whenRestarted) {
-    return count.isEmpty()
-        ? LocalRanks.superviseScheduled(spec, maxRestarts.orElse(0), whenRestarted)
-        : LocalRanks.launch(spec, ranks, maxRestarts.orElse(0), whenRestarted);
+    return LocalRanks.launch(spec, ranks, maxRestarts.orElse(0), whenRestarted);
   }
 }

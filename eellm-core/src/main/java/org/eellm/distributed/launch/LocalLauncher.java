@@ -26,12 +26,11 @@ import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.IntFunction;
 import java.util.function.IntUnaryOperator;
-import java.util.stream.IntStream;
 import org.eellm.distributed.DistributedException;
 
 /**
  * Starts the ranks of one machine as processes of this same program, and looks after them until all
- * have ended. Under a scheduler, where every rank has a launcher of its own, it starts that one.
+ * have ended. Under a scheduler it starts those of its place: one rank, or all of a node.
  *
  * <p>Each finds its place in torchrun's variables. Rank 0's stdout becomes this process's; every
  * other line is told with its rank in front. When a rank fails, the others are ended and, where
@@ -77,11 +76,20 @@ public final class LocalLauncher {
    *
    * @param ranks of attempt 0, 1, ...
    * @param dialogue whether rank 0 talks over this process's own standard streams
-   * @param place of the one rank, where a scheduler has said it
+   * @param place of this process, as a scheduler has said it, or {@link RankInfo#ALONE}
    */
-  private record Job(IntUnaryOperator ranks, boolean dialogue, Optional<RankInfo> place) {
+  private record Job(IntUnaryOperator ranks, boolean dialogue, RankInfo place) {
     int ranks(int attempt) {
       return ranks.applyAsInt(attempt);
+    }
+
+    boolean isScheduled() {
+      return !place.equals(RankInfo.ALONE);
+    }
+
+    /** Whether a scheduler has started this process for one rank, and speaks of it by itself. */
+    boolean isScheduledRank() {
+      return isScheduled() && ranks(0) == 1;
     }
   }
 
@@ -108,27 +116,24 @@ public final class LocalLauncher {
   }
 
   /**
-   * A launcher, of which nothing runs yet.
+   * A launcher, of which nothing runs yet. Where a scheduler starts one on each of several nodes,
+   * or for each rank, a failure of one fails all others, and all start theirs again.
    *
-   * @param ranks how many processes to start in attempt 0, 1, ...
+   * @param ranks how many processes to start in attempt 0, 1, ...; always the same under a
+   *     scheduler
+   * @param place of this process, as a scheduler has said it, or {@link RankInfo#ALONE}
    * @param out gets what rank 0 writes to stdout
    * @param err gets all other lines, and what the launcher itself has to say
    */
-  public static LocalLauncher ofAttempts(IntUnaryOperator ranks, PrintWriter out, PrintWriter err) {
-    return new LocalLauncher(new Job(ranks, false, Optional.empty()), out, err);
+  public static LocalLauncher ofAttempts(
+      IntUnaryOperator ranks, RankInfo place, PrintWriter out, PrintWriter err) {
+    return new LocalLauncher(new Job(ranks, false, place), out, err);
   }
 
   /** A launcher whose rank 0 talks to the user: it has this process's own standard streams. */
-  public static LocalLauncher ofDialogue(int ranks, PrintWriter out, PrintWriter err) {
-    return new LocalLauncher(new Job(_ -> ranks, true, Optional.empty()), out, err);
-  }
-
-  /**
-   * A launcher of one rank, whose place a scheduler has said. When a rank fails, the others' fail
-   * with it, and all launchers start theirs again.
-   */
-  public static LocalLauncher ofScheduled(RankInfo place, PrintWriter out, PrintWriter err) {
-    return new LocalLauncher(new Job(_ -> 1, false, Optional.of(place)), out, err);
+  public static LocalLauncher ofDialogue(
+      int ranks, RankInfo place, PrintWriter out, PrintWriter err) {
+    return new LocalLauncher(new Job(_ -> ranks, true, place), out, err);
   }
 
   /**
@@ -181,26 +186,29 @@ public final class LocalLauncher {
                   again
                       ? "starting %s again (%d of %d)"
                           .formatted(again(attempt + 1), attempt + 1, maxRestarts)
-                      : isScheduled() ? "no restart is left" : "all ranks have ended"));
+                      : end()));
       if (!again) {
         return first.exitCode();
       }
     }
   }
 
-  private boolean isScheduled() {
-    return job.place().isPresent();
-  }
-
   /** The ranks that an attempt starts, in words. */
   private String again(int attempt) {
     int count = job.ranks(attempt);
-    if (isScheduled()) {
-      return "it";
+    if (job.isScheduled()) {
+      return job.isScheduledRank() ? "it" : "the %d ranks of this node".formatted(count);
     }
     return count == job.ranks(attempt - 1)
         ? "all ranks"
         : "%d %s".formatted(count, count == 1 ? "rank" : "ranks");
+  }
+
+  private String end() {
+    if (job.isScheduledRank()) {
+      return "no restart is left";
+    }
+    return job.isScheduled() ? "all ranks of this node have ended" : "all ranks have ended";
   }
 
   /**
@@ -242,20 +250,20 @@ public final class LocalLauncher {
 
   /** Excludes {@link #stop}, so that each rank is asked to end once. */
   private synchronized void start(List<String> command, int attempt) throws IOException {
-    for (RankInfo place : places(attempt)) {
+    // Under a scheduler a rank of the attempt before may still listen at its port.
+    int port = job.isScheduled() ? job.place().port() + attempt : freePort();
+    for (RankInfo place : job.place().split(job.ranks(attempt))) {
       ProcessBuilder builder = new ProcessBuilder(command);
       Map<String, String> environment = builder.environment();
       MEMORY.forEach(environment::putIfAbsent);
-      if (!isScheduled()) {
-        environment.putIfAbsent("OMP_NUM_THREADS", Integer.toString(share(place.size())));
+      if (!job.isScheduledRank()) {
+        environment.putIfAbsent("OMP_NUM_THREADS", Integer.toString(share(job.ranks(attempt))));
       }
       environment.put("RANK", Integer.toString(place.rank()));
       environment.put("WORLD_SIZE", Integer.toString(place.size()));
       environment.put("LOCAL_RANK", Integer.toString(place.localRank()));
       environment.put("LOCAL_WORLD_SIZE", Integer.toString(place.localWorldSize()));
       environment.put("MASTER_ADDR", place.host());
-      // Under a scheduler a rank of the attempt before may still listen at its port.
-      int port = place.port() + (isScheduled() ? attempt : 0);
       environment.put("MASTER_PORT", Integer.toString(port));
       environment.remove("TORCHELASTIC_USE_AGENT_STORE");
       environment.put(VARIABLE, Long.toString(ProcessHandle.current().pid()));
@@ -278,21 +286,6 @@ public final class LocalLauncher {
     }
   }
 
-  /** The ranks to start. */
-  private List<RankInfo> places(int attempt) throws IOException {
-    if (isScheduled()) {
-      return List.of(job.place().get());
-    }
-    int port = freePort();
-    int count = job.ranks(attempt);
-    return IntStream.range(0, count)
-        .mapToObj(
-            rank ->
-                new RankInfo(
-                    rank, count, rank, count, LOOPBACK, port, new RankInfo.StoreHost.RankZero()))
-        .toList();
-  }
-
   /** A port nobody listens on; somebody else may take it meanwhile, but that is rare. */
   private static int freePort() throws IOException {
     try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.ofLiteral(LOOPBACK))) {
@@ -301,13 +294,13 @@ public final class LocalLauncher {
   }
 
   private Rank watch(int number, Process process) {
-    String prefix = isScheduled() ? "" : "[rank " + number + "] ";
+    String prefix = job.isScheduledRank() ? "" : "[rank " + number + "] ";
     AtomicReference<String> error = new AtomicReference<>("");
     Thread stdout =
         pump(
             process.getInputStream(),
             line -> {
-              if (number == 0 || isScheduled()) {
+              if (number == 0 || job.isScheduledRank()) {
                 out.println(line);
                 out.flush();
               } else {

@@ -1,7 +1,10 @@
 package org.eellm.distributed.launch;
 
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
+import java.util.stream.IntStream;
 import org.eellm.distributed.DistributedException;
 
 /**
@@ -41,19 +44,56 @@ public record RankInfo(
     record Launcher(int attempt) implements StoreHost {}
   }
 
+  /** What may have started a process, by the name that users give it. */
+  private record Starter(
+      String name, Function<EnvironmentVariables, Optional<RankInfo>> detection) {}
+
+  /** The first that has left its variables counts, for they may be nested in this order. */
+  private static final List<Starter> STARTERS =
+      List.of(
+          new Starter("torchrun", TorchrunEnvironment::detect),
+          new Starter("mpirun", OpenMpiEnvironment::detect),
+          new Starter("srun", SlurmEnvironment::detect),
+          new Starter("Kubernetes", KubernetesEnvironment::detect));
+
   /**
    * The place that this process was given by whatever started it: torchrun (and {@link
-   * LocalLauncher}), Open MPI's mpirun, Slurm's srun, or a Kubernetes indexed Job. The first of
-   * these that has left its variables counts, for they may be nested in that order.
+   * LocalLauncher}), Open MPI's mpirun, Slurm's srun, or a Kubernetes indexed Job.
    *
    * @return empty if none has
    * @throws DistributedException if variables are missing or contradict each other; names them
    */
   public static Optional<RankInfo> detect(Map<String, String> environment) {
     EnvironmentVariables variables = new EnvironmentVariables(environment);
-    return TorchrunEnvironment.detect(variables)
-        .or(() -> OpenMpiEnvironment.detect(variables))
-        .or(() -> SlurmEnvironment.detect(variables))
-        .or(() -> KubernetesEnvironment.detect(variables));
+    return STARTERS.stream()
+        .flatMap(starter -> starter.detection().apply(variables).stream())
+        .findFirst();
+  }
+
+  /** The name of what {@link #detect} goes by. */
+  public static Optional<String> startedBy(Map<String, String> environment) {
+    EnvironmentVariables variables = new EnvironmentVariables(environment);
+    return STARTERS.stream()
+        .filter(starter -> starter.detection().apply(variables).isPresent())
+        .map(Starter::name)
+        .findFirst();
+  }
+
+  /**
+   * The places of so many ranks, all on this machine, where each place of the world has as many.
+   */
+  List<RankInfo> split(int ranks) {
+    return IntStream.range(0, ranks)
+        .mapToObj(
+            part ->
+                new RankInfo(
+                    rank * ranks + part,
+                    size * ranks,
+                    localRank * ranks + part,
+                    localWorldSize * ranks,
+                    host,
+                    port,
+                    storeHost))
+        .toList();
   }
 }

@@ -23,7 +23,8 @@ final class LocalLauncherTest {
   private final StringWriter out = new StringWriter();
   private final StringWriter err = new StringWriter();
   private final LocalLauncher launcher =
-      LocalLauncher.ofAttempts(_ -> RANKS, new PrintWriter(out), new PrintWriter(err));
+      LocalLauncher.ofAttempts(
+          _ -> RANKS, RankInfo.ALONE, new PrintWriter(out), new PrintWriter(err));
 
   private int run(String what, int maxRestarts) {
     return launcher.run(

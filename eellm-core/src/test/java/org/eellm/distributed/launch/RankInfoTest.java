@@ -151,12 +151,70 @@ final class RankInfoTest {
         .contains(new RankInfo(1, 2, 0, 1, "train-0.train", 29400, new StoreHost.RankZero()));
   }
 
+  /** Two local ranks of the second of two nodes. */
+  private static void assertSecondNodeSplit(String starter, Map<String, String> environment) {
+    RankInfo node = detected(environment);
+    StoreHost rankZero = new StoreHost.RankZero();
+
+    assertThat(RankInfo.startedBy(environment)).contains(starter);
+    assertThat(node.split(2))
+        .containsExactly(
+            new RankInfo(2, 4, 0, 2, "node0", node.port(), rankZero),
+            new RankInfo(3, 4, 1, 2, "node0", node.port(), rankZero));
+  }
+
+  @Test
+  void split_aProcessOnEachOfTwoNodes_numbersRanksByNode() {
+    assertSecondNodeSplit("Kubernetes", with(KUBERNETES, "EELLM_MASTER_ADDR", "node0"));
+    assertSecondNodeSplit(
+        "srun",
+        Map.of(
+            "SLURM_JOB_ID", "81",
+            "SLURM_PROCID", "1",
+            "SLURM_STEP_NUM_TASKS", "2",
+            "SLURM_LOCALID", "0",
+            "SLURM_NODEID", "1",
+            "SLURM_STEP_NODELIST", "node[0-1]",
+            "SLURM_STEP_TASKS_PER_NODE", "1(x2)"));
+    assertSecondNodeSplit(
+        "mpirun",
+        Map.of(
+            "OMPI_COMM_WORLD_RANK", "1",
+            "OMPI_COMM_WORLD_SIZE", "2",
+            "OMPI_COMM_WORLD_LOCAL_RANK", "0",
+            "OMPI_COMM_WORLD_LOCAL_SIZE", "1",
+            "MASTER_ADDR", "node0"));
+    assertSecondNodeSplit(
+        "torchrun",
+        Map.of("RANK", "1", "WORLD_SIZE", "2", "MASTER_ADDR", "node0", "MASTER_PORT", "29500"));
+  }
+
+  @Test
+  void split_eightRanksOnTheLastOfThreeNodes_areTheLastEight() {
+    RankInfo node =
+        detected(with(with(KUBERNETES, "JOB_COMPLETION_INDEX", "2"), "EELLM_WORLD_SIZE", "3"));
+
+    assertThat(node.split(8))
+        .extracting(RankInfo::rank)
+        .containsExactly(16, 17, 18, 19, 20, 21, 22, 23);
+    assertThat(node.split(8))
+        .extracting(RankInfo::localRank)
+        .containsExactly(0, 1, 2, 3, 4, 5, 6, 7);
+    assertThat(node.split(8)).allMatch(rank -> rank.size() == 24 && rank.localWorldSize() == 8);
+  }
+
+  @Test
+  void split_intoOne_isThePlaceItself() {
+    assertThat(detected(SLURM).split(1)).containsExactly(detected(SLURM));
+  }
+
   @Test
   void detect_torchrunInsideSlurm_isTorchrun() {
     Map<String, String> both = new HashMap<>(SLURM);
     both.putAll(TORCHRUN);
 
     assertThat(RankInfo.detect(both)).isEqualTo(Optional.of(detected(TORCHRUN)));
+    assertThat(RankInfo.startedBy(both)).contains("torchrun");
   }
 
   @Test
