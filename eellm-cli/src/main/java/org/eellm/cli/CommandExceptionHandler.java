@@ -14,6 +14,7 @@ import org.eellm.cli.option.PlainOutput;
 import org.eellm.config.ConfigException;
 import org.eellm.config.SettingException;
 import org.eellm.distributed.mesh.MeshSizeException;
+import org.eellm.tensor.TensorException;
 import picocli.CommandLine;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.IExecutionExceptionHandler;
@@ -64,6 +65,10 @@ final class CommandExceptionHandler
   private static String message(Throwable error) {
     if (error instanceof UncheckedIOException && error.getCause() instanceof IOException cause) {
       return message(cause);
+    }
+    if (error instanceof ExceptionInInitializerError
+        && error.getCause() instanceof TensorException cause) {
+      return message(cause); // libtorch could not be loaded
     }
     String text = firstLine(error);
     return switch (error) {

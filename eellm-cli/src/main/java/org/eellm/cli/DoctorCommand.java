@@ -21,7 +21,6 @@ import org.eellm.distributed.collective.DistributedBackend;
 import org.eellm.distributed.launch.RankInfo;
 import org.eellm.distributed.mesh.Mesh;
 import org.eellm.kernel.machine.MachineMemory;
-import org.eellm.tensor.CudaLibraries;
 import org.eellm.tensor.DeviceThroughput;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -79,7 +78,6 @@ final class DoctorCommand implements Callable<Integer> {
           spec.commandLine(), "--nproc: has no effect here; give --profile FILE as well");
     }
     KernelChoice choice = KernelChoice.configured(); // what is wrong is said at once
-    CudaLibraries.require();
     Machine machine = Machine.inspect(seconds);
     Report report =
         new Report(

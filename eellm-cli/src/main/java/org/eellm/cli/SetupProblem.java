@@ -57,7 +57,8 @@ record SetupProblem(String problem, String remedy) {
       traps.add(
           new SetupProblem(
               "an NVIDIA driver runs here, but libtorch can use no GPU",
-              "start with EELLM_PROFILE=cuda ./eellm; if you did, update the driver"));
+              "start with EELLM_PROFILE=cuda ./eellm; if you did, look at nvidia-smi and"
+                  + " CUDA_VISIBLE_DEVICES"));
     }
     if (machine.diskFreeBytes() < 5 * GIB) {
       traps.add(

@@ -26,6 +26,7 @@ public final class Torch {
   private static final Map<ScalarType, TensorOptions> CPU_OPTIONS = new ConcurrentHashMap<>();
 
   static {
+    CudaLibraries.prepare();
     NativeLibraries.load(torch.class);
   }
 
@@ -121,8 +122,11 @@ public final class Torch {
   public static Device cuda() {
     if (!cudaIsAvailable()) {
       throw new TensorException(
-          "device cuda: is not available; install an NVIDIA driver and build with the profile cuda"
-              + " (EELLM_PROFILE=cuda ./eellm), or use the device cpu");
+          CudaLibraries.areNeeded()
+              ? "device cuda: the driver shows this process no GPU; look at nvidia-smi and"
+                  + " CUDA_VISIBLE_DEVICES, or use the device cpu"
+              : "device cuda: is not available; install an NVIDIA driver and build with the profile"
+                  + " cuda (EELLM_PROFILE=cuda ./eellm), or use the device cpu");
     }
     return new Device("cuda");
   }
