@@ -20,6 +20,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.checkpoint.NamedTensors.StoredRange;
 import org.eellm.checkpoint.huggingface.GgufMatrix;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
@@ -103,7 +104,7 @@ public final class ModelWeights {
    */
   public static void load(Path folder, Decoder model, List<FlatStateShard> pieces) {
     try (WeightFiles weights = WeightFiles.open(folder)) {
-      load(weights, Decoder.parameterNames(model.architecture()), model, Optional.of(pieces));
+      load(weights, Decoder.parameterNames(model.architecture()), model, pieces);
     }
   }
 
@@ -113,14 +114,12 @@ public final class ModelWeights {
    * @param known the names of all parameters that the files may have
    */
   static void load(WeightFiles weights, Set<String> known, Decoder model) {
-    load(weights, known, model, Optional.empty());
+    Tensor flat = model.parameters().flat();
+    load(weights, known, model, List.of(new FlatStateShard("weights", 0, flat)));
   }
 
   private static void load(
-      WeightFiles weights,
-      Set<String> known,
-      Decoder model,
-      Optional<List<FlatStateShard>> pieces) {
+      WeightFiles weights, Set<String> known, Decoder model, List<FlatStateShard> pieces) {
     int rank = model.parallel().rank();
     int ranks = model.parallel().size();
     Path folder = weights.folder();
@@ -131,14 +130,13 @@ public final class ModelWeights {
     // In the files' order: a cold disk reads them from front to back.
     for (String name : weights.tensors().keySet()) {
       Parameter parameter = parameters.get(name);
-      if (parameter != null && parameter.requiresGrad() && pieces.isPresent()) {
+      if (parameter != null && parameter.requiresGrad()) {
         StoredTensor stored = weights.tensor(name);
         requireShape(folder, name, stored, Arrays.stream(parameter.wholeShape()).boxed().toList());
-        PartRange whole =
-            new PartRange(0, 1, 0, stored.shape().stream().reduce(1L, Math::multiplyExact));
-        for (FlatStateShard piece : pieces.get()) {
+        for (FlatStateShard piece : pieces) {
           if (piece.overlap(parameter).length() > 0) {
-            NamedTensors.copy(folder, name, stored, whole, piece, parameter, model.parallel());
+            NamedTensors.copy(
+                StoredRange.whole(folder, name, stored), piece, parameter, model.parallel());
           }
         }
       } else if (parameter != null) {

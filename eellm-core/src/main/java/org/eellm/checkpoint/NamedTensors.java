@@ -69,20 +69,32 @@ final class NamedTensors {
   }
 
   /**
+   * A range of a parameter in a file.
+   *
+   * @param place the file or folder, for messages
+   * @param name of the stored tensor
+   * @param range that the tensor has, row by row
+   */
+  record StoredRange(Path place, String name, StoredTensor stored, PartRange range) {
+    /** All of a parameter. */
+    static StoredRange whole(Path place, String name, StoredTensor stored) {
+      return new StoredRange(place, name, stored, new PartRange(0, 1, 0, numel(stored)));
+    }
+
+    /** Number of elements of a stored tensor. */
+    static long numel(StoredTensor stored) {
+      return stored.shape().stream().reduce(1L, Math::multiplyExact);
+    }
+  }
+
+  /**
    * Copies what a piece of a flat buffer has of a parameter from a stored range of this, and reads
    * no more, converting its number format.
-   *
-   * @param range that {@code stored} has, row by row
    */
   static void copy(
-      Path place,
-      String name,
-      StoredTensor stored,
-      PartRange range,
-      FlatStateShard piece,
-      Parameter parameter,
-      TensorParallel parallel) {
-    ScalarType type = scalarType(place, name, stored);
+      StoredRange from, FlatStateShard piece, Parameter parameter, TensorParallel parallel) {
+    StoredTensor stored = from.stored();
+    ScalarType type = scalarType(from.place(), from.name(), stored);
     FlatStateShard.Overlap overlap = piece.overlap(parameter);
     boolean cut = parameter.split() != Sharding.REPLICATED;
     PartRange own =
@@ -92,7 +104,7 @@ final class NamedTensors {
             overlap.inParameter(),
             overlap.length());
     long width = stored.type().bits() / 8;
-    for (PartRange.Run run : range.of(own, parameter.split(), parameter.wholeShape())) {
+    for (PartRange.Run run : from.range().of(own, parameter.split(), parameter.wholeShape())) {
       try (Scope _ = Scope.open();
           Arena arena = Arena.ofConfined()) {
         MemorySegment bytes = stored.bytes(arena).asSlice(run.from() * width, run.length() * width);

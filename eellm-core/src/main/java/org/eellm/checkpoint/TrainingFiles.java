@@ -15,11 +15,11 @@ import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.eellm.checkpoint.NamedTensors.StoredRange;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
-import org.eellm.checkpoint.safetensors.StoredTensor;
 import org.eellm.checkpoint.safetensors.TensorFile;
 import org.eellm.checkpoint.safetensors.TensorSource;
 import org.eellm.file.IoErrors;
@@ -174,7 +174,7 @@ public final class TrainingFiles {
       for (Path path : optimizerFiles(checkpoint.resolve(FOLDER))) {
         files.add(SafetensorsFile.open(path));
       }
-      Map<String, List<Fragment>> fragments = fragments(files);
+      Map<String, List<StoredRange>> fragments = fragments(files);
       Set<String> known = Decoder.parameterNames(model.architecture());
       Set<String> buffers = Set.of("master", "exp_avg", "exp_avg_sq");
       fragments.forEach(
@@ -185,24 +185,17 @@ public final class TrainingFiles {
                 || !known.contains(name.substring(dot + 1))) {
               throw new CheckpointException(
                   "%s: has tensor '%s', which the model's optimizer does not have; the checkpoint is of another run"
-                      .formatted(parts.getFirst().path(), name));
+                      .formatted(parts.getFirst().place(), name));
             }
           });
       for (FlatStateShard piece : pieces) {
         for (Parameter parameter : model.parameters().trainable()) {
           if (piece.overlap(parameter).length() > 0) {
             String name = piece.buffer() + "." + parameter.name();
-            List<Fragment> parts = fragments.getOrDefault(name, List.of());
+            List<StoredRange> parts = fragments.getOrDefault(name, List.of());
             requireWhole(checkpoint, name, parts, parameter);
-            for (Fragment part : parts) {
-              NamedTensors.copy(
-                  part.path(),
-                  name,
-                  part.stored(),
-                  part.range(),
-                  piece,
-                  parameter,
-                  model.parallel());
+            for (StoredRange part : parts) {
+              NamedTensors.copy(part, piece, parameter, model.parallel());
             }
           }
         }
@@ -212,11 +205,8 @@ public final class TrainingFiles {
     }
   }
 
-  /** A range of a parameter, in a file. */
-  private record Fragment(Path path, PartRange range, StoredTensor stored) {}
-
-  private static Map<String, List<Fragment>> fragments(List<SafetensorsFile> files) {
-    Map<String, List<Fragment>> fragments = new HashMap<>();
+  private static Map<String, List<StoredRange>> fragments(List<SafetensorsFile> files) {
+    Map<String, List<StoredRange>> fragments = new HashMap<>();
     for (SafetensorsFile file : files) {
       file.tensors()
           .forEach(
@@ -226,14 +216,15 @@ public final class TrainingFiles {
                 fragments
                     .computeIfAbsent(part ? matcher.group(1) : name, _ -> new ArrayList<>())
                     .add(
-                        new Fragment(
+                        new StoredRange(
                             file.path(),
+                            name,
+                            stored,
                             new PartRange(
                                 part ? Integer.parseInt(matcher.group(2)) : 0,
                                 part ? Integer.parseInt(matcher.group(3)) : 1,
                                 part ? Long.parseLong(matcher.group(4)) : 0,
-                                stored.shape().stream().reduce(1L, Math::multiplyExact)),
-                            stored));
+                                StoredRange.numel(stored))));
               });
     }
     return fragments;
@@ -241,11 +232,11 @@ public final class TrainingFiles {
 
   /** Refuses fragments that are not of this parameter, or not all of it. */
   private static void requireWhole(
-      Path checkpoint, String name, List<Fragment> fragments, Parameter parameter) {
+      Path checkpoint, String name, List<StoredRange> fragments, Parameter parameter) {
     long elements = Arrays.stream(parameter.wholeShape()).reduce(1, Math::multiplyExact);
     int parts = fragments.isEmpty() ? 1 : fragments.getFirst().range().parts();
     long found = 0;
-    for (Fragment fragment : fragments) {
+    for (StoredRange fragment : fragments) {
       PartRange range = fragment.range();
       boolean fits =
           range.parts() == parts
@@ -257,7 +248,7 @@ public final class TrainingFiles {
         throw new CheckpointException(
             "%s: tensor '%s' has elements %d to %d of part %d of %d; the model's has %d elements; the checkpoint is of another run"
                 .formatted(
-                    fragment.path(),
+                    fragment.place(),
                     name,
                     range.start(),
                     range.end(),
