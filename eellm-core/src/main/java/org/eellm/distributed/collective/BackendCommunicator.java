@@ -20,6 +20,8 @@ import org.eellm.distributed.rendezvous.Watched;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Torch;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * A group over one of c10d's process groups. Waits have no limit: c10d orders such a wait on a
@@ -27,6 +29,8 @@ import org.eellm.tensor.Torch;
  * take too long.
  */
 final class BackendCommunicator extends PeerCommunicator implements Watched {
+  private static final Logger LOG = LoggerFactory.getLogger(BackendCommunicator.class);
+
   private final ProcessGroupBackend engine;
   private final HeartbeatMonitor watch;
   private final Backend backend;
@@ -156,8 +160,7 @@ final class BackendCommunicator extends PeerCommunicator implements Watched {
   }
 
   @Override
-  void settle(Operation operation) {
-    Torch.synchronize(engine.device());
+  void requireWhole(Operation operation) {
     requireWhole(operation, group().ranks());
   }
 
@@ -174,7 +177,11 @@ final class BackendCommunicator extends PeerCommunicator implements Watched {
     broken = true;
     if (!aborted && !released) {
       aborted = true;
-      engine.abort(backend);
+      try {
+        engine.abort(backend);
+      } catch (RuntimeException e) {
+        LOG.warn("{} cannot be broken off: {}", group().name(), Torch.firstLine(e));
+      }
     }
   }
 

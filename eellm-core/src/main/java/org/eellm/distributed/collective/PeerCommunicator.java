@@ -51,12 +51,11 @@ abstract sealed class PeerCommunicator implements Communicator
   abstract WorkHandle startReceive(Operation operation, Tensor into, int peer, int tag);
 
   /**
-   * Waits until what this rank has awaited is done on its device as well, before it reads what
-   * came.
+   * Refuses what the host has read after a wait that let it go on before the operation was done.
    *
-   * @throws DistributedException if the group has been broken off
+   * @throws DistributedException if the group was broken off meanwhile
    */
-  void settle(Operation operation) {}
+  void requireWhole(Operation operation) {}
 
   /**
    * Starts to receive values, and adds this rank's; all are contiguous, and not empty.
@@ -194,11 +193,7 @@ abstract sealed class PeerCommunicator implements Communicator
 
   @Override
   public final void barrier() {
-    try (Scope scope = Scope.open()) {
-      Tensor nothing = Tensors.zeros(ScalarType.Int, device, 1);
-      allReduce(nothing, Reduction.SUM).await();
-      settle(overGroup("barrier", nothing));
-    }
+    sum(0);
   }
 
   @Override
@@ -207,15 +202,15 @@ abstract sealed class PeerCommunicator implements Communicator
       Tensor lengths = Tensors.empty(ScalarType.Long, device, size());
       Tensor length = Tensors.ofLongs(new long[] {mine.length}, device, 1);
       allGather(lengths, length).await();
-      settle(overGroup("all-gather", lengths));
       long[] sizes = Tensors.toLongs(lengths);
+      requireWhole(overGroup("all-gather", lengths));
       int longest = Math.toIntExact(Math.max(1, Arrays.stream(sizes).max().orElseThrow()));
       Tensor host = Tensors.zeros(ScalarType.Byte, Torch.cpu(), longest);
       Tensors.bytes(host).asByteBuffer().put(mine);
       Tensor all = Tensors.empty(ScalarType.Byte, device, (long) size() * longest);
       allGather(all, host.to(device, ScalarType.Byte)).await();
-      settle(overGroup("all-gather", all));
       var bytes = Tensors.bytes(all.to(Torch.cpu(), ScalarType.Byte)).asByteBuffer();
+      requireWhole(overGroup("all-gather", all));
       List<byte[]> result = new ArrayList<>();
       for (int member = 0; member < size(); member++) {
         byte[] its = new byte[Math.toIntExact(sizes[member])];
@@ -231,8 +226,9 @@ abstract sealed class PeerCommunicator implements Communicator
     try (Scope scope = Scope.open()) {
       Tensor sums = Tensors.ofDoubles(values, device, values.length);
       allReduce(sums, Reduction.SUM).await();
-      settle(overGroup("all-reduce", sums));
-      return Tensors.toDoubles(sums);
+      double[] all = Tensors.toDoubles(sums);
+      requireWhole(overGroup("all-reduce", sums));
+      return all;
     }
   }
 

@@ -40,7 +40,7 @@ public final class HeartbeatMonitor implements AutoCloseable {
   private volatile Optional<Operation> operation = Optional.empty();
   private volatile long operationChanged = System.nanoTime();
   private volatile Optional<Awaited> longest = Optional.empty();
-  private volatile Optional<String> late = Optional.empty();
+  private volatile Optional<String> ownVerdict = Optional.empty();
   private volatile boolean storeLost;
   private volatile boolean storeUnresponsive;
   private volatile boolean closed;
@@ -221,7 +221,7 @@ public final class HeartbeatMonitor implements AutoCloseable {
   }
 
   private Optional<String> verdict() {
-    return heartbeats.verdict().or(() -> late);
+    return heartbeats.verdict().or(() -> ownVerdict);
   }
 
   private Optional<String> storeLoss() {
@@ -307,20 +307,28 @@ public final class HeartbeatMonitor implements AutoCloseable {
   private void guard() {
     while (!closed) {
       LockSupport.parkNanos(GLANCE.toNanos());
-      longest =
-          groups.stream()
-              .flatMap(group -> group.longestAwaited().stream())
-              .min((a, b) -> Long.signum(a.since() - b.since()));
       if (!hasFailure()) {
-        late =
-            longest
-                .filter(its -> Durations.sinceNanos(its.since()).compareTo(timeout) > 0)
-                .map(its -> lateness(its.operation(), its.peers()).replace("%", "%%"));
+        ownVerdict = lookAtOperations().map(verdict -> verdict.replace("%", "%%"));
       }
       if (hasFailure()) {
         groups.forEach(Watched::abort);
       }
     }
+  }
+
+  /** Why the operations under way are to be ended, if they are. */
+  private Optional<String> lookAtOperations() {
+    try {
+      longest =
+          groups.stream()
+              .flatMap(group -> group.longestAwaited().stream())
+              .min((a, b) -> Long.signum(a.since() - b.since()));
+    } catch (RuntimeException e) { // of a GPU that has failed
+      return Optional.of(Torch.firstLine(e));
+    }
+    return longest
+        .filter(its -> Durations.sinceNanos(its.since()).compareTo(timeout) > 0)
+        .map(its -> lateness(its.operation(), its.peers()));
   }
 
   private String names(List<Integer> ranks) {
