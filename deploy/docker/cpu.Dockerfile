@@ -2,8 +2,7 @@
 #
 #   docker build -f deploy/docker/cpu.Dockerfile -t eellm .
 #   docker run --rm --shm-size 4g eellm ./eellm ranks --nproc 2 --tp 2
-FROM eclipse-temurin:25-jdk AS build
-RUN apt-get update && apt-get install -y --no-install-recommends maven && rm -rf /var/lib/apt/lists/*
+FROM maven:3.9-eclipse-temurin-25 AS build
 COPY . /opt/eellm
 WORKDIR /opt/eellm
 # Maven's repository lies where every user may read it; of it, the image needs what Java loads.

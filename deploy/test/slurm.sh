@@ -3,6 +3,7 @@
 # (127.0.0.1 and 127.0.0.2), submits a batch job with one rank a node, and ends the cluster again.
 #
 #   deploy/test/slurm.sh [COMMAND...]     default: eellm ranks --tp 2
+#   deploy/test/slurm.sh ./eellm ranks --nproc 2 --tp 4     two ranks a node
 #
 # See slurm-cluster.sh for what it needs.
 set -euo pipefail

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Trains under torchrun on this machine, as two nodes with a rank each, loses the second node amid
+# the run, and checks that deploy/torchrun/elastic.sh goes on with the first one alone.
+#
+#   deploy/test/torchrun-elastic.sh
+#
+# Needs torchrun (Debian: python3-torch).
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+eellm=${EELLM:-$root/eellm}
+"$eellm" --version >&2 # Builds now, if at all, and not once a rank.
+work=$(mktemp -d)
+nodes=()
+
+# A process and all that it has started.
+tree() {
+  echo "$1"
+  for child in $(pgrep -P "$1" || true); do tree "$child"; done
+}
+
+finish() {
+  for node in "${nodes[@]}"; do
+    mapfile -t all < <(tree "$node")
+    kill -9 "${all[@]}" 2>/dev/null || true
+  done
+  rm -rf "$work"
+}
+trap finish EXIT
+
+for i in $(seq 500); do echo "$i times 3 is $((i * 3)), and $i plus 7 is $((i + 7))."; done \
+  >"$work/sums.txt"
+"$eellm" prepare --input "$work/sums.txt" --output "$work/sums" --tokenizer train --vocab-size 300 >&2
+cat >"$work/run.yaml" <<CONFIGURATION
+model: {hidden_size: 16, num_layers: 2, num_heads: 2, max_positions: 16}
+exits: {layers: [1], weights: [0.25]}
+data: {sources: [$work/sums], tokenizer: $work/sums-tokenizer, sequence_length: 16, split: [90, 10, 0]}
+train: {steps: 300, micro_batch_size: 2, global_batch_size: 4, threads: 1}
+optimizer: {learning_rate: 3e-3, warmup_steps: 20}
+parallel: {dp: 2}
+checkpoint: {interval: 10}
+CONFIGURATION
+# Debian's torch lacks libuv, which its torchrun asks for.
+cat >"$work/sitecustomize.py" <<'PYTHON'
+import torch.distributed
+
+
+class Store(torch.distributed.TCPStore):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, use_libuv=False, **options)
+
+
+torch.distributed.TCPStore = Store
+PYTHON
+export PYTHONPATH=$work PET_LOCAL_ADDR=127.0.0.1
+for node in 0 1; do
+  "$root/deploy/torchrun/elastic.sh" 1:2 1 127.0.0.1 "$eellm" train \
+    --config "$work/run.yaml" --output "$work/run" --min-replicas 1 >"$work/node$node" 2>&1 &
+  nodes+=($!)
+  sleep 5 # The nodes meet at the first one.
+done
+
+until grep -qs '"step":15,' "$work/run/metrics.jsonl"; do
+  kill -0 "${nodes[0]}" || { cat "$work"/node* >&2; exit 1; }
+  sleep 0.2
+done
+mapfile -t lost < <(tree "${nodes[1]}")
+kill -9 "${lost[@]}" 2>/dev/null || true
+echo "the second node is lost" >&2
+
+wait "${nodes[0]}" || { cat "$work/node0" >&2; exit 1; }
+cat "$work/node0" >&2
+grep 'all 300 steps are done' "$work/node0"
