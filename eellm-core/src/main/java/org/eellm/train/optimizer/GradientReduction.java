@@ -383,6 +383,7 @@ public final class GradientReduction implements AutoCloseable {
       Tensor most = least.clone();
       of.holders().allReduce(least, Reduction.MIN).await();
       of.holders().allReduce(most, Reduction.MAX).await();
+      of.holders().barrier(); // Or what was broken off would read as a difference.
       long[] lowest = Tensors.toLongs(least);
       long[] highest = Tensors.toLongs(most);
       for (int i = 0; i < lowest.length; i++) {
