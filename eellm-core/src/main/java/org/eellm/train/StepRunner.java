@@ -167,6 +167,11 @@ public final class StepRunner implements AutoCloseable {
     }
   }
 
+  /** Waits for the parameters that the last step has left on their way from other ranks. */
+  void awaitParameters() {
+    reduction.awaitParameters();
+  }
+
   /** {@link GradientReduction#requireEqualCopies} of the parameters as they are. */
   void requireEqualCopies() {
     reduction.requireEqualCopies(state.step());
@@ -174,6 +179,7 @@ public final class StepRunner implements AutoCloseable {
 
   /** Norm and update of a step once more, for measuring. */
   public void update(long step) {
+    reduction.awaitParameters();
     update(Math.sqrt(reduction.squares()), 0, step);
   }
 
@@ -192,14 +198,16 @@ public final class StepRunner implements AutoCloseable {
               input,
               objective,
               reduction);
-      case EXITS, EXITS_FROM_FINAL_HEAD ->
-          new TuningCompute(
-              headExecutors,
-              virtualStages,
-              input.microbatches(),
-              objective,
-              1.0 / (schedule.microbatches() * (long) input.replicas()),
-              gradients);
+      case EXITS, EXITS_FROM_FINAL_HEAD -> {
+        reduction.awaitParameters();
+        yield new TuningCompute(
+            headExecutors,
+            virtualStages,
+            input.microbatches(),
+            objective,
+            1.0 / (schedule.microbatches() * (long) input.replicas()),
+            gradients);
+      }
     };
   }
 

@@ -305,6 +305,7 @@ public final class Trainer implements AutoCloseable {
                   .formatted(step.step(), step.loss(), step.gradientNorm()));
         }
         if (isDue(train.evalInterval())) {
+          runner.awaitParameters();
           evaluation = evaluator.map(present -> present.evaluate(state.step()));
           evaluation.ifPresent(sinks::accept);
         }

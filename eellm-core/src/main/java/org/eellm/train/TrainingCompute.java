@@ -68,7 +68,7 @@ final class TrainingCompute implements StepCompute {
     StageExecutor executor = chunks.get(chunk).executor();
     Microbatch batch = input.microbatches().apply(microbatch);
     Dropout dropout = input.dropouts().apply(microbatch);
-    ForwardTape forwardTape = executor.forward(batch, below, dropout);
+    ForwardTape forwardTape = executor.forward(batch, below, dropout, reduction::awaitParameters);
     if (microbatch.hasBackwardOn(chunks.get(chunk).virtualStage())) {
       forwardTapes.put(MicrobatchChunk.of(microbatch, chunk), forwardTape);
       return forwardTape.output();

@@ -330,6 +330,7 @@ final class MeshSteps {
         optimizer.update(reduction.sums(), clip, config.learningRate(), step);
         reduction.gatherParameters();
       }
+      reduction.awaitParameters();
       Map<String, float[]> parameters = new HashMap<>();
       model.parameters().all().forEach(p -> parameters.put(p.name(), Tensors.toFloats(p.value())));
       return new Part(losses, norms, first, parameters, shards);

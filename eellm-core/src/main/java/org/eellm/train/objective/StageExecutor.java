@@ -107,9 +107,12 @@ public final class StageExecutor {
    *
    * @param input what the stage before sent, [local rows, hidden]; nothing where the stage embeds
    * @param dropout of this microbatch; none where neither dropout nor layer dropout is used
+   * @param before is called before the embedding with -1, before each branch with its number, and
+   *     before heads at the stage's end with that of the branch behind it
    */
-  public ForwardTape forward(Microbatch batch, Received input, Dropout dropout) {
-    return new ForwardTape(batch, input, dropout);
+  public ForwardTape forward(
+      Microbatch batch, Received input, Dropout dropout, IntConsumer before) {
+    return new ForwardTape(batch, input, dropout, before);
   }
 
   /** Whether {@link #backwardHeads} has something to do: heads that need no other head. */
@@ -278,7 +281,7 @@ public final class StageExecutor {
   public List<HeadResult> forwardBackward(
       Microbatch batch, Objective objective, double share, Dropout dropout, Gradients gradients) {
     try (Scope scope = Scope.open();
-        ForwardTape forwardTape = forward(batch, Received.NOTHING, dropout)) {
+        ForwardTape forwardTape = forward(batch, Received.NOTHING, dropout, _ -> {})) {
       List<HeadResult> heads =
           backward(forwardTape, objective, share, Received.NOTHING, gradients, _ -> {}).heads();
       heads.forEach(head -> scope.moveToOuter(head.sum()));
@@ -345,7 +348,8 @@ public final class StageExecutor {
     private record BranchTape(
         Tensor stream, RetainedTensors retained, Optional<Branch.Tape> tape) {}
 
-    private ForwardTape(Microbatch batch, Received input, Dropout dropout) {
+    private ForwardTape(Microbatch batch, Received input, Dropout dropout, IntConsumer before) {
+      before.accept(-1);
       try (Scope scope = Scope.open()) {
         device = DeviceBatch.of(batch, model, own);
         boolean selective = recompute == Recompute.SELECTIVE;
@@ -360,8 +364,10 @@ public final class StageExecutor {
             new OwnedTensor(
                 input.orElseGet(() -> model.embedding().forward(device.inputs(), context)))) {
           for (int i = 0; i < stage.trunk().size(); i++) {
+            before.accept(stage.firstBranch() + i);
             branchTapes.add(forward(i, stream));
           }
+          before.accept(stage.endBranch());
           RetainedTensors retained = new RetainedTensors();
           branchTapes.add(
               new BranchTape(retained.retain(stream.get()), retained, Optional.empty()));

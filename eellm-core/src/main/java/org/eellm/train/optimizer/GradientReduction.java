@@ -71,6 +71,7 @@ public final class GradientReduction implements AutoCloseable {
   private record Copies(List<Weight> weights, Communicator holders) {}
 
   private final List<Optional<WorkHandle>> pending = new ArrayList<>();
+  private final List<Optional<WorkHandle>> gathers = new ArrayList<>(); // empty, or by bucket
 
   /**
    * @param bucketBytes least size of a bucket
@@ -250,6 +251,7 @@ public final class GradientReduction implements AutoCloseable {
 
   /** Ends the step's sums: {@link #sums} then are those of all ranks. */
   public void finish() {
+    awaitParameters(); // of heads that this step had no use for
     gradients.finish();
     if (world.dp().size() > 1) {
       Arrays.fill(complete, true);
@@ -341,10 +343,41 @@ public final class GradientReduction implements AutoCloseable {
     return counted;
   }
 
-  /** After the update of this rank's pieces: gives every rank all parameters. */
+  /**
+   * After the update of this rank's pieces: starts to give every rank all parameters. They come
+   * while the next step begins, which waits for those that it needs.
+   */
   public void gatherParameters() {
-    List<FlatRange> ranges = buckets.stream().map(Bucket::range).toList();
-    gather(model.parameters().flat(), ranges, world.dp());
+    if (world.dp().size() == 1) {
+      return;
+    }
+    try (Scope scope = Scope.open()) {
+      Tensor flat = model.parameters().flat();
+      for (Bucket bucket : buckets) {
+        gathers.add(
+            Optional.of(world.dp().allGather(bucket.range().of(flat), bucket.share().of(flat))));
+      }
+    }
+  }
+
+  /**
+   * Waits for the parameters of a branch and of heads before it; with -1 for the embedding and for
+   * a matrix that several heads or stages use.
+   */
+  public void awaitParameters(int branch) {
+    for (int i = 0; i < gathers.size(); i++) {
+      if (buckets.get(i).weights().stream()
+          .anyMatch(weight -> lastContributions[weight.index()] == branch)) {
+        gathers.get(i).ifPresent(WorkHandle::await);
+        gathers.set(i, Optional.empty());
+      }
+    }
+  }
+
+  /** Waits for all parameters. */
+  public void awaitParameters() {
+    gathers.forEach(gather -> gather.ifPresent(WorkHandle::await));
+    gathers.clear();
   }
 
   /** Gives every rank what each has of the ranges of a flat buffer: its share. */
@@ -367,6 +400,7 @@ public final class GradientReduction implements AutoCloseable {
    * @throws TrainException if they differ in a bit; the message names the parameter
    */
   public void requireEqualCopies(long step) {
+    awaitParameters();
     requireEqual(new Copies(model.parameters().weights(), world.dp()), step);
     copies.forEach(each -> requireEqual(each, step));
   }

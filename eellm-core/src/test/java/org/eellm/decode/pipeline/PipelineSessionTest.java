@@ -189,7 +189,7 @@ final class PipelineSessionTest {
                       limits -> limits.withBatchSize(1),
                       List.of(request(prompt(3, 1), _ -> false, faulty)),
                       TokenListener.none()))
-          .hasMessageContaining("not of exit_2");
+          .hasMessageContaining("not of exit_"); // which one guesses depends on measured times
     }
   }
 }
