@@ -11,18 +11,8 @@ eellm=${EELLM:-$root/eellm}
 "$eellm" --version >&2 # Builds now, if at all, and not once a rank.
 . "$root/deploy/test/slurm-cluster.sh"
 
-for i in $(seq 500); do echo "$i times 3 is $((i * 3)), and $i plus 7 is $((i + 7))."; done \
-  >"$work/sums.txt"
-"$eellm" prepare --input "$work/sums.txt" --output "$work/sums" --tokenizer train --vocab-size 300 >&2
-cat >"$work/run.yaml" <<CONFIGURATION
-model: {hidden_size: 16, num_layers: 2, num_heads: 2, max_positions: 16}
-exits: {layers: [1], weights: [0.25]}
-data: {sources: [$work/sums], tokenizer: $work/sums-tokenizer, sequence_length: 16, split: [90, 10, 0]}
-train: {steps: 100, micro_batch_size: 2, global_batch_size: 4, threads: 1}
-optimizer: {learning_rate: 3e-3, warmup_steps: 20}
-parallel: {dp: 2}
-checkpoint: {interval: 10}
-CONFIGURATION
+steps=100
+. "$root/deploy/test/sums.sh"
 PAUSE=20 sbatch --nodes 2 --ntasks-per-node 1 --cpus-per-task 1 --output "$work/job.out" \
   "$root/deploy/slurm/elastic.sbatch" "$eellm" train --config "$work/run.yaml" \
   --output "$work/run" --min-replicas 1 >&2

@@ -1,7 +1,6 @@
 package org.eellm.cost;
 
 import java.util.stream.LongStream;
-import org.eellm.config.DataType;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.RunConfig;
@@ -42,7 +41,7 @@ public record MicrobatchShape(
     long blocks,
     int bytes,
     int ring,
-    boolean fused,
+    Device device,
     int ranks) {
 
   /** Queries of a block, at least, and the most blocks of a sequence, as attention has them. */
@@ -50,8 +49,14 @@ public record MicrobatchShape(
 
   private static final long MAX_BLOCKS = 16;
 
-  /** Largest float32 size of the logits that a head computes at a time. */
-  private static final long HEAD_BYTES = 64L << 20;
+  /**
+   * Largest float32 size of the logits that a head computes at a time on a CPU: several such
+   * buffers stay in its last cache or near it.
+   */
+  private static final long CPU_HEAD_BYTES = 64L << 20;
+
+  /** On a GPU, where each part rereads and rewrites the gradient of the output matrix. */
+  private static final long GPU_HEAD_BYTES = 512L << 20;
 
   static MicrobatchShape of(RunConfig config, Device device) {
     ModelConfig model = config.model();
@@ -87,7 +92,7 @@ public record MicrobatchShape(
         Math.ceilDiv(part, length) * (cp > 1 ? 2 * cp + 1 : 1),
         model.dtype().bytes(),
         (int) cp,
-        device == Device.CPU && model.dtype() == DataType.BFLOAT16,
+        device,
         ranks);
   }
 
@@ -106,9 +111,24 @@ public record MicrobatchShape(
     return tokens * heads * Float.BYTES;
   }
 
-  /** Tokens whose logits a head computes at a time. */
+  /** Whether one pass over numbers does what libtorch has several operations for. */
+  boolean fused() {
+    return device == Device.CPU && bytes < Float.BYTES;
+  }
+
+  /** Tokens of this microbatch whose logits a head computes at a time. */
   long headTokens() {
-    return Math.min(tokens, Math.max(16, HEAD_BYTES / (4 * vocabulary)));
+    return Math.min(tokens, headTokens(device, vocabulary));
+  }
+
+  /**
+   * Tokens whose logits a head computes at a time.
+   *
+   * @param vocabulary of this rank
+   */
+  public static long headTokens(Device device, long vocabulary) {
+    long bytes = device == Device.CPU ? CPU_HEAD_BYTES : GPU_HEAD_BYTES;
+    return Math.max(16, bytes / (4 * vocabulary));
   }
 
   boolean sharesRows() {

@@ -207,13 +207,12 @@ public final class NcclOrder {
   }
 
   /** Messages in NCCL's order. */
-  private final class Ordered implements Communicator {
+  private final class Ordered extends ForwardingCommunicator {
     private final RankGroup group;
-    private final Communicator delegate;
 
     Ordered(RankGroup group, Communicator delegate) {
+      super(delegate);
       this.group = group;
-      this.delegate = delegate;
     }
 
     @Override
@@ -235,16 +234,6 @@ public final class NcclOrder {
       return start(
           new Pair(name + group.ranks(), Math.min(here, there), Math.max(here, there)),
           new Message(here, new Operation(what, 0, where), sends, tag, tensor));
-    }
-
-    @Override
-    public int rank() {
-      return delegate.rank();
-    }
-
-    @Override
-    public int size() {
-      return delegate.size();
     }
 
     @Override
@@ -275,31 +264,6 @@ public final class NcclOrder {
           }
         }
       };
-    }
-
-    @Override
-    public WorkHandle allGather(Tensor out, Tensor in) {
-      return delegate.allGather(out, in);
-    }
-
-    @Override
-    public void barrier() {
-      delegate.barrier();
-    }
-
-    @Override
-    public double[] sum(double... values) {
-      return delegate.sum(values);
-    }
-
-    @Override
-    public List<byte[]> gatherBytes(byte[] mine) {
-      return delegate.gatherBytes(mine);
-    }
-
-    @Override
-    public void close() {
-      delegate.close();
     }
   }
 }

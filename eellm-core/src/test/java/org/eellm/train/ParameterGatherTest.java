@@ -9,10 +9,10 @@ import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.config.RunConfig;
+import org.eellm.distributed.ForwardingCommunicator;
 import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.collective.Communicator;
 import org.eellm.distributed.collective.DistributedBackend;
-import org.eellm.distributed.collective.Reduction;
 import org.eellm.distributed.collective.WorkHandle;
 import org.eellm.distributed.mesh.Mesh;
 import org.eellm.model.parameter.Gradients;
@@ -30,65 +30,22 @@ final class ParameterGatherTest {
   @TempDir Path folder;
 
   /** A group that counts the gathers that were started and not awaited. */
-  private record Counted(Communicator group, AtomicInteger underWay) implements Communicator {
+  private static final class Counted extends ForwardingCommunicator {
+    private final AtomicInteger underWay;
+
+    Counted(Communicator group, AtomicInteger underWay) {
+      super(group);
+      this.underWay = underWay;
+    }
+
     @Override
     public WorkHandle allGather(Tensor out, Tensor in) {
-      WorkHandle gather = group.allGather(out, in);
+      WorkHandle gather = super.allGather(out, in);
       underWay.incrementAndGet();
       return () -> {
         gather.await();
         underWay.decrementAndGet();
       };
-    }
-
-    @Override
-    public int rank() {
-      return group.rank();
-    }
-
-    @Override
-    public int size() {
-      return group.size();
-    }
-
-    @Override
-    public WorkHandle allReduce(Tensor tensor, Reduction reduction) {
-      return group.allReduce(tensor, reduction);
-    }
-
-    @Override
-    public WorkHandle reduceScatter(Tensor out, Tensor in) {
-      return group.reduceScatter(out, in);
-    }
-
-    @Override
-    public WorkHandle send(Tensor tensor, int peer, int tag) {
-      return group.send(tensor, peer, tag);
-    }
-
-    @Override
-    public WorkHandle receive(Tensor into, int peer, int tag) {
-      return group.receive(into, peer, tag);
-    }
-
-    @Override
-    public double[] sum(double... values) {
-      return group.sum(values);
-    }
-
-    @Override
-    public void barrier() {
-      group.barrier();
-    }
-
-    @Override
-    public List<byte[]> gatherBytes(byte[] mine) {
-      return group.gatherBytes(mine);
-    }
-
-    @Override
-    public void close() {
-      group.close();
     }
   }
 

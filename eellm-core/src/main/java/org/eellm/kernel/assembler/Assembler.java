@@ -6,7 +6,7 @@ import java.util.function.Consumer;
  * Writes a function of x86-64 by the System V convention, instruction by instruction. Functions
  * extend this class, so that they read like assembly.
  */
-public abstract class Assembler extends Instructions {
+public abstract class Assembler extends VectorInstructions {
   private static final Gp[] PRESERVED = {RBX, RBP, R12, R13, R14, R15};
 
   private Gp[] saved = {};

@@ -8,6 +8,8 @@ import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.cost.MicrobatchShape;
 import org.eellm.distributed.collective.Reduction;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
@@ -24,15 +26,6 @@ import org.eellm.tensor.kernel.CrossEntropy;
  * whole.
  */
 public final class HeadLoss {
-  /**
-   * Largest size of a chunk's float32 probabilities on a CPU: several such buffers stay in its last
-   * cache or near it.
-   */
-  private static final long CPU_CHUNK_BYTES = 64L << 20;
-
-  /** On a GPU, where each chunk rereads and rewrites the gradient of the output matrix. */
-  private static final long GPU_CHUNK_BYTES = 512L << 20;
-
   private static final long[] LAST = {-1};
 
   private HeadLoss() {}
@@ -402,7 +395,7 @@ public final class HeadLoss {
   }
 
   private static long chunk(Weight output) {
-    long bytes = output.value().device().is_cpu() ? CPU_CHUNK_BYTES : GPU_CHUNK_BYTES;
-    return Math.max(16, bytes / (4 * output.value().size(0)));
+    Device device = output.value().device().is_cpu() ? Device.CPU : Device.CUDA;
+    return MicrobatchShape.headTokens(device, output.value().size(0));
   }
 }

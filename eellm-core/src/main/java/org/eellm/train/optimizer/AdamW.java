@@ -26,8 +26,8 @@ public final class AdamW implements Optimizer {
   /** Elements of a chunk on a CPU: five float32 buffers of it are 10 MiB. */
   private static final long CPU_CHUNK = 512 * 1024;
 
-  /** On a GPU, which waits for each operation's launch; a temporary of it is 256 MiB. */
-  private static final long GPU_CHUNK = 64L << 20;
+  /** On a GPU, which waits for each operation's launch; a temporary of it is 64 MiB. */
+  private static final long GPU_CHUNK = 16L << 20;
 
   /** Elements whose squares are summed in float32. */
   private static final long ROW = 4096;

@@ -231,11 +231,8 @@ public final class GradientReduction implements AutoCloseable {
             .count();
     return heads > 1
         || copies.stream()
-            .anyMatch(
-                each ->
-                    each.weights().stream()
-                        .map(Weight::name)
-                        .anyMatch(model.sharedOutputWeight()::equals));
+            .flatMap(each -> each.weights().stream())
+            .anyMatch(weight -> weight.name().equals(model.sharedOutputWeight()));
   }
 
   private void launchComplete() {
@@ -276,6 +273,9 @@ public final class GradientReduction implements AutoCloseable {
               ? pieces.getFirst()
               : torch.cat(new TensorVector(pieces.toArray(Tensor[]::new)));
       of.holders().allReduce(whole, Reduction.SUM).await();
+      if (pieces.size() == 1 && world.dp().size() == 1) {
+        return; // The sum is in its place.
+      }
       long at = 0;
       for (Weight weight : of.weights()) {
         take(FlatRange.of(weight), whole.narrow(0, at, weight.value().numel()));
@@ -348,16 +348,10 @@ public final class GradientReduction implements AutoCloseable {
    * while the next step begins, which waits for those that it needs.
    */
   public void gatherParameters() {
-    if (world.dp().size() == 1) {
-      return;
-    }
-    try (Scope scope = Scope.open()) {
-      Tensor flat = model.parameters().flat();
-      for (Bucket bucket : buckets) {
-        gathers.add(
-            Optional.of(world.dp().allGather(bucket.range().of(flat), bucket.share().of(flat))));
-      }
-    }
+    List<FlatRange> ranges = buckets.stream().map(Bucket::range).toList();
+    startGathers(model.parameters().flat(), ranges, world.dp()).stream()
+        .map(Optional::of)
+        .forEach(gathers::add);
   }
 
   /**
@@ -382,16 +376,22 @@ public final class GradientReduction implements AutoCloseable {
 
   /** Gives every rank what each has of the ranges of a flat buffer: its share. */
   public static void gather(Tensor flat, List<FlatRange> ranges, Communicator dp) {
-    if (dp.size() == 1) {
-      return;
-    }
-    try (Scope scope = Scope.open()) {
-      List<WorkHandle> gathers = new ArrayList<>();
-      for (FlatRange range : ranges) {
-        gathers.add(dp.allGather(range.of(flat), range.share(dp.rank(), dp.size()).of(flat)));
+    startGathers(flat, ranges, dp).forEach(WorkHandle::await);
+  }
+
+  /** None where this rank has everything itself. */
+  private static List<WorkHandle> startGathers(
+      Tensor flat, List<FlatRange> ranges, Communicator dp) {
+    List<WorkHandle> started = new ArrayList<>();
+    if (dp.size() > 1) {
+      try (Scope scope = Scope.open()) {
+        for (FlatRange range : ranges) {
+          Tensor share = range.share(dp.rank(), dp.size()).of(flat);
+          started.add(dp.allGather(range.of(flat), share));
+        }
       }
-      gathers.forEach(WorkHandle::await);
     }
+    return started;
   }
 
   /**

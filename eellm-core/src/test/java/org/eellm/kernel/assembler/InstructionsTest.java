@@ -19,6 +19,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
 /** Instructions are what objdump calls them. */
@@ -257,7 +258,8 @@ final class InstructionsTest {
   }
 
   private static List<String> methods() {
-    return Arrays.stream(Instructions.class.getDeclaredMethods())
+    return Stream.of(GeneralInstructions.class, VectorInstructions.class)
+        .flatMap(type -> Arrays.stream(type.getDeclaredMethods()))
         .filter(method -> Modifier.isPublic(method.getModifiers()))
         .map(Method::getName)
         .toList();
