@@ -110,7 +110,7 @@ final class AttentionCode extends RowAssembler {
       broadcast(upperHalf, R10D);
     }
     int all = of.streams * vectors(of);
-    int together = isAvx512() ? all : Math.min(all, mostOfAvx2(of.rows));
+    int together = isAvx512() ? all : Math.min(all, vectorsOfAvx2(of.rows));
     if (together < all) {
       mov(R9, R8);
     }
@@ -126,15 +126,6 @@ final class AttentionCode extends RowAssembler {
   /** Of outputs in each stream. */
   private int vectors(Products of) {
     return of.lines * LINE_BYTES / vectorBytes();
-  }
-
-  /** Vectors of outputs with at most 12 sums, so that four of 16 registers are left. */
-  private static int mostOfAvx2(int rows) {
-    return switch (rows) {
-      case 1 -> 8;
-      case 2, 3 -> 4;
-      default -> 2;
-    };
   }
 
   private void multiply(Slice slice) {

@@ -92,6 +92,18 @@ public abstract class Assembler extends VectorInstructions {
     return vectorBits == 512;
   }
 
+  /**
+   * Vectors of outputs that AVX2 takes at once for so many rows, up to 6: with at most 12 sums,
+   * four of 16 registers are left.
+   */
+  protected static int vectorsOfAvx2(int rows) {
+    return switch (rows) {
+      case 1 -> 8;
+      case 2, 3 -> 4;
+      default -> 2;
+    };
+  }
+
   /** Numbers of 32 bits in a vector. */
   public final int lanes() {
     return vectorBits / Integer.SIZE;

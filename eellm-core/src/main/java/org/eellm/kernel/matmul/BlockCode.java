@@ -63,15 +63,6 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode {
     slices = STEP_BYTES / (vectors * vectorBytes);
   }
 
-  /** At most 12 sums, so that four of 16 registers are left. */
-  private static int vectorsOfAvx2(int rows) {
-    return switch (rows) {
-      case 1 -> 8;
-      case 2, 3 -> 4;
-      default -> 2;
-    };
-  }
-
   /** Most blocks at once. */
   static int mostStreams(CodeTarget target) {
     return target.isAvx512() && target.intel() ? 4 : 1;
