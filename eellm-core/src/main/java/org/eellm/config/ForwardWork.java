@@ -26,8 +26,8 @@ public record ForwardWork(double layer, double exit, double output) {
   }
 
   private static double layer(ModelConfig model, int sequenceLength) {
-    double query = model.attention().queryWidth();
-    double keyValue = 2.0 * model.attention().keyValueWidth();
+    double query = model.attention(0).queryWidth();
+    double keyValue = 2.0 * model.attention(0).keyValueWidth();
     return model.hiddenSize() * (2 * query + keyValue) + mlp(model) + 2.0 * sequenceLength * query;
   }
 

@@ -2,11 +2,12 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
+import java.util.List;
 import org.eellm.config.setting.NoEffectWith;
 import org.eellm.config.setting.NoEffectWith.Choice;
 
 /**
- * The backbone: a pre-norm decoder.
+ * The backbone, a decoder: all that tells the families of models apart.
  *
  * @param vocabSize size of the vocabulary; 0: the tokenizer's, rounded up to a multiple of {@code
  *     vocabMultiple}
@@ -21,15 +22,33 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param maxPositions longest sequence; also the size of a learned position table
  * @param normalization the kind of every norm
  * @param normEpsilon added to the mean square (RMSNorm) or variance (LayerNorm)
+ * @param normPlacement where a layer's norms stand
+ * @param zeroCenteredNorm a norm multiplies with one plus its weight (Gemma)
  * @param residual what a layer's MLP reads
  * @param positionEmbedding rotary embedding, or a learned table of positions
  * @param ropeTheta base of the rotary frequencies
  * @param ropeScaling stretches the rotary frequencies for longer contexts
  * @param rotaryFraction share of each head's width that rope rotates
+ * @param layerTypes what the attention of the first layers sees; the pattern repeats
+ * @param slidingWindow positions that a token sees in layers of type sliding, itself among them; 0
+ *     where there are none
+ * @param slidingRopeTheta base of the rotary frequencies of these layers, which are not scaled then
+ *     (Gemma 3); 0: as in all others
  * @param activation activation of the MLP
  * @param linearBias biases on the linear maps of attention and MLP
  * @param qkvBias biases on the maps to queries, keys and values alone (Qwen2)
+ * @param attentionBias biases on the maps of attention alone, its output's among them
  * @param qkNorm an RMSNorm over the width of each head's query and key, before rope (Qwen3)
+ * @param qkNormWhole an RMSNorm over the width of all queries and one over that of all keys, before
+ *     rope (OLMo 2)
+ * @param attentionScale what a query's products with keys are multiplied by; 0: one over the root
+ *     of {@code headDim}
+ * @param attentionSoftcap c of {@code c tanh(score / c)} in attention (Gemma 2); 0: scores as they
+ *     are
+ * @param logitSoftcap the same for every head's logits
+ * @param embeddingScale what token embeddings are multiplied by
+ * @param residualScale what the output of attention and MLP is multiplied by before it is added
+ * @param logitScale what every head's logits are multiplied by
  * @param tieEmbeddings the final head's output matrix is the embedding
  * @param hiddenDropout dropout of the outputs of embedding, attention and MLP
  * @param attentionDropout dropout of attention probabilities
@@ -50,15 +69,28 @@ public record ModelConfig(
     int maxPositions,
     Normalization normalization,
     double normEpsilon,
+    NormPlacement normPlacement,
+    boolean zeroCenteredNorm,
     Residual residual,
     PositionEmbedding positionEmbedding,
     @NoEffectWith(Choice.LEARNED_POSITIONS) double ropeTheta,
     @NoEffectWith(Choice.LEARNED_POSITIONS) RopeScaling ropeScaling,
     @NoEffectWith(Choice.LEARNED_POSITIONS) double rotaryFraction,
+    List<LayerType> layerTypes,
+    int slidingWindow,
+    @NoEffectWith(Choice.LEARNED_POSITIONS) double slidingRopeTheta,
     Activation activation,
     boolean linearBias,
     boolean qkvBias,
+    boolean attentionBias,
     boolean qkNorm,
+    boolean qkNormWhole,
+    double attentionScale,
+    double attentionSoftcap,
+    double logitSoftcap,
+    double embeddingScale,
+    double residualScale,
+    double logitScale,
     boolean tieEmbeddings,
     double hiddenDropout,
     double attentionDropout,
@@ -82,6 +114,36 @@ public record ModelConfig(
     PARALLEL
   }
 
+  /**
+   * Of a branch f, attention or MLP. BEFORE: {@code x + f(norm(x))}. AFTER: {@code x + norm(f(x))}
+   * (OLMo 2). AROUND: {@code x + norm2(f(norm1(x)))} (Gemma).
+   */
+  public enum NormPlacement {
+    BEFORE,
+    AFTER,
+    AROUND;
+
+    /** Whether a branch's input is normed. */
+    public boolean before() {
+      return this != AFTER;
+    }
+
+    /** Whether a branch's output is normed. */
+    public boolean after() {
+      return this != BEFORE;
+    }
+  }
+
+  /**
+   * What the attention of a layer sees. FULL: all positions up to its own. SLIDING: the last {@code
+   * slidingWindow} of these. NO_POSITIONS: all, and heads are not rotated (SmolLM 3).
+   */
+  public enum LayerType {
+    FULL,
+    SLIDING,
+    NO_POSITIONS
+  }
+
   public enum PositionEmbedding {
     ROPE,
     LEARNED
@@ -89,12 +151,19 @@ public record ModelConfig(
 
   /**
    * SWIGLU: {@code down(silu(gate(x)) * up(x))}. GELU: {@code down(gelu(up(x)))}, the exact erf
-   * form. GELU_TANH: the same in GPT-2's approximation by tanh.
+   * form. GELU_TANH: the same in GPT-2's approximation by tanh. GEGLU_TANH: {@code
+   * down(gelu(gate(x)) * up(x))} in that approximation.
    */
   public enum Activation {
     SWIGLU,
     GELU,
-    GELU_TANH
+    GELU_TANH,
+    GEGLU_TANH;
+
+    /** Whether a gate is multiplied with what goes up. */
+    public boolean gated() {
+      return this == SWIGLU || this == GEGLU_TANH;
+    }
   }
 
   /** More than any model has; a plan lists them one by one. */
@@ -148,9 +217,7 @@ public record ModelConfig(
         ffnHiddenSize + " is negative; use 0 for the default");
     if (ffnHiddenSize == 0) {
       long usual =
-          activation == Activation.SWIGLU
-              ? Math.max(64, hiddenSize * 8L / 3 / 64 * 64)
-              : 4L * hiddenSize;
+          activation.gated() ? Math.max(64, hiddenSize * 8L / 3 / 64 * 64) : 4L * hiddenSize;
       require(
           usual <= Integer.MAX_VALUE,
           "model.hidden_size",
@@ -176,9 +243,52 @@ public record ModelConfig(
         "model.rotary_fraction",
         "%s of head_dim %d are %d dimensions, but rope rotates pairs; choose an even number"
             .formatted(rotaryFraction, headDim, (int) (headDim * rotaryFraction)));
+    requireLayers(layerTypes, slidingWindow, slidingRopeTheta);
+    layerTypes = List.copyOf(layerTypes);
+    require(
+        normPlacement == NormPlacement.BEFORE || residual == Residual.SEQUENTIAL,
+        "model.norm_placement",
+        "parallel residuals have norms before their branches alone; use before");
+    require(
+        !zeroCenteredNorm || normalization == Normalization.RMSNORM,
+        "model.zero_centered_norm",
+        "true is for normalization rmsnorm alone; use false");
+    require(
+        !(qkNorm && qkNormWhole),
+        "model.qk_norm_whole",
+        "true beside qk_norm true would norm twice; set one of them");
+    requireFactor(attentionScale, "model.attention_scale", "0 is one over the root of head_dim");
+    requireFactor(attentionSoftcap, "model.attention_softcap", "0 is none");
+    requireFactor(logitSoftcap, "model.logit_softcap", "0 is none");
+    require(
+        embeddingScale > 0,
+        "model.embedding_scale",
+        embeddingScale + " is not positive; 1 is usual");
+    require(
+        residualScale > 0, "model.residual_scale", residualScale + " is not positive; 1 is usual");
+    require(logitScale > 0, "model.logit_scale", logitScale + " is not positive; 1 is usual");
     requireProbability(hiddenDropout, "model.hidden_dropout");
     requireProbability(attentionDropout, "model.attention_dropout");
     require(initStd > 0, "model.init_std", initStd + " is not positive; 0.02 is usual");
+  }
+
+  private static void requireLayers(List<LayerType> types, int window, double theta) {
+    require(!types.isEmpty(), "model.layer_types", "is empty; [full] is usual");
+    boolean sliding = types.contains(LayerType.SLIDING);
+    require(
+        sliding ? window >= 1 : window == 0,
+        "model.sliding_window",
+        sliding
+            ? window + " is below 1; use 1 or more, or no sliding layers"
+            : window + " has no effect without sliding in model.layer_types; use 0");
+    require(
+        theta >= 0 && (sliding || theta == 0),
+        "model.sliding_rope_theta",
+        theta + " is negative or has no sliding layers; use 0");
+  }
+
+  private static void requireFactor(double value, String key, String remedy) {
+    require(value >= 0, key, value + " is negative; " + remedy);
   }
 
   private static void requireProbability(double value, String key) {
@@ -190,6 +300,9 @@ public record ModelConfig(
    *
    * @param heads query heads
    * @param norms whether each head's query and key are normed
+   * @param scale of a query's products with keys
+   * @param softcap of these, or 0
+   * @param window positions that a token sees; {@link Integer#MAX_VALUE} for all
    * @param dropout of probabilities
    * @param outputDropout of what it adds to the residual stream
    */
@@ -198,13 +311,24 @@ public record ModelConfig(
       int keyValueHeads,
       int headDim,
       boolean norms,
+      double scale,
+      double softcap,
+      int window,
       double dropout,
       double outputDropout) {
 
     /** The part of one of {@code ranks} tensor-parallel ranks. */
     public Attention shard(int ranks) {
       return new Attention(
-          heads / ranks, keyValueHeads / ranks, headDim, norms, dropout, outputDropout);
+          heads / ranks,
+          keyValueHeads / ranks,
+          headDim,
+          norms,
+          scale,
+          softcap,
+          window,
+          dropout,
+          outputDropout);
     }
 
     /** Numbers of a token's queries. */
@@ -233,7 +357,7 @@ public record ModelConfig(
 
     /** Whether a gate is multiplied with what goes up. */
     public boolean gated() {
-      return activation == Activation.SWIGLU;
+      return activation.gated();
     }
   }
 
@@ -258,13 +382,46 @@ public record ModelConfig(
     }
   }
 
-  /** The model's norms: their kind and epsilon. */
-  public record Norms(Normalization kind, double epsilon) {}
+  /**
+   * The model's norms.
+   *
+   * @param epsilon added to what is divided by
+   * @param zeroCentered whether one is added to weights
+   */
+  public record Norms(Normalization kind, double epsilon, boolean zeroCentered) {}
 
-  /** The attention of every layer. */
-  public Attention attention() {
+  /**
+   * The type of an attention.
+   *
+   * @param index of its layer; from {@code numLayers} on those of exits' blocks, which are as the
+   *     last layer
+   */
+  public LayerType layerType(int index) {
+    return layerTypes.get(Math.min(index, numLayers - 1) % layerTypes.size());
+  }
+
+  /** An attention, by the index that {@link #layerType} takes. */
+  public Attention attention(int index) {
     return new Attention(
-        numHeads, numKeyValueHeads, headDim, qkNorm, attentionDropout, hiddenDropout);
+        numHeads,
+        numKeyValueHeads,
+        headDim,
+        qkNorm,
+        attentionScale == 0 ? 1 / Math.sqrt(headDim) : attentionScale,
+        attentionSoftcap,
+        layerType(index) == LayerType.SLIDING ? slidingWindow : Integer.MAX_VALUE,
+        attentionDropout,
+        hiddenDropout);
+  }
+
+  /** Whether maps to queries, keys and values have biases. */
+  public boolean hasQkvBias() {
+    return linearBias || qkvBias || attentionBias;
+  }
+
+  /** Whether the maps of attention's outputs have biases. */
+  public boolean hasOutputBias() {
+    return linearBias || attentionBias;
   }
 
   /** The MLP of every layer. */
@@ -272,16 +429,27 @@ public record ModelConfig(
     return new Mlp(ffnHiddenSize, activation, hiddenDropout);
   }
 
-  /** How positions are seen. */
+  /** How positions are seen, but where {@link #positions(LayerType)} says otherwise. */
   public Positions positions() {
+    return positions(LayerType.FULL);
+  }
+
+  /** How layers of a type see positions. */
+  public Positions positions(LayerType type) {
     int rotaryDim = rotaryFraction == 1 ? headDim : (int) (headDim * rotaryFraction);
+    boolean own = type == LayerType.SLIDING && slidingRopeTheta > 0;
     return new Positions(
-        positionEmbedding, maxPositions, headDim, rotaryDim, ropeTheta, ropeScaling);
+        positionEmbedding,
+        maxPositions,
+        headDim,
+        rotaryDim,
+        own ? slidingRopeTheta : ropeTheta,
+        own ? new RopeScaling.None() : ropeScaling);
   }
 
   /** The model's norms. */
   public Norms norms() {
-    return new Norms(normalization, normEpsilon);
+    return new Norms(normalization, normEpsilon, zeroCenteredNorm);
   }
 
   /** One to be made up of what differs from a plain Llama. */

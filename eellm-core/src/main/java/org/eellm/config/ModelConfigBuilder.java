@@ -1,6 +1,9 @@
 package org.eellm.config;
 
+import java.util.List;
 import org.eellm.config.ModelConfig.Activation;
+import org.eellm.config.ModelConfig.LayerType;
+import org.eellm.config.ModelConfig.NormPlacement;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.ModelConfig.Residual;
@@ -22,15 +25,28 @@ public final class ModelConfigBuilder {
   private int maxPositions;
   private Normalization normalization = Normalization.RMSNORM;
   private double normEpsilon = 1e-5;
+  private NormPlacement normPlacement = NormPlacement.BEFORE;
+  private boolean zeroCenteredNorm;
   private Residual residual = Residual.SEQUENTIAL;
   private PositionEmbedding positionEmbedding = PositionEmbedding.ROPE;
   private double ropeTheta = 10_000;
   private RopeScaling ropeScaling = new RopeScaling.None();
   private double rotaryFraction = 1;
+  private List<LayerType> layerTypes = List.of(LayerType.FULL);
+  private int slidingWindow;
+  private double slidingRopeTheta;
   private Activation activation = Activation.SWIGLU;
   private boolean linearBias;
   private boolean qkvBias;
+  private boolean attentionBias;
   private boolean qkNorm;
+  private boolean qkNormWhole;
+  private double attentionScale;
+  private double attentionSoftcap;
+  private double logitSoftcap;
+  private double embeddingScale = 1;
+  private double residualScale = 1;
+  private double logitScale = 1;
   private boolean tieEmbeddings;
   private double hiddenDropout;
   private double attentionDropout;
@@ -51,15 +67,28 @@ public final class ModelConfigBuilder {
     maxPositions = config.maxPositions();
     normalization = config.normalization();
     normEpsilon = config.normEpsilon();
+    normPlacement = config.normPlacement();
+    zeroCenteredNorm = config.zeroCenteredNorm();
     residual = config.residual();
     positionEmbedding = config.positionEmbedding();
     ropeTheta = config.ropeTheta();
     ropeScaling = config.ropeScaling();
     rotaryFraction = config.rotaryFraction();
+    layerTypes = config.layerTypes();
+    slidingWindow = config.slidingWindow();
+    slidingRopeTheta = config.slidingRopeTheta();
     activation = config.activation();
     linearBias = config.linearBias();
     qkvBias = config.qkvBias();
+    attentionBias = config.attentionBias();
     qkNorm = config.qkNorm();
+    qkNormWhole = config.qkNormWhole();
+    attentionScale = config.attentionScale();
+    attentionSoftcap = config.attentionSoftcap();
+    logitSoftcap = config.logitSoftcap();
+    embeddingScale = config.embeddingScale();
+    residualScale = config.residualScale();
+    logitScale = config.logitScale();
     tieEmbeddings = config.tieEmbeddings();
     hiddenDropout = config.hiddenDropout();
     attentionDropout = config.attentionDropout();
@@ -85,15 +114,28 @@ public final class ModelConfigBuilder {
         maxPositions,
         normalization,
         normEpsilon,
+        normPlacement,
+        zeroCenteredNorm,
         residual,
         positionEmbedding,
         ropeTheta,
         ropeScaling,
         rotaryFraction,
+        layerTypes,
+        slidingWindow,
+        slidingRopeTheta,
         activation,
         linearBias,
         qkvBias,
+        attentionBias,
         qkNorm,
+        qkNormWhole,
+        attentionScale,
+        attentionSoftcap,
+        logitSoftcap,
+        embeddingScale,
+        residualScale,
+        logitScale,
         tieEmbeddings,
         hiddenDropout,
         attentionDropout,
@@ -156,6 +198,16 @@ public final class ModelConfigBuilder {
     return this;
   }
 
+  public ModelConfigBuilder normPlacement(NormPlacement value) {
+    normPlacement = value;
+    return this;
+  }
+
+  public ModelConfigBuilder zeroCenteredNorm(boolean value) {
+    zeroCenteredNorm = value;
+    return this;
+  }
+
   public ModelConfigBuilder residual(Residual value) {
     residual = value;
     return this;
@@ -181,6 +233,21 @@ public final class ModelConfigBuilder {
     return this;
   }
 
+  public ModelConfigBuilder layerTypes(List<LayerType> value) {
+    layerTypes = value;
+    return this;
+  }
+
+  public ModelConfigBuilder slidingWindow(int value) {
+    slidingWindow = value;
+    return this;
+  }
+
+  public ModelConfigBuilder slidingRopeTheta(double value) {
+    slidingRopeTheta = value;
+    return this;
+  }
+
   public ModelConfigBuilder activation(Activation value) {
     activation = value;
     return this;
@@ -196,8 +263,48 @@ public final class ModelConfigBuilder {
     return this;
   }
 
+  public ModelConfigBuilder attentionBias(boolean value) {
+    attentionBias = value;
+    return this;
+  }
+
   public ModelConfigBuilder qkNorm(boolean value) {
     qkNorm = value;
+    return this;
+  }
+
+  public ModelConfigBuilder qkNormWhole(boolean value) {
+    qkNormWhole = value;
+    return this;
+  }
+
+  public ModelConfigBuilder attentionScale(double value) {
+    attentionScale = value;
+    return this;
+  }
+
+  public ModelConfigBuilder attentionSoftcap(double value) {
+    attentionSoftcap = value;
+    return this;
+  }
+
+  public ModelConfigBuilder logitSoftcap(double value) {
+    logitSoftcap = value;
+    return this;
+  }
+
+  public ModelConfigBuilder embeddingScale(double value) {
+    embeddingScale = value;
+    return this;
+  }
+
+  public ModelConfigBuilder residualScale(double value) {
+    residualScale = value;
+    return this;
+  }
+
+  public ModelConfigBuilder logitScale(double value) {
+    logitScale = value;
     return this;
   }
 

@@ -2,7 +2,6 @@ package org.eellm.cost;
 
 import java.util.stream.LongStream;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Device;
 
@@ -84,7 +83,7 @@ public record MicrobatchShape(
         heads,
         heads * model.headDim(),
         2L * model.numKeyValueHeads() / ranks * model.headDim(),
-        model.activation() == Activation.SWIGLU ? 2 * active : active,
+        model.activation().gated() ? 2 * active : active,
         active,
         model.vocabSize() / ranks,
         batch * heads * pairs,

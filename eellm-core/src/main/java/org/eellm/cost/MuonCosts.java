@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.List;
 import org.eellm.config.Architecture;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.OptimizerConfig.Algorithm;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
@@ -82,7 +81,7 @@ public final class MuonCosts {
 
   private void addMlp(List<Matrix> matrices) {
     ModelConfig model = architecture.model();
-    if (model.activation() == Activation.SWIGLU) {
+    if (model.activation().gated()) {
       matrices.add(new Matrix(model.ffnHiddenSize(), model.hiddenSize()));
     }
     matrices.add(new Matrix(model.ffnHiddenSize(), model.hiddenSize()));

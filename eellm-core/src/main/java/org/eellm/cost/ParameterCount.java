@@ -5,7 +5,7 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.ModelConfig.Activation;
+import org.eellm.config.ModelConfig.NormPlacement;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.StageLayout.Slice;
@@ -99,26 +99,27 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
 
   /** Entries of an MLP's matrices. */
   static long mlpMatrices(ModelConfig model) {
-    return (model.activation() == Activation.SWIGLU ? 3L : 2L)
-        * model.hiddenSize()
-        * model.ffnHiddenSize();
+    return (model.activation().gated() ? 3L : 2L) * model.hiddenSize() * model.ffnHiddenSize();
   }
 
   private static long layer(ModelConfig model, int ranks) {
     long headWidths = (long) (model.numHeads() + 2 * model.numKeyValueHeads()) * model.headDim();
     return layerMatrices(model) / ranks
-        + (model.linearBias() || model.qkvBias() ? headWidths / ranks : 0)
-        + (model.linearBias() ? model.hiddenSize() : 0)
+        + (model.hasQkvBias() ? headWidths / ranks : 0)
+        + (model.hasOutputBias() ? model.hiddenSize() : 0)
         + (model.qkNorm() ? 2L * model.headDim() : 0)
+        + (model.qkNormWhole()
+            ? (long) (model.numHeads() + model.numKeyValueHeads()) * model.headDim() / ranks
+            : 0)
         + mlpBiases(model, ranks)
-        + 2 * norm(model);
+        + (model.normPlacement() == NormPlacement.AROUND ? 4 : 2) * norm(model);
   }
 
   private static long mlpBiases(ModelConfig model, int ranks) {
     if (!model.linearBias()) {
       return 0;
     }
-    long inner = model.activation() == Activation.SWIGLU ? 2L : 1L;
+    long inner = model.activation().gated() ? 2L : 1L;
     return inner * model.ffnHiddenSize() / ranks + model.hiddenSize();
   }
 

@@ -59,7 +59,8 @@ public record AttentionBranch(
 
   static AttentionBranch of(
       ModelConfig model, Parameters parameters, String layer, int attentionIndex) {
-    ModelConfig.Attention attention = model.attention().shard(parameters.tensorParallel().size());
+    ModelConfig.Attention attention =
+        model.attention(attentionIndex).shard(parameters.tensorParallel().size());
     return new AttentionBranch(
         Norm.of(model.norms(), parameters, layer + ".input_layernorm"),
         Linear.column(parameters, layer + ".self_attn.q_proj.weight"),

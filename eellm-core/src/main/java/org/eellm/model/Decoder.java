@@ -103,7 +103,7 @@ public final class Decoder implements DecodingModel {
             ? Optional.of(new Rope(model.positions(), type, device))
             : Optional.empty();
     allHeads = Head.of(architecture);
-    rowFactors = new DecodeContextFactory(model.attention().shard(parallel.size()), type, device);
+    rowFactors = new DecodeContextFactory(model.attention(0).shard(parallel.size()), type, device);
     finalHead =
         parameters.has("model.norm.weight") ? Optional.of(createFinalHead()) : Optional.empty();
     List<Stage> all = new ArrayList<>();

@@ -37,11 +37,7 @@ public record MlpBranch(
    */
   static MlpBranch of(
       ModelConfig model, Parameters parameters, String norm, String maps, int site) {
-    String first =
-        switch (model.activation()) {
-          case SWIGLU -> ".gate_proj.weight";
-          case GELU, GELU_TANH -> ".up_proj.weight";
-        };
+    String first = model.activation().gated() ? ".gate_proj.weight" : ".up_proj.weight";
     return new MlpBranch(
         Norm.of(model.norms(), parameters, norm),
         Linear.column(parameters, maps + first),
@@ -119,6 +115,7 @@ public record MlpBranch(
           SwiGlu.fits(inner) ? SwiGlu.forward(inner) : torch.silu(gate(inner)).mul_(gated(inner));
       case GELU -> torch.gelu(inner);
       case GELU_TANH -> torch.gelu(inner, TANH);
+      case GEGLU_TANH -> torch.gelu(gate(inner), TANH).mul_(gated(inner));
     };
   }
 
@@ -126,6 +123,12 @@ public record MlpBranch(
     return switch (mlp.activation()) {
       case GELU -> torch.gelu_backward(gActive, inner);
       case GELU_TANH -> torch.gelu_backward(gActive, inner, TANH);
+      case GEGLU_TANH -> {
+        Tensor gInner = torch.empty_like(inner);
+        torch.mul_out(gated(gInner), gActive, torch.gelu(gate(inner), TANH));
+        gate(gInner).copy_(torch.gelu_backward(gActive.mul_(gated(inner)), gate(inner), TANH));
+        yield gInner;
+      }
       case SWIGLU -> {
         if (SwiGlu.fits(inner)) {
           yield SwiGlu.backward(inner, gActive);

@@ -1,5 +1,7 @@
 package org.eellm.model;
 
+import java.util.Arrays;
+import java.util.List;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
@@ -71,13 +73,16 @@ public final class Rope implements AutoCloseable {
     float[] cosines = new float[(int) angles];
     float[] sines = new float[cosines.length];
     double[] frequencies = frequencies(positions);
+    double[] factors = new double[half]; // pairs that do not rotate stay as they are
+    Arrays.fill(factors, 1);
+    Arrays.fill(factors, 0, positions.rotaryDim() / 2, positions.ropeScaling().attentionFactor());
     for (int position = 0; position < positions.count(); position++) {
       for (int j = 0; j < half; j++) {
         double angle = position * frequencies[j];
         int first = position * positions.headDim() + j;
-        cosines[first] = (float) Math.cos(angle);
+        cosines[first] = (float) (factors[j] * Math.cos(angle));
         cosines[first + half] = cosines[first];
-        sines[first] = (float) -Math.sin(angle);
+        sines[first] = (float) (factors[j] * -Math.sin(angle));
         sines[first + half] = -sines[first];
       }
     }
@@ -104,9 +109,34 @@ public final class Rope implements AutoCloseable {
             case RopeScaling.None none -> frequency;
             case RopeScaling.Linear linear -> frequency / linear.factor();
             case RopeScaling.Llama3 llama -> llama3(frequency, llama);
+            case RopeScaling.Yarn yarn -> yarn(frequency, j, positions, yarn);
+            case RopeScaling.LongRope scaled -> frequency / divisors(positions, scaled).get(j);
           };
     }
     return frequencies;
+  }
+
+  private static List<Double> divisors(Positions positions, RopeScaling.LongRope scaling) {
+    return positions.count() > scaling.originalMaxPositions()
+        ? scaling.longFactors()
+        : scaling.shortFactors();
+  }
+
+  private static double yarn(
+      double frequency, int pair, Positions positions, RopeScaling.Yarn scaling) {
+    double first = pairThatTurns(scaling.betaFast(), positions, scaling);
+    double last = pairThatTurns(scaling.betaSlow(), positions, scaling);
+    double low = Math.max(scaling.truncate() ? Math.floor(first) : first, 0);
+    double high = Math.min(scaling.truncate() ? Math.ceil(last) : last, positions.rotaryDim() - 1);
+    double scaled = Math.clamp((pair - low) / (high == low ? 1e-3 : high - low), 0, 1);
+    return frequency * (scaled / scaling.factor() + 1 - scaled);
+  }
+
+  /** The pair, as a real number, that turns so many times in the original context. */
+  private static double pairThatTurns(double times, Positions positions, RopeScaling.Yarn scaling) {
+    return positions.rotaryDim()
+        * Math.log(scaling.originalMaxPositions() / (times * 2 * Math.PI))
+        / (2 * Math.log(positions.ropeTheta()));
   }
 
   private static double llama3(double frequency, RopeScaling.Llama3 scaling) {

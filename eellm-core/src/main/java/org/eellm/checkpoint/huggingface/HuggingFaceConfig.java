@@ -134,6 +134,7 @@ public record HuggingFaceConfig(
           case SWIGLU -> "silu";
           case GELU -> "gelu";
           case GELU_TANH -> "gelu_pytorch_tanh";
+          case GEGLU_TANH -> "geglu_tanh";
         });
     node.put("rms_norm_eps", model.normEpsilon());
     node.put("initializer_range", model.initStd());
@@ -175,6 +176,24 @@ public record HuggingFaceConfig(
               .put("low_freq_factor", low)
               .put("high_freq_factor", high)
               .put("original_max_position_embeddings", originalMaxPositions);
+      case RopeScaling.Yarn yarn ->
+          node.putObject("rope_scaling")
+              .put("rope_type", "yarn")
+              .put("factor", yarn.factor())
+              .put("original_max_position_embeddings", yarn.originalMaxPositions())
+              .put("beta_fast", yarn.betaFast())
+              .put("beta_slow", yarn.betaSlow())
+              .put("attention_factor", yarn.attentionFactor())
+              .put("truncate", yarn.truncate());
+      case RopeScaling.LongRope scaled -> {
+        ObjectNode rope =
+            node.putObject("rope_scaling")
+                .put("rope_type", "longrope")
+                .put("attention_factor", scaled.attentionFactor())
+                .put("original_max_position_embeddings", scaled.originalMaxPositions());
+        scaled.shortFactors().forEach(rope.putArray("short_factor")::add);
+        scaled.longFactors().forEach(rope.putArray("long_factor")::add);
+      }
     }
   }
 

@@ -204,6 +204,9 @@ final class HuggingFaceConfigReader {
     if (!llama && name.equals("gelu_pytorch_tanh")) {
       return Activation.GELU_TANH;
     }
+    if (!llama && name.equals("geglu_tanh")) {
+      return Activation.GEGLU_TANH;
+    }
     return oneOf("hidden_act", "silu", "gelu", llama).equals("silu")
         ? Activation.SWIGLU
         : Activation.GELU;

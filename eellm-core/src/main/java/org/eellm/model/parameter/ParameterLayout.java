@@ -6,7 +6,6 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.StageLayout.Slice;
@@ -97,20 +96,27 @@ public final class ParameterLayout {
   }
 
   private void norm(String name) {
-    add(ParameterSpec.of(name + ".weight", Initial.ONES, Sharding.REPLICATED, model.hiddenSize()));
+    add(ParameterSpec.of(name + ".weight", one(), Sharding.REPLICATED, model.hiddenSize()));
     if (model.normalization() == Normalization.LAYERNORM) {
       add(ParameterSpec.of(name + ".bias", Initial.ZEROS, Sharding.REPLICATED, model.hiddenSize()));
     }
   }
 
+  /** How a norm's weight starts, so that it leaves values as they are. */
+  private Initial one() {
+    return model.zeroCenteredNorm() ? Initial.ZEROS : Initial.ONES;
+  }
+
   private void layer(String name) {
-    norm(name + ".input_layernorm");
+    if (model.normPlacement().before()) {
+      norm(name + ".input_layernorm");
+    }
     long query = (long) model.numHeads() * model.headDim();
     long keyValue = (long) model.numKeyValueHeads() * model.headDim();
     linears(
         Initial.NORMAL,
         Sharding.ROWS,
-        model.linearBias() || model.qkvBias(),
+        model.hasQkvBias(),
         model.hiddenSize(),
         new String[] {
           name + ".self_attn.q_proj", name + ".self_attn.k_proj", name + ".self_attn.v_proj"
@@ -123,25 +129,37 @@ public final class ParameterLayout {
         add(
             ParameterSpec.of(
                 name + ".self_attn." + of + ".weight",
-                Initial.ONES,
+                one(),
                 Sharding.REPLICATED,
                 model.headDim()));
       }
     }
+    if (model.qkNormWhole()) {
+      add(ParameterSpec.of(name + ".self_attn.q_norm.weight", one(), Sharding.ROWS, query));
+      add(ParameterSpec.of(name + ".self_attn.k_norm.weight", one(), Sharding.ROWS, keyValue));
+    }
     linears(
         Initial.NORMAL_SCALED_BY_DEPTH,
         Sharding.COLUMNS,
-        model.linearBias(),
+        model.hasOutputBias(),
         query,
         new String[] {name + ".self_attn.o_proj"},
         model.hiddenSize());
-    norm(name + ".post_attention_layernorm");
+    if (model.normPlacement().after()) {
+      norm(name + ".attention_output_norm");
+    }
+    if (model.normPlacement().before()) {
+      norm(name + ".post_attention_layernorm");
+    }
     mlp(name + ".mlp");
+    if (model.normPlacement().after()) {
+      norm(name + ".mlp_output_norm");
+    }
   }
 
   private void mlp(String name) {
     long ffn = model.ffnHiddenSize();
-    if (model.activation() == Activation.SWIGLU) {
+    if (model.activation().gated()) {
       linears(
           Initial.NORMAL,
           Sharding.ROWS,

@@ -144,7 +144,8 @@ public sealed interface ParameterName {
         Pattern.compile("model\\.layers\\.(?<layer>[0-9]+)\\.(?<part>.+)");
     private static final Pattern EXIT =
         Pattern.compile("exits\\.(?<layer>[0-9]+)\\.(?<module>[^.]+)\\.(?<part>.+)");
-    private static final Set<String> ATTENTION = Set.of("input_layernorm", "self_attn");
+    private static final Set<String> ATTENTION =
+        Set.of("input_layernorm", "self_attn", "attention_output_norm");
     private static final Set<String> HIDDEN = Set.of("self_attn", "mlp");
     private static final Set<String> HEAD_NORMS =
         Set.of("self_attn.q_norm.weight", "self_attn.k_norm.weight");

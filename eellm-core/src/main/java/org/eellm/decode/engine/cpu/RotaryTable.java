@@ -15,6 +15,7 @@ import org.eellm.model.Rope;
  */
 final class RotaryTable implements AutoCloseable {
   private final double[] frequencies; // of the pairs that rotate; none without rotary positions
+  private final double factor; // of sines and cosines
   private NativeBuffer cosines = NativeBuffer.allocate(0); // [positions, pairs], as the sines
   private NativeBuffer sines = NativeBuffer.allocate(0);
   private int room; // positions
@@ -25,6 +26,7 @@ final class RotaryTable implements AutoCloseable {
         positions.rotary()
             ? Arrays.copyOf(Rope.frequencies(positions), positions.rotaryDim() / 2)
             : new double[0];
+    factor = positions.ropeScaling().attentionFactor();
   }
 
   /** Makes sure of positions below {@code end}; on the engine's thread. */
@@ -40,8 +42,8 @@ final class RotaryTable implements AutoCloseable {
       for (int j = 0; j < pairs; j++) {
         double angle = position * frequencies[j];
         long at = 4L * (position * pairs + j);
-        NativeNumbers.putFloat((float) Math.cos(angle), cosines.address() + at);
-        NativeNumbers.putFloat((float) Math.sin(angle), sines.address() + at);
+        NativeNumbers.putFloat((float) (factor * Math.cos(angle)), cosines.address() + at);
+        NativeNumbers.putFloat((float) (factor * Math.sin(angle)), sines.address() + at);
       }
     }
     known = end;
