@@ -243,6 +243,14 @@ public record ModelConfig(
         "model.rotary_fraction",
         "%s of head_dim %d are %d dimensions, but rope rotates pairs; choose an even number"
             .formatted(rotaryFraction, headDim, (int) (headDim * rotaryFraction)));
+    if (ropeScaling instanceof RopeScaling.LongRope scaled) {
+      int pairs = rotaryDim(headDim, rotaryFraction) / 2;
+      require(
+          scaled.shortFactors().size() == pairs,
+          "model.rope_scaling.short_factors",
+          "%d factors beside %d rotated pairs of a head; give one for each"
+              .formatted(scaled.shortFactors().size(), pairs));
+    }
     requireLayers(layerTypes, slidingWindow, slidingRopeTheta);
     layerTypes = List.copyOf(layerTypes);
     require(
@@ -266,7 +274,10 @@ public record ModelConfig(
         embeddingScale + " is not positive; 1 is usual");
     require(
         residualScale > 0, "model.residual_scale", residualScale + " is not positive; 1 is usual");
-    require(logitScale > 0, "model.logit_scale", logitScale + " is not positive; 1 is usual");
+    require(
+        logitScale > 0 && Double.isFinite(logitScale),
+        "model.logit_scale",
+        logitScale + " is not a positive number; 1 is usual");
     requireProbability(hiddenDropout, "model.hidden_dropout");
     requireProbability(attentionDropout, "model.attention_dropout");
     require(initStd > 0, "model.init_std", initStd + " is not positive; 0.02 is usual");
@@ -436,7 +447,7 @@ public record ModelConfig(
 
   /** How layers of a type see positions. */
   public Positions positions(LayerType type) {
-    int rotaryDim = rotaryFraction == 1 ? headDim : (int) (headDim * rotaryFraction);
+    int rotaryDim = rotaryDim(headDim, rotaryFraction);
     boolean own = type == LayerType.SLIDING && slidingRopeTheta > 0;
     return new Positions(
         positionEmbedding,
@@ -445,6 +456,10 @@ public record ModelConfig(
         rotaryDim,
         own ? slidingRopeTheta : ropeTheta,
         own ? new RopeScaling.None() : ropeScaling);
+  }
+
+  private static int rotaryDim(int headDim, double fraction) {
+    return fraction == 1 ? headDim : (int) (headDim * fraction);
   }
 
   /** The model's norms. */
