@@ -31,6 +31,10 @@ final class RunnerText {
     ids = new Random(seed).ints(length, 0, VOCABULARY).toArray();
   }
 
+  int[] ids() {
+    return ids;
+  }
+
   /** The logits of all heads for the next rows, [heads][rows][vocabulary]. */
   float[][][] next(int count) {
     return next(List.of(this), count).getFirst();
