@@ -1,6 +1,7 @@
 package org.eellm.convert;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
@@ -22,6 +23,7 @@ import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
 import org.eellm.checkpoint.safetensors.StoredTensor;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.ModelConfig;
 import org.eellm.convert.ModelWriter.Options;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -163,6 +165,37 @@ final class FamiliesTest {
       JsonFields written = new JsonFields(name, config.config());
       assertThat(Families.of(written).modelType())
           .isEqualTo(HuggingFaceConfig.fields(theirs(name)).text("model_type"));
+    }
+  }
+
+  @Test
+  void convert_longRope_isForShortTextsUnlessItIsAsked() {
+    Path source = theirs("phi4_mini");
+    assertThat(HuggingFaceConfig.read(source).architecture().model().maxPositions()).isEqualTo(16);
+    try (SourceModel model = ModelReader.open(source)) {
+      Path ours = write(model.withMaxPositions(64), "ours");
+      assertThat(HuggingFaceConfig.read(ours).architecture().model().maxPositions()).isEqualTo(64);
+      assertThat(config(export(ours, "exported"))).isEqualTo(config(source));
+    }
+  }
+
+  @Test
+  void convert_windowThatSeesAll_isNone() {
+    try (SourceModel model = ModelReader.open(theirs("mistral_window"))) {
+      assertThat(model.architecture().model().attention(0).window()).isEqualTo(7);
+      Path ours = write(model.withMaxPositions(7), "ours");
+      ModelConfig read = HuggingFaceConfig.read(ours).architecture().model();
+      assertThat(read.slidingWindow()).isZero();
+      assertThat(read.attention(0).window()).isEqualTo(Integer.MAX_VALUE);
+      assertThat(config(export(ours, "exported"))).isEqualTo(config(theirs("mistral_window")));
+    }
+  }
+
+  @Test
+  void withMaxPositions_learnedTable_isRefused() {
+    try (SourceModel model = ModelReader.open(Layouts.folder("gpt2"))) {
+      assertThatThrownBy(() -> model.withMaxPositions(8))
+          .hasMessageContaining("the model has learned a table of 16 positions");
     }
   }
 
