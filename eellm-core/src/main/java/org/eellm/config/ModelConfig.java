@@ -315,7 +315,6 @@ public record ModelConfig(
    * @param softcap of these, or 0
    * @param window positions that a token sees; {@link Integer#MAX_VALUE} for all
    * @param dropout of probabilities
-   * @param outputDropout of what it adds to the residual stream
    */
   public record Attention(
       int heads,
@@ -325,21 +324,12 @@ public record ModelConfig(
       double scale,
       double softcap,
       int window,
-      double dropout,
-      double outputDropout) {
+      double dropout) {
 
     /** The part of one of {@code ranks} tensor-parallel ranks. */
     public Attention shard(int ranks) {
       return new Attention(
-          heads / ranks,
-          keyValueHeads / ranks,
-          headDim,
-          norms,
-          scale,
-          softcap,
-          window,
-          dropout,
-          outputDropout);
+          heads / ranks, keyValueHeads / ranks, headDim, norms, scale, softcap, window, dropout);
     }
 
     /** Numbers of a token's queries. */
@@ -357,13 +347,12 @@ public record ModelConfig(
    * The MLP of a layer, whole or a tensor-parallel rank's part of it.
    *
    * @param width inner width
-   * @param dropout of what it adds to the residual stream
    */
-  public record Mlp(int width, Activation activation, double dropout) {
+  public record Mlp(int width, Activation activation) {
 
     /** The part of one of {@code ranks} tensor-parallel ranks. */
     public Mlp shard(int ranks) {
-      return new Mlp(width / ranks, activation, dropout);
+      return new Mlp(width / ranks, activation);
     }
 
     /** Whether a gate is multiplied with what goes up. */
@@ -421,8 +410,7 @@ public record ModelConfig(
         attentionScale == 0 ? 1 / Math.sqrt(headDim) : attentionScale,
         attentionSoftcap,
         layerType(index) == LayerType.SLIDING ? slidingWindow : Integer.MAX_VALUE,
-        attentionDropout,
-        hiddenDropout);
+        attentionDropout);
   }
 
   /** Whether maps to queries, keys and values have biases. */
@@ -437,7 +425,7 @@ public record ModelConfig(
 
   /** The MLP of every layer. */
   public Mlp mlp() {
-    return new Mlp(ffnHiddenSize, activation, hiddenDropout);
+    return new Mlp(ffnHiddenSize, activation);
   }
 
   /** How positions are seen, but where {@link #positions(LayerType)} says otherwise. */
