@@ -5,10 +5,12 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -16,6 +18,7 @@ import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
 import org.eellm.checkpoint.safetensors.StoredTensor;
 import org.eellm.config.Architecture;
+import org.eellm.config.ConfigFile;
 import org.eellm.config.HeadId;
 import org.eellm.config.ModelConfig;
 import org.eellm.model.Decoder;
@@ -48,6 +51,17 @@ public final class GoldenCase {
           "neox_parallel_mlp",
           "neox_parallel_block");
 
+  /** Of families that differ from these in their mathematics, in eellm's own settings. */
+  public static final List<String> FAMILIES =
+      List.of(
+          "gemma3_like",
+          "olmo2_like",
+          "olmo3_like",
+          "smollm3_like",
+          "phi_like");
+
+  public static final List<String> ALL = Stream.concat(NAMES.stream(), FAMILIES.stream()).toList();
+
   private final Path folder;
   private final JsonNode expected;
 
@@ -79,7 +93,10 @@ public final class GoldenCase {
   }
 
   public Architecture architecture() {
-    return HuggingFaceConfig.read(folder).architecture();
+    Path settings = folder.resolve("model.yaml");
+    return Files.exists(settings)
+        ? ConfigFile.read(settings, List.of()).architecture()
+        : HuggingFaceConfig.read(folder).architecture();
   }
 
   /** The model with its initial parameters. */

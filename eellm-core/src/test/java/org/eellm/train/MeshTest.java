@@ -221,7 +221,7 @@ final class MeshTest {
     REST;
 
     boolean has(Layout layout, String name) {
-      int number = LAYOUTS.indexOf(layout) + GoldenCase.NAMES.indexOf(name);
+      int number = LAYOUTS.indexOf(layout) + GoldenCase.ALL.indexOf(name);
       return (number % 4 == 0) == (this == QUARTER);
     }
   }
@@ -241,7 +241,7 @@ final class MeshTest {
   }
 
   private static List<String> suitable(Layout layout, Share share) {
-    return GoldenCase.NAMES.stream()
+    return GoldenCase.ALL.stream()
         .filter(name -> share.has(layout, name))
         .filter(name -> suits(layout, GoldenCase.named(name).architecture()))
         .toList();
@@ -271,7 +271,12 @@ final class MeshTest {
       List.of("tp2", "dp2", "dp4", "pp2 dp2", "tp2 sp pp2", "tp2 pp2 dp2", "cp2 dp2");
 
   static final List<String> DROPOUT_CASES =
-      List.of("llama_mlp_block_gqa", "gpt_norm_tied", "llama_norm_tied", "neox_parallel_mlp");
+      List.of(
+          "llama_mlp_block_gqa",
+          "gpt_norm_tied",
+          "llama_norm_tied",
+          "neox_parallel_mlp",
+          "gemma2_like");
 
   private static final List<String> DROPOUT_MESHES =
       List.of("tp2", "tp2 sp pp2", "pp2 dp2", "pp4 zero bubble", "cp2", "cp3", "tp2 sp cp2 pp2");

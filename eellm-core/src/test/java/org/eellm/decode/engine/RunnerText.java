@@ -26,9 +26,13 @@ final class RunnerText {
   private int done;
 
   RunnerText(ModelRunner runner, int seed, int length, int... pages) {
+    this(runner, new Random(seed).ints(length, 0, VOCABULARY).toArray(), pages);
+  }
+
+  RunnerText(ModelRunner runner, int[] ids, int[] pages) {
     this.runner = runner;
+    this.ids = ids;
     this.pages = pages;
-    ids = new Random(seed).ints(length, 0, VOCABULARY).toArray();
   }
 
   int[] ids() {
