@@ -53,12 +53,7 @@ public final class GoldenCase {
 
   /** Of families that differ from these in their mathematics, in eellm's own settings. */
   public static final List<String> FAMILIES =
-      List.of(
-          "gemma3_like",
-          "olmo2_like",
-          "olmo3_like",
-          "smollm3_like",
-          "phi_like");
+      List.of("gemma3_like", "olmo2_like", "olmo3_like", "smollm3_like", "phi_like");
 
   public static final List<String> ALL = Stream.concat(NAMES.stream(), FAMILIES.stream()).toList();
 
