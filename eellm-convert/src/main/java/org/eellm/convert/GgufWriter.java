@@ -13,17 +13,18 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
-import org.eellm.checkpoint.huggingface.Gpt2Adapter;
-import org.eellm.checkpoint.huggingface.GptNeoxAdapter;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.RopeDivisors;
+import org.eellm.checkpoint.huggingface.RotatedRows;
 import org.eellm.checkpoint.huggingface.SourceModel;
-import org.eellm.checkpoint.huggingface.StateDictAdapter;
+import org.eellm.checkpoint.huggingface.family.Families;
+import org.eellm.checkpoint.huggingface.family.Family;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.TensorSource;
 import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.ModelConfig.Residual;
@@ -186,28 +187,41 @@ public final class GgufWriter {
 
   private static String family(SourceModel trunk) {
     ModelConfig model = trunk.architecture().model();
-    String type = trunk.configFile().path("model_type").asText();
-    return switch (type) {
-      case "llama", "mistral" -> {
+    String name = Families.publishedOf(model).map(Family::modelType).orElse("eellm");
+    boolean plain =
+        model.slidingWindow() == 0
+            && !model.attentionBias()
+            && !(model.ropeScaling() instanceof RopeScaling.Yarn)
+            && !(model.ropeScaling() instanceof RopeScaling.LongRope);
+    return switch (plain ? name : "") {
+      case "llama" -> {
         if (model.linearBias()) {
           throw new CheckpointException(
               trunk.folder() + ": biases on all linear maps are not exported to GGUF");
         }
-        yield "llama";
+        yield name;
       }
-      case "qwen2", "qwen3" -> type;
-      default -> {
-        if (Gpt2Adapter.fits(model) && model.activation() == ModelConfig.Activation.GELU_TANH) {
-          yield "gpt2";
+      case "qwen2", "qwen3" -> name;
+      case "gpt2" -> {
+        if (model.activation() == Activation.GELU) {
+          throw unknown(trunk, name);
         }
-        if (GptNeoxAdapter.fits(model)) {
-          yield "gptneox";
-        }
-        throw new CheckpointException(
-            "%s: llama.cpp has no model of this shape (model_type %s); llama, mistral, qwen2, qwen3, gpt2 and gpt_neox are exported"
-                .formatted(trunk.folder(), type));
+        yield name;
       }
+      case "gpt_neox" -> {
+        if (!(model.ropeScaling() instanceof RopeScaling.None)) {
+          throw unknown(trunk, name);
+        }
+        yield "gptneox";
+      }
+      default -> throw unknown(trunk, name);
     };
+  }
+
+  private static CheckpointException unknown(SourceModel trunk, String name) {
+    return new CheckpointException(
+        "%s: llama.cpp has no model of this shape (model_type %s); llama, mistral, qwen2, qwen3, gpt2 and gpt_neox are exported, with rope scaling linear or llama3 and without windows"
+            .formatted(trunk.folder(), name));
   }
 
   // Metadata
@@ -455,7 +469,7 @@ public final class GgufWriter {
   /** llama.cpp's GPT-NeoX rotates the first dimensions of a head. */
   private static Tensor rotatedFirst(Tensor rows, ModelConfig model) {
     return model.positionEmbedding() == PositionEmbedding.ROPE
-        ? StateDictAdapter.rotatedFirst(rows.view(model.numHeads(), model.headDim(), -1), model)
+        ? RotatedRows.rotatedFirst(rows.view(model.numHeads(), model.headDim(), -1), model)
             .reshape(rows.sizes())
         : rows;
   }

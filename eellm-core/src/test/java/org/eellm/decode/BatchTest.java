@@ -1,16 +1,22 @@
 package org.eellm.decode;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.Set;
 import org.eellm.config.ExitLayout;
+import org.eellm.decode.engine.LoopModel;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
+import org.eellm.decode.request.DecodingMethod;
+import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Job;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -185,6 +191,72 @@ final class BatchTest extends WithSmallModel {
         }
         assertThat(ids).isEqualTo(alone(model, request));
       }
+    }
+  }
+
+  @Test
+  void step_textLongerThanMemoryInModelOfWindows_isThatOfLoopsInFloat64() {
+    try (Decoder sliding = SmallModel.sliding(20, 1200)) {
+      Limits limits = Limits.of(sliding).withCacheTokens(50 * ModelRunner.PAGE);
+      Request request = request(1, 300, 800);
+      List<Integer> ids = new ArrayList<>();
+      try (Batch batch = new Batch(sliding, limits)) {
+        add(
+            batch,
+            new Request(request.prompt(), 800, Set.of(), DecodingMethod.full(), Sampler.greedy()),
+            ids);
+        batch.step();
+        assertThat(batch.usedPages()).isBetween(20 / ModelRunner.PAGE, 50);
+        while (!batch.isIdle()) {
+          batch.step();
+        }
+        assertThat(batch.usedPages()).isZero();
+      }
+      List<Integer> text = new ArrayList<>(request.prompt());
+      text.addAll(ids);
+      double[][][] logits =
+          new LoopModel(sliding)
+              .logits(sliding, text.stream().mapToInt(Integer::intValue).toArray());
+      for (int i = 0; i < ids.size(); i++) {
+        double[] row = logits[logits.length - 1][request.prompt().size() + i - 1];
+        double best = Arrays.stream(row).max().orElseThrow();
+        assertThat(row[ids.get(i)]).as("token %d", i).isCloseTo(best, within(1e-4));
+      }
+    }
+  }
+
+  @Test
+  void step_modelOfWindowsWithLittleMemory_givesTheTextsOfMuch() {
+    try (Decoder sliding = SmallModel.sliding(20, 1200)) {
+      Limits much = Limits.of(sliding);
+      Limits little = much.withCacheTokens(50 * ModelRunner.PAGE);
+      List<List<Integer>> texts = new ArrayList<>();
+      try (Batch batch = new Batch(sliding, little)) {
+        for (int seed = 0; seed < 4; seed++) {
+          texts.add(new ArrayList<>());
+          add(batch, request(seed % 2, 400, 500), texts.getLast());
+        }
+        while (!batch.isIdle()) {
+          batch.step();
+        }
+      }
+      for (int seed = 0; seed < 4; seed++) {
+        assertThat(texts.get(seed))
+            .hasSize(500)
+            .isEqualTo(alone(sliding, request(seed % 2, 400, 500)));
+      }
+    }
+  }
+
+  @Test
+  void job_textLongerThanMemoryInModelThatSeesAll_isRefused() {
+    ExitLayout exits = new ExitLayout(List.of(1, 2, 4), true, false, false, false);
+    try (Decoder longModel = SmallModel.withContext(exits, 1200);
+        Batch batch =
+            new Batch(longModel, Limits.of(longModel).withCacheTokens(50 * ModelRunner.PAGE))) {
+      assertThatThrownBy(() -> add(batch, request(1, 300, 800), new ArrayList<>()))
+          .isInstanceOf(GenerateException.class)
+          .hasMessageStartingWith("the prompt has 300 tokens and up to 800 are to follow");
     }
   }
 }

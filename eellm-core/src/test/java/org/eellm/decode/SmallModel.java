@@ -5,6 +5,7 @@ import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
 
@@ -32,6 +33,24 @@ public final class SmallModel {
     return of(exits, DataType.FLOAT32, context);
   }
 
+  /** All of whose layers see the last {@code window} positions alone. */
+  public static Decoder sliding(int window, int context) {
+    Architecture plain =
+        architecture(
+            new ExitLayout(List.of(1, 2, 4), true, false, false, false),
+            DataType.FLOAT32,
+            context,
+            32,
+            0.3);
+    return initialized(
+        new Architecture(
+            plain.model().toBuilder()
+                .layerTypes(List.of(LayerType.SLIDING))
+                .slidingWindow(window)
+                .build(),
+            plain.exits()));
+  }
+
   /** With heads of width 64, which the kernels for bfloat16 take. */
   public static Decoder withWideHeads(DataType type) {
     return of(
@@ -49,6 +68,11 @@ public final class SmallModel {
 
   private static Decoder of(
       ExitLayout exits, DataType type, int context, int hidden, double deviation) {
+    return initialized(architecture(exits, type, context, hidden, deviation));
+  }
+
+  private static Architecture architecture(
+      ExitLayout exits, DataType type, int context, int hidden, double deviation) {
     ModelConfig model =
         ModelConfig.builder()
             .vocabSize(VOCABULARY)
@@ -62,7 +86,11 @@ public final class SmallModel {
             .tieEmbeddings(exits.tieOutput())
             .dtype(type)
             .build();
-    Decoder decoder = Decoder.allocate(new Architecture(model, exits), Torch.cpu());
+    return new Architecture(model, exits);
+  }
+
+  private static Decoder initialized(Architecture architecture) {
+    Decoder decoder = Decoder.allocate(architecture, Torch.cpu());
     decoder.initialize(7);
     return decoder;
   }

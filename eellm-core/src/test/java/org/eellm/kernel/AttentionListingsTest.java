@@ -14,7 +14,7 @@ final class AttentionListingsTest {
   private static final List<String> BY_ROWS =
       List.of("products", "half-products", "first-mixtures", "mixtures");
   private static final List<String> OTHERS =
-      List.of("largest", "exponentials", "scaling", "division", "factor", "loop");
+      List.of("largest", "exponentials", "scaling", "division", "factor", "loop", "window-loop");
 
   @ParameterizedTest
   @EnumSource(mode = EnumSource.Mode.EXCLUDE, names = "INT4")
@@ -25,7 +25,8 @@ final class AttentionListingsTest {
 
   private static void check(WeightFormat format, int vectorBits, String suffix) throws Exception {
     List<Supplier<MachineCode>> codes =
-        MachineAttention.Functions.codes(new PageLayout(format, 64), vectorBits);
+        MachineAttention.Functions.codes(
+            new MachineAttention.Shape(new PageLayout(format, 64), 0), vectorBits);
     int groups = BY_ROWS.size();
     int single = groups * AttentionCode.MOST_ROWS;
     String prefix = "attention-%s-".formatted(format.name().toLowerCase(Locale.ROOT));

@@ -15,6 +15,7 @@ import java.util.function.IntUnaryOperator;
 import java.util.regex.Pattern;
 import org.eellm.checkpoint.huggingface.GgufConfig.Family;
 import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
+import org.eellm.checkpoint.huggingface.family.Place;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.StoredTensor;
@@ -265,7 +266,7 @@ public record GgufModel(
 
     private IntUnaryOperator rotatedFirst() {
       int width = model.headDim();
-      long[] order = StateDictAdapter.pairOrder(model);
+      long[] order = Place.pairOrder(model);
       return row -> row / width * width + (int) order[row % width];
     }
 

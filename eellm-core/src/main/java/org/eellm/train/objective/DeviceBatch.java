@@ -31,7 +31,7 @@ record DeviceBatch(Tensor inputs, Tensor targets, Tensor mask, double count, Key
         Math.max(count, 1),
         IntStream.of(batch.starts()).allMatch(start -> start == 0)
             ? KeyStarts.SEQUENCE
-            : new KeyStarts.OfDocument(
+            : new KeyStarts.OfTokens(
                 retained.retain(
                     own.apply(Tensors.ofInts(batch.starts(), model.device(), n))
                         .view(batch.batch(), -1))));

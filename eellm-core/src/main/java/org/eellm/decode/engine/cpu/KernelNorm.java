@@ -14,20 +14,28 @@ sealed interface KernelNorm {
    */
   void apply(long x, FloatArray out);
 
+  /** Numbers of a row. */
+  int width();
+
+  /**
+   * Norms a row in place.
+   *
+   * @param scratch at least as long as the row
+   */
+  default void applyInPlace(long x, FloatArray scratch) {
+    apply(x, scratch);
+    FloatArithmetic.write(scratch.values(), 0, x, width());
+  }
+
   record Rms(FloatArray weight, double epsilon) implements KernelNorm {
     @Override
     public void apply(long x, FloatArray out) {
       Norms.rms(x, weight, epsilon, out);
     }
 
-    /**
-     * Norms a row in place.
-     *
-     * @param scratch as long as the row
-     */
-    void applyInPlace(long x, FloatArray scratch) {
-      apply(x, scratch);
-      FloatArithmetic.write(scratch.values(), 0, x, scratch.length());
+    @Override
+    public int width() {
+      return weight.length();
     }
   }
 
@@ -35,6 +43,11 @@ sealed interface KernelNorm {
     @Override
     public void apply(long x, FloatArray out) {
       Norms.layer(x, weight, bias, epsilon, out);
+    }
+
+    @Override
+    public int width() {
+      return weight.length();
     }
   }
 

@@ -20,6 +20,7 @@ import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.machine.Threads;
 import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.matmul.MatmulKernel;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
@@ -42,6 +43,7 @@ public final class KernelRunner implements ModelRunner {
   private final ModelUsers.Use use;
   private final TensorParallel parallel;
   private final int hidden;
+  private final float embeddingScale;
   private final int firstBranch; // of those here, in the whole model
   private final ThreadTeam team;
   private final PackedModel packed;
@@ -79,6 +81,7 @@ public final class KernelRunner implements ModelRunner {
       ModelConfig shape = model.architecture().model();
       ModelConfig shard = shape.shard(parallel.size());
       hidden = shape.hiddenSize();
+      embeddingScale = (float) shape.embeddingScale();
       firstBranch = model.firstBranch();
       team = new ThreadTeam(threads);
       packed = PackedModel.of(model, vocabulary, team);
@@ -89,9 +92,7 @@ public final class KernelRunner implements ModelRunner {
       states = new HiddenStates(2 * Workspace.MAX_ROWS, width);
       memory =
           new KernelKeyValueCache(layout, shard.numKeyValueHeads(), pages, packed.attentions());
-      pass =
-          new KernelExecutor(
-              team, workspace, states, memory, new RotaryTable(shape.positions()), parallel);
+      pass = new KernelExecutor(team, workspace, states, memory, RotaryTables.of(shape), parallel);
       predictions = programs(packed.heads());
       draftPredictions = programs(packed.draftHeads());
       draftIds = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();
@@ -239,6 +240,9 @@ public final class KernelRunner implements ModelRunner {
   }
 
   private void embed(long from, ForwardBatch rows, int index) {
+    if (embeddingScale != 1) {
+      RowKernel.chosen().multiply(from, hidden, embeddingScale);
+    }
     FloatArithmetic.read(from, row, 0, hidden);
     Optional<EmbeddingTable> positions = packed.weights().positions();
     if (positions.isPresent()) {
