@@ -50,7 +50,7 @@ final class FamiliesTest {
 
   @TempDir private Path folder;
 
-  private static Path theirs(String name) {
+  static Path theirs(String name) {
     try {
       return Path.of(
           Objects.requireNonNull(FamiliesTest.class.getResource("/families/" + name)).toURI());
