@@ -184,7 +184,7 @@ public final class Batch implements AutoCloseable {
    * Else for what windows see, and for rows from the first that waits for upper layers to the last
    * that has gone in.
    */
-  static int pages(DecodingModel model, Limits limits, Job job) {
+  static int neededPages(DecodingModel model, Limits limits, Job job) {
     return Math.min(PagePool.pages(job.positions()), mostPages(model, limits));
   }
 
@@ -215,7 +215,7 @@ public final class Batch implements AutoCloseable {
   public Job job(Request request, String name, RequestListener listener) {
     Request asked = runner.stages() > 1 ? GuessPolicy.addTo(request, runner) : request;
     Job job = Job.of(runner.model(), limits.vocabulary(), asked, name, listener);
-    job.requireRoom(name, pages(runner.model(), limits, job), pool.size());
+    job.requireRoom(name, neededPages(runner.model(), limits, job), pool.size());
     return job;
   }
 
@@ -419,7 +419,7 @@ public final class Batch implements AutoCloseable {
       List<Integer> known = prefixes.find(new Tokens(prompt, prompt.size()), unasked, heads);
       known.forEach(pool::share);
       int count = PagePool.pages(job.positions());
-      int further = Math.min(count - known.size(), pages(runner.model(), limits, job));
+      int further = Math.min(count - known.size(), neededPages(runner.model(), limits, job));
       prefixes.evictUntilFree(further);
       if (pool.free() < further) {
         known.forEach(pool::release);

@@ -81,7 +81,7 @@ public final class Generator {
               name(i),
               new IndexedListener(i, listener));
       job.requireRoom(
-          name(i), Batch.pages(model, needed, job), PagePool.pages(needed.cacheTokens()));
+          name(i), Batch.neededPages(model, needed, job), PagePool.pages(needed.cacheTokens()));
     }
     return PipelineSession.run(
             world,

@@ -201,7 +201,7 @@ final class BatchTest extends WithSmallModel {
     int pages = 50;
     List<Integer> prompt = request(1, 500, 1).prompt();
     Request request = new Request(prompt, 400, Set.of(), DecodingMethod.full(), Sampler.greedy());
-    try (Decoder sliding = SmallModel.sliding(20, 1200)) {
+    try (Decoder sliding = SmallModel.sliding(100, 1200)) {
       Limits limits = Limits.of(sliding).withCacheTokens(pages * ModelRunner.PAGE);
       try (Batch ours = new Batch(sliding, limits);
           Batch libtorchs =
@@ -232,7 +232,7 @@ final class BatchTest extends WithSmallModel {
 
   @Test
   void step_modelOfWindowsWithLittleMemory_givesTheTextsOfMuch() {
-    try (Decoder sliding = SmallModel.sliding(20, 1200)) {
+    try (Decoder sliding = SmallModel.sliding(100, 1200)) {
       Limits much = Limits.of(sliding);
       Limits little = much.withCacheTokens(50 * ModelRunner.PAGE);
       List<List<Integer>> texts = new ArrayList<>();

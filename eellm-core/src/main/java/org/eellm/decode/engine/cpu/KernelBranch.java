@@ -147,6 +147,7 @@ sealed interface KernelBranch {
       int keyAt = (shape.heads() + head) * width;
       int valueAt = keyAt + shape.keyValueHeads() * width;
       long first = pass.memory().head(slot, head);
+      RotaryTable rotation = pass.rotations().of(type);
       for (int row = from; row < to; row++) {
         long key = space.qkv(row, keyAt);
         long value = space.qkv(row, valueAt);
@@ -158,7 +159,7 @@ sealed interface KernelBranch {
         }
         addBias(value, valueAt, width);
         int position = pass.position(row);
-        pass.rotations().of(type).rotate(own.attention, key, position);
+        rotation.rotate(own.attention, key, position);
         int page = pass.pages(row).get(position / PageLayout.POSITIONS);
         own.attention.write(
             first + page * pass.memory().pageBytes(), position % PageLayout.POSITIONS, key, value);
@@ -186,6 +187,7 @@ sealed interface KernelBranch {
       int column = head * group * width;
       int start = pass.tileStart(tile);
       int end = pass.tileEnd(tile);
+      RotaryTable rotation = pass.rotations().of(type);
       for (int row = start; row < end; row++) {
         long queries = space.qkv(row, column);
         if (!normsTogether()) {
@@ -195,9 +197,7 @@ sealed interface KernelBranch {
           }
         }
         for (int g = 0; g < group; g++) {
-          pass.rotations()
-              .of(type)
-              .rotate(own.attention, queries + 4L * g * width, pass.position(row));
+          rotation.rotate(own.attention, queries + 4L * g * width, pass.position(row));
         }
       }
       own.attention.attend(

@@ -198,6 +198,9 @@ record PackedModel(
 
     /** Numbers with another added, and then times a factor. */
     private static FloatArray changed(FloatArray numbers, float more, float factor) {
+      if (more == 0 && factor == 1) {
+        return numbers;
+      }
       FloatArray changed = FloatArray.allocate(numbers.length());
       for (int i = 0; i < numbers.length(); i++) {
         changed.values()[i] = (numbers.values()[i] + more) * factor;
