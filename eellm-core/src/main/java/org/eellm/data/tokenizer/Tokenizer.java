@@ -12,8 +12,8 @@ import java.util.OptionalInt;
 import org.eellm.data.DataException;
 
 /**
- * Text to token ids and back. Read from a Hugging Face {@code tokenizer.json} or from GPT-2's
- * {@code vocab.json} and {@code merges.txt} ({@link #load}), or trained ({@link BpeTrainer}).
+ * Text to token ids and back. Read from a Hugging Face {@code tokenizer.json} or from files that
+ * become one ({@link #load}), or trained ({@link BpeTrainer}).
  *
  * <p>Encoding takes every text literally: a special token's name in a document, such as {@code
  * <|endoftext|>}, becomes the tokens of its letters, never the special token. Nothing is put before
@@ -75,12 +75,12 @@ public final class Tokenizer {
    * Reads a tokenizer.
    *
    * @param path a folder with {@code tokenizer.json} (and, for the names of special tokens, {@code
-   *     tokenizer_config.json}) or with {@code vocab.json} and {@code merges.txt}; or a {@code
-   *     tokenizer.json}; or a GGUF file
+   *     tokenizer_config.json}), with SentencePiece's {@code tokenizer.model}, or with {@code
+   *     vocab.json} and {@code merges.txt}; or one of the first two; or a GGUF file
    * @throws DataException if there is no tokenizer or it cannot be used
    */
   public static Tokenizer load(Path path) {
-    return TokenizerReader.read(path);
+    return TokenizerFiles.read(path);
   }
 
   /**

@@ -1,58 +1,27 @@
 package org.eellm.data.tokenizer;
 
-import com.fasterxml.jackson.core.JsonFactory;
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
-import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import org.eellm.data.DataException;
-import org.eellm.file.InputFiles;
-import org.eellm.gguf.GgufException;
-import org.eellm.gguf.GgufFile;
-import org.eellm.gguf.GgufVocabulary;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/**
- * Reads the files of a tokenizer. GPT-2's two files become a {@code tokenizer.json} first, so that
- * there is one way to understand them all.
- */
+/** Understands what {@link TokenizerFiles} has read. */
 final class TokenizerReader {
   private static final Logger LOG = LoggerFactory.getLogger(TokenizerReader.class);
-
-  /** The largest known files have a third of this, and a fifth of its values. */
-  private static final int MAX_BYTES = 100_000_000;
-
-  private static final ObjectMapper JSON =
-      new ObjectMapper(
-          JsonFactory.builder()
-              .streamReadConstraints(
-                  StreamReadConstraints.builder()
-                      .maxNestingDepth(100)
-                      .maxTokenCount(20_000_000)
-                      .build())
-              .build());
 
   /** Names of the token that ends a text, where {@code tokenizer_config.json} gives none. */
   private static final List<String> END_NAMES =
       List.of(BytePairEncoding.END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>");
-
-  /** Classes of Hugging Face that {@code vocab.json} and {@code merges.txt} say all of. */
-  private static final List<String> GPT2_CLASSES = List.of("GPT2Tokenizer", "GPT2TokenizerFast");
 
   private static final int MAX_VOCABULARY = 1 << 24;
   private static final int MAX_HOLES = 1 << 10;
@@ -74,129 +43,19 @@ final class TokenizerReader {
     decoder = PieceDecoder.of(file.path("decoder"), place);
   }
 
-  /** See {@link Tokenizer#load}. */
-  static Tokenizer read(Path path) {
-    if (GgufFile.isOne(path)) {
-      return readGguf(path);
-    }
-    if (Files.exists(path) && !Files.isDirectory(path)) {
-      return readFile(path);
-    }
-    if (Files.exists(path.resolve(Tokenizer.FILE))) {
-      return readFile(path.resolve(Tokenizer.FILE));
-    }
-    Path vocabulary = path.resolve("vocab.json");
-    Path merges = path.resolve("merges.txt");
-    if (Files.exists(vocabulary) && Files.exists(merges)) {
-      return readPairs(path, vocabulary, merges);
-    }
-    throw new DataException(
-        path
-            + ": no tokenizer there; give a folder with tokenizer.json, or with vocab.json and"
-            + " merges.txt");
-  }
-
-  private static Tokenizer readFile(Path path) {
-    String text = readText(path);
-    Path configPath = path.resolveSibling(Tokenizer.CONFIG_FILE);
-    String configText = Files.exists(configPath) ? readText(configPath) : "{}";
-    return new TokenizerReader(parse(text, path), parse(configText, configPath), path.toString())
-        .tokenizer(text, configText);
-  }
-
-  private static Tokenizer readGguf(Path path) {
-    try {
-      GgufVocabulary vocabulary = GgufVocabulary.read(path);
-      return of(vocabulary.tokenizer(), vocabulary.config(), path.toString());
-    } catch (GgufException failure) {
-      throw new DataException(String.valueOf(failure.getMessage()), failure);
-    }
-  }
-
-  private static Tokenizer readPairs(Path folder, Path vocabularyPath, Path mergesPath) {
-    Map<String, Integer> vocabulary = new HashMap<>();
-    for (Map.Entry<String, JsonNode> entry :
-        parse(readText(vocabularyPath), vocabularyPath).properties()) {
-      vocabulary.put(entry.getKey(), id(entry.getValue(), vocabularyPath.toString()));
-    }
-    if (!vocabulary.containsKey(BytePairEncoding.END_OF_TEXT)) {
-      throw new DataException(
-          "%s: has no %s, which ends documents; add it with the next free id"
-              .formatted(vocabularyPath, BytePairEncoding.END_OF_TEXT));
-    }
-    requirePlainPairs(folder, vocabulary);
-    List<String> merges =
-        readText(mergesPath)
-            .lines()
-            .filter(line -> !line.startsWith("#version") && !line.isBlank())
-            .toList();
-    return of(
-        BytePairEncoding.file(vocabulary, merges),
-        BytePairEncoding.configFile(),
-        mergesPath.toString());
-  }
-
-  /**
-   * Refuses what the files beside say of a tokenizer that is more than GPT-2's: its words, its
-   * tokens and where it puts them are in the program of another class, not in these two files.
-   */
-  private static void requirePlainPairs(Path folder, Map<String, Integer> vocabulary) {
-    Path path = folder.resolve(Tokenizer.CONFIG_FILE);
-    ObjectNode config = Files.exists(path) ? parse(readText(path), path) : JSON.createObjectNode();
-    String kind = config.path("tokenizer_class").asText(GPT2_CLASSES.getFirst());
-    if (!GPT2_CLASSES.contains(kind)) {
-      throw notPlain(path, "tokenizer_class: " + shown(kind));
-    }
-    for (String key : List.of("add_prefix_space", "add_bos_token")) {
-      if (config.path(key).asBoolean()) {
-        throw notPlain(path, key + ": true");
-      }
-    }
-    JsonNode end = config.path("eos_token");
-    String endName = (end.isObject() ? end.path("content") : end).asText("");
-    if (!endName.isEmpty() && !endName.equals(BytePairEncoding.END_OF_TEXT)) {
-      throw notPlain(path, "eos_token: " + shown(endName));
-    }
-    config
-        .path("added_tokens_decoder")
-        .properties()
-        .forEach(
-            entry -> {
-              String name = entry.getValue().path("content").asText();
-              if (!entry.getKey().equals(String.valueOf(vocabulary.get(name)))) {
-                throw notPlain(
-                    path,
-                    "added_tokens_decoder: %s: '%s'".formatted(shown(entry.getKey()), shown(name)));
-              }
-            });
-    Path added = folder.resolve("added_tokens.json");
-    if (Files.exists(added)) {
-      parse(readText(added), added)
-          .properties()
-          .forEach(
-              entry -> {
-                if (id(entry.getValue(), added.toString())
-                    != vocabulary.getOrDefault(entry.getKey(), -1)) {
-                  throw notPlain(added, "'%s'".formatted(shown(entry.getKey())));
-                }
-              });
-    }
-  }
-
-  private static DataException notPlain(Path path, String what) {
-    return new DataException(
-        "%s: %s is not GPT-2's, as which vocab.json and merges.txt are read; save the tokenizer as tokenizer.json, as save_pretrained of a fast tokenizer does"
-            .formatted(path, what));
-  }
-
   /**
    * The tokenizer that two files describe.
    *
    * @param place what messages call the file
    */
   static Tokenizer of(ObjectNode file, ObjectNode config, String place) {
-    return new TokenizerReader(file, config, place)
-        .tokenizer(file.toPrettyString(), config.toPrettyString());
+    return of(file, config, place, file.toPrettyString(), config.toPrettyString());
+  }
+
+  /** As the other, with the files' own texts. */
+  static Tokenizer of(
+      ObjectNode file, ObjectNode config, String place, String fileText, String configText) {
+    return new TokenizerReader(file, config, place).tokenizer(fileText, configText);
   }
 
   private Tokenizer tokenizer(String fileText, String configText) {
@@ -204,8 +63,7 @@ final class TokenizerReader {
         new Tokenizer.Vocabulary(
             tokens(), endOfDocument(), beginningOfSequence(), decoder.dropsLeadingBlank());
     Tokenizer.TextEncoder encoder =
-        bytePairs()
-            .map(BytePairEncoding::encoder)
+        BytePairEncoder.of(file, vocabulary, addedTokens, place)
             .orElseGet(() -> HuggingFaceEncoder.of(file, vocabulary.keySet(), place));
     return new Tokenizer(understood, encoder, fileText, configText);
   }
@@ -379,65 +237,6 @@ final class TokenizerReader {
                         .formatted(place, key, shown(name), Tokenizer.CONFIG_FILE)));
   }
 
-  /**
-   * The ids by bytes if {@link BytePairEncoding} encodes as this file says; empty if more is asked
-   * for, or if the order of the merges is not that of the ids.
-   */
-  private Optional<Map<byte[], Integer>> bytePairs() {
-    JsonNode model = file.path("model");
-    JsonNode words = file.path("pre_tokenizer");
-    boolean plain =
-        model.path("type").asText("BPE").equals("BPE")
-            && model.path("dropout").asDouble() == 0
-            && model.path("continuing_subword_prefix").asText("").isEmpty()
-            && model.path("end_of_word_suffix").asText("").isEmpty()
-            && !model.path("byte_fallback").asBoolean()
-            && file.path("normalizer").isEmpty()
-            && words.path("type").asText().equals("ByteLevel")
-            && !words.path("add_prefix_space").asBoolean(true)
-            && words.path("use_regex").asBoolean(true)
-            && addedTokens.values().stream().allMatch(token -> token.path("special").asBoolean());
-    if (!plain) {
-      return Optional.empty();
-    }
-    Map<byte[], Integer> ids = new IdentityHashMap<>();
-    int singleBytes = 0;
-    for (Map.Entry<String, Integer> entry : vocabulary.entrySet()) {
-      if (!addedTokens.containsKey(entry.getKey())) {
-        Optional<byte[]> bytes = ByteAlphabet.bytes(entry.getKey());
-        if (bytes.isEmpty() || bytes.get().length == 0) {
-          return Optional.empty();
-        }
-        ids.put(bytes.get(), entry.getValue());
-        singleBytes += bytes.get().length == 1 ? 1 : 0;
-      }
-    }
-    return singleBytes == 256 && mergesFollowIds(model.path("merges"), ids.size() - 256)
-        ? Optional.of(ids)
-        : Optional.empty();
-  }
-
-  private boolean mergesFollowIds(JsonNode merges, int expected) {
-    int last = -1;
-    for (JsonNode merge : merges) {
-      String piece =
-          merge.isArray()
-              ? merge.path(0).asText() + merge.path(1).asText()
-              : merge.asText().replace(" ", "");
-      Integer id = vocabulary.get(piece);
-      if (id == null) {
-        throw new DataException(
-            "%s: the merge of %s makes %s, which is not in the vocabulary"
-                .formatted(place, shown(merge), shown(piece)));
-      }
-      if (id <= last) {
-        return false;
-      }
-      last = id;
-    }
-    return merges.size() == expected;
-  }
-
   /** The parts of a normalizer, processor or decoder, sequences of sequences resolved. */
   static List<JsonNode> parts(JsonNode node, String children) {
     if (node.path("type").asText().equals("Sequence")) {
@@ -448,7 +247,7 @@ final class TokenizerReader {
     return node.isObject() ? List.of(node) : List.of();
   }
 
-  private static int id(JsonNode value, String place) {
+  static int id(JsonNode value, String place) {
     if (!value.canConvertToInt() || value.intValue() < 0 || value.intValue() >= MAX_VOCABULARY) {
       throw new DataException(
           "%s: %s is no token id; ids go from 0 to %d"
@@ -461,30 +260,5 @@ final class TokenizerReader {
   static String shown(Object value) {
     String line = value.toString().replaceAll("\\p{Cntrl}", "?");
     return line.length() <= 80 ? line : line.substring(0, 77) + "...";
-  }
-
-  private static String readText(Path path) {
-    try {
-      return InputFiles.text(path, MAX_BYTES);
-    } catch (IOException e) {
-      throw new DataException("%s: cannot be read: %s".formatted(path, DataException.reason(e)), e);
-    }
-  }
-
-  private static ObjectNode parse(String text, Path path) {
-    try {
-      if (JSON.readTree(text) instanceof ObjectNode object) {
-        return object;
-      }
-      throw new DataException(path + ": holds no JSON object");
-    } catch (JsonProcessingException e) {
-      throw new DataException(
-          "%s%s: not valid JSON: %s"
-              .formatted(
-                  path,
-                  e.getLocation() == null ? "" : ":" + e.getLocation().getLineNr(),
-                  DataException.reason(e)),
-          e);
-    }
   }
 }

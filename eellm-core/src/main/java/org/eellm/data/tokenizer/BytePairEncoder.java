@@ -1,0 +1,269 @@
+package org.eellm.data.tokenizer;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import org.eellm.data.DataException;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Byte-pair encoding: a text is cut into words, a word into the tokens of its bytes or characters,
+ * and the neighbours that were joined first in training are joined first.
+ */
+final class BytePairEncoder implements Tokenizer.TextEncoder {
+  private static final int LONGEST_KEPT = 32;
+  private static final int KEPT_WORDS = 1 << 14;
+
+  /** A word that was met, with its tokens. */
+  @SuppressWarnings("ArrayRecordComponent") // compared by nobody
+  private record Known(String word, int[] ids) {}
+
+  private final Optional<Added> added;
+  private final TextChanges changes;
+  private final WordCutter cutter;
+  private final WordStart start;
+  private final Pairs pairs;
+  private final @Nullable Known[] known = new Known[KEPT_WORDS];
+
+  private BytePairEncoder(
+      Optional<Added> added, TextChanges changes, WordCutter cutter, WordStart start, Pairs pairs) {
+    this.added = added;
+    this.changes = changes;
+    this.cutter = cutter;
+    this.start = start;
+    this.pairs = pairs;
+  }
+
+  /**
+   * Tokens that are found in a text before all else.
+   *
+   * @param names finds them, of several at one place the longest
+   */
+  private record Added(Map<String, Integer> ids, Pattern names) {
+    static Added of(Map<String, Integer> ids) {
+      String firsts =
+          ids.keySet().stream()
+              .map(name -> Pattern.quote(Character.toString(name.codePointAt(0))))
+              .distinct()
+              .collect(Collectors.joining());
+      String all =
+          ids.keySet().stream()
+              .sorted(Comparator.comparingInt(String::length).reversed())
+              .map(Pattern::quote)
+              .collect(Collectors.joining("|"));
+      return new Added(ids, Pattern.compile("(?=[%s])(?:%s)".formatted(firsts, all)));
+    }
+  }
+
+  /**
+   * What becomes one token.
+   *
+   * @param whole words that do as they are, by their pieces; none of most tokenizers
+   */
+  private record Pairs(PairTable table, Map<String, Integer> whole) {}
+
+  /**
+   * An encoder; empty if a file asks for more than is done here.
+   *
+   * @param file the content of a {@code tokenizer.json}
+   * @param vocabulary ids by pieces
+   * @param addedTokens by their names
+   * @param place the file's name for messages
+   * @throws DataException if the file contradicts itself, or may take time without end
+   */
+  static Optional<Tokenizer.TextEncoder> of(
+      ObjectNode file,
+      Map<String, Integer> vocabulary,
+      Map<String, JsonNode> addedTokens,
+      String place) {
+    JsonNode model = file.path("model");
+    List<JsonNode> words = TokenizerReader.parts(file.path("pre_tokenizer"), "pretokenizers");
+    Optional<TextChanges> changes =
+        TextChanges.of(TokenizerReader.parts(file.path("normalizer"), "normalizers"), words);
+    Optional<WordCutter> cutter = WordCutter.of(words);
+    boolean byteLevel =
+        !words.isEmpty() && words.getLast().path("type").asText().equals("ByteLevel");
+    boolean plain =
+        model.path("type").asText("BPE").equals("BPE")
+            && model.path("dropout").asDouble() == 0
+            && model.path("continuing_subword_prefix").asText("").isEmpty()
+            && model.path("end_of_word_suffix").asText("").isEmpty()
+            && changes.isPresent()
+            && cutter.isPresent()
+            && addedTokens.values().stream()
+                .allMatch(token -> isPlain(token, changes.get().areNone()));
+    if (!plain) {
+      return Optional.empty();
+    }
+    Optional<WordStart> start =
+        byteLevel
+            ? WordStart.Bytes.of(vocabulary)
+            : Optional.of(characters(model, vocabulary, addedTokens));
+    if (start.isEmpty()) {
+      return Optional.empty();
+    }
+    requireBounded(file, place);
+    Map<String, Integer> found = new LinkedHashMap<>();
+    addedTokens.forEach(
+        (name, token) -> {
+          if (!token.path("special").asBoolean()) {
+            found.put(name, token.path("id").asInt());
+          }
+        });
+    boolean takesWords = model.path("ignore_merges").asBoolean();
+    return Optional.of(
+        new BytePairEncoder(
+            found.isEmpty() ? Optional.empty() : Optional.of(Added.of(found)),
+            changes.get(),
+            cutter.get(),
+            start.get(),
+            new Pairs(
+                table(model.path("merges"), vocabulary, addedTokens, place),
+                takesWords ? ordinary(vocabulary, addedTokens) : Map.of())));
+  }
+
+  private static boolean isPlain(JsonNode token, boolean unchanged) {
+    return token.path("special").asBoolean()
+        || (!token.path("lstrip").asBoolean()
+            && !token.path("rstrip").asBoolean()
+            && !token.path("single_word").asBoolean()
+            && (unchanged || !token.path("normalized").asBoolean()));
+  }
+
+  private static WordStart characters(
+      JsonNode model, Map<String, Integer> vocabulary, Map<String, JsonNode> addedTokens) {
+    String unknown = model.path("unk_token").asText("");
+    JsonNode token = addedTokens.get(unknown);
+    Integer id =
+        token == null ? vocabulary.get(unknown) : Integer.valueOf(token.path("id").asInt());
+    return new WordStart.Characters(
+        vocabulary,
+        id == null ? OptionalInt.empty() : OptionalInt.of(id),
+        model.path("fuse_unk").asBoolean(),
+        model.path("byte_fallback").asBoolean());
+  }
+
+  private static void requireBounded(ObjectNode file, String place) {
+    ObjectNode parts = JsonNodeFactory.instance.objectNode();
+    parts.set("normalizer", file.path("normalizer").deepCopy());
+    parts.set("pre_tokenizer", file.path("pre_tokenizer").deepCopy());
+    parts.set("model", file.path("model"));
+    TokenizerBounds.apply(parts, place);
+  }
+
+  private static Map<String, Integer> ordinary(
+      Map<String, Integer> vocabulary, Map<String, JsonNode> addedTokens) {
+    Map<String, Integer> ordinary = new LinkedHashMap<>(vocabulary);
+    ordinary.keySet().removeAll(addedTokens.keySet());
+    return ordinary;
+  }
+
+  private static PairTable table(
+      JsonNode merges,
+      Map<String, Integer> vocabulary,
+      Map<String, JsonNode> addedTokens,
+      String place) {
+    if (!merges.isArray()) {
+      throw new DataException(place + ": has no model.merges; is it a tokenizer.json?");
+    }
+    PairTable table = new PairTable(merges.size());
+    for (JsonNode merge : merges) {
+      String left;
+      String right;
+      if (merge.isArray()) {
+        left = merge.path(0).asText();
+        right = merge.path(1).asText();
+      } else {
+        String both = merge.asText();
+        int cut = both.indexOf(' ');
+        left = both.substring(0, Math.max(cut, 0));
+        right = both.substring(cut + 1);
+      }
+      Integer leftId = vocabulary.get(left);
+      Integer rightId = vocabulary.get(right);
+      Integer whole = vocabulary.get(left + right);
+      if (leftId == null || rightId == null || whole == null) {
+        throw new DataException(
+            "%s: the merge of %s makes %s, which is not in the vocabulary, or a part of it is not"
+                .formatted(
+                    place, TokenizerReader.shown(merge), TokenizerReader.shown(left + right)));
+      }
+      if (!addedTokens.containsKey(left + right)) { // an added token is no part of a text's letters
+        table.add(leftId, rightId, whole);
+      }
+    }
+    return table;
+  }
+
+  @Override
+  public int[] encode(String text) {
+    String wellFormed = new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8);
+    Ids ids = new Ids();
+    int done = 0;
+    if (added.isPresent()) {
+      Matcher names = added.get().names.matcher(wellFormed);
+      while (names.find()) {
+        part(wellFormed.substring(done, names.start()), done == 0, ids);
+        ids.add(added.get().ids.get(names.group()));
+        done = names.end();
+      }
+    }
+    part(wellFormed.substring(done), done == 0, ids);
+    return Arrays.copyOf(ids.values, ids.count);
+  }
+
+  private void part(String text, boolean first, Ids ids) {
+    if (!text.isEmpty()) {
+      cutter.cut(changes.apply(text, first), word -> ids.add(tokens(word)));
+    }
+  }
+
+  private int[] tokens(String word) {
+    if (word.length() > LONGEST_KEPT) {
+      return joined(word);
+    }
+    int hash = word.hashCode();
+    int place = (hash ^ hash >>> 15) & KEPT_WORDS - 1;
+    Known there = known[place]; // of any thread, and whole
+    if (there != null && there.word.equals(word)) {
+      return there.ids;
+    }
+    int[] ids = joined(word);
+    known[place] = new Known(word, ids);
+    return ids;
+  }
+
+  private int[] joined(String word) {
+    Integer whole = pairs.whole.isEmpty() ? null : pairs.whole.get(start.piece(word));
+    if (whole != null) {
+      return new int[] {whole};
+    }
+    int[] tokens = start.tokens(word);
+    return Arrays.copyOf(tokens, pairs.table.join(tokens, tokens.length));
+  }
+
+  /** A list that grows. */
+  private static final class Ids {
+    private int[] values = new int[64];
+    private int count;
+
+    void add(int... ids) {
+      if (count + ids.length > values.length) {
+        values = Arrays.copyOf(values, Math.max(2 * values.length, count + ids.length));
+      }
+      System.arraycopy(ids, 0, values, count, ids.length);
+      count += ids.length;
+    }
+  }
+}
