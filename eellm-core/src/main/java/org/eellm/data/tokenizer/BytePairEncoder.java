@@ -6,15 +6,16 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
-import org.eellm.data.DataException;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -69,24 +70,20 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
   /**
    * What becomes one token.
    *
-   * @param whole words that do as they are, by their pieces; none of most tokenizers
+   * @param words those that do as they are; none of most tokenizers
    */
-  private record Pairs(PairTable table, Map<String, Integer> whole) {}
+  private record Pairs(PairTable table, Optional<Pieces> words, Set<Integer> added) {}
 
   /**
    * An encoder; empty if a file asks for more than is done here.
    *
-   * @param file the content of a {@code tokenizer.json}
-   * @param vocabulary ids by pieces
    * @param addedTokens by their names
    * @param place the file's name for messages
    * @throws DataException if the file contradicts itself, or may take time without end
    */
   static Optional<Tokenizer.TextEncoder> of(
-      ObjectNode file,
-      Map<String, Integer> vocabulary,
-      Map<String, JsonNode> addedTokens,
-      String place) {
+      TokenizerJson json, Map<String, JsonNode> addedTokens, String place) {
+    ObjectNode file = json.rest();
     JsonNode model = file.path("model");
     List<JsonNode> words = TokenizerReader.parts(file.path("pre_tokenizer"), "pretokenizers");
     Optional<TextChanges> changes =
@@ -108,15 +105,17 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     }
     Optional<WordStart> start =
         byteLevel
-            ? WordStart.Bytes.of(vocabulary)
-            : Optional.of(characters(model, vocabulary, addedTokens));
+            ? WordStart.Bytes.of(json.pieces())
+            : Optional.of(characters(model, json.pieces(), addedTokens));
     if (start.isEmpty()) {
       return Optional.empty();
     }
     requireBounded(file, place);
     Map<String, Integer> found = new LinkedHashMap<>();
+    Set<Integer> all = new HashSet<>();
     addedTokens.forEach(
         (name, token) -> {
+          all.add(token.path("id").asInt());
           if (!token.path("special").asBoolean()) {
             found.put(name, token.path("id").asInt());
           }
@@ -129,8 +128,9 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
             cutter.get(),
             start.get(),
             new Pairs(
-                table(model.path("merges"), vocabulary, addedTokens, place),
-                takesWords ? ordinary(vocabulary, addedTokens) : Map.of())));
+                table(json, all),
+                takesWords ? Optional.of(json.pieces()) : Optional.empty(),
+                all)));
   }
 
   private static boolean isPlain(JsonNode token, boolean unchanged) {
@@ -142,14 +142,13 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
   }
 
   private static WordStart characters(
-      JsonNode model, Map<String, Integer> vocabulary, Map<String, JsonNode> addedTokens) {
+      JsonNode model, Pieces pieces, Map<String, JsonNode> addedTokens) {
     String unknown = model.path("unk_token").asText("");
     JsonNode token = addedTokens.get(unknown);
-    Integer id =
-        token == null ? vocabulary.get(unknown) : Integer.valueOf(token.path("id").asInt());
+    int id = token == null ? pieces.id(unknown) : token.path("id").asInt();
     return new WordStart.Characters(
-        vocabulary,
-        id == null ? OptionalInt.empty() : OptionalInt.of(id),
+        pieces,
+        id == Pieces.NONE ? OptionalInt.empty() : OptionalInt.of(id),
         model.path("fuse_unk").asBoolean(),
         model.path("byte_fallback").asBoolean());
   }
@@ -162,47 +161,14 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     TokenizerBounds.apply(parts, place);
   }
 
-  private static Map<String, Integer> ordinary(
-      Map<String, Integer> vocabulary, Map<String, JsonNode> addedTokens) {
-    Map<String, Integer> ordinary = new LinkedHashMap<>(vocabulary);
-    ordinary.keySet().removeAll(addedTokens.keySet());
-    return ordinary;
-  }
-
-  private static PairTable table(
-      JsonNode merges,
-      Map<String, Integer> vocabulary,
-      Map<String, JsonNode> addedTokens,
-      String place) {
-    if (!merges.isArray()) {
-      throw new DataException(place + ": has no model.merges; is it a tokenizer.json?");
-    }
-    PairTable table = new PairTable(merges.size());
-    for (JsonNode merge : merges) {
-      String left;
-      String right;
-      if (merge.isArray()) {
-        left = merge.path(0).asText();
-        right = merge.path(1).asText();
-      } else {
-        String both = merge.asText();
-        int cut = both.indexOf(' ');
-        left = both.substring(0, Math.max(cut, 0));
-        right = both.substring(cut + 1);
-      }
-      Integer leftId = vocabulary.get(left);
-      Integer rightId = vocabulary.get(right);
-      Integer whole = vocabulary.get(left + right);
-      if (leftId == null || rightId == null || whole == null) {
-        throw new DataException(
-            "%s: the merge of %s makes %s, which is not in the vocabulary, or a part of it is not"
-                .formatted(
-                    place, TokenizerReader.shown(merge), TokenizerReader.shown(left + right)));
-      }
-      if (!addedTokens.containsKey(left + right)) { // an added token is no part of a text's letters
-        table.add(leftId, rightId, whole);
-      }
-    }
+  private static PairTable table(TokenizerJson json, Set<Integer> added) {
+    PairTable table = new PairTable(json.pieces().size());
+    json.forEachMerge(
+        (left, right, whole) -> {
+          if (!added.contains(whole)) { // the name of an added token is letters in a text
+            table.add(left, right, whole);
+          }
+        });
     return table;
   }
 
@@ -245,9 +211,11 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
   }
 
   private int[] joined(String word) {
-    Integer whole = pairs.whole.isEmpty() ? null : pairs.whole.get(start.piece(word));
-    if (whole != null) {
-      return new int[] {whole};
+    if (pairs.words.isPresent()) {
+      int whole = pairs.words.get().id(start.piece(word));
+      if (whole != Pieces.NONE && !pairs.added.contains(whole)) {
+        return new int[] {whole};
+      }
     }
     int[] tokens = start.tokens(word);
     return Arrays.copyOf(tokens, pairs.table.join(tokens, tokens.length));

@@ -9,15 +9,18 @@ import java.util.Arrays;
 final class PairTable {
   private static final long NONE = -1;
 
-  private final int mask;
-  private final long[] pairs;
-  private final int[] ranks;
-  private final int[] wholes;
+  private int mask;
+  private long[] pairs;
+  private int[] ranks;
+  private int[] wholes;
   private int size;
 
-  /** A table for so many pairs. */
+  /** A table with room for so many pairs at first. */
   PairTable(int most) {
-    int places = Integer.highestOneBit(Math.max(most, 1)) << 2;
+    allocate(Integer.highestOneBit(Math.max(most, 1)) << 2);
+  }
+
+  private void allocate(int places) {
     mask = places - 1;
     pairs = new long[places];
     ranks = new int[places];
@@ -44,6 +47,24 @@ final class PairTable {
     pairs[place] = pair(left, right);
     ranks[place] = size++;
     wholes[place] = whole;
+    if (4L * size > 3L * pairs.length) {
+      grow();
+    }
+  }
+
+  private void grow() {
+    long[] allPairs = pairs;
+    int[] allRanks = ranks;
+    int[] allWholes = wholes;
+    allocate(2 * allPairs.length);
+    for (int i = 0; i < allPairs.length; i++) {
+      if (allPairs[i] != NONE) {
+        int place = place(allPairs[i]);
+        pairs[place] = allPairs[i];
+        ranks[place] = allRanks[i];
+        wholes[place] = allWholes[i];
+      }
+    }
   }
 
   /**

@@ -39,6 +39,7 @@ record PieceDecoder(List<JsonNode> parts, String place) {
   }
 
   private void requireShort() {
+    bytes(""); // refuses parts that are not known
     if (parts.size() > MAX_PARTS) {
       throw new DataException(
           "%s: decoder: has %d parts; %d are supported".formatted(place, parts.size(), MAX_PARTS));

@@ -7,9 +7,11 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
-import java.util.List;
 import java.util.OptionalInt;
+import java.util.function.IntFunction;
+import java.util.function.Supplier;
 import org.eellm.data.DataException;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Text to token ids and back. Read from a Hugging Face {@code tokenizer.json} or from files that
@@ -50,21 +52,25 @@ public final class Tokenizer {
   }
 
   /**
+   * @param size one more than the highest id
    * @param tokens by id
    * @param dropsLeadingBlank whether the blank that encoding puts before a text is dropped again
    */
   record Vocabulary(
-      List<Token> tokens,
+      int size,
+      IntFunction<Token> tokens,
       int endOfDocument,
       OptionalInt beginningOfSequence,
       boolean dropsLeadingBlank) {}
 
   private final Vocabulary vocabulary;
   private final TextEncoder encoder;
-  private final String file;
+  private final @Nullable Token[] known; // those that were asked for, by id
+  private final Supplier<String> file;
   private final String configFile;
 
-  Tokenizer(Vocabulary vocabulary, TextEncoder encoder, String file, String configFile) {
+  Tokenizer(Vocabulary vocabulary, TextEncoder encoder, Supplier<String> file, String configFile) {
+    known = new Token[vocabulary.size()];
     this.vocabulary = vocabulary;
     this.encoder = encoder;
     this.file = file;
@@ -129,12 +135,12 @@ public final class Tokenizer {
 
   /** The content of a {@code tokenizer.json} that says all of it. */
   public String definition() {
-    return file;
+    return file.get();
   }
 
   /** Number of ids: they go from 0 to one less. */
   public int vocabSize() {
-    return vocabulary.tokens().size();
+    return vocabulary.size();
   }
 
   /** The id that ends every document in training data, and a generated text. */
@@ -169,7 +175,12 @@ public final class Tokenizer {
       throw new DataException(
           "token %d is outside the tokenizer's vocabulary of %d".formatted(id, vocabSize()));
     }
-    return vocabulary.tokens().get(id);
+    Token token = known[id]; // of any thread, and whole
+    if (token == null) {
+      token = vocabulary.tokens().apply(id);
+      known[id] = token;
+    }
+    return token;
   }
 
   /**
@@ -179,7 +190,7 @@ public final class Tokenizer {
   public void save(Path folder) {
     try {
       Files.createDirectories(folder);
-      Path newFile = writeBeside(folder.resolve(FILE), file);
+      Path newFile = writeBeside(folder.resolve(FILE), file.get());
       Path newConfigFile = writeBeside(folder.resolve(CONFIG_FILE), configFile);
       Files.move(newFile, folder.resolve(FILE), StandardCopyOption.REPLACE_EXISTING);
       Files.move(newConfigFile, folder.resolve(CONFIG_FILE), StandardCopyOption.REPLACE_EXISTING);

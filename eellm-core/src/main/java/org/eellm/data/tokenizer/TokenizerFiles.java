@@ -7,11 +7,15 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.eellm.data.DataException;
 import org.eellm.file.InputFiles;
 import org.eellm.gguf.GgufException;
@@ -46,6 +50,8 @@ final class TokenizerFiles {
           "CodeGenTokenizer", WordRule.GPT_2,
           "Qwen2Tokenizer", WordRule.QWEN_2);
 
+  private static final byte[] NO_FIELDS = {'{', '}'};
+
   private TokenizerFiles() {}
 
   /** See {@link Tokenizer#load}. */
@@ -74,11 +80,13 @@ final class TokenizerFiles {
   }
 
   private static Tokenizer readFile(Path path) {
-    String text = readText(path);
     Path configPath = path.resolveSibling(Tokenizer.CONFIG_FILE);
-    String configText = Files.exists(configPath) ? readText(configPath) : "{}";
+    byte[] config = Files.exists(configPath) ? read(configPath, MAX_BYTES) : NO_FIELDS;
     return TokenizerReader.of(
-        parse(text, path), parse(configText, configPath), path.toString(), text, configText);
+        TokenizerJson.of(read(path, MAX_BYTES), path.toString()),
+        parse(config, configPath.toString()),
+        path.toString(),
+        new String(config, StandardCharsets.UTF_8));
   }
 
   private static Tokenizer readGguf(Path path) {
@@ -92,7 +100,7 @@ final class TokenizerFiles {
 
   private static Tokenizer readPieces(Path path) {
     ObjectNode config = config(path.resolveSibling(""));
-    ObjectNode file = SentencePieceModel.read(readBytes(path), config, path.toString());
+    ObjectNode file = SentencePieceModel.read(read(path, SentencePieceModel.MAX_BYTES), config, path.toString());
     TokensBeside.read(path.resolveSibling("")).addTo(file, config);
     return TokenizerReader.of(file, config, path.toString());
   }
@@ -116,7 +124,7 @@ final class TokenizerFiles {
           entry.getKey(), TokenizerReader.id(entry.getValue(), vocabularyPath.toString()));
     }
     List<String> merges =
-        readText(mergesPath)
+        new String(read(mergesPath, MAX_BYTES), StandardCharsets.UTF_8)
             .lines()
             .filter(line -> !line.startsWith("#version") && !line.isBlank())
             .toList();
@@ -125,12 +133,12 @@ final class TokenizerFiles {
       // In GPT-2's rule this is the part that cuts; in Qwen's it is the last of two.
       ((ObjectNode) file.findParent("add_prefix_space")).put("add_prefix_space", true);
     }
-    if (vocabulary.containsKey(BytePairEncoding.END_OF_TEXT)) {
-      BytePairEncoding.addEndOfText(file);
+    if (vocabulary.containsKey(TokenizerReader.END_OF_TEXT)) {
+      BpeTrainer.addEndOfText(file);
     }
     TokensBeside.read(folder).addTo(file, config);
     if (!config.hasNonNull("eos_token")) {
-      config.put("eos_token", BytePairEncoding.END_OF_TEXT);
+      config.put("eos_token", TokenizerReader.END_OF_TEXT);
     }
     return TokenizerReader.of(file, config, mergesPath.toString());
   }
@@ -140,50 +148,50 @@ final class TokenizerFiles {
     return Files.exists(path) ? parse(path) : JSON.createObjectNode();
   }
 
-  private static byte[] readBytes(Path path) {
-    try (var in = InputFiles.stream(path)) {
-      byte[] bytes = in.readNBytes(SentencePieceModel.MAX_BYTES + 1);
-      if (bytes.length > SentencePieceModel.MAX_BYTES) {
-        throw new DataException(
-            "%s: has more than %d bytes; is it a tokenizer?"
-                .formatted(path, SentencePieceModel.MAX_BYTES));
-      }
-      return bytes;
-    } catch (IOException e) {
-      throw unreadable(path, e);
-    }
-  }
-
-  private static String readText(Path path) {
+  private static byte[] read(Path path, int most) {
     try {
-      return InputFiles.text(path, MAX_BYTES);
+      return InputFiles.bytes(path, most);
     } catch (IOException e) {
-      throw unreadable(path, e);
+      throw new DataException(
+          "%s: cannot be read: %s".formatted(path, DataException.reason(e)), e);
     }
-  }
-
-  private static DataException unreadable(Path path, IOException e) {
-    return new DataException("%s: cannot be read: %s".formatted(path, DataException.reason(e)), e);
   }
 
   static ObjectNode parse(Path path) {
-    return parse(readText(path), path);
+    return parse(read(path, MAX_BYTES), path.toString());
   }
 
-  private static ObjectNode parse(String text, Path path) {
+  /** The object of a file's content, which has to be UTF-8. */
+  static ObjectNode parse(byte[] content, String place) {
     try {
+      String text = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(content)).toString();
       if (JSON.readTree(text) instanceof ObjectNode object) {
         return object;
       }
-      throw new DataException(path + ": holds no JSON object");
+      throw new DataException(place + ": holds no JSON object");
+    } catch (CharacterCodingException e) {
+      throw new DataException(
+          "%s: cannot be read: %s".formatted(place, DataException.reason(e)), e);
     } catch (JsonProcessingException e) {
       throw new DataException(
           "%s%s: not valid JSON: %s"
               .formatted(
-                  path,
+                  place,
                   e.getLocation() == null ? "" : ":" + e.getLocation().getLineNr(),
                   DataException.reason(e)),
           e);
+    }
+  }
+
+  /** The object of JSON; empty if it is none. */
+  static Optional<ObjectNode> tryParse(byte[] content) {
+    try {
+      String text = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(content)).toString();
+      return JSON.readTree(text) instanceof ObjectNode object
+          ? Optional.of(object)
+          : Optional.empty();
+    } catch (CharacterCodingException | JsonProcessingException e) {
+      return Optional.empty(); // whoever reads the whole file says why
     }
   }
 }

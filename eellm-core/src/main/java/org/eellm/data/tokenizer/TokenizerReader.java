@@ -4,7 +4,6 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -12,6 +11,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import org.eellm.data.DataException;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -19,25 +19,31 @@ import org.slf4j.LoggerFactory;
 final class TokenizerReader {
   private static final Logger LOG = LoggerFactory.getLogger(TokenizerReader.class);
 
+  /** GPT-2's name of the token that ends a text. */
+  static final String END_OF_TEXT = "<|endoftext|>";
+
   /** Names of the token that ends a text, where {@code tokenizer_config.json} gives none. */
   private static final List<String> END_NAMES =
-      List.of(BytePairEncoding.END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>");
+      List.of(END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>");
 
-  private static final int MAX_VOCABULARY = 1 << 24;
+  static final int MAX_VOCABULARY = 1 << 24;
   private static final int MAX_HOLES = 1 << 10;
 
+  private final TokenizerJson json;
   private final ObjectNode file;
   private final ObjectNode config;
   private final String place;
-  private final Map<String, Integer> vocabulary;
+  private final Pieces pieces;
   private final Map<String, JsonNode> addedTokens = new LinkedHashMap<>();
+  private final Map<Integer, String> addedNames = new HashMap<>();
   private final PieceDecoder decoder;
 
-  private TokenizerReader(ObjectNode file, ObjectNode config, String place) {
-    this.file = file;
+  private TokenizerReader(TokenizerJson json, ObjectNode config, String place) {
+    this.json = json;
     this.config = config;
     this.place = place;
-    vocabulary = vocabulary(file.path("model").path("vocab"));
+    file = json.rest();
+    pieces = json.pieces();
     addTokens();
     requireNamedTokens();
     decoder = PieceDecoder.of(file.path("decoder"), place);
@@ -49,59 +55,29 @@ final class TokenizerReader {
    * @param place what messages call the file
    */
   static Tokenizer of(ObjectNode file, ObjectNode config, String place) {
-    return of(file, config, place, file.toPrettyString(), config.toPrettyString());
+    return of(TokenizerJson.of(file, place), config, place, config.toPrettyString());
   }
 
-  /** As the other, with the files' own texts. */
-  static Tokenizer of(
-      ObjectNode file, ObjectNode config, String place, String fileText, String configText) {
-    return new TokenizerReader(file, config, place).tokenizer(fileText, configText);
+  /** As the other, with the configuration's own text. */
+  static Tokenizer of(TokenizerJson json, ObjectNode config, String place, String configText) {
+    return new TokenizerReader(json, config, place).tokenizer(configText);
   }
 
-  private Tokenizer tokenizer(String fileText, String configText) {
+  private Tokenizer tokenizer(String configText) {
     Tokenizer.Vocabulary understood =
         new Tokenizer.Vocabulary(
-            tokens(), endOfDocument(), beginningOfSequence(), decoder.dropsLeadingBlank());
+            size(),
+            this::token,
+            endOfDocument(),
+            beginningOfSequence(),
+            decoder.dropsLeadingBlank());
     Tokenizer.TextEncoder encoder =
-        BytePairEncoder.of(file, vocabulary, addedTokens, place)
-            .orElseGet(() -> HuggingFaceEncoder.of(file, vocabulary.keySet(), place));
-    return new Tokenizer(understood, encoder, fileText, configText);
-  }
-
-  private Map<String, Integer> vocabulary(JsonNode pieces) {
-    Map<String, Integer> ids = new HashMap<>();
-    if (pieces.isArray()) { // a unigram model: pairs of piece and score
-      for (JsonNode piece : pieces) {
-        if (!piece.path(0).isTextual() || !Double.isFinite(piece.path(1).asDouble(Double.NaN))) {
-          throw new DataException(
-              "%s: model.vocab: %s is no pair of a piece and its score"
-                  .formatted(place, shown(piece)));
-        }
-        if (ids.put(piece.path(0).asText(), ids.size()) != null) {
-          throw new DataException(
-              "%s: model.vocab: %s is there twice".formatted(place, shown(piece)));
-        }
-      }
-    } else {
-      for (Map.Entry<String, JsonNode> entry : pieces.properties()) {
-        ids.put(entry.getKey(), id(entry.getValue(), place));
-      }
-    }
-    if (ids.isEmpty()) {
-      throw new DataException(place + ": has no model.vocab; is it a tokenizer.json?");
-    }
-    return ids;
+        BytePairEncoder.of(json, addedTokens, place)
+            .orElseGet(() -> HuggingFaceEncoder.of(json, place));
+    return new Tokenizer(understood, encoder, json::text, configText);
   }
 
   private void addTokens() {
-    Map<Integer, String> names = new HashMap<>();
-    vocabulary.forEach(
-        (piece, id) -> {
-          String other = names.put(id, piece);
-          if (other != null) {
-            throw sharedId(id, other, piece);
-          }
-        });
     for (JsonNode token : file.path("added_tokens")) {
       String name = token.path("content").asText();
       int id = id(token.path("id"), place + ": added_tokens");
@@ -109,12 +85,15 @@ final class TokenizerReader {
         throw new DataException(
             "%s: added_tokens: %d has no content; remove it".formatted(place, id));
       }
-      String other = names.put(id, name);
-      if (other != null && !other.equals(name)) {
-        throw sharedId(id, other, name);
+      String other = addedNames.put(id, name);
+      if (other == null && pieces.has(id)) {
+        other = pieces.piece(id);
       }
-      Integer ownId = vocabulary.get(name);
-      if ((ownId != null && ownId != id) || addedTokens.put(name, token) != null) {
+      if (other != null && !other.equals(name)) {
+        throw sharedId(id, other, name, place);
+      }
+      int ownId = pieces.id(name);
+      if ((ownId != Pieces.NONE && ownId != id) || addedTokens.put(name, token) != null) {
         throw new DataException(
             "%s: added_tokens: '%s' is there twice, with ids of its own; keep one"
                 .formatted(place, shown(name)));
@@ -122,7 +101,7 @@ final class TokenizerReader {
     }
   }
 
-  private DataException sharedId(int id, String one, String other) {
+  static DataException sharedId(int id, String one, String other, String place) {
     return new DataException(
         "%s: '%s' and '%s' have the same id %d; give each its own"
             .formatted(place, shown(one), shown(other), id));
@@ -136,7 +115,7 @@ final class TokenizerReader {
       throw absent("model.unk_token", unknown.asText());
     }
     JsonNode unknownId = model.path("unk_id");
-    if (!unknownId.isNull() && unknownId.asLong() >= vocabulary.size()) {
+    if (!unknownId.isNull() && unknownId.asLong() >= pieces.size()) {
       throw absent("model.unk_id", unknownId.toString());
     }
     List<JsonNode> processors = parts(file.path("post_processor"), "processors");
@@ -155,30 +134,39 @@ final class TokenizerReader {
         "%s: %s: '%s' is no token of the vocabulary".formatted(place, key, shown(name)));
   }
 
-  private List<Tokenizer.Token> tokens() {
-    Map<Integer, Tokenizer.Token> byId = new HashMap<>();
-    vocabulary.forEach((piece, id) -> byId.put(id, Tokenizer.Token.ordinary(decoder.bytes(piece))));
-    addedTokens.forEach(
-        (name, token) ->
-            byId.put(
-                id(token.path("id"), place),
-                token.path("special").asBoolean()
-                    ? Tokenizer.Token.special(name)
-                    : Tokenizer.Token.ordinary(name.getBytes(StandardCharsets.UTF_8))));
-    int size = byId.keySet().stream().mapToInt(Integer::intValue).max().orElseThrow() + 1;
-    int holes = size - byId.size();
-    if (holes > byId.size() + MAX_HOLES) {
+  private int size() {
+    int size = pieces.idsEnd();
+    int tokens = pieces.size();
+    for (int id : addedNames.keySet()) {
+      size = Math.max(size, id + 1);
+      tokens += pieces.has(id) ? 0 : 1;
+    }
+    int holes = size - tokens;
+    if (holes > tokens + MAX_HOLES) {
       throw new DataException(
           "%s: ids go to %d, but there are %d tokens; is the file whole?"
-              .formatted(place, size - 1, byId.size()));
+              .formatted(place, size - 1, tokens));
     }
     if (holes > 0) {
       LOG.warn("{}: {} of {} ids have no token; they are written as nothing", place, holes, size);
     }
-    Tokenizer.Token[] tokens = new Tokenizer.Token[size];
-    Arrays.fill(tokens, Tokenizer.Token.special(""));
-    byId.forEach((id, token) -> tokens[id] = token);
-    return List.of(tokens);
+    return size;
+  }
+
+  private Tokenizer.Token token(int id) {
+    String name = addedNames.get(id);
+    if (name == null) {
+      return pieces.has(id)
+          ? Tokenizer.Token.ordinary(decoder.bytes(pieces.piece(id)))
+          : Tokenizer.Token.special("");
+    }
+    return isSpecial(addedTokens.get(name))
+        ? Tokenizer.Token.special(name)
+        : Tokenizer.Token.ordinary(name.getBytes(StandardCharsets.UTF_8));
+  }
+
+  private static boolean isSpecial(@Nullable JsonNode token) {
+    return token != null && token.path("special").asBoolean();
   }
 
   private int endOfDocument() {
@@ -224,8 +212,8 @@ final class TokenizerReader {
     if (added != null) {
       return OptionalInt.of(id(added.path("id"), place));
     }
-    Integer id = vocabulary.get(name);
-    return id == null ? OptionalInt.empty() : OptionalInt.of(id);
+    int id = pieces.id(name);
+    return id == Pieces.NONE ? OptionalInt.empty() : OptionalInt.of(id);
   }
 
   private int id(String name, String key) {

@@ -16,6 +16,12 @@ import org.eellm.data.tokenizer.BoundedPattern.PatternException;
  * @param cuts one after the other, each within the parts of the one before
  */
 record WordCutter(List<Cut> cuts) {
+  /** GPT-2's words; blanks are Unicode's, as in the original. */
+  static final Pattern GPT_2_WORD =
+      Pattern.compile(
+          "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
+          Pattern.UNICODE_CHARACTER_CLASS);
+
   /** A category, behind {@code \\p}. */
   private static final Pattern CATEGORY = Pattern.compile("\\{[A-Z][a-z]?}");
 
@@ -42,7 +48,7 @@ record WordCutter(List<Cut> cuts) {
       switch (part.path("type").asText()) {
         case "ByteLevel" -> {
           if (part.path("use_regex").asBoolean(true)) {
-            cuts.add(new Cut(BytePairEncoding.WORD, true, true));
+            cuts.add(new Cut(GPT_2_WORD, true, true));
           }
         }
         case "Metaspace" -> {

@@ -2,7 +2,6 @@ package org.eellm.data.tokenizer;
 
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
-import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 
@@ -22,14 +21,13 @@ sealed interface WordStart {
   @SuppressWarnings("ArrayRecordComponent") // compared by nobody
   record Bytes(int[] ids) implements WordStart {
     /** Of a vocabulary; empty if it lacks a byte. */
-    static Optional<WordStart> of(Map<String, Integer> vocabulary) {
+    static Optional<WordStart> of(Pieces pieces) {
       int[] ids = new int[256];
       for (int value = 0; value < ids.length; value++) {
-        Integer id = vocabulary.get(String.valueOf(ByteAlphabet.character(value)));
-        if (id == null) {
+        ids[value] = pieces.id(String.valueOf(ByteAlphabet.character(value)));
+        if (ids[value] == Pieces.NONE) {
           return Optional.empty();
         }
-        ids[value] = id;
       }
       return Optional.of(new Bytes(ids));
     }
@@ -58,7 +56,7 @@ sealed interface WordStart {
    * @param byBytes whether bytes are tried first
    */
   record Characters(
-      Map<String, Integer> vocabulary, OptionalInt unknown, boolean fuses, boolean byBytes)
+      Pieces pieces, OptionalInt unknown, boolean fuses, boolean byBytes)
       implements WordStart {
 
     @Override
@@ -68,13 +66,13 @@ sealed interface WordStart {
       boolean behindUnknown = false;
       for (int at = 0; at < word.length(); at += Character.charCount(word.codePointAt(at))) {
         String character = Character.toString(word.codePointAt(at));
-        Integer id = vocabulary.get(character);
-        if (id != null) {
+        int id = pieces.id(character);
+        if (id != Pieces.NONE) {
           tokens[count++] = id;
         }
-        int bytes = id == null && byBytes ? bytes(character, tokens, count) : 0;
+        int bytes = id == Pieces.NONE && byBytes ? bytes(character, tokens, count) : 0;
         count += bytes;
-        boolean isUnknown = id == null && bytes == 0;
+        boolean isUnknown = id == Pieces.NONE && bytes == 0;
         if (isUnknown && unknown.isPresent() && !(fuses && behindUnknown)) {
           tokens[count++] = unknown.getAsInt();
         }
@@ -87,11 +85,10 @@ sealed interface WordStart {
     private int bytes(String character, int[] tokens, int from) {
       byte[] bytes = character.getBytes(StandardCharsets.UTF_8);
       for (int i = 0; i < bytes.length; i++) {
-        Integer id = vocabulary.get("<0x%02X>".formatted(bytes[i]));
-        if (id == null) {
+        tokens[from + i] = pieces.id("<0x%02X>".formatted(bytes[i]));
+        if (tokens[from + i] == Pieces.NONE) {
           return 0;
         }
-        tokens[from + i] = id;
       }
       return bytes.length;
     }

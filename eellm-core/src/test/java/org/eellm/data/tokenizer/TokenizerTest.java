@@ -152,7 +152,7 @@ public final class TokenizerTest {
                 .put("invert", false)
                 .set(
                     "pattern",
-                    json.createObjectNode().put("Regex", BytePairEncoding.WORD.pattern())))
+                    json.createObjectNode().put("Regex", WordCutter.GPT_2_WORD.pattern())))
         .add(
             json.createObjectNode()
                 .put("type", "ByteLevel")
@@ -409,7 +409,8 @@ public final class TokenizerTest {
         "{\"model\": {\"vocab\": {\"a\": -1}}, \"decoder\": {\"type\": \"Fuse\"}}");
     assertBad("", "-1 is no token id");
     write(
-        "tokenizer.json", "{\"model\": {\"vocab\": {\"a\": 0}}, \"decoder\": {\"type\": \"CTC\"}}");
+        "tokenizer.json",
+        "{\"model\": {\"vocab\": {\"</s>\": 0}}, \"decoder\": {\"type\": \"CTC\"}}");
     assertBad("", "decoder CTC is not supported");
     write(
         "tokenizer.json",
@@ -418,7 +419,7 @@ public final class TokenizerTest {
     write("tokenizer_config.json", "{\"eos_token\": {\"content\": \"</end>\"}}");
     assertBad("", "eos_token </end> of tokenizer_config.json is not in the vocabulary");
     write("tokenizer_config.json", "{\"eos_token\": \"a\"}");
-    assertBad("", "has no model.merges");
+    assertBad("", "model.merges: null is no list of pairs");
   }
 
   private void assertBad(String path, String message) {
