@@ -220,9 +220,7 @@ public final class BpeTrainer {
   static void addEndOfText(ObjectNode file) {
     file.withArray("added_tokens")
         .addObject()
-        .put(
-            "id",
-            file.path("model").path("vocab").path(TokenizerReader.END_OF_TEXT).intValue())
+        .put("id", file.path("model").path("vocab").path(TokenizerReader.END_OF_TEXT).intValue())
         .put("content", TokenizerReader.END_OF_TEXT)
         .put("single_word", false)
         .put("lstrip", false)

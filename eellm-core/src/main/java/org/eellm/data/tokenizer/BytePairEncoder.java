@@ -26,11 +26,105 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
   private static final int LONGEST_KEPT = 32;
   private static final int KEPT_WORDS = 1 << 14;
 
+  /** Turns a word into the tokens that pairs are made of. */
+  private sealed interface WordStart {
+    /** The tokens of a word, in an array of their number. */
+    int[] tokens(String word);
+
+    /** How the vocabulary spells a word. */
+    String piece(String word);
+
+    /**
+     * A token for each byte.
+     *
+     * @param ids by byte
+     */
+    @SuppressWarnings("ArrayRecordComponent") // compared by nobody
+    record Bytes(int[] ids) implements WordStart {
+      /** Of a vocabulary; empty if it lacks a byte. */
+      static Optional<WordStart> of(Pieces pieces) {
+        int[] ids = new int[256];
+        for (int value = 0; value < ids.length; value++) {
+          ids[value] = pieces.id(String.valueOf(ByteAlphabet.character(value)));
+          if (ids[value] == Pieces.NONE) {
+            return Optional.empty();
+          }
+        }
+        return Optional.of(new Bytes(ids));
+      }
+
+      @Override
+      public int[] tokens(String word) {
+        byte[] bytes = word.getBytes(StandardCharsets.UTF_8);
+        int[] tokens = new int[bytes.length];
+        for (int i = 0; i < tokens.length; i++) {
+          tokens[i] = ids[bytes[i] & 0xFF];
+        }
+        return tokens;
+      }
+
+      @Override
+      public String piece(String word) {
+        return ByteAlphabet.piece(word.getBytes(StandardCharsets.UTF_8));
+      }
+    }
+
+    /**
+     * A token for each character; for one that has none, those of its bytes, or the unknown one.
+     *
+     * @param unknown absent leaves such characters out
+     * @param fuses whether several unknown characters after each other are one token
+     * @param byBytes whether bytes are tried first
+     */
+    record Characters(Pieces pieces, OptionalInt unknown, boolean fuses, boolean byBytes)
+        implements WordStart {
+
+      @Override
+      public int[] tokens(String word) {
+        int[] tokens = new int[4 * word.length()];
+        int count = 0;
+        boolean behindUnknown = false;
+        for (int at = 0; at < word.length(); at += Character.charCount(word.codePointAt(at))) {
+          String character = Character.toString(word.codePointAt(at));
+          int id = pieces.id(character);
+          if (id != Pieces.NONE) {
+            tokens[count++] = id;
+          }
+          int bytes = id == Pieces.NONE && byBytes ? bytes(character, tokens, count) : 0;
+          count += bytes;
+          boolean isUnknown = id == Pieces.NONE && bytes == 0;
+          if (isUnknown && unknown.isPresent() && !(fuses && behindUnknown)) {
+            tokens[count++] = unknown.getAsInt();
+          }
+          behindUnknown = isUnknown;
+        }
+        return Arrays.copyOf(tokens, count);
+      }
+
+      /** Writes the tokens of a character's bytes, and gives their number; 0 if one is missing. */
+      private int bytes(String character, int[] tokens, int from) {
+        byte[] bytes = character.getBytes(StandardCharsets.UTF_8);
+        for (int i = 0; i < bytes.length; i++) {
+          tokens[from + i] = pieces.id("<0x%02X>".formatted(bytes[i]));
+          if (tokens[from + i] == Pieces.NONE) {
+            return 0;
+          }
+        }
+        return bytes.length;
+      }
+
+      @Override
+      public String piece(String word) {
+        return word;
+      }
+    }
+  }
+
   /** A word that was met, with its tokens. */
   @SuppressWarnings("ArrayRecordComponent") // compared by nobody
   private record Known(String word, int[] ids) {}
 
-  private final Optional<Added> added;
+  private final Added added;
   private final TextChanges changes;
   private final WordCutter cutter;
   private final WordStart start;
@@ -38,7 +132,7 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
   private final @Nullable Known[] known = new Known[KEPT_WORDS];
 
   private BytePairEncoder(
-      Optional<Added> added, TextChanges changes, WordCutter cutter, WordStart start, Pairs pairs) {
+      Added added, TextChanges changes, WordCutter cutter, WordStart start, Pairs pairs) {
     this.added = added;
     this.changes = changes;
     this.cutter = cutter;
@@ -53,6 +147,9 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
    */
   private record Added(Map<String, Integer> ids, Pattern names) {
     static Added of(Map<String, Integer> ids) {
+      if (ids.isEmpty()) {
+        return new Added(ids, Pattern.compile("(?!)"));
+      }
       String firsts =
           ids.keySet().stream()
               .map(name -> Pattern.quote(Character.toString(name.codePointAt(0))))
@@ -123,7 +220,7 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     boolean takesWords = model.path("ignore_merges").asBoolean();
     return Optional.of(
         new BytePairEncoder(
-            found.isEmpty() ? Optional.empty() : Optional.of(Added.of(found)),
+            Added.of(found),
             changes.get(),
             cutter.get(),
             start.get(),
@@ -177,11 +274,11 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     String wellFormed = new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8);
     Ids ids = new Ids();
     int done = 0;
-    if (added.isPresent()) {
-      Matcher names = added.get().names.matcher(wellFormed);
+    if (!added.ids.isEmpty()) {
+      Matcher names = added.names.matcher(wellFormed);
       while (names.find()) {
         part(wellFormed.substring(done, names.start()), done == 0, ids);
-        ids.add(added.get().ids.get(names.group()));
+        ids.add(added.ids.get(names.group()));
         done = names.end();
       }
     }

@@ -4,8 +4,8 @@ import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 
 /**
- * The pieces of a vocabulary and their ids, without an object for each. Immutable once it is filled;
- * may then be shared by threads.
+ * The pieces of a vocabulary and their ids, without an object for each. Immutable once it is
+ * filled; may then be shared by threads.
  */
 final class Pieces {
   static final int NONE = -1;
@@ -126,7 +126,6 @@ final class Pieces {
   /** The piece of an id that has one. */
   String piece(int id) {
     int number = numbers[id] - 1;
-    return new String(
-        letters, begin(number), ends[number] - begin(number), StandardCharsets.UTF_8);
+    return new String(letters, begin(number), ends[number] - begin(number), StandardCharsets.UTF_8);
   }
 }

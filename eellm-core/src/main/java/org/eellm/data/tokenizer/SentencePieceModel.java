@@ -70,7 +70,7 @@ final class SentencePieceModel {
       return model.file(config);
     } catch (IOException e) { // of protobuf, which says so of damaged content
       throw new DataException(
-          "%s: is no SentencePiece model: %s"
+          "%s: is neither a SentencePiece model nor tiktoken's ranks: %s"
               .formatted(place, TokenizerReader.shown(e.getMessage())),
           e);
     } catch (GgufException e) {

@@ -28,7 +28,8 @@ import org.eellm.gguf.WordRule;
  * that there is one way to understand them all.
  */
 final class TokenizerFiles {
-  private static final String SENTENCE_PIECE = "tokenizer.model";
+  /** SentencePiece's pieces or tiktoken's ranks. */
+  private static final List<String> MODELS = List.of("tokenizer.model", "qwen.tiktoken");
 
   /** The largest known files have a third of this, and a fifth of its values. */
   private static final int MAX_BYTES = 100_000_000;
@@ -60,13 +61,15 @@ final class TokenizerFiles {
       return readGguf(path);
     }
     if (Files.exists(path) && !Files.isDirectory(path)) {
-      return path.toString().endsWith(".model") ? readPieces(path) : readFile(path);
+      return path.toString().matches(".*\\.(model|tiktoken)") ? readModel(path) : readFile(path);
     }
     if (Files.exists(path.resolve(Tokenizer.FILE))) {
       return readFile(path.resolve(Tokenizer.FILE));
     }
-    if (Files.exists(path.resolve(SENTENCE_PIECE))) {
-      return readPieces(path.resolve(SENTENCE_PIECE));
+    for (String name : MODELS) {
+      if (Files.exists(path.resolve(name))) {
+        return readModel(path.resolve(name));
+      }
     }
     Path vocabulary = path.resolve("vocab.json");
     Path merges = path.resolve("merges.txt");
@@ -98,10 +101,16 @@ final class TokenizerFiles {
     }
   }
 
-  private static Tokenizer readPieces(Path path) {
-    ObjectNode config = config(path.resolveSibling(""));
-    ObjectNode file = SentencePieceModel.read(read(path, SentencePieceModel.MAX_BYTES), config, path.toString());
-    TokensBeside.read(path.resolveSibling("")).addTo(file, config);
+  /** Reads SentencePiece's pieces, or tiktoken's ranks, which some give the same name. */
+  private static Tokenizer readModel(Path path) {
+    Path folder = path.resolveSibling("");
+    ObjectNode config = config(folder);
+    byte[] content = read(path, SentencePieceModel.MAX_BYTES);
+    ObjectNode file =
+        TiktokenRanks.isOne(content)
+            ? TiktokenRanks.read(content, config, path.toString())
+            : SentencePieceModel.read(content, config, path.toString());
+    TokensBeside.read(folder).addTo(file, config);
     return TokenizerReader.of(file, config, path.toString());
   }
 
@@ -152,8 +161,7 @@ final class TokenizerFiles {
     try {
       return InputFiles.bytes(path, most);
     } catch (IOException e) {
-      throw new DataException(
-          "%s: cannot be read: %s".formatted(path, DataException.reason(e)), e);
+      throw new DataException("%s: cannot be read: %s".formatted(path, DataException.reason(e)), e);
     }
   }
 

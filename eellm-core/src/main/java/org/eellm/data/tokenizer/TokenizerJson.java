@@ -30,13 +30,13 @@ final class TokenizerJson {
   private final byte[] content;
   private final ObjectNode tree;
   private final Pieces pieces;
-  private final Optional<Triples> merges;
+  private final Triples merges;
 
   /**
-   * @param tree without vocabulary and merges if {@code merges} has them
+   * @param tree without vocabulary and merges if {@code merges} has any
    */
   private TokenizerJson(
-      String place, byte[] content, ObjectNode tree, Pieces pieces, Optional<Triples> merges) {
+      String place, byte[] content, ObjectNode tree, Pieces pieces, Triples merges) {
     this.place = place;
     this.content = content;
     this.tree = tree;
@@ -56,12 +56,12 @@ final class TokenizerJson {
 
   private static TokenizerJson ofWhole(byte[] content, String place) {
     ObjectNode tree = TokenizerFiles.parse(content, place);
-    return new TokenizerJson(place, content, tree, pieces(tree, place), Optional.empty());
+    return new TokenizerJson(place, content, tree, pieces(tree, place), new Triples(0));
   }
 
   /** Content that was made. */
   static TokenizerJson of(ObjectNode tree, String place) {
-    return new TokenizerJson(place, NOTHING, tree, pieces(tree, place), Optional.empty());
+    return new TokenizerJson(place, NOTHING, tree, pieces(tree, place), new Triples(0));
   }
 
   private static Pieces pieces(ObjectNode tree, String place) {
@@ -92,8 +92,7 @@ final class TokenizerJson {
     if (!pieces.add(bytes, 0, bytes.length, id)) {
       throw pieces.contains(piece)
           ? new DataException(
-              "%s: model.vocab: '%s' is there twice"
-                  .formatted(place, TokenizerReader.shown(piece)))
+              "%s: model.vocab: '%s' is there twice".formatted(place, TokenizerReader.shown(piece)))
           : TokenizerReader.sharedId(id, pieces.piece(id), piece, place);
     }
   }
@@ -109,7 +108,7 @@ final class TokenizerJson {
 
   /** All of it, whatever that takes. */
   ObjectNode whole() {
-    return merges.isEmpty() ? tree : TokenizerFiles.parse(content, place);
+    return merges.count == 0 ? tree : TokenizerFiles.parse(content, place);
   }
 
   /** As a file has it. */
@@ -125,8 +124,8 @@ final class TokenizerJson {
    * @throws DataException if they are no list of pairs, or not of pieces of the vocabulary
    */
   void forEachMerge(Merges listener) {
-    if (merges.isPresent()) {
-      merges.get().forEach(listener);
+    if (merges.count > 0) {
+      merges.forEach(listener);
       return;
     }
     JsonNode list = tree.path("model").path("merges");
@@ -164,8 +163,12 @@ final class TokenizerJson {
 
   /** Merges as three ids each. */
   private static final class Triples {
-    private int[] ids = new int[3 * EXPECTED];
+    private int[] ids;
     private int count;
+
+    Triples(int expected) {
+      ids = new int[3 * expected];
+    }
 
     void add(int left, int right, int whole) {
       if (count + 3 > ids.length) {
@@ -192,7 +195,7 @@ final class TokenizerJson {
 
     private final byte[] content;
     private final Pieces pieces;
-    private final Triples merges = new Triples();
+    private final Triples merges = new Triples(EXPECTED);
     private final ByteArrayOutputStream rest = new ByteArrayOutputStream();
     private int restFrom; // what of the content is still to be written to the rest
     private byte[] text = new byte[256];
@@ -206,15 +209,13 @@ final class TokenizerJson {
     /** Reads all; empty if anything is not as tokenizers have it. */
     Optional<TokenizerJson> scan(String place) {
       int end =
-          members(
-              blanks(0),
-              at -> isText("model") ? members(at, this::memberOfModel) : value(at));
+          members(blanks(0), at -> isText("model") ? members(at, this::memberOfModel) : value(at));
       if (end == FAILED || pieces.size() == 0 || merges.count == 0) {
         return Optional.empty();
       }
       keepTo(content.length);
       return TokenizerFiles.tryParse(rest.toByteArray())
-          .map(tree -> new TokenizerJson(place, content, tree, pieces, Optional.of(merges)));
+          .map(tree -> new TokenizerJson(place, content, tree, pieces, merges));
     }
 
     private int memberOfModel(int from) {
@@ -361,7 +362,8 @@ final class TokenizerJson {
     /** The end of a character of several bytes. */
     private int character(int from) {
       int lead = content[from] & 0xFF;
-      int after = from + (lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0);
+      int after =
+          from + (lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0);
       for (int at = from + 1; at < after; at++) {
         if ((byteAt(at) & 0xC0) != 0x80) {
           return FAILED;

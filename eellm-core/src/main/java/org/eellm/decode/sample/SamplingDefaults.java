@@ -54,7 +54,8 @@ public record SamplingDefaults(Map<SamplingSetting, Double> values) {
 
   private static double value(JsonNode given, SamplingSetting setting, String place) {
     String field = place + ": " + setting.field();
-    if (!given.isNumber() || (setting.range().whole() && !given.canConvertToInt())) {
+    if (!given.isNumber()
+        || (setting.range().whole() && (!given.isIntegralNumber() || !given.canConvertToInt()))) {
       throw new ConfigException(
           "%s: %s is no %snumber; correct it"
               .formatted(field, shown(given), setting.range().whole() ? "whole " : ""));

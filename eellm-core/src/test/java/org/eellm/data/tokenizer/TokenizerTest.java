@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Base64;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -267,6 +268,37 @@ public final class TokenizerTest {
     tokenizer.save(folder.resolve("saved"));
     assertThat(Tokenizer.load(folder.resolve("saved")).encode("the end 12"))
         .isEqualTo(tokenizer.encode("the end 12"));
+  }
+
+  /** The same pairs as ranks, in both places where tiktoken's files are. */
+  @ParameterizedTest
+  @CsvSource({"tokenizer.model, PreTrainedTokenizerFast", "qwen.tiktoken, QWenTokenizer"})
+  void load_tiktoken_encodesAsTheSamePairs(String file, String kind) throws IOException {
+    StringBuilder ranks = new StringBuilder();
+    Tokenizer pairs = trained();
+    for (int id = 0; id < pairs.endOfDocument(); id++) {
+      String bytes = Base64.getEncoder().encodeToString(pairs.bytes(id));
+      ranks.append(bytes).append(' ').append(id).append('\n');
+    }
+    write(file, ranks.toString());
+    assertBad("", file + ": how tiktoken's tokenizer_class '' cuts text is not known");
+    write(
+        "tokenizer_config.json",
+        """
+        {"tokenizer_class": "%s", "eos_token": "<end>", "added_tokens_decoder": {
+          "%d": {"content": "<end>", "special": true}}}
+        """
+            .formatted(kind, pairs.endOfDocument()));
+    Tokenizer tokenizer = Tokenizer.load(folder);
+
+    assertThat(tokenizer.endOfDocument()).isEqualTo(pairs.endOfDocument());
+    for (String text : List.of("the cat and that bird", " the  dog<end>", "naïve 🦙")) {
+      assertThat(tokenizer.encode(text)).isEqualTo(pairs.encode(text));
+    }
+    write(file, ranks + "IQ== 1\n");
+    assertBad("", file + ":%d: the token is there twice".formatted(pairs.vocabSize()));
+    write(file, ranks + "!!! 1\n");
+    assertBad("", "'!!! 1' is no token of tiktoken's, in base64, with its rank");
   }
 
   private void writePairs() throws IOException {
