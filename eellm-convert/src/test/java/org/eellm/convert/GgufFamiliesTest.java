@@ -90,10 +90,7 @@ final class GgufFamiliesTest {
 
   private static ModelConfig eachLayer(ModelConfig model) {
     return model.toBuilder()
-        .layerTypes(
-            IntStream.range(0, model.numLayers())
-                .mapToObj(model::layerType)
-                .toList())
+        .layerTypes(IntStream.range(0, model.numLayers()).mapToObj(model::layerType).toList())
         .build();
   }
 
