@@ -3,8 +3,8 @@
 
     python3 make_golden.py [--out DIR] [case ...]
 
-Writes DIR/<case>/{config.json, model, inputs, expected (.safetensors), expected.json}, and model.yaml for cases of
-families; DIR defaults to src/test/resources/golden, whose README.md describes the files.  Needs torch, numpy and safetensors.  The model is
+Writes DIR/<case>/{config.json, model, inputs, expected (.safetensors), expected.json}; DIR defaults to
+src/test/resources/golden, whose README.md describes the files.  Needs torch, numpy and safetensors.  The model is
 written out in plain tensor algebra and runs in float64 on the CPU; the stored arrays are its results cast to float32.
 """
 import argparse
@@ -33,7 +33,7 @@ DEFAULTS = dict(
     normalization="rmsnorm", position="rope", theta=10000.0, act="silu", bias=False, tie=False,
     norm=False, mlp=False, block=False, tie_output=False, dynamic=False,
     extra={},  # fields of config.json that Llama and GPT do not have: qkv_bias, qk_norm, rotary_fraction, residual
-    family={},  # what tells a family's mathematics from a plain Llama's, in eellm's words
+    family={},  # likewise: what tells the mathematics of the families after which these cases are called
     std=0.15, head_std=0.3,  # standard deviations of linear weights and of embeddings/output matrices
 )
 CASES = {
@@ -64,28 +64,28 @@ CASES = {
                         act="geglu_tanh", kv_heads=2, family=dict(
                             norm_placement="around", zero_centered_norm=True, head_dim=16,
                             layer_types=["sliding", "full"], sliding_window=6, attention_scale=24 ** -0.5,
-                            attention_softcap=3.0, logit_softcap=6.0, embedding_scale=2.0)),
+                            attention_softcap=3.0, logit_softcap=12.0, embedding_scale=0.5)),
     "gemma3_like": dict(seed=32, exits=[2], weights=[0.5], norm=True, block=True, tie=True, tie_output=True,
                         act="geglu_tanh", family=dict(
                             norm_placement="around", zero_centered_norm=True, qk_norm=True,
                             layer_types=["sliding", "sliding", "full"], sliding_window=7, sliding_rope_theta=100.0,
-                            rope_scaling=dict(type="linear", factor=4.0), embedding_scale=2.0)),
+                            rope_scaling=dict(rope_type="linear", factor=4.0), embedding_scale=2.0)),
     "olmo2_like": dict(seed=33, exits=[1, 3], weights=[0.4, 0.7], norm=True, mlp=True, kv_heads=8,
                        family=dict(norm_placement="after", qk_norm_whole=True)),
     "olmo3_like": dict(seed=34, exits=[2, 4], weights=[0.4, 0.7], norm=True, block=True, family=dict(
         norm_placement="after", qk_norm_whole=True, layer_types=["sliding", "sliding", "sliding", "full"],
         sliding_window=8, sliding_rope_theta=10000.0,
-        rope_scaling=dict(type="yarn", factor=4.0, original_max_positions=16, beta_fast=4.0, beta_slow=1.0,
-                          attention_factor=0, truncate=True))),
+        rope_scaling=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16, beta_fast=4.0,
+                          beta_slow=1.0, truncate=True))),
     "granite_like": dict(seed=35, exits=[1, 2], weights=[0.3, 0.5], norm=True, mlp=True, tie_output=True,
-                         kv_heads=2, dynamic=True, family=dict(
+                         kv_heads=2, dynamic=True, head_std=0.5, family=dict(
                              attention_scale=0.25, embedding_scale=3.0, residual_scale=0.4, logit_scale=0.5)),
     "smollm3_like": dict(seed=36, exits=[2, 3], weights=[0.3, 0.6], norm=True, block=True, tie=True,
                          family=dict(layer_types=["full", "full", "full", "no_positions"])),
     "phi_like": dict(seed=37, exits=[1, 3], weights=[0.3, 0.6], norm=True, kv_heads=2, family=dict(
-        attention_bias=True, rotary_fraction=0.75, head_dim=16,
-        rope_scaling=dict(type="longrope", short_factors=[1.0] * 6, long_factors=[1.0, 1.1, 1.5, 2.5, 3.5, 4.0],
-                          original_max_positions=16, attention_factor=1.2))),
+        attention_bias=True, rotary_fraction=0.75, head_dim=16, max_positions=64,
+        rope_scaling=dict(rope_type="longrope", short_factor=[1.0] * 6, long_factor=[1.0, 1.1, 1.5, 2.5, 3.5, 4.0],
+                          original_max_position_embeddings=16, attention_factor=1.2))),
 }
 
 QKV, NORMED = ("q_proj", "k_proj", "v_proj"), ("q_norm", "k_norm")
@@ -103,22 +103,6 @@ def make_config(c):
         normalization=c["normalization"], position_embedding=c["position"], linear_bias=c["bias"], **c["extra"], **c["family"],
         early_exit=dict(layers=c["exits"], norm=c["norm"], mlp=c["mlp"], block=c["block"],
                         tie_output=c["tie_output"]))
-
-
-def make_settings(c):
-    """The same in eellm's settings, as the text of a YAML file."""
-    heads = [part for part in ("mlp", "block", "norm") if c[part]]
-    sections = dict(
-        model=dict(
-            vocab_size=c["vocab"], hidden_size=c["hidden"], num_layers=c["layers"], num_heads=c["heads"],
-            num_key_value_heads=c["kv_heads"], ffn_hidden_size=c["ffn"], max_positions=c["max_positions"],
-            rope_theta=c["theta"], activation="swiglu" if c["act"] == "silu" else c["act"],
-            tie_embeddings=c["tie"], **c["family"]),
-        exits=dict(layers=c["exits"], head=heads, tie_output=c["tie_output"]),
-        data=dict(sequence_length=c["seq"]))
-    return "".join(
-        f"{name}:\n" + "".join(f"  {key}: {json.dumps(value)}\n" for key, value in section.items())
-        for name, section in sections.items())
 
 
 def head_dim(cfg):
@@ -195,22 +179,22 @@ def inverse_frequencies(cfg, sliding, dtype):
     Gemma 3 and OLMo 3 give their sliding layers a plain rope beside the scaled one of the others.
     """
     dim = int(head_dim(cfg) * cfg.get("rotary_fraction", 1))
-    scaling = cfg.get("rope_scaling", dict(type="none"))
+    scaling = cfg.get("rope_scaling", dict(rope_type="default"))
     base = cfg["rope_theta"]
     if sliding and cfg.get("sliding_rope_theta"):
-        base, scaling = cfg["sliding_rope_theta"], dict(type="none")
+        base, scaling = cfg["sliding_rope_theta"], dict(rope_type="default")
     powers = base ** (torch.arange(0, dim, 2, dtype=dtype) / dim)
-    if scaling["type"] == "none":
+    if scaling["rope_type"] == "default":
         return 1 / powers, 1.0
-    if scaling["type"] == "linear":
+    if scaling["rope_type"] == "linear":
         return 1 / powers / scaling["factor"], 1.0
-    if scaling["type"] == "longrope":
-        is_long = cfg["max_position_embeddings"] > scaling["original_max_positions"]
-        factors = torch.tensor(scaling["long_factors" if is_long else "short_factors"], dtype=dtype)
+    if scaling["rope_type"] == "longrope":
+        is_long = cfg["max_position_embeddings"] > scaling["original_max_position_embeddings"]
+        factors = torch.tensor(scaling["long_factor" if is_long else "short_factor"], dtype=dtype)
         return 1 / (factors * powers), scaling["attention_factor"]
 
     def correction_dim(rotations):  # YaRN: the dimension that makes so many rotations in the original context
-        return dim * math.log(scaling["original_max_positions"] / (rotations * 2 * math.pi)) / (2 * math.log(base))
+        return dim * math.log(scaling["original_max_position_embeddings"] / (rotations * 2 * math.pi)) / (2 * math.log(base))
 
     low, high = correction_dim(scaling["beta_fast"]), correction_dim(scaling["beta_slow"])
     if scaling["truncate"]:
@@ -219,7 +203,7 @@ def inverse_frequencies(cfg, sliding, dtype):
     ramp = ((torch.arange(dim // 2, dtype=dtype) - low) / (high - low if high > low else 0.001)).clamp(0, 1)
     extrapolation = 1 - ramp
     frequencies = 1 / (scaling["factor"] * powers) * (1 - extrapolation) + 1 / powers * extrapolation
-    return frequencies, scaling["attention_factor"] or 0.1 * math.log(scaling["factor"]) + 1
+    return frequencies, scaling.get("attention_factor", 0.1 * math.log(scaling["factor"]) + 1)
 
 
 def rope(x, cfg, sliding):
@@ -480,8 +464,6 @@ def build(name, spec, out):
         text = json.dumps(data, indent=1)
         text = re.sub(r"\[[^\[\]{}]*\]", lambda a: re.sub(r"\s+", " ", a[0]), text)  # a flat list on one line
         (folder / file).write_text(text + "\n")
-    if c["family"]:
-        (folder / "model.yaml").write_text(make_settings(c))
     print(f"{name}: loss {first['total']:.4f}, gradient norm {first['norm']:.3f}, prompt seed {gen['prompt_seed']},",
           "thresholds", [entry["threshold"] for entry in gen["early_exit"]])
 

@@ -14,8 +14,13 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.stream.StreamSupport;
 import org.eellm.cli.Commands.Outcome;
+import org.eellm.config.Architecture;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.ModelConfig;
 import org.eellm.cost.ParameterCount;
 import org.eellm.golden.GoldenCase;
+import org.eellm.model.Decoder;
+import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -104,6 +109,36 @@ final class ModelCommandsTest {
     JsonNode before = json("inspect --json --check", model).path("tensors");
     JsonNode after = json("inspect --json --check", back).path("tensors");
     assertThat(checksums(after)).containsExactlyInAnyOrderElementsOf(checksums(before));
+  }
+
+  /** An own matrix of many tokens would cost more than the layers that an exit saves. */
+  @ParameterizedTest
+  @CsvSource({"300, '', false", "65537, '', true", "65537, --no-tie, false", "300, --tie, true"})
+  void exits_ofLargeVocabulary_shareOutputMatrix(int tokens, String option, boolean tied)
+      throws IOException {
+    ModelConfig shape =
+        ModelConfig.builder()
+            .vocabSize(tokens)
+            .hiddenSize(8)
+            .numLayers(2)
+            .numHeads(1)
+            .maxPositions(8)
+            .build();
+    Path model = folder.resolve("model");
+    Path out = folder.resolve("out");
+    try (Decoder decoder =
+        Decoder.allocate(new Architecture(shape, ExitLayout.none()), Torch.cpu())) {
+      SmallModelFolder.write(model, decoder);
+    }
+
+    assertThat(
+            runWords(
+                    ("add-exits --exits 1 --model " + model + " " + option).strip() + " --output",
+                    out)
+                .code())
+        .isZero();
+
+    assertThat(json("inspect --json", out).at("/exits/tie_output").asBoolean()).isEqualTo(tied);
   }
 
   private static List<String> checksums(JsonNode tensors) {

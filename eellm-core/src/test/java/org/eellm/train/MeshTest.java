@@ -221,7 +221,7 @@ final class MeshTest {
     REST;
 
     boolean has(Layout layout, String name) {
-      int number = LAYOUTS.indexOf(layout) + GoldenCase.ALL.indexOf(name);
+      int number = LAYOUTS.indexOf(layout) + GoldenCase.NAMES.indexOf(name);
       return (number % 4 == 0) == (this == QUARTER);
     }
   }
@@ -241,7 +241,7 @@ final class MeshTest {
   }
 
   private static List<String> suitable(Layout layout, Share share) {
-    return GoldenCase.ALL.stream()
+    return GoldenCase.NAMES.stream()
         .filter(name -> share.has(layout, name))
         .filter(name -> suits(layout, GoldenCase.named(name).architecture()))
         .toList();

@@ -34,6 +34,9 @@ import picocli.CommandLine.Spec;
         "Writes a model with further exits, or with fewer; trunk and other exits stay as they are.",
     mixinStandardHelpOptions = true)
 public final class AddExitsCommand implements Callable<Integer> {
+  /** From here on exits' own matrices cost more than the layers that they save. */
+  private static final int LARGE_VOCABULARY = 65_536;
+
   @Spec private CommandSpec spec;
   @Mixin private WriteOptions options;
   @Mixin private JsonOption json;
@@ -63,10 +66,16 @@ public final class AddExitsCommand implements Callable<Integer> {
 
   @Option(
       names = "--tie",
+      negatable = true,
+      defaultValue = Option.NULL_VALUE,
+      fallbackValue = "true",
       description =
-          "The exits share the model's output matrix. By default each has its own, or as the"
-              + " model's other exits.")
-  private boolean tie;
+          "The exits share the model's output matrix, or each has its own. By default as the"
+              + " model's other exits; of a model without, they share where the vocabulary is"
+              + " above "
+              + LARGE_VOCABULARY
+              + ".")
+  private Optional<Boolean> tie = Optional.empty();
 
   @Option(
       names = "--init",
@@ -96,7 +105,7 @@ public final class AddExitsCommand implements Callable<Integer> {
     if (heads.isPresent()
         && (exits.isPresent()
             || remove.isPresent()
-            || tie
+            || tie.isPresent()
             || !head.isEmpty()
             || seed.isPresent()
             || start != Start.COPY)) {
@@ -113,7 +122,7 @@ public final class AddExitsCommand implements Callable<Integer> {
     if (exits.isEmpty() && remove.isEmpty()) {
       throw new ConfigException("--exits: is missing; name layers, exits to --remove, or --heads");
     }
-    if (exits.isEmpty() && (tie || !head.isEmpty())) {
+    if (exits.isEmpty() && (tie.isPresent() || !head.isEmpty())) {
       throw new ConfigException("--head, --tie: have no effect without --exits; leave them out");
     }
     if (seed.isPresent() && (start == Start.COPY || exits.isEmpty())) {
@@ -158,9 +167,13 @@ public final class AddExitsCommand implements Callable<Integer> {
                   "--exits: the model has no layer %d; use 1..%d".formatted(layer, last));
             });
     boolean alike = !present.layers().isEmpty();
+    boolean tied =
+        tie.orElse(
+            alike
+                ? present.tieOutput()
+                : model.architecture().model().vocabSize() > LARGE_VOCABULARY);
     if (head.isEmpty() && alike) {
-      return new ExitLayout(
-          layers, present.norm(), present.mlp(), present.block(), tie || present.tieOutput());
+      return new ExitLayout(layers, present.norm(), present.mlp(), present.block(), tied);
     }
     Set<HeadPart> parts = head.isEmpty() ? EnumSet.of(HeadPart.NORM) : parts();
     return new ExitLayout(
@@ -168,7 +181,7 @@ public final class AddExitsCommand implements Callable<Integer> {
         parts.contains(HeadPart.NORM),
         parts.contains(HeadPart.MLP),
         parts.contains(HeadPart.BLOCK),
-        tie || (alike && present.tieOutput()));
+        tied);
   }
 
   private Set<HeadPart> parts() {
