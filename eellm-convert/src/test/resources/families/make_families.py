@@ -261,10 +261,10 @@ def common(model_type, architecture, **more):
 BF16, F16, F32 = torch.bfloat16, torch.float16, torch.float32
 GEMMA = dict(head_dim=10, hidden_activation="gelu_pytorch_tanh", attention_bias=False, query_pre_attn_scalar=7,
              cache_implementation="hybrid", rope_theta=10000.0, sliding_window=7, dtype="bfloat16")
-YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16, beta_fast=4, beta_slow=1)
+YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16)
 
 for family in (
-    Family("gemma2", BF16, 2, **common("gemma2", "Gemma2ForCausalLM", **GEMMA, hidden_act="gelu_pytorch_tanh",
+    Family("gemma2", BF16, 2, **common("gemma2", "Gemma2ForCausalLM", **(GEMMA | dict(query_pre_attn_scalar=10)), hidden_act="gelu_pytorch_tanh",
                                        attn_logit_softcapping=2.0, final_logit_softcapping=4.0)),
     Family("gemma3_text", BF16, 1, **common(
         "gemma3_text", "Gemma3ForCausalLM",
@@ -280,12 +280,12 @@ for family in (
                                     rope_theta=10000.0, original_max_position_embeddings=64, sliding_window=7, tie_word_embeddings=False,
                                     attention_bias=False, torch_dtype="float16")),
     Family("phi4_mini", BF16, 2, **common(
-        "phi3", "Phi3ForCausalLM", num_hidden_layers=3, head_dim=8, hidden_act="silu", partial_rotary_factor=0.75, rope_theta=10000.0,
+        "phi3", "Phi3ForCausalLM", num_hidden_layers=3, num_attention_heads=3, num_key_value_heads=1, hidden_act="silu", partial_rotary_factor=0.75, rope_theta=10000.0,
         full_attn_mod=1, interpolate_factor=1, lm_head_bias=False, mlp_bias=False, attention_bias=False, original_max_position_embeddings=16,
         rope_scaling=dict(type="longrope", short_factor=[1.0, 1.05, 1.3], long_factor=[1.1, 1.9, 4.5]), sliding_window=128,
         tie_word_embeddings=True, torch_dtype="bfloat16")),
     Family("smollm3", BF16, 1, **common("smollm3", "SmolLM3ForCausalLM", num_hidden_layers=6, attention_bias=False, mlp_bias=False,
-                                        hidden_act="silu", no_rope_layer_interval=3, no_rope_layers=[1, 1, 0, 1, 1, 0], rope_scaling=None,
+                                        hidden_act="silu", no_rope_layer_interval=4, no_rope_layers=[1, 1, 1, 0, 1, 1], rope_scaling=None,
                                         rope_theta=5000000.0, sliding_window=None, use_sliding_window=False,
                                         layer_types=["full_attention"] * 6, torch_dtype="bfloat16")),
     Family("granite", BF16, 1, **common("granite", "GraniteForCausalLM", attention_bias=False, mlp_bias=False, hidden_act="silu",
@@ -294,7 +294,7 @@ for family in (
     Family("olmo2", F32, 2, **common("olmo2", "Olmo2ForCausalLM", attention_bias=False, hidden_act="silu", rope_scaling=None,
                                      rope_theta=500000.0, tie_word_embeddings=False, torch_dtype="float32")),
     Family("olmo3", BF16, 1, **common("olmo3", "Olmo3ForCausalLM", attention_bias=False, hidden_act="silu",
-                                      rope_scaling=YARN | dict(attention_factor=1.2), rope_theta=500000.0, sliding_window=7,
+                                      rope_scaling=YARN | dict(attention_factor=0.1 * math.log(4) + 1), rope_theta=500000.0, sliding_window=7,
                                       tie_word_embeddings=False, torch_dtype="bfloat16")),
     Family("mistral_window", BF16, 2, **common("mistral", "MistralForCausalLM", hidden_act="silu", rope_theta=10000.0, sliding_window=7,
                                                tie_word_embeddings=False, torch_dtype="bfloat16")),
@@ -303,7 +303,7 @@ for family in (
                                              torch_dtype="bfloat16")),
     Family("qwen3_window", F16, 1, **common("qwen3", "Qwen3ForCausalLM", head_dim=8, attention_bias=False, hidden_act="silu",
                                             rope_theta=1000000.0, sliding_window=7, use_sliding_window=True, max_window_layers=4,
-                                            layer_types=["full_attention", "sliding_attention"] * 2, rope_scaling=YARN,
+                                            layer_types=["full_attention", "sliding_attention"] * 2, rope_scaling=YARN | dict(beta_fast=4, beta_slow=0.5, attention_factor=1.2),
                                             tie_word_embeddings=False, torch_dtype="float16")),
     Family("llama_bias", F16, 1, **common("llama", "LlamaForCausalLM", attention_bias=True, mlp_bias=False, hidden_act="silu",
                                           rope_theta=10000.0, rope_scaling=None, tie_word_embeddings=False, torch_dtype="float16")),
