@@ -36,6 +36,7 @@ DEFAULTS = dict(
     family={},  # likewise: what tells the mathematics of the families after which these cases are called
     std=0.15, head_std=0.3,  # standard deviations of linear weights and of embeddings/output matrices
 )
+SMALL = dict(hidden=32, vocab=128, ffn=48, heads=4, kv_heads=2)
 CASES = {
     "llama_embedding": dict(seed=1, exits=[1, 2], weights=[0.25, 0.5], ffn=176, head_std=0.2),
     "llama_norm_tied": dict(seed=2, exits=[2, 3], weights=[0.1, 0.7], norm=True, tie=True, tie_output=True),
@@ -60,30 +61,31 @@ CASES = {
     "neox_parallel_block": dict(seed=22, exits=[2], weights=[0.4], norm=True, block=True, tie=True, tie_output=True,
                                 ffn=128, heads=4, kv_heads=4, normalization="layernorm", act="gelu",
                                 extra=dict(qkv_bias=False, qk_norm=False, residual="parallel", rotary_fraction=0.25)),
-    "gemma2_like": dict(seed=31, exits=[1, 3], weights=[0.3, 0.6], norm=True, mlp=True, tie=True, tie_output=True,
-                        act="geglu_tanh", kv_heads=2, family=dict(
+    "gemma2_like": SMALL | dict(seed=31, exits=[1, 3], weights=[0.3, 0.6], norm=True, mlp=True, tie=True, tie_output=True,
+                        act="geglu_tanh", family=dict(
                             norm_placement="around", zero_centered_norm=True, head_dim=16,
                             layer_types=["sliding", "full"], sliding_window=6, attention_scale=24 ** -0.5,
                             attention_softcap=3.0, logit_softcap=12.0, embedding_scale=0.5)),
-    "gemma3_like": dict(seed=32, exits=[2], weights=[0.5], norm=True, block=True, tie=True, tie_output=True,
+    "gemma3_like": SMALL | dict(seed=32, exits=[2], weights=[0.5], norm=True, block=True, tie=True, tie_output=True,
                         act="geglu_tanh", family=dict(
                             norm_placement="around", zero_centered_norm=True, qk_norm=True,
                             layer_types=["sliding", "sliding", "full"], sliding_window=7, sliding_rope_theta=100.0,
                             rope_scaling=dict(rope_type="linear", factor=4.0), embedding_scale=2.0)),
-    "olmo2_like": dict(seed=33, exits=[1, 3], weights=[0.4, 0.7], norm=True, mlp=True, kv_heads=8,
+    "olmo2_like": SMALL | dict(seed=33, exits=[1, 3], weights=[0.4, 0.7], norm=True, mlp=True,
                        family=dict(norm_placement="after", qk_norm_whole=True)),
-    "olmo3_like": dict(seed=34, exits=[2, 4], weights=[0.4, 0.7], norm=True, block=True, family=dict(
+    "olmo3_like": SMALL | dict(seed=34, exits=[2, 4], weights=[0.4, 0.7], norm=True, block=True, family=dict(
         norm_placement="after", qk_norm_whole=True, layer_types=["sliding", "sliding", "sliding", "full"],
         sliding_window=8, sliding_rope_theta=10000.0,
         rope_scaling=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16, beta_fast=4.0,
                           beta_slow=1.0, truncate=True))),
-    "granite_like": dict(seed=35, exits=[1, 2], weights=[0.3, 0.5], norm=True, mlp=True, tie_output=True,
-                         kv_heads=2, dynamic=True, head_std=0.5, family=dict(
-                             attention_scale=0.25, embedding_scale=3.0, residual_scale=0.4, logit_scale=0.5)),
-    "smollm3_like": dict(seed=36, exits=[2, 3], weights=[0.3, 0.6], norm=True, block=True, tie=True,
+    "granite_like": SMALL | dict(seed=35, exits=[1, 2], weights=[0.3, 0.5], norm=True, mlp=True, tie_output=True,
+                         dynamic=True, head_std=0.5, family=dict(
+                             attention_bias=True, attention_scale=0.25, embedding_scale=3.0, residual_scale=0.4,
+                             logit_scale=0.5)),
+    "smollm3_like": SMALL | dict(seed=36, exits=[2, 3], weights=[0.3, 0.6], norm=True, block=True,
                          family=dict(layer_types=["full", "full", "full", "no_positions"])),
-    "phi_like": dict(seed=37, exits=[1, 3], weights=[0.3, 0.6], norm=True, kv_heads=2, family=dict(
-        attention_bias=True, rotary_fraction=0.75, head_dim=16, max_positions=64,
+    "phi_like": SMALL | dict(seed=37, exits=[1, 3], weights=[0.3, 0.6], norm=True, family=dict(
+        rotary_fraction=0.75, head_dim=16, max_positions=64,
         rope_scaling=dict(rope_type="longrope", short_factor=[1.0] * 6, long_factor=[1.0, 1.1, 1.5, 2.5, 3.5, 4.0],
                           original_max_position_embeddings=16, attention_factor=1.2))),
 }

@@ -14,15 +14,12 @@ import com.hubspot.jinjava.lib.fn.ELFunctionDefinition;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.ZonedDateTime;
-import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -56,6 +53,10 @@ public final class ChatTemplate {
 
   /** Of a template, or of the configuration that has one. */
   private static final int MOST_BYTES = 100_000_000;
+
+  /** Variables that every template gets. */
+  private static final Set<String> OWN_VARIABLES =
+      Set.of("messages", "bos_token", "eos_token", "add_generation_prompt");
 
   private static final List<String> PLAIN_STOPS = List.of("\nUser:", "\nAssistant:");
 
@@ -169,7 +170,8 @@ public final class ChatTemplate {
   private static void register(Jinjava jinja, String name, String method, Class<?>... types) {
     jinja
         .getGlobalContext()
-        .registerFunction(new ELFunctionDefinition("", name, ChatTemplate.class, method, types));
+        .registerFunction(
+            new ELFunctionDefinition("", name, TemplateFunctions.class, method, types));
   }
 
   /**
@@ -255,6 +257,28 @@ public final class ChatTemplate {
     return stops;
   }
 
+  /**
+   * Variables as templates have them.
+   *
+   * @throws ChatTemplateException if this template does not ask for one, or cannot have its value
+   */
+  public Map<String, Object> variables(List<TemplateVariable> given) {
+    Map<String, Object> variables = new HashMap<>();
+    for (TemplateVariable variable : given) {
+      boolean asked =
+          Pattern.compile("\\b" + Pattern.quote(variable.name()) + "\\b").matcher(template).find();
+      if (!asked || OWN_VARIABLES.contains(variable.name())) {
+        throw ChatTemplateException.ofMessages(
+            variable.field(),
+            "has no effect: this model's chat template does not ask for it; leave it out");
+      }
+      if (variables.put(variable.name(), variable.plain()) != null) {
+        throw ChatTemplateException.ofMessages(variable.field(), "is given twice; give it once");
+      }
+    }
+    return variables;
+  }
+
   private Optional<String> trial() {
     // Jinjava leaves out filters that it does not know.
     for (String filter : JinjaSource.filters(template)) {
@@ -263,7 +287,7 @@ public final class ChatTemplate {
       }
     }
     try {
-      renderWithinBounds(SAMPLE);
+      renderWithinBounds(SAMPLE, Map.of());
       return Optional.empty();
     } catch (ChatTemplateException e) {
       return Optional.of(String.valueOf(e.getMessage()));
@@ -279,27 +303,32 @@ public final class ChatTemplate {
    *     messages
    */
   public List<Integer> encode(List<ChatMessage> messages, Tokenizer tokenizer) {
-    return encode(messages, text -> Arrays.stream(tokenizer.encode(text)).boxed().toList());
+    return encode(
+        messages, Map.of(), text -> Arrays.stream(tokenizer.encode(text)).boxed().toList());
   }
 
   /**
    * As {@link #encode(List, Tokenizer)}, with another way to encode texts.
    *
+   * @param variables what the template is told beside the messages, by {@link #variables}
    * @param literal the ids of a text without special tokens
    */
-  public List<Integer> encode(List<ChatMessage> messages, Function<String, List<Integer>> literal) {
+  public List<Integer> encode(
+      List<ChatMessage> messages,
+      Map<String, Object> variables,
+      Function<String, List<Integer>> literal) {
     if (refusal.isPresent()) {
       throw ChatTemplateException.ofTemplate(
           "this model's chat template cannot be rendered (%s)".formatted(refusal.get()));
     }
     requireFew(messages);
-    requireAllInPrompt(messages);
+    requireAllInPrompt(messages, variables);
     List<ChatMessage> quoted = new ArrayList<>();
     for (ChatMessage message : messages) {
       String name = "messages[%d].content".formatted(quoted.size());
       quoted.add(new ChatMessage(message.role(), quote(message.content(), name), message.name()));
     }
-    String text = render(quoted);
+    String text = render(quoted, variables);
     List<Integer> ids = new ArrayList<>();
     int done = 0;
     if (specials.isPresent()) {
@@ -338,14 +367,17 @@ public final class ChatTemplate {
    * that it does not know. A chat of the same roles with a mark in place of each text tells which:
    * texts themselves do not, as templates trim them, and take the thoughts out of earlier answers.
    */
-  private void requireAllInPrompt(List<ChatMessage> messages) {
+  private void requireAllInPrompt(List<ChatMessage> messages, Map<String, Object> variables) {
     List<ChatMessage> marked = new ArrayList<>();
     for (ChatMessage message : messages) {
       String text = message.content().isBlank() ? message.content() : mark(marked.size());
       marked.add(new ChatMessage(message.role(), text, message.name()));
     }
     Set<String> there =
-        MARK.matcher(render(marked)).results().map(MatchResult::group).collect(Collectors.toSet());
+        MARK.matcher(render(marked, variables))
+            .results()
+            .map(MatchResult::group)
+            .collect(Collectors.toSet());
     for (int i = 0; i < messages.size(); i++) {
       if (marked.get(i).content().equals(mark(i)) && !there.contains(mark(i))) {
         throw ChatTemplateException.ofMessages(
@@ -386,15 +418,19 @@ public final class ChatTemplate {
     return text.isEmpty() ? List.of() : literal.apply(text);
   }
 
+  String render(List<ChatMessage> messages) {
+    return render(messages, Map.of());
+  }
+
   /**
    * The messages as a text.
    *
    * @throws ChatTemplateException if the template cannot be rendered, or does not take these
    *     messages
    */
-  String render(List<ChatMessage> messages) {
+  String render(List<ChatMessage> messages, Map<String, Object> variables) {
     try {
-      return renderWithinBounds(messages);
+      return renderWithinBounds(messages, variables);
     } catch (TemplateBounds.ExceededError e) {
       throw ChatTemplateException.ofMessages(
           "messages",
@@ -403,7 +439,7 @@ public final class ChatTemplate {
     }
   }
 
-  private String renderWithinBounds(List<ChatMessage> messages) {
+  private String renderWithinBounds(List<ChatMessage> messages, Map<String, Object> variables) {
     List<Map<String, Object>> asMaps = new ArrayList<>();
     for (ChatMessage message : messages) {
       Map<String, Object> map = new LinkedHashMap<>();
@@ -413,7 +449,7 @@ public final class ChatTemplate {
       message.name().ifPresent(name -> map.put("name", name));
       asMaps.add(map);
     }
-    Map<String, Object> context = new HashMap<>();
+    Map<String, Object> context = new HashMap<>(variables);
     context.put("messages", asMaps);
     context.put("bos_token", beginningOfSequence);
     context.put("eos_token", endOfSequence);
@@ -430,7 +466,7 @@ public final class ChatTemplate {
           || cause(error.getException(), TemplateBounds.ExceededError.class).isPresent()) {
         throw new TemplateBounds.ExceededError();
       }
-      throw cause(error.getException(), Raised.class)
+      throw cause(error.getException(), TemplateFunctions.Raised.class)
           .map(
               raised ->
                   ChatTemplateException.ofMessages(
@@ -464,34 +500,5 @@ public final class ChatTemplate {
       }
     }
     return Optional.empty();
-  }
-
-  /** A template's own refusal of messages. */
-  private static final class Raised extends RuntimeException {
-    private static final long serialVersionUID = 1L;
-
-    Raised(String message) {
-      super(message);
-    }
-  }
-
-  /** For templates: {@code raise_exception(message)}. */
-  public static String raise(String message) {
-    throw new Raised(message);
-  }
-
-  /**
-   * For templates: {@code strftime_now(format)}, of whose letters days, months and years are known.
-   */
-  public static String now(String format) {
-    String pattern =
-        format
-            .replace("%d", "dd")
-            .replace("%b", "MMM")
-            .replace("%B", "MMMM")
-            .replace("%m", "MM")
-            .replace("%Y", "yyyy")
-            .replace("%y", "yy");
-    return DateTimeFormatter.ofPattern(pattern, Locale.ENGLISH).format(ZonedDateTime.now());
   }
 }

@@ -9,9 +9,11 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.eellm.config.ExitLayout;
 import org.eellm.decode.engine.LoopModel;
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.torch.TorchRunner;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
@@ -196,32 +198,35 @@ final class BatchTest extends WithSmallModel {
 
   @Test
   void step_textLongerThanMemoryInModelOfWindows_isThatOfLoopsInFloat64() {
+    int pages = 50;
+    List<Integer> prompt = request(1, 500, 1).prompt();
+    Request request = new Request(prompt, 400, Set.of(), DecodingMethod.full(), Sampler.greedy());
     try (Decoder sliding = SmallModel.sliding(20, 1200)) {
-      Limits limits = Limits.of(sliding).withCacheTokens(50 * ModelRunner.PAGE);
-      Request request = request(1, 300, 800);
-      List<Integer> ids = new ArrayList<>();
-      try (Batch batch = new Batch(sliding, limits)) {
-        add(
-            batch,
-            new Request(request.prompt(), 800, Set.of(), DecodingMethod.full(), Sampler.greedy()),
-            ids);
-        batch.step();
-        assertThat(batch.usedPages()).isBetween(20 / ModelRunner.PAGE, 50);
-        while (!batch.isIdle()) {
-          batch.step();
+      Limits limits = Limits.of(sliding).withCacheTokens(pages * ModelRunner.PAGE);
+      try (Batch ours = new Batch(sliding, limits);
+          Batch libtorchs =
+              new Batch(new TorchRunner(sliding, limits.vocabulary(), pages), limits)) {
+        for (Batch batch : List.of(ours, libtorchs)) {
+          List<Integer> ids = new ArrayList<>();
+          add(batch, request, ids);
+          while (!batch.isIdle()) {
+            batch.step();
+          }
+          assertThat(ids).hasSize(400);
+          assertThat(batch.usedPages()).isZero();
+          assertGreedy(sliding, prompt, ids);
         }
-        assertThat(batch.usedPages()).isZero();
       }
-      List<Integer> text = new ArrayList<>(request.prompt());
-      text.addAll(ids);
-      double[][][] logits =
-          new LoopModel(sliding)
-              .logits(sliding, text.stream().mapToInt(Integer::intValue).toArray());
-      for (int i = 0; i < ids.size(); i++) {
-        double[] row = logits[logits.length - 1][request.prompt().size() + i - 1];
-        double best = Arrays.stream(row).max().orElseThrow();
-        assertThat(row[ids.get(i)]).as("token %d", i).isCloseTo(best, within(1e-4));
-      }
+    }
+  }
+
+  private static void assertGreedy(Decoder decoder, List<Integer> prompt, List<Integer> ids) {
+    int[] text = Stream.concat(prompt.stream(), ids.stream()).mapToInt(id -> id).toArray();
+    double[][][] logits = new LoopModel(decoder).logits(decoder, text);
+    for (int i = 0; i < ids.size(); i++) {
+      double[] row = logits[logits.length - 1][prompt.size() + i - 1];
+      double best = Arrays.stream(row).max().orElseThrow();
+      assertThat(row[ids.get(i)]).as("token %d", i).isCloseTo(best, within(1e-4));
     }
   }
 

@@ -6,6 +6,7 @@ import java.util.function.Supplier;
 import org.eellm.kernel.assembler.Disassembly;
 import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.weight.WeightFormat;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
@@ -21,6 +22,17 @@ final class AttentionListingsTest {
   void code_isThatOfItsListing(WeightFormat format) throws Exception {
     check(format, 512, "");
     check(format, 256, "-avx2");
+  }
+
+  @Test
+  void code_ofCappedScores_isThatOfItsListing() throws Exception {
+    for (int vectorBits : new int[] {512, 256}) {
+      String suffix = vectorBits == 512 ? "" : "-avx2";
+      AttentionCode code = new AttentionCode(vectorBits);
+      Disassembly.check("attention-int8-capped-largest" + suffix, code.largest(true, 50));
+      code = new AttentionCode(vectorBits);
+      Disassembly.check("attention-int8-capped-exponentials" + suffix, code.exponentials(true, 50));
+    }
   }
 
   private static void check(WeightFormat format, int vectorBits, String suffix) throws Exception {

@@ -233,8 +233,8 @@ public final class LoopModel {
 
   private double[][] linear(double[][] x, String name) {
     double[][] out = times(x, name + ".weight");
-    double[] bias = parameters.get(name + ".bias");
-    for (double[] row : bias == null ? new double[0][] : out) {
+    double[] bias = parameters.getOrDefault(name + ".bias", new double[out[0].length]);
+    for (double[] row : out) {
       Arrays.setAll(row, i -> row[i] + bias[i]);
     }
     return out;

@@ -30,6 +30,7 @@ enum RunnerFamily {
   BRANCH_MLPS,
   GEMMA,
   GRANITE,
+  OLMO,
   SMOL_LM_3,
   MISTRAL;
 
@@ -64,7 +65,7 @@ enum RunnerFamily {
             .dtype(type);
     change(model);
     boolean mlp = this == BRANCH_MLPS || this == NEO_X || this == GEMMA;
-    boolean block = this == BLOCKS || this == MISTRAL;
+    boolean block = this == BLOCKS || this == OLMO;
     return new Architecture(
         model.build(), new ExitLayout(List.of(1, 3), this != QWEN_2, mlp, block, false));
   }
@@ -94,6 +95,13 @@ enum RunnerFamily {
               .residualScale(0.22)
               .logitScale(0.125)
               .attentionBias(true);
+      case OLMO ->
+          model
+              .normPlacement(NormPlacement.AFTER)
+              .qkNormWhole(true)
+              .residualScale(0.8)
+              .layerTypes(List.of(LayerType.FULL, LayerType.SLIDING))
+              .slidingWindow(20);
       case SMOL_LM_3 -> model.layerTypes(List.of(LayerType.FULL, LayerType.NO_POSITIONS));
       case MISTRAL -> model.layerTypes(List.of(LayerType.SLIDING)).slidingWindow(17);
       default -> {}

@@ -37,9 +37,7 @@ final class StoredModelRunnerTest {
   @TempDir private Path folder;
 
   @ParameterizedTest
-  @EnumSource(
-      mode = EnumSource.Mode.EXCLUDE,
-      names = {"GEMMA", "GRANITE"})
+  @EnumSource
   void pack_filesOfAnyFamily_sharesWhatIsPackedAndDecodesAsTheModelInMemory(RunnerFamily family)
       throws IOException {
     try (Decoder model = family.decoder(DataType.BFLOAT16)) {

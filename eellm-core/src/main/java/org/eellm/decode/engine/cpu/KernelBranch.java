@@ -28,7 +28,7 @@ sealed interface KernelBranch {
    * Attention.
    *
    * @param bias of queries, keys and values
-   * @param queryNorm of a head, or of all heads together, as is that of keys
+   * @param norms of queries and keys
    * @param shape with this rank's heads
    * @param type whose rotation it has
    * @param slot which attention's pages
@@ -37,8 +37,7 @@ sealed interface KernelBranch {
       KernelNorm norm,
       PackedMatrix qkv,
       Optional<FloatArray> bias,
-      Optional<KernelNorm> queryNorm,
-      Optional<KernelNorm> keyNorm,
+      Optional<KernelHeadNorms> norms,
       PackedMatrix output,
       KernelExecutor.Residual residual,
       ModelConfig.Attention shape,
@@ -89,25 +88,41 @@ sealed interface KernelBranch {
       PackedInput normed = pass.normed(member, norm, 0);
       pass.product(member, qkv, normed, space.qkv.address(), space.qkvWidth);
       pass.profiler().mark(member, Part.QKV_PRODUCTS);
-      if (normsWhole()) {
-        normWhole(member, pass);
+      if (normsTogether()) {
+        normTogether(norms.orElseThrow(), member, pass);
       }
     }
 
-    private boolean normsWhole() {
-      return queryNorm.isPresent() && queryNorm.get().width() > shape.headDim();
+    private boolean normsTogether() {
+      return norms.isPresent() && norms.get().together();
     }
 
-    /** Norms rows' queries, of all heads together, and keys. */
-    private void normWhole(Member member, KernelExecutor pass) {
+    /** Norms rows' queries and keys, of all heads together. */
+    private void normTogether(KernelHeadNorms norms, Member member, KernelExecutor pass) {
       Workspace space = pass.workspace();
       FloatArray scratch = space.own(member.index()).heads;
-      int queries = shape.queryWidth();
+      int keys = shape.queryWidth(); // where they begin
+      long sums = space.partial.address();
       member.begin(pass.rows());
       for (int row = member.next(); row >= 0; row = member.next()) {
-        addBias(space.qkv(row, 0), 0, queries + shape.keyValueWidth());
-        queryNorm.orElseThrow().applyInPlace(space.qkv(row, 0), scratch);
-        keyNorm.orElseThrow().applyInPlace(space.qkv(row, queries), scratch);
+        long at = space.qkv(row, 0);
+        addBias(at, 0, keys + shape.keyValueWidth());
+        if (pass.ranks() == 1) {
+          norms.apply(at, at + 4L * keys, scratch);
+        } else {
+          norms.sum(at, at + 4L * keys, sums + (long) KernelHeadNorms.SUM_BYTES * row, scratch);
+        }
+      }
+      member.end();
+      if (pass.ranks() == 1) {
+        return;
+      }
+      pass.sumOverRanks(member, sums, (long) KernelHeadNorms.SUM_BYTES / Float.BYTES * pass.rows());
+      member.begin(pass.rows());
+      for (int row = member.next(); row >= 0; row = member.next()) {
+        long at = space.qkv(row, 0);
+        long ofRow = sums + (long) KernelHeadNorms.SUM_BYTES * row;
+        norms.apply(at, at + 4L * keys, ofRow, pass.ranks());
       }
       member.end();
     }
@@ -135,10 +150,10 @@ sealed interface KernelBranch {
       for (int row = from; row < to; row++) {
         long key = space.qkv(row, keyAt);
         long value = space.qkv(row, valueAt);
-        if (!normsWhole()) {
+        if (!normsTogether()) {
           addBias(key, keyAt, width);
-          if (keyNorm.isPresent()) {
-            normHeads(keyNorm.get(), key, 1, own.heads);
+          if (norms.isPresent()) {
+            normHeads(norms.get().key(), key, 1, own.heads);
           }
         }
         addBias(value, valueAt, width);
@@ -173,10 +188,10 @@ sealed interface KernelBranch {
       int end = pass.tileEnd(tile);
       for (int row = start; row < end; row++) {
         long queries = space.qkv(row, column);
-        if (!normsWhole()) {
+        if (!normsTogether()) {
           addBias(queries, column, group * width);
-          if (queryNorm.isPresent()) {
-            normHeads(queryNorm.get(), queries, group, own.heads);
+          if (norms.isPresent()) {
+            normHeads(norms.get().query(), queries, group, own.heads);
           }
         }
         for (int g = 0; g < group; g++) {

@@ -136,6 +136,11 @@ final class KernelExecutor implements AutoCloseable {
     return rows;
   }
 
+  /** That share the model's matrices. */
+  int ranks() {
+    return parallel.size();
+  }
+
   int ranges() {
     return ranges;
   }
@@ -459,7 +464,7 @@ final class KernelExecutor implements AutoCloseable {
     }
     product(member, w, x, workspace.partial.address(), workspace.partialWidth);
     if (parallel.size() > 1) {
-      sumOverRanks(member);
+      sumOverRanks(member, workspace.partial.address(), (long) rows * workspace.partialWidth);
     }
     member.begin(rows);
     for (int row = member.next(); row >= 0; row = member.next()) {
@@ -469,11 +474,11 @@ final class KernelExecutor implements AutoCloseable {
     member.end();
   }
 
-  /** Replaces partial sums with the sums over the ranks that share the inputs. */
-  private void sumOverRanks(Member member) {
+  /** Replaces numbers with their sums over all ranks. */
+  void sumOverRanks(Member member, long at, long count) {
     member.begin(1);
     for (int i = member.next(); i >= 0; i = member.next()) {
-      parallel.sum(workspace.partial.address(), (long) rows * workspace.partialWidth);
+      parallel.sum(at, count);
     }
     member.end();
   }

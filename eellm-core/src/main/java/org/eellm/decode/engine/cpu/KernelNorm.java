@@ -3,6 +3,7 @@ package org.eellm.decode.engine.cpu;
 import org.eellm.kernel.Norms;
 import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.vector.FloatArray;
+import org.eellm.kernel.vector.NativeNumbers;
 
 /** A norm over rows of float32 numbers. */
 sealed interface KernelNorm {
@@ -31,6 +32,26 @@ sealed interface KernelNorm {
     @Override
     public void apply(long x, FloatArray out) {
       Norms.rms(x, weight, epsilon, out);
+    }
+
+    /**
+     * The sum of a row's squares.
+     *
+     * @param scratch at least as long as the row
+     */
+    float sumOfSquares(long x, FloatArray scratch) {
+      FloatArithmetic.read(x, scratch.values(), 0, width());
+      return FloatArithmetic.dot(x, scratch, width());
+    }
+
+    /** Norms in place one of so many parts of a row the sum of whose squares is known. */
+    void applyToPart(long x, float sumOfSquares, int parts) {
+      double mean = sumOfSquares / ((double) parts * width());
+      float factor = (float) (1 / Math.sqrt(mean + epsilon));
+      for (int i = 0; i < width(); i++) {
+        long at = x + 4L * i;
+        NativeNumbers.putFloat(NativeNumbers.getFloat(at) * factor * weight.values()[i], at);
+      }
     }
 
     @Override

@@ -22,6 +22,7 @@ import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.matmul.MatmulKernel;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
@@ -81,7 +82,7 @@ public final class KernelRunner implements ModelRunner {
       ModelConfig shape = model.architecture().model();
       ModelConfig shard = shape.shard(parallel.size());
       hidden = shape.hiddenSize();
-      embeddingScale = (float) shape.embeddingScale();
+      embeddingScale = embeddingScale(shape);
       firstBranch = model.firstBranch();
       team = new ThreadTeam(threads);
       packed = PackedModel.of(model, vocabulary, team);
@@ -110,6 +111,15 @@ public final class KernelRunner implements ModelRunner {
       use.close();
       throw e;
     }
+  }
+
+  /** What embeddings are multiplied by, in the format that the model computes in. */
+  private static float embeddingScale(ModelConfig model) {
+    float scale = (float) model.embeddingScale();
+    return switch (model.dtype()) {
+      case FLOAT32 -> scale;
+      case BFLOAT16 -> Float.intBitsToFloat(NativeNumbers.bfloat16(scale) << Short.SIZE);
+    };
   }
 
   /** Packs a stored model's weights, once for all its runners, and closes its files. */

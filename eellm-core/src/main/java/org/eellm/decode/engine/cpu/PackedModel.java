@@ -112,8 +112,7 @@ record PackedModel(
           normBefore(layer + ".input_layernorm"),
           weights.matrix(name + "q_proj.weight"),
           weights.optionalVector(name + "q_proj.bias"),
-          headNorm(name + "q_norm.weight"),
-          headNorm(name + "k_norm.weight"),
+          headNorms(name),
           weights.matrix(name + "o_proj.weight"),
           residual(name + "o_proj.bias", layer + ".attention_output_norm"),
           shape().attention(slot).shard(model.parallel().size()),
@@ -122,10 +121,18 @@ record PackedModel(
           slot);
     }
 
-    private Optional<KernelNorm> headNorm(String weight) {
-      return weights
-          .optionalVector(weight)
-          .map(values -> new KernelNorm.Rms(normWeight(values, 1), shape().normEpsilon()));
+    private Optional<KernelHeadNorms> headNorms(String attention) {
+      return shape().qkNorm() || shape().qkNormWhole()
+          ? Optional.of(
+              new KernelHeadNorms(
+                  headNorm(attention + "q_norm.weight"),
+                  headNorm(attention + "k_norm.weight"),
+                  shape().qkNormWhole()))
+          : Optional.empty();
+    }
+
+    private KernelNorm.Rms headNorm(String weight) {
+      return new KernelNorm.Rms(normWeight(weights.vector(weight), 1), shape().normEpsilon());
     }
 
     /**
