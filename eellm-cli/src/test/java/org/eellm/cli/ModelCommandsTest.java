@@ -31,6 +31,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 final class ModelCommandsTest {
   private static final GoldenCase GOLDEN = GoldenCase.named("llama_mlp_norm");
 
+  private static final Path FAMILIES = Path.of("eellm-convert/src/test/resources/families");
+
   @TempDir private Path folder;
 
   @Test
@@ -56,6 +58,37 @@ final class ModelCommandsTest {
         .contains("exits       after layers 1, 3; head: mlp,norm")
         .contains("to train    stage 0, layers 1 to 2: ")
         .contains("stage 1, layers 3 to 4: ");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      textBlock =
+          """
+          gemma2    | rmsnorm around 1, norms around branches, rope, a window of 7 in 2 layers, geglu_tanh, soft caps, output matrix tied
+          olmo3     | rmsnorm, norms after branches, rope scaled by yarn, a window of 7 in 3 layers, swiglu, norms of queries and keys
+          smollm3   | rmsnorm, rope, no positions in 1 layers, swiglu, output matrix tied
+          phi4_mini | rmsnorm, rope scaled by longrope, swiglu, output matrix tied
+          """)
+  void inspect_family_namesItsParts(String name, String parts) {
+    assertThat(runWords("inspect", FAMILIES.resolve(name)).out()).contains("parts       " + parts);
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "convert | rope: the factors for short texts, of up to 16 tokens; --max-positions 64 takes"
+            + " those for long ones",
+        "convert --max-positions 64 | rope: the factors for long texts, of up to 64 tokens;"
+            + " --max-positions 16 takes those for short ones"
+      })
+  void convert_longRope_saysWhichFactorsItTakes(String command, String line) {
+    Path model = FAMILIES.resolve("phi4_mini");
+    Outcome outcome =
+        runWords("%s --model %s --output %s".formatted(command, model, folder.resolve("out")));
+    assertThat(outcome.code()).isZero();
+    assertThat(outcome.err()).contains(line);
   }
 
   @Test
@@ -198,6 +231,7 @@ final class ModelCommandsTest {
           inspect MODEL --pp 5 | --pp: 5 stages are more than the model's 4 layers; use at most 4
           export --model MODEL --format hf --dtype q8_0 --output OUT | q8_0 is a format of gguf
           export --model MODEL --format gguf --dtype float16 --output OUT | float16 is not written to gguf
+          convert --model PLAIN --max-positions 8 --output OUT | --max-positions: the model has learned a table of 16 positions
           export --model MODEL --format onnx --output OUT | --format
           """)
   void settingsThatMakeNoSense_areWrongUse(String command, String message) {

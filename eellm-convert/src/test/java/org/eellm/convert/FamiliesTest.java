@@ -210,7 +210,7 @@ final class FamiliesTest {
   }
 
   /** The same tensors but those of a tower that sees; the text model's under their plain names. */
-  private static void assertSameText(Path source, Path exported) {
+  static void assertSameText(Path source, Path exported) {
     try (WeightFiles before = WeightFiles.openStored(source);
         SafetensorsFile after = SafetensorsFile.open(exported.resolve("model.safetensors"))) {
       Map<String, StoredTensor> expected = new TreeMap<>();

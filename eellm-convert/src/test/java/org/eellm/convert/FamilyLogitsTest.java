@@ -11,7 +11,6 @@ import java.util.Optional;
 import java.util.Set;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.ModelWeights;
-import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
 import org.eellm.config.Architecture;
@@ -35,7 +34,7 @@ import org.junit.jupiter.params.provider.FieldSource;
 
 /** What models of all families compute, beside PyTorch in float64. */
 final class FamilyLogitsTest {
-  private static final int GREEDY = 24;
+  static final int GREEDY = 24;
 
   static final List<String> NAMES = FamiliesTest.NAMES;
 
@@ -73,8 +72,17 @@ final class FamilyLogitsTest {
     return folder.resolve(to);
   }
 
+  /** A text of which PyTorch wrote the last {@link #GREEDY} tokens. */
+  static List<Integer> text(Path theirs) {
+    return Expected.of(theirs, "final").tokens();
+  }
+
   private static Architecture wide(Path model) {
-    Architecture stored = HuggingFaceConfig.read(model).architecture();
+    return wide(new ModelFolder(model, Optional.empty()));
+  }
+
+  private static Architecture wide(ModelFolder files) {
+    Architecture stored = files.config().architecture();
     return new Architecture(stored.model().withDtype(DataType.FLOAT32), stored.exits());
   }
 
@@ -115,7 +123,7 @@ final class FamilyLogitsTest {
   @ParameterizedTest
   @FieldSource("NAMES")
   void generate_theirFolder_writesPyTorchsTokens(String name) {
-    List<Integer> text = Expected.of(FamiliesTest.theirs(name), "final").tokens();
+    List<Integer> text = text(FamiliesTest.theirs(name));
     assertThat(greedy(forLongTexts(name), text, DecodingMethod.full()))
         .isEqualTo(text.subList(text.size() - GREEDY, text.size()));
   }
@@ -123,7 +131,7 @@ final class FamilyLogitsTest {
   @ParameterizedTest
   @FieldSource("NAMES")
   void generate_withExitsLosslessly_writesPyTorchsTokens(String name) {
-    List<Integer> text = Expected.of(FamiliesTest.theirs(name), "final").tokens();
+    List<Integer> text = text(FamiliesTest.theirs(name));
     Path model;
     try (SourceModel source = ModelReader.open(forLongTexts(name))) {
       ExitLayout exits = new ExitLayout(List.of(1, 2), true, false, true, false);
@@ -134,10 +142,14 @@ final class FamilyLogitsTest {
   }
 
   private static List<Integer> greedy(Path model, List<Integer> text, DecodingMethod method) {
-    ModelFolder files = new ModelFolder(model, Optional.empty());
+    return greedy(new ModelFolder(model, Optional.empty()), text, method);
+  }
+
+  /** What a model writes behind a text without its last {@link #GREEDY} tokens. */
+  static List<Integer> greedy(ModelFolder files, List<Integer> text, DecodingMethod method) {
     List<Integer> prompt = text.subList(0, text.size() - GREEDY);
     Request request = new Request(prompt, GREEDY, Set.of(), method, Sampler.greedy());
-    try (DecodingModel decoder = files.decoder(wide(model), Device.CPU, MatrixQuantization.NONE)) {
+    try (DecodingModel decoder = files.decoder(wide(files), Device.CPU, MatrixQuantization.NONE)) {
       return Generator.generate(decoder, Limits.of(decoder), List.of(request), TokenListener.none())
           .getFirst()
           .ids();

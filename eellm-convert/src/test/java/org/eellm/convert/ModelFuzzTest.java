@@ -33,6 +33,9 @@ final class ModelFuzzTest {
           "exported/llama_mlp_norm",
           "layouts/gpt2",
           "layouts/gpt_neox",
+          "families/gemma3",
+          "families/phi4_mini",
+          "families/smollm3",
           "layouts/megatron_tp2_pp2",
           "layouts/megatron_tp1_pp2");
 
@@ -55,6 +58,7 @@ final class ModelFuzzTest {
     String what = name.substring(kind.length() + 1);
     switch (kind) {
       case "golden" -> ModelReaderTest.copy(GoldenCase.named(what).folder(), model);
+      case "families" -> ModelReaderTest.copy(FamiliesTest.theirs(what), model);
       case "layouts" -> ModelReaderTest.copy(Layouts.folder(what), model);
       default -> { // exits in files beside the trunk's
         try (SourceModel source = ModelReader.open(GoldenCase.named(what).folder())) {

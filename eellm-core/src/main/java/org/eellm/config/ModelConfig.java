@@ -167,7 +167,7 @@ public record ModelConfig(
   }
 
   /** More than any model has; a plan lists them one by one. */
-  private static final int MAX_LAYERS = 10_000;
+  public static final int MAX_LAYERS = 10_000;
 
   public ModelConfig {
     require(

@@ -2,7 +2,6 @@ package org.eellm.cli.convert;
 
 import java.io.PrintWriter;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.concurrent.Callable;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
@@ -63,13 +62,13 @@ public final class ConvertCommand implements Callable<Integer> {
       description =
           "Longest text that the model is to see, in tokens; what its file says by default, and of"
               + " LongRoPE what its factors for short texts are for.")
-  private OptionalInt maxPositions = OptionalInt.empty();
+  private Optional<Integer> maxPositions = Optional.empty();
 
   @Override
   public Integer call() {
     try (SourceModel source = ModelReader.open(options.model())) {
       SourceModel model =
-          maxPositions.isPresent() ? source.withMaxPositions(maxPositions.getAsInt()) : source;
+          maxPositions.isPresent() ? source.withMaxPositions(maxPositions.get()) : source;
       sayContext(model);
       Outcome outcome =
           ModelWriter.writeModel(

@@ -73,12 +73,12 @@ public final class StoredLayout {
   }
 
   private static List<Long> shape(List<Part> parts) {
-    long rows = parts.stream().mapToLong(Part::rows).sum();
+    long rows = parts.stream().mapToLong(part -> part.parameter().shape().getFirst()).sum();
     Part first = parts.getFirst();
     if (first.parameter().shape().size() == 1) {
       return List.of(rows);
     }
-    long columns = first.columns();
+    long columns = first.parameter().shape().getLast();
     return first.place().transposed() ? List.of(columns, rows) : List.of(rows, columns);
   }
 

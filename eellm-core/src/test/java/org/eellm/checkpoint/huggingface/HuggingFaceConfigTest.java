@@ -171,6 +171,8 @@ class HuggingFaceConfigTest {
           {'model_type':'phi3','lm_head_bias':true}   | lm_head_bias: true is not supported with model_type phi3
           {'model_type':'phi3','partial_rotary_factor':0.4} | rope rotates pairs; choose an even number
           {'model_type':'olmo3','num_experts':4}      | num_experts: 4 is not supported with model_type olmo3
+          {'model_type':'mistral','num_hidden_layers':2000000000} | num_hidden_layers: 2000000000 is not a whole number from 1 to 10000
+          {'model_type':'smollm3','num_hidden_layers':2000000000} | num_hidden_layers: 2000000000 is not a whole number from 1 to 10000
           {'model_type':'eellm','layer_types':['some']} | layer_types: "some" is not supported; full, sliding and no_positions are
           {'max_positions':0}                         | max_positions: 0 is not a whole number from 1
           {'torch_dtype':'float8_e4m3fn'}             | torch_dtype: float8_e4m3fn is not supported

@@ -72,6 +72,11 @@ final class CommonFields {
     return Stream.concat(LLAMAS.stream(), Stream.of(own)).toList();
   }
 
+  /** How many layers there are, before anything is made for each. */
+  static int layers(JsonFields from) {
+    return from.positiveUpTo("num_hidden_layers", ModelConfig.MAX_LAYERS);
+  }
+
   /** As many positions as a table has. */
   static Field table(String name) {
     return Field.of(

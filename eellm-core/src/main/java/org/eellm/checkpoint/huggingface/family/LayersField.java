@@ -41,7 +41,7 @@ record LayersField(Pattern pattern, boolean listed, ToDoubleFunction<JsonFields>
 
   @Override
   public void read(JsonFields from, ModelConfigBuilder into) {
-    int count = from.positive("num_hidden_layers");
+    int count = CommonFields.layers(from);
     int window = from.has(WINDOW) ? from.positive(WINDOW) : 0;
     List<LayerType> types = new ArrayList<>();
     if (listed && from.has(TYPES)) {

@@ -140,7 +140,7 @@ final class LlamaFamilies {
   }
 
   private static void readRotated(JsonFields from, ModelConfigBuilder into) {
-    int count = from.positive("num_hidden_layers");
+    int count = CommonFields.layers(from);
     int interval = from.positive("no_rope_layer_interval");
     JsonNode listed = from.has("no_rope_layers") ? from.array("no_rope_layers") : null;
     List<LayerType> types = new ArrayList<>();
