@@ -310,7 +310,6 @@ public record ModelConfig(
    * The attention of a layer, whole or a tensor-parallel rank's part of it.
    *
    * @param heads query heads
-   * @param norms whether each head's query and key are normed
    * @param scale of a query's products with keys
    * @param softcap of these, or 0
    * @param window positions that a token sees; {@link Integer#MAX_VALUE} for all
@@ -320,7 +319,6 @@ public record ModelConfig(
       int heads,
       int keyValueHeads,
       int headDim,
-      boolean norms,
       double scale,
       double softcap,
       int window,
@@ -329,7 +327,7 @@ public record ModelConfig(
     /** The part of one of {@code ranks} tensor-parallel ranks. */
     public Attention shard(int ranks) {
       return new Attention(
-          heads / ranks, keyValueHeads / ranks, headDim, norms, scale, softcap, window, dropout);
+          heads / ranks, keyValueHeads / ranks, headDim, scale, softcap, window, dropout);
     }
 
     /** Numbers of a token's queries. */
@@ -406,7 +404,6 @@ public record ModelConfig(
         numHeads,
         numKeyValueHeads,
         headDim,
-        qkNorm,
         attentionScale == 0 ? 1 / Math.sqrt(headDim) : attentionScale,
         attentionSoftcap,
         layerType(index) == LayerType.SLIDING ? slidingWindow : Integer.MAX_VALUE,

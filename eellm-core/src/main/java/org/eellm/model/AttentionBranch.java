@@ -48,7 +48,7 @@ public record AttentionBranch(
    * @param value [b K, s, D]
    * @param probabilities by blocks of queries; absent with selective recompute
    * @param attentionOutput the heads' outputs, [b s, K G D]
-   * @param output of the branch's last map, where a norm reads it, [b s, h]
+   * @param end what the end of the branch keeps
    */
   record Saved(
       Tensor x,
@@ -59,7 +59,7 @@ public record AttentionBranch(
       Tensor value,
       Optional<List<Tensor>> probabilities,
       Tensor attentionOutput,
-      Optional<Tensor> output)
+      BranchEnd.Saved end)
       implements Tape {}
 
   static AttentionBranch of(
@@ -125,7 +125,7 @@ public record AttentionBranch(
                   ? Optional.empty()
                   : Optional.of(probabilities.stream().map(retained::retain).toList()),
               retained.retain(attentionOutput),
-              end.saved(mapped, retained));
+              end.save(mapped, retained));
       return new Output(scope.moveToOuter(end.forward(mapped, context)), saved);
     }
   }
@@ -137,7 +137,7 @@ public record AttentionBranch(
       long b = context.batch();
       long s = context.sequence();
       long d = attention.headDim();
-      Tensor g = end.backward(saved.output(), path.outputGradient(gradient), context, gradients);
+      Tensor g = end.backward(saved.end(), path.outputGradient(gradient), context, gradients);
       Tensor gMixed = output.backward(saved.attentionOutput(), g, gradients); // [b s, K G D]
       Tensor gHeads = byHead(gMixed, b, s);
       CausalAttention core = core(context);

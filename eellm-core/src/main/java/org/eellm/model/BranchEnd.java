@@ -19,6 +19,13 @@ import org.eellm.tensor.kernel.KeyedDropout;
 record BranchEnd(Norm norm, double factor, double dropout, long site) {
 
   /**
+   * What {@link #backward} needs.
+   *
+   * @param output of the branch, where a norm reads it
+   */
+  record Saved(Optional<Tensor> output) {}
+
+  /**
    * @param norm name of the norm
    */
   static BranchEnd of(ModelConfig model, Parameters parameters, String norm, long site) {
@@ -42,17 +49,18 @@ record BranchEnd(Norm norm, double factor, double dropout, long site) {
     return factor == 1 ? normed : normed.mul_(new Scalar(factor));
   }
 
-  /** What {@link #backward} needs of the output. */
-  Optional<Tensor> saved(Tensor output, RetainedTensors retained) {
-    return norm instanceof Norm.None ? Optional.empty() : Optional.of(retained.retain(output));
+  /** Keeps what the backward pass needs of the output. */
+  Saved save(Tensor output, RetainedTensors retained) {
+    return new Saved(
+        norm instanceof Norm.None ? Optional.empty() : Optional.of(retained.retain(output)));
   }
 
   /** The gradient of the output from that of what joins the stream. */
   Tensor backward(
-      Optional<Tensor> saved, Tensor gradient, ForwardContext context, Gradients gradients) {
+      Saved saved, Tensor gradient, ForwardContext context, Gradients gradients) {
     Tensor dropped = dropout(context).map(keyed -> keyed.of(gradient)).orElse(gradient);
     Tensor g = factor == 1 ? dropped : dropped.mul(new Scalar(factor));
-    return saved.map(output -> norm.backward(output, g, gradients)).orElse(g);
+    return saved.output().map(output -> norm.backward(output, g, gradients)).orElse(g);
   }
 
   private Optional<KeyedDropout> dropout(ForwardContext context) {

@@ -1,6 +1,5 @@
 package org.eellm.model;
 
-import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.eellm.config.ModelConfig;
@@ -26,9 +25,9 @@ public record MlpBranch(
    * @param normed [n, h]
    * @param inner output of {@code up}, [n, 2 ffn] or [n, ffn]
    * @param active what {@code down} multiplies, [n, ffn]
-   * @param output of {@code down}, where a norm reads it, [n, h]
+   * @param end what the end of the branch keeps
    */
-  record Saved(Tensor x, Tensor normed, Tensor inner, Tensor active, Optional<Tensor> output)
+  record Saved(Tensor x, Tensor normed, Tensor inner, Tensor active, BranchEnd.Saved end)
       implements Tape {}
 
   /**
@@ -62,7 +61,7 @@ public record MlpBranch(
               retained.retain(normed),
               retained.retain(inner),
               retained.retain(active),
-              end.saved(output, retained));
+              end.save(output, retained));
       return new Output(scope.moveToOuter(end.forward(output, context)), saved);
     }
   }
@@ -95,7 +94,7 @@ public record MlpBranch(
   /** The gradient of what {@code up} gives, from that of the output. */
   private Tensor innerBackward(
       Saved saved, Tensor gradient, ForwardContext context, Gradients gradients) {
-    Tensor g = end.backward(saved.output(), path.outputGradient(gradient), context, gradients);
+    Tensor g = end.backward(saved.end(), path.outputGradient(gradient), context, gradients);
     Tensor gActive = down.backward(saved.active(), g, gradients); // [n, ffn]
     return activateBackward(saved.inner(), gActive);
   }

@@ -41,7 +41,6 @@ final class CausalAttentionTest {
         (int) (KEY_VALUE_HEADS * GROUP),
         (int) KEY_VALUE_HEADS,
         (int) WIDTH,
-        false,
         1,
         softcap,
         window,
