@@ -47,7 +47,7 @@ public final class ModelWriter {
 
   /** Any of these is a tokenizer, or a part of one. */
   private static final List<String> TOKENIZERS =
-      List.of("tokenizer.json", "vocab.json", "tokenizer.model");
+      List.of("tokenizer.json", "vocab.json", "tokenizer.model", "qwen.tiktoken");
 
   /** Files that are copied as they are, if they are there. */
   private static final List<String> COMPANIONS =
@@ -59,6 +59,7 @@ public final class ModelWriter {
           "vocab.json",
           "merges.txt",
           "tokenizer.model",
+          "qwen.tiktoken",
           "chat_template.jinja",
           "draft_vocabulary.json",
           "draft_table.safetensors",

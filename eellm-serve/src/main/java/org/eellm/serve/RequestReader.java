@@ -300,7 +300,7 @@ final class RequestReader {
 
   /** The fields that say how tokens are drawn. */
   private LongFunction<Sampler> sampler(StoppingCriteria stopping) {
-    SamplingParams said = model.sampling();
+    SamplingParams said = model.sampling().over(SamplingParams.AS_PREDICTED);
     for (SamplingSetting setting : SamplingSetting.values()) {
       Optional<Double> value = number(setting);
       if (value.isPresent()) {

@@ -15,7 +15,7 @@ import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.request.DecodingSettings;
-import org.eellm.decode.sample.SamplingParams;
+import org.eellm.decode.sample.SamplingDefaults;
 import org.eellm.decode.token.Detokenizer;
 import org.eellm.serve.json.ApiException;
 
@@ -35,7 +35,7 @@ public record ServedModel(
     Engine engine,
     ChatTemplate template,
     DecodingSettings defaults,
-    SamplingParams sampling,
+    SamplingDefaults sampling,
     long created,
     int longestToken) {
 
@@ -52,7 +52,7 @@ public record ServedModel(
         engine,
         template,
         defaults,
-        model.sampling().over(SamplingParams.AS_PREDICTED),
+        model.sampling(),
         System.currentTimeMillis() / 1000,
         longestToken(model.tokenizer()));
   }

@@ -222,7 +222,7 @@ public final class ServeCommand implements Callable<Integer> {
                 err.printf(
                     "serving %s at %s://%s:%d/%nchat template: %s%n",
                     served.name(), scheme, host, server.port(), served.template().description());
-                model
+                served
                     .sampling()
                     .description()
                     .ifPresent(

@@ -5,17 +5,12 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.HashSet;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
-import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -124,44 +119,17 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
   @SuppressWarnings("ArrayRecordComponent") // compared by nobody
   private record Known(String word, int[] ids) {}
 
-  private final Added added;
-  private final TextChanges changes;
+  private final AddedTokens added;
   private final WordCutter cutter;
   private final WordStart start;
   private final Pairs pairs;
   private final @Nullable Known[] known = new Known[KEPT_WORDS];
 
-  private BytePairEncoder(
-      Added added, TextChanges changes, WordCutter cutter, WordStart start, Pairs pairs) {
+  private BytePairEncoder(AddedTokens added, WordCutter cutter, WordStart start, Pairs pairs) {
     this.added = added;
-    this.changes = changes;
     this.cutter = cutter;
     this.start = start;
     this.pairs = pairs;
-  }
-
-  /**
-   * Tokens that are found in a text before all else.
-   *
-   * @param names finds them, of several at one place the longest
-   */
-  private record Added(Map<String, Integer> ids, Pattern names) {
-    static Added of(Map<String, Integer> ids) {
-      if (ids.isEmpty()) {
-        return new Added(ids, Pattern.compile("(?!)"));
-      }
-      String firsts =
-          ids.keySet().stream()
-              .map(name -> Pattern.quote(Character.toString(name.codePointAt(0))))
-              .distinct()
-              .collect(Collectors.joining());
-      String all =
-          ids.keySet().stream()
-              .sorted(Comparator.comparingInt(String::length).reversed())
-              .map(Pattern::quote)
-              .collect(Collectors.joining("|"));
-      return new Added(ids, Pattern.compile("(?=[%s])(?:%s)".formatted(firsts, all)));
-    }
   }
 
   /**
@@ -183,9 +151,8 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     ObjectNode file = json.rest();
     JsonNode model = file.path("model");
     List<JsonNode> words = TokenizerReader.parts(file.path("pre_tokenizer"), "pretokenizers");
-    Optional<TextChanges> changes =
-        TextChanges.of(TokenizerReader.parts(file.path("normalizer"), "normalizers"), words);
-    Optional<WordCutter> cutter = WordCutter.of(words);
+    Optional<WordCutter> cutter =
+        WordCutter.of(TokenizerReader.parts(file.path("normalizer"), "normalizers"), words);
     boolean byteLevel =
         !words.isEmpty() && words.getLast().path("type").asText().equals("ByteLevel");
     boolean plain =
@@ -193,10 +160,9 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
             && model.path("dropout").asDouble() == 0
             && model.path("continuing_subword_prefix").asText("").isEmpty()
             && model.path("end_of_word_suffix").asText("").isEmpty()
-            && changes.isPresent()
             && cutter.isPresent()
-            && addedTokens.values().stream()
-                .allMatch(token -> isPlain(token, changes.get().areNone()));
+            && addedTokens.entrySet().stream()
+                .allMatch(token -> isPlain(token.getKey(), token.getValue(), cutter.get()));
     if (!plain) {
       return Optional.empty();
     }
@@ -208,20 +174,12 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
       return Optional.empty();
     }
     requireBounded(file, place);
-    Map<String, Integer> found = new LinkedHashMap<>();
     Set<Integer> all = new HashSet<>();
-    addedTokens.forEach(
-        (name, token) -> {
-          all.add(token.path("id").asInt());
-          if (!token.path("special").asBoolean()) {
-            found.put(name, token.path("id").asInt());
-          }
-        });
+    addedTokens.values().forEach(token -> all.add(token.path("id").asInt()));
     boolean takesWords = model.path("ignore_merges").asBoolean();
     return Optional.of(
         new BytePairEncoder(
-            Added.of(found),
-            changes.get(),
+            AddedTokens.of(addedTokens),
             cutter.get(),
             start.get(),
             new Pairs(
@@ -230,12 +188,13 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
                 all)));
   }
 
-  private static boolean isPlain(JsonNode token, boolean unchanged) {
+  /** Whether a token is found in a text as well before as after its changes. */
+  private static boolean isPlain(String name, JsonNode token, WordCutter cutter) {
+    boolean kept =
+        cutter.changesNothing() || (name.isBlank() && cutter.changed(name, false).equals(name));
     return token.path("special").asBoolean()
-        || (!token.path("lstrip").asBoolean()
-            && !token.path("rstrip").asBoolean()
-            && !token.path("single_word").asBoolean()
-            && (unchanged || !token.path("normalized").asBoolean()));
+        || (!token.path("single_word").asBoolean()
+            && (kept || !token.path("normalized").asBoolean()));
   }
 
   private static WordStart characters(
@@ -273,23 +232,11 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
   public int[] encode(String text) {
     String wellFormed = new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8);
     Ids ids = new Ids();
-    int done = 0;
-    if (!added.ids.isEmpty()) {
-      Matcher names = added.names.matcher(wellFormed);
-      while (names.find()) {
-        part(wellFormed.substring(done, names.start()), done == 0, ids);
-        ids.add(added.ids.get(names.group()));
-        done = names.end();
-      }
-    }
-    part(wellFormed.substring(done), done == 0, ids);
+    added.divide(
+        wellFormed,
+        (part, first) -> cutter.cut(part, first, word -> ids.add(tokens(word))),
+        ids::add);
     return Arrays.copyOf(ids.values, ids.count);
-  }
-
-  private void part(String text, boolean first, Ids ids) {
-    if (!text.isEmpty()) {
-      cutter.cut(changes.apply(text, first), word -> ids.add(tokens(word)));
-    }
   }
 
   private int[] tokens(String word) {

@@ -1,6 +1,7 @@
 package org.eellm.data.tokenizer;
 
 import java.util.Arrays;
+import java.util.concurrent.ThreadLocalRandom;
 
 /**
  * The pairs of tokens that become one, and how early each was joined in training. Immutable once it
@@ -8,6 +9,9 @@ import java.util.Arrays;
  */
 final class PairTable {
   private static final long NONE = -1;
+
+  /** Not known to whoever writes a file, whose pairs then fall on places of their own. */
+  private static final long SECRET = ThreadLocalRandom.current().nextLong() | 1;
 
   private int mask;
   private long[] pairs;
@@ -34,7 +38,7 @@ final class PairTable {
 
   /** The place of a pair, or the free one where it would be. */
   private int place(long pair) {
-    int place = (int) (pair * 0x9E3779B97F4A7C15L >>> 32) & mask;
+    int place = (int) ((pair ^ pair >>> 29) * SECRET >>> 32) & mask;
     while (pairs[place] != pair && pairs[place] != NONE) {
       place = place + 1 & mask;
     }

@@ -20,6 +20,9 @@ record PieceDecoder(List<JsonNode> parts, String place) {
   private static final Pattern BYTE_PIECE = Pattern.compile("<0x([0-9A-Fa-f]{2})>");
   private static final int MAX_PARTS = 16;
 
+  private static final Set<String> KNOWN =
+      Set.of("ByteFallback", "ByteLevel", "Fuse", "Metaspace", "Replace", "Strip", "WordPiece");
+
   /** Pieces of words that stand close to what is before them. */
   private static final Set<String> CLOSE_PIECES = Set.of(".", "?", "!", ",", "n't");
 
@@ -39,12 +42,14 @@ record PieceDecoder(List<JsonNode> parts, String place) {
   }
 
   private void requireShort() {
-    bytes(""); // refuses parts that are not known
     if (parts.size() > MAX_PARTS) {
       throw new DataException(
           "%s: decoder: has %d parts; %d are supported".formatted(place, parts.size(), MAX_PARTS));
     }
     for (JsonNode part : parts) {
+      if (!KNOWN.contains(part.path("type").asText())) {
+        throw unsupported(part);
+      }
       boolean replaces = part.path("type").asText().equals("Replace");
       String from = part.path("pattern").path("String").asText();
       if (replaces && (from.isEmpty() || part.path("content").asText().length() > from.length())) {
@@ -87,8 +92,7 @@ record PieceDecoder(List<JsonNode> parts, String place) {
                     part.path("pattern").path("String").asText(), part.path("content").asText());
         case "WordPiece" -> text = word(text, part);
         case "Metaspace" -> text = text.replace(part.path("replacement").asText("\u2581"), " ");
-        case "Fuse", "Strip" -> {} // about the whole text
-        default -> throw unsupported(part);
+        default -> {} // about the whole text
       }
     }
     return text.getBytes(StandardCharsets.UTF_8);

@@ -2,6 +2,7 @@ package org.eellm.data.tokenizer;
 
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.concurrent.ThreadLocalRandom;
 
 /**
  * The pieces of a vocabulary and their ids, without an object for each. Immutable once it is
@@ -9,6 +10,9 @@ import java.util.Arrays;
  */
 final class Pieces {
   static final int NONE = -1;
+
+  /** Not known to whoever writes a file, whose pieces then fall on places of their own. */
+  private static final int SECRET = ThreadLocalRandom.current().nextInt() | 1;
 
   private byte[] letters;
   private int[] ends; // of the pieces in letters, in the order in which they came
@@ -39,7 +43,7 @@ final class Pieces {
   private static int hash(byte[] bytes, int from, int to) {
     int hash = 0;
     for (int i = from; i < to; i++) {
-      hash = 31 * hash + bytes[i];
+      hash = SECRET * hash + bytes[i];
     }
     hash *= 0x9E3779B9;
     return hash ^ hash >>> 15;

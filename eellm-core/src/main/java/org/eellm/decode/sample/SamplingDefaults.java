@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.EnumMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
@@ -11,6 +12,8 @@ import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.config.ConfigException;
 import org.eellm.config.SettingException;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * How a model's makers say that its tokens are to be drawn, in {@code generation_config.json}.
@@ -18,6 +21,18 @@ import org.eellm.config.SettingException;
  * @param values of the settings that the file has; {@code do_sample: false} is the temperature 0
  */
 public record SamplingDefaults(Map<SamplingSetting, Double> values) {
+  private static final Logger LOG = LoggerFactory.getLogger(SamplingDefaults.class);
+
+  /** Fields that change what is drawn in ways that are not offered. */
+  private static final List<String> UNKNOWN =
+      List.of(
+          "typical_p",
+          "no_repeat_ngram_size",
+          "penalty_alpha",
+          "num_beams",
+          "bad_words_ids",
+          "suppress_tokens");
+
   public SamplingDefaults {
     values = Map.copyOf(values);
   }
@@ -39,6 +54,13 @@ public record SamplingDefaults(Map<SamplingSetting, Double> values) {
     for (SamplingSetting setting : SamplingSetting.values()) {
       if (file.hasNonNull(setting.field())) {
         values.put(setting, value(file.path(setting.field()), setting, place));
+      }
+    }
+    for (String field : UNKNOWN) {
+      JsonNode value = file.path(field);
+      double number = value.asDouble();
+      if ((number != 0 && number != 1) || !value.isEmpty()) {
+        LOG.warn("{}: {}: {} is not supported and has no effect", place, field, shown(value));
       }
     }
     JsonNode samples = file.path("do_sample");

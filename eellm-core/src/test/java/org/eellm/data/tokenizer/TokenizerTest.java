@@ -4,8 +4,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -33,6 +36,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 public final class TokenizerTest {
   private static final Path GPT_2 = Resources.folder("/gpt2-tokenizer/vocab.json");
@@ -182,6 +186,72 @@ public final class TokenizerTest {
     ObjectNode token = file.withArray("added_tokens").get(0).deepCopy();
     token.put("id", id).put("content", content).put("special", special);
     file.withArray("added_tokens").add(token);
+  }
+
+  /** Published files differ in form; some of these forms the JSON library has to read. */
+  @ParameterizedTest
+  @ValueSource(strings = {"pretty", "pairs", "escaped", "merges first", "surrogates"})
+  void load_otherFormsOfAFile_encodeAlike(String form) throws IOException {
+    Tokenizer plain = trained();
+    plain.save(folder);
+    ObjectMapper json = new ObjectMapper();
+    ObjectNode file = (ObjectNode) json.readTree(folder.resolve("tokenizer.json").toFile());
+    ObjectNode model = (ObjectNode) file.path("model");
+    addToken(file, plain.vocabSize(), "<|\uD83E\uDD99|>", false);
+    if (form.equals("pairs")) {
+      ArrayNode pairs = json.createArrayNode();
+      for (JsonNode merge : model.path("merges")) {
+        int blank = merge.asText().indexOf(' ');
+        String left = merge.asText().substring(0, blank);
+        pairs.addArray().add(left).add(merge.asText().substring(blank + 1));
+      }
+      model.set("merges", pairs);
+    }
+    if (form.equals("merges first")) {
+      model.set("vocab", model.remove("vocab"));
+    }
+    if (form.equals("surrogates")) {
+      ((ObjectNode) model.path("vocab")).put("\uD83E\uDD99", plain.vocabSize() + 1);
+    }
+    JsonMapper writer =
+        JsonMapper.builder()
+            .configure(
+                JsonWriteFeature.ESCAPE_NON_ASCII,
+                form.equals("escaped") || form.equals("surrogates"))
+            .build();
+    String text = form.equals("pretty") ? file.toPrettyString() : writer.writeValueAsString(file);
+    write("tokenizer.json", text);
+    Tokenizer tokenizer = Tokenizer.load(folder);
+
+    for (String each : hardTexts()) {
+      assertThat(tokenizer.encode(each)).as(each).isEqualTo(plain.encode(each));
+    }
+    assertThat(tokenizer.encode("a<|\uD83E\uDD99|>")).endsWith(plain.vocabSize());
+    assertThat(tokenizer.definition()).isEqualTo(text);
+  }
+
+  /** Blanks beside an added token that takes them, and what is found first of several. */
+  @Test
+  void encode_addedTokens_takeBlanksAndTheLongestIsFound() throws IOException {
+    Tokenizer plain = trained();
+    plain.save(folder);
+    ObjectMapper json = new ObjectMapper();
+    ObjectNode file = (ObjectNode) json.readTree(folder.resolve("tokenizer.json").toFile());
+    int next = plain.vocabSize();
+    addToken(file, next, "<x>", false);
+    addToken(file, next + 1, "<x>>", false);
+    addToken(file, next + 2, "<y>", false);
+    ((ObjectNode) file.path("added_tokens").path(3)).put("lstrip", true).put("rstrip", true);
+    write("tokenizer.json", file.toString());
+    Tokenizer tokenizer = Tokenizer.load(folder);
+
+    try (HuggingFaceTokenizer library = library(folder)) {
+      for (String text : List.of("a<x>>b<x>", "<x> a \u00A0\n<y>\t\u3000 b", "<y><y> <x><", "<")) {
+        assertThat(tokenizer.encode(text))
+            .as(text)
+            .containsExactly(ids(library.encode(text, false, false).getIds()));
+      }
+    }
   }
 
   @Test
