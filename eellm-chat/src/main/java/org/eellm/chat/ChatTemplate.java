@@ -43,6 +43,9 @@ import org.eellm.file.IoErrors;
  * message becomes the tokens of its letters.
  */
 public final class ChatTemplate {
+  /** A template beside a tokenizer. */
+  public static final String FILE = "chat_template.jinja";
+
   /** A dialogue as any model can continue it. */
   private static final String PLAIN =
       """
@@ -51,7 +54,7 @@ public final class ChatTemplate {
       {% elif message.role == 'assistant' %}Assistant: {{ message.content }}
       {% else %}{{ message.content }}
 
-      {% endif %}{% endfor %}Assistant:\
+      {% endif %}{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}\
       """;
 
   /** Of a template, or of the configuration that has one. */
@@ -180,7 +183,7 @@ public final class ChatTemplate {
    * @throws ChatTemplateException if a file cannot be read
    */
   public static ChatTemplate read(Path folder, Tokenizer tokenizer) {
-    Path file = folder.resolve("chat_template.jinja");
+    Path file = folder.resolve(FILE);
     Path config = folder.resolve("tokenizer_config.json");
     try {
       JsonNode root =
@@ -263,7 +266,7 @@ public final class ChatTemplate {
       }
     }
     try {
-      renderWithinBounds(SAMPLE);
+      renderWithinBounds(SAMPLE, true);
       return Optional.empty();
     } catch (ChatTemplateException e) {
       return Optional.of(String.valueOf(e.getMessage()));
@@ -288,49 +291,51 @@ public final class ChatTemplate {
    * @param literal the ids of a text without special tokens
    */
   public List<Integer> encode(List<ChatMessage> messages, Function<String, List<Integer>> literal) {
-    if (refusal.isPresent()) {
-      throw ChatTemplateException.ofTemplate(
-          "this model's chat template cannot be rendered (%s)".formatted(refusal.get()));
-    }
-    requireFew(messages);
-    requireAllInPrompt(messages);
-    List<ChatMessage> quoted = new ArrayList<>();
-    for (ChatMessage message : messages) {
-      String name = "messages[%d].content".formatted(quoted.size());
-      quoted.add(new ChatMessage(message.role(), quote(message.content(), name), message.name()));
-    }
-    String text = render(quoted);
     List<Integer> ids = new ArrayList<>();
-    int done = 0;
-    if (specials.isPresent()) {
-      Matcher special = specials.get().matcher(text);
-      while (special.find()) {
-        ids.addAll(encode(text.substring(done, special.start()), literal));
-        ids.add(specialIds.get(specialNames.indexOf(special.group())));
-        done = special.end();
+    for (TextPiece piece : pieces(render(quoted(messages), true))) {
+      switch (piece) {
+        case TextPiece.Special(int id) -> ids.add(id);
+        case TextPiece.Literal(String text) -> ids.addAll(literal.apply(text));
       }
     }
-    ids.addAll(encode(text.substring(done), literal));
     if (ids.isEmpty()) {
       throw ChatTemplateException.ofMessages("messages", "become an empty text; say something");
     }
     return ids;
   }
 
-  private static void requireFew(List<ChatMessage> messages) {
-    if (messages.size() > TemplateBounds.MAX_MESSAGES) {
-      throw ChatTemplateException.ofMessages(
-          "messages",
-          "%d are more than the %d of a chat; leave some out"
-              .formatted(messages.size(), TemplateBounds.MAX_MESSAGES));
+  /** The messages as {@link #pieces} needs them, if the template has a place for each. */
+  List<ChatMessage> quoted(List<ChatMessage> messages) {
+    if (refusal.isPresent()) {
+      throw ChatTemplateException.ofTemplate(
+          "this model's chat template cannot be rendered (%s)".formatted(refusal.get()));
     }
-    long length = messages.stream().mapToLong(message -> message.content().length()).sum();
-    if (length > TemplateBounds.MAX_LENGTH) {
-      throw ChatTemplateException.ofMessages(
-          "messages",
-          "%d characters are more than the %d of a chat; shorten them"
-              .formatted(length, TemplateBounds.MAX_LENGTH));
+    TemplateBounds.requireFew(messages);
+    requireAllInPrompt(messages);
+    List<ChatMessage> quoted = new ArrayList<>();
+    for (ChatMessage message : messages) {
+      String name = "messages[%d].content".formatted(quoted.size());
+      quoted.add(new ChatMessage(message.role(), quote(message.content(), name), message.name()));
     }
+    return quoted;
+  }
+
+  /** A rendered text's special tokens and what is between them, without quotes. */
+  List<TextPiece> pieces(String text) {
+    List<TextPiece> pieces = new ArrayList<>();
+    int done = 0;
+    for (MatchResult special : specials(text)) {
+      addLiteral(text.substring(done, special.start()), pieces);
+      pieces.add(new TextPiece.Special(specialIds.get(specialNames.indexOf(special.group()))));
+      done = special.end();
+    }
+    addLiteral(text.substring(done), pieces);
+    return pieces;
+  }
+
+  /** The special tokens in a rendered text, in order. */
+  List<MatchResult> specials(String text) {
+    return specials.map(pattern -> pattern.matcher(text).results().toList()).orElse(List.of());
   }
 
   /**
@@ -345,7 +350,7 @@ public final class ChatTemplate {
       marked.add(new ChatMessage(message.role(), text, message.name()));
     }
     Set<String> there =
-        MARK.matcher(render(marked)).results().map(MatchResult::group).collect(Collectors.toSet());
+        MARK.matcher(render(marked, true)).results().map(MatchResult::group).collect(Collectors.toSet());
     for (int i = 0; i < messages.size(); i++) {
       if (marked.get(i).content().equals(mark(i)) && !there.contains(mark(i))) {
         throw ChatTemplateException.ofMessages(
@@ -376,25 +381,28 @@ public final class ChatTemplate {
         .orElse(content);
   }
 
-  private List<Integer> encode(String quoted, Function<String, List<Integer>> literal) {
-    String text =
-        QUOTED
-            .matcher(quoted)
-            .replaceAll(
-                found ->
-                    Matcher.quoteReplacement(specialNames.get(Integer.parseInt(found.group(1)))));
-    return text.isEmpty() ? List.of() : literal.apply(text);
+  private void addLiteral(String quoted, List<TextPiece> pieces) {
+    if (!quoted.isEmpty()) {
+      String text =
+          QUOTED
+              .matcher(quoted)
+              .replaceAll(
+                  found ->
+                      Matcher.quoteReplacement(specialNames.get(Integer.parseInt(found.group(1)))));
+      pieces.add(new TextPiece.Literal(text));
+    }
   }
 
   /**
    * The messages as a text.
    *
+   * @param answers whether an answer is to follow
    * @throws ChatTemplateException if the template cannot be rendered, or does not take these
    *     messages
    */
-  String render(List<ChatMessage> messages) {
+  String render(List<ChatMessage> messages, boolean answers) {
     try {
-      return renderWithinBounds(messages);
+      return renderWithinBounds(messages, answers);
     } catch (TemplateBounds.ExceededError e) {
       throw ChatTemplateException.ofMessages(
           "messages",
@@ -403,7 +411,7 @@ public final class ChatTemplate {
     }
   }
 
-  private String renderWithinBounds(List<ChatMessage> messages) {
+  private String renderWithinBounds(List<ChatMessage> messages, boolean answers) {
     List<Map<String, Object>> asMaps = new ArrayList<>();
     for (ChatMessage message : messages) {
       Map<String, Object> map = new LinkedHashMap<>();
@@ -417,7 +425,7 @@ public final class ChatTemplate {
     context.put("messages", asMaps);
     context.put("bos_token", beginningOfSequence);
     context.put("eos_token", endOfSequence);
-    context.put("add_generation_prompt", true);
+    context.put("add_generation_prompt", answers);
     context.put(TemplateBounds.WORK, new AtomicLong());
     RenderResult result;
     try {
@@ -434,26 +442,15 @@ public final class ChatTemplate {
           .map(
               raised ->
                   ChatTemplateException.ofMessages(
-                      "messages", oneLine(String.valueOf(raised.getMessage()))))
+                      "messages", ChatTemplateException.oneLine(String.valueOf(raised.getMessage()))))
           .orElseGet(
               () ->
                   ChatTemplateException.ofTemplate(
                       "line %d: %s"
                           .formatted(
-                              error.getLineno(), shown(String.valueOf(error.getMessage())))));
+                              error.getLineno(), ChatTemplateException.shown(String.valueOf(error.getMessage())))));
     }
     return result.getOutput();
-  }
-
-  /** Jinjava's message, cut and without exceptions' names and control characters. */
-  private static String shown(String text) {
-    String reason = text.replaceAll("\\b\\w+Exception: ", "").replaceAll("\\p{Cntrl}", "?");
-    return reason.length() > 60 ? reason.substring(0, 57) + "..." : reason;
-  }
-
-  private static String oneLine(String text) {
-    return (text.length() > 300 ? text.substring(0, 297) + "..." : text)
-        .replaceAll("\\p{Cntrl}", "?");
   }
 
   /** The first among an error and its causes that is of a kind. */

@@ -47,4 +47,16 @@ public final class ChatTemplateException extends RuntimeException {
   public String problem() {
     return problem;
   }
+
+  /** Jinjava's message, cut and without exceptions' names and control characters. */
+  static String shown(String text) {
+    String reason = text.replaceAll("\\b\\w+Exception: ", "").replaceAll("\\p{Cntrl}", "?");
+    return reason.length() > 60 ? reason.substring(0, 57) + "..." : reason;
+  }
+
+  /** A template's own message, cut and on one line. */
+  static String oneLine(String text) {
+    return (text.length() > 300 ? text.substring(0, 297) + "..." : text)
+        .replaceAll("\\p{Cntrl}", "?");
+  }
 }

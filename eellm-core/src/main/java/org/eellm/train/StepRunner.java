@@ -19,6 +19,7 @@ import org.eellm.distributed.World;
 import org.eellm.model.Dropout;
 import org.eellm.model.Stage;
 import org.eellm.model.parameter.Gradients;
+import org.eellm.schedule.FillGradientScale;
 import org.eellm.schedule.MicrobatchId;
 import org.eellm.schedule.Schedule;
 import org.eellm.tensor.Scope;
@@ -205,7 +206,7 @@ public final class StepRunner implements AutoCloseable {
             virtualStages,
             input.microbatches(),
             objective,
-            1.0 / (schedule.microbatches() * (long) input.replicas()),
+            FillGradientScale.of(schedule, input.counted()).regularWeight(),
             gradients);
       }
     };
@@ -223,7 +224,7 @@ public final class StepRunner implements AutoCloseable {
     return new StepCompute.Input(
         id -> Microbatch.of(samples, first + (long) number(id, replicas) * size, size),
         id -> dropout(step, number(id, replicas)),
-        replicas);
+        id -> samples.counted(first + (long) id.index() * replicas * size, replicas * size));
   }
 
   private int number(MicrobatchId id, int replicas) {

@@ -12,7 +12,10 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 import org.eellm.data.DataException;
 
-/** The documents of a JSON lines file: one an object, an object a line; blank lines are allowed. */
+/**
+ * The documents of a JSON lines file: one an object, an object a line; blank lines are allowed. An
+ * object without a text under the key may be a chat.
+ */
 final class JsonDocuments implements TextCorpus.Documents {
   private static final int MAX_LINE_BYTES = 1 << 28;
 
@@ -46,10 +49,17 @@ final class JsonDocuments implements TextCorpus.Documents {
         return Optional.empty();
       }
       try {
-        Optional<String> parsed = parse();
-        text = parsed.orElse("");
+        JsonNode object = parse();
+        if (object.isMissingNode()) {
+          continue;
+        }
+        Optional<Corpus.DocumentChunk> chat = chat(object);
+        if (chat.isPresent()) {
+          return chat;
+        }
+        text = text(object);
         position = 0;
-        inDocument = parsed.isPresent();
+        inDocument = true;
       } catch (DataException e) {
         if (!format.skipsBadLines()) {
           throw e;
@@ -61,7 +71,7 @@ final class JsonDocuments implements TextCorpus.Documents {
     position = pieceEnd();
     inDocument = position < text.length();
     return Optional.of(
-        new Corpus.DocumentChunk(text.substring(from, position), from == 0, !inDocument));
+        Corpus.DocumentChunk.piece(text.substring(from, position), from == 0, !inDocument));
   }
 
   private boolean readLine() throws IOException {
@@ -82,23 +92,44 @@ final class JsonDocuments implements TextCorpus.Documents {
     return found;
   }
 
-  /** The line's text; empty if the line is blank. */
-  private Optional<String> parse() throws IOException {
+  /** The line's object; missing if the line is blank. */
+  private JsonNode parse() throws IOException {
     JsonNode object;
     try {
       object = JSON.readTree(line.toByteArray());
     } catch (JsonProcessingException e) {
       throw bad("not valid JSON: " + DataException.reason(e));
     }
-    if (object.isMissingNode()) {
-      return Optional.empty();
-    }
-    if (!object.isObject()) {
+    if (!object.isMissingNode() && !object.isObject()) {
       throw bad("is no JSON object");
     }
+    return object;
+  }
+
+  /** The conversation of an object that has no text under the key. */
+  private Optional<Corpus.DocumentChunk> chat(JsonNode object) {
+    if (object.has(format.key())) {
+      return Optional.empty();
+    }
+    Optional<Corpus.DocumentChunk> chat;
+    try {
+      chat =
+          ChatObject.messages(object)
+              .map(messages -> new Chat(messages, place + ":" + lines.line()))
+              .map(Corpus.DocumentChunk::chat);
+    } catch (DataException e) {
+      throw bad(String.valueOf(e.getMessage()));
+    }
+    if (chat.isPresent() && !isWellFormed(chat.get().text())) {
+      throw bad("the chat has half a surrogate pair");
+    }
+    return chat;
+  }
+
+  private String text(JsonNode object) {
     JsonNode value = object.path(format.key());
     if (value.isMissingNode()) {
-      throw bad("has no key \"%s\" but %s".formatted(format.key(), keys(object)));
+      throw bad("has no key \"%s\" and no chat but %s".formatted(format.key(), keys(object)));
     }
     if (!value.isTextual()) {
       throw bad("\"%s\" is no string".formatted(format.key()));
@@ -107,7 +138,7 @@ final class JsonDocuments implements TextCorpus.Documents {
     if (!isWellFormed(result)) {
       throw bad("\"%s\" has half a surrogate pair".formatted(format.key()));
     }
-    return Optional.of(result);
+    return result;
   }
 
   private DataException bad(String what) {

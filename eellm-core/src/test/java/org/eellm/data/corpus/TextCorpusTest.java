@@ -127,7 +127,7 @@ final class TextCorpusTest {
     assertBadLine("{\"text\": \"b\"", "not valid JSON: it ends too early");
     assertBadLine("{\"text\": \"b\"} {}", "not valid JSON: something follows its one value");
     assertBadLine("[1]", "is no JSON object");
-    assertBadLine("{\"content\": \"b\", \"id\": 3}", "has no key \"text\" but \"content\", \"id\"");
+    assertBadLine("{\"content\": \"b\", \"id\": 3}", "has no key \"text\" and no chat but \"content\", \"id\"");
     assertBadLine("{\"text\": 5}", "\"text\" is no string");
     assertBadLine("{\"text\": null}", "\"text\" is no string");
     assertBadLine("{\"text\": \"\\ud83e\"}", "\"text\" has half a surrogate pair");
