@@ -76,7 +76,8 @@ public record AnswerEncoder(ChatTemplate template, Tokenizer tokenizer) {
   private static ChatTemplateException otherwise(int i) {
     return ChatTemplateException.ofMessages(
         "messages[%d]".formatted(i),
-        "the chat template writes this answer, or what is before it, otherwise where the chat goes on; let the chat end with it");
+        "the chat template writes this answer, or what is before it, otherwise where the chat goes"
+            + " on; let the chat end with it");
   }
 
   /** The ids so far. */

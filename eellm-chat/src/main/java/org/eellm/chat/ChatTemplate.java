@@ -350,7 +350,10 @@ public final class ChatTemplate {
       marked.add(new ChatMessage(message.role(), text, message.name()));
     }
     Set<String> there =
-        MARK.matcher(render(marked, true)).results().map(MatchResult::group).collect(Collectors.toSet());
+        MARK.matcher(render(marked, true))
+            .results()
+            .map(MatchResult::group)
+            .collect(Collectors.toSet());
     for (int i = 0; i < messages.size(); i++) {
       if (marked.get(i).content().equals(mark(i)) && !there.contains(mark(i))) {
         throw ChatTemplateException.ofMessages(
@@ -442,13 +445,15 @@ public final class ChatTemplate {
           .map(
               raised ->
                   ChatTemplateException.ofMessages(
-                      "messages", ChatTemplateException.oneLine(String.valueOf(raised.getMessage()))))
+                      "messages",
+                      ChatTemplateException.oneLine(String.valueOf(raised.getMessage()))))
           .orElseGet(
               () ->
                   ChatTemplateException.ofTemplate(
                       "line %d: %s"
                           .formatted(
-                              error.getLineno(), ChatTemplateException.shown(String.valueOf(error.getMessage())))));
+                              error.getLineno(),
+                              ChatTemplateException.shown(String.valueOf(error.getMessage())))));
     }
     return result.getOutput();
   }

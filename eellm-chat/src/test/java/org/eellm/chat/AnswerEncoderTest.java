@@ -56,8 +56,7 @@ final class AnswerEncoderTest {
       added.add(((ObjectNode) added.get(0).deepCopy()).put("id", next++).put("content", name));
     }
     json.writeValue(folder.resolve("tokenizer.json").toFile(), root);
-    Files.writeString(
-        folder.resolve("tokenizer_config.json"), "{\"eos_token\": \"<|im_end|>\"}");
+    Files.writeString(folder.resolve("tokenizer_config.json"), "{\"eos_token\": \"<|im_end|>\"}");
     tokenizer = Tokenizer.load(folder);
   }
 
@@ -98,11 +97,20 @@ final class AnswerEncoderTest {
 
     assertThat(shown(tokens))
         .isEqualTo(
-            "<|im_start|>system\nthe end<|im_end|>\n<|im_start|>user\nthe <|im_end|> cat<|im_end|>\n"
-                + "<|im_start|>assistant\n{the dog<|im_end|>}\n<|im_start|>user\nand?<|im_end|>\n"
-                + "<|im_start|>assistant\n{the bird<|im_end|>}\n<|im_end|>");
+            "<|im_start|>system\n"
+                + "the end<|im_end|>\n"
+                + "<|im_start|>user\n"
+                + "the <|im_end|> cat<|im_end|>\n"
+                + "<|im_start|>assistant\n"
+                + "{the dog<|im_end|>}\n"
+                + "<|im_start|>user\n"
+                + "and?<|im_end|>\n"
+                + "<|im_start|>assistant\n"
+                + "{the bird<|im_end|>}\n"
+                + "<|im_end|>");
     // What somebody said is no special token: of these there are one a message, and the last.
-    assertThat(Arrays.stream(tokens.ids()).filter(id -> id == tokenizer.endOfDocument())).hasSize(6);
+    assertThat(Arrays.stream(tokens.ids()).filter(id -> id == tokenizer.endOfDocument()))
+        .hasSize(6);
   }
 
   @Test
@@ -135,7 +143,8 @@ final class AnswerEncoderTest {
     CountedTokens tokens =
         new AnswerEncoder(plain, tokenizer).encode(CHAT.subList(2, 5).reversed().subList(0, 3));
     assertThat(plain.description()).contains("no chat template");
-    assertThat(shown(tokens)).startsWith("Assistant:{ the bird\n}User: and?\nAssistant:{ the dog\n");
+    assertThat(shown(tokens))
+        .startsWith("Assistant:{ the bird\n}User: and?\nAssistant:{ the dog\n");
     assertThat(shown(tokens)).endsWith("<|im_end|>}");
   }
 
@@ -171,6 +180,8 @@ final class AnswerEncoderTest {
                   List.of(message("user", "a cat"), message("assistant", "a dog"))));
       counted.add(golden.path("name").asText() + shown.substring(shown.indexOf('{')));
     }
-    assertThat(counted).hasSizeGreaterThan(8).allSatisfy(text -> assertThat(text).contains("a dog").doesNotContain("cat"));
+    assertThat(counted)
+        .hasSizeGreaterThan(8)
+        .allSatisfy(text -> assertThat(text).contains("a dog").doesNotContain("cat"));
   }
 }

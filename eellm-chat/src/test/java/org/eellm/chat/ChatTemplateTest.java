@@ -239,10 +239,12 @@ final class ChatTemplateTest {
         .add(mapper.createObjectNode().put("name", "tool_use").put("template", "T"))
         .add(mapper.createObjectNode().put("name", "default").put("template", "D"));
     Files.writeString(config, root.toString());
-    assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x")), true)).isEqualTo("D");
+    assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x")), true))
+        .isEqualTo("D");
 
     Files.writeString(folder.resolve("chat_template.jinja"), "F\n");
-    assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x")), true)).isEqualTo("F");
+    assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x")), true))
+        .isEqualTo("F");
   }
 
   /** Some took gigabytes, and most had no end. */

@@ -21,9 +21,7 @@ record DatasetChecksum(FileChecksum tokens, FileChecksum index, Optional<FileChe
 
   /** A line for {@link #parse}. */
   String line() {
-    return files()
-        .map(file -> file.bytes() + " " + file.crc())
-        .collect(Collectors.joining(" "));
+    return files().map(file -> file.bytes() + " " + file.crc()).collect(Collectors.joining(" "));
   }
 
   private Stream<FileChecksum> files() {
@@ -34,7 +32,9 @@ record DatasetChecksum(FileChecksum tokens, FileChecksum index, Optional<FileChe
   static DatasetChecksum parse(String line) {
     String[] words = line.split(" ", -1);
     return new DatasetChecksum(
-        file(words, 0), file(words, 2), words.length > 4 ? Optional.of(file(words, 4)) : Optional.empty());
+        file(words, 0),
+        file(words, 2),
+        words.length > 4 ? Optional.of(file(words, 4)) : Optional.empty());
   }
 
   private static FileChecksum file(String[] words, int first) {

@@ -24,27 +24,27 @@ public final class DatasetSamples implements SampleSource {
   private final OptionalInt documentEnd;
 
   /**
-   * @param sequenceLength tokens that the loss sees in a sample
+   * What a sample is like.
+   *
+   * @param sequenceLength tokens that the loss sees in it
    * @param vocabSize the model's vocabulary; a token beyond it is an error when it is read
-   * @param seed of the order of training samples; that of the other parts is always the same
    * @param documentEnd the token that ends every document, where a token sees its own document
    *     alone (Megatron's {@code --reset-attention-mask} and {@code --reset-position-ids}). Where
-   *     the dataset has a mask, its index alone tells documents: chats have that token in them, too.
+   *     the dataset has a mask, its index alone tells documents: chats have that token in them,
+   *     too.
+   */
+  public record Shape(int sequenceLength, int vocabSize, OptionalInt documentEnd) {}
+
+  /**
+   * @param seed of the order of training samples; that of the other parts is always the same
    * @throws DataException if the part is too short for one sample
    */
-  public DatasetSamples(
-      IndexedDataset dataset,
-      Split split,
-      Part part,
-      int sequenceLength,
-      int vocabSize,
-      long seed,
-      OptionalInt documentEnd) {
+  public DatasetSamples(IndexedDataset dataset, Split split, Part part, Shape shape, long seed) {
     this.dataset = dataset;
-    this.sequenceLength = sequenceLength;
-    this.vocabSize = vocabSize;
+    this.sequenceLength = shape.sequenceLength();
+    this.vocabSize = shape.vocabSize();
     this.seed = part == Part.TRAINING ? seed : 0;
-    this.documentEnd = documentEnd;
+    this.documentEnd = shape.documentEnd();
     long[] boundaries = split.tokenBoundaries(dataset);
     this.start = boundaries[part.ordinal()];
     this.length = boundaries[part.ordinal() + 1] - start;

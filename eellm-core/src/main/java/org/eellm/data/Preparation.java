@@ -13,7 +13,8 @@ import org.eellm.data.tokenizer.Tokenizer;
 /**
  * Turns a corpus into an {@link IndexedDataset}, with its tokenizer beside it. A document becomes
  * the tokenizer's beginning of sequence, if it has one, the tokens of the text, and the end of
- * document; a chat becomes what its encoder makes of it. The result does not depend on the number of threads.
+ * document; a chat becomes what its encoder makes of it. The result does not depend on the number
+ * of threads.
  */
 public final class Preparation {
   /**

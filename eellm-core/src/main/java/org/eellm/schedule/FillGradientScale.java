@@ -65,7 +65,9 @@ public record FillGradientScale(long regular, List<Long> warmup, List<Long> cool
   }
 
   private static long sum(
-      List<MicrobatchId> ids, Predicate<MicrobatchId> wanted, ToLongFunction<MicrobatchId> counted) {
+      List<MicrobatchId> ids,
+      Predicate<MicrobatchId> wanted,
+      ToLongFunction<MicrobatchId> counted) {
     return ids.stream().filter(wanted).mapToLong(counted).sum();
   }
 

@@ -203,10 +203,9 @@ final class RunData implements AutoCloseable {
                   dataset,
                   split,
                   part,
-                  config.data().sequenceLength(),
-                  config.model().vocabSize(),
-                  config.train().seed(),
-                  documentEnd),
+                  new DatasetSamples.Shape(
+                      config.data().sequenceLength(), config.model().vocabSize(), documentEnd),
+                  config.train().seed()),
               source.weight()));
     }
     return blend.size() == 1 ? blend.getFirst().source() : new BlendedSamples(blend);

@@ -153,9 +153,7 @@ final class TrainingCompute implements StepCompute {
                   reduction.gradients(),
                   done);
       if (microbatch instanceof Regular) {
-        returned
-            .heads()
-            .forEach(head -> head.addTo(losses, scale.regularWeight()));
+        returned.heads().forEach(head -> head.addTo(losses, scale.regularWeight()));
       }
       return returned.gradient().filter(below -> microbatch.backwardEnd() < virtualStage);
     }

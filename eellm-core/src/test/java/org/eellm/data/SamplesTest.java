@@ -136,8 +136,7 @@ final class SamplesTest {
 
   @Test
   void starts_documentEnd_beginDocumentsAfterIt() {
-    try (IndexedDatasetWriter writer =
-        IndexedDatasetWriter.create(folder.resolve("ended"), 300)) {
+    try (IndexedDatasetWriter writer = IndexedDatasetWriter.create(folder.resolve("ended"), 300)) {
       for (int document = 0; document < 20; document++) {
         writer.add(IntStream.range(0, document % 5).toArray());
         writer.add(9);
@@ -153,7 +152,11 @@ final class SamplesTest {
   private static void requireStartsAfter(int end, IndexedDataset dataset) {
     DatasetSamples separate =
         new DatasetSamples(
-            dataset, Split.TRAINING_ONLY, Part.TRAINING, LENGTH, 300, 1, OptionalInt.of(end));
+            dataset,
+            Split.TRAINING_ONLY,
+            Part.TRAINING,
+            new DatasetSamples.Shape(LENGTH, 300, OptionalInt.of(end)),
+            1);
     DatasetSamples joined = samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 1);
     for (int i = 0; i < 3 * separate.samplesPerEpoch(); i++) {
       int[] tokens = separate.samples(i, 1);
@@ -196,13 +199,16 @@ final class SamplesTest {
       requireStartsAfter(8, dataset);
       DatasetSamples chats =
           new DatasetSamples(
-              dataset, Split.TRAINING_ONLY, Part.TRAINING, LENGTH, 300, 1, OptionalInt.of(9));
+              dataset,
+              Split.TRAINING_ONLY,
+              Part.TRAINING,
+              new DatasetSamples.Shape(LENGTH, 300, OptionalInt.of(9)),
+              1);
       BlendedSamples blend =
           new BlendedSamples(
               List.of(
                   new WeightedSource(chats, 1),
-                  new WeightedSource(
-                      samples(texts, Split.TRAINING_ONLY, Part.TRAINING, 1), 1)));
+                  new WeightedSource(samples(texts, Split.TRAINING_ONLY, Part.TRAINING, 1), 1)));
       assertThat(blend.isMasked()).isTrue();
       long sum = 0;
       for (int i = 0; i < 40; i++) {
@@ -243,7 +249,12 @@ final class SamplesTest {
         folder.resolve("beyond"), 100, new int[] {1, 2, 3, 4, 5}, new int[] {6, 77, 7, 8, 9});
     try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("beyond"))) {
       DatasetSamples samples =
-          new DatasetSamples(dataset, Split.TRAINING_ONLY, Part.TRAINING, LENGTH, 77, 1, OptionalInt.empty());
+          new DatasetSamples(
+              dataset,
+              Split.TRAINING_ONLY,
+              Part.TRAINING,
+              new DatasetSamples.Shape(LENGTH, 77, OptionalInt.empty()),
+              1);
       assertThatThrownBy(() -> samples.samples(0, 1))
           .isInstanceOf(DataException.class)
           .hasMessage(
@@ -334,7 +345,12 @@ final class SamplesTest {
   }
 
   private static DatasetSamples samples(IndexedDataset dataset, Split split, Part part, long seed) {
-    return new DatasetSamples(dataset, split, part, LENGTH, Integer.MAX_VALUE, seed, OptionalInt.empty());
+    return new DatasetSamples(
+        dataset,
+        split,
+        part,
+        new DatasetSamples.Shape(LENGTH, Integer.MAX_VALUE, OptionalInt.empty()),
+        seed);
   }
 
   /** Documents whose tokens count on from one to the next. */

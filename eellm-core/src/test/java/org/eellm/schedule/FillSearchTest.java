@@ -35,7 +35,8 @@ final class FillSearchTest {
     Costs costs = Costs.equal(stages, 1, 2);
     Fills fills = FillSearch.find(AUTOMATIC, AUTOMATIC, stages, 16, allStages(stages), costs);
     FillGradientScale seen =
-        FillGradientScale.of(Schedules.emit(ScheduleKind.ONE_F_ONE_B, stages, 1, 16, fills), _ -> 1);
+        FillGradientScale.of(
+            Schedules.emit(ScheduleKind.ONE_F_ONE_B, stages, 1, 16, fills), _ -> 1);
 
     for (int stage = 0; stage < stages; stage++) {
       assertThat(seen.warmup().get(stage)).isEqualTo(Math.max(count - stage, 0));

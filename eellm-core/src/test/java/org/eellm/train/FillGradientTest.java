@@ -179,10 +179,7 @@ final class FillGradientTest {
       MicrobatchId id, int e, int v, Schedule schedule, List<Microbatch> batches) {
     double regular = tokens(schedule, batches, other -> other instanceof Regular);
     double through =
-        tokens(
-            schedule,
-            batches,
-            other -> other instanceof WarmupFill fill && fill.stages() > e);
+        tokens(schedule, batches, other -> other instanceof WarmupFill fill && fill.stages() > e);
     double back =
         tokens(
             schedule,

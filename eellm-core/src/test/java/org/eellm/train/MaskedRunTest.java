@@ -96,8 +96,7 @@ final class MaskedRunTest {
       wanted
           .losses()
           .forEach(
-              (head, loss) ->
-                  assertThat(found.losses().get(head)).isCloseTo(loss, within(2e-5)));
+              (head, loss) -> assertThat(found.losses().get(head)).isCloseTo(loss, within(2e-5)));
     }
     expected
         .evaluation()
@@ -123,7 +122,8 @@ final class MaskedRunTest {
     String[] mesh = {
       "parallel.tp=" + tp, "parallel.cp=" + cp, "parallel.dp=" + dp, "parallel.pp=" + pp
     };
-    RunConfig parallel = config(Stream.of(learning, mesh).flatMap(Stream::of).toArray(String[]::new));
+    RunConfig parallel =
+        config(Stream.of(learning, mesh).flatMap(Stream::of).toArray(String[]::new));
     NcclOrder.run(new Mesh(tp, cp, dp, pp), world -> run(parallel, world))
         .forEach(outcome -> assertAlike(outcome, alone));
   }
@@ -137,8 +137,7 @@ final class MaskedRunTest {
     larger.add("train.micro_batch_size=" + size);
     larger.add("train.global_batch_size=8");
     larger.add("train.eval_batches=1");
-    Outcome actual =
-        run(TinyRun.config(folder, larger.toArray(String[]::new)), World.singleRank());
+    Outcome actual = run(TinyRun.config(folder, larger.toArray(String[]::new)), World.singleRank());
     String samples = "train.eval_batches=" + size;
     Outcome ones =
         run(
@@ -170,6 +169,7 @@ final class MaskedRunTest {
       }
       assertThat(counted).isBetween(1.0, 100.0); // of 128
       Result step = run(config, World.singleRank()).steps().getFirst();
+      assertThat(step.countedTokens()).hasValue((long) counted);
       List<HeadId> heads = List.copyOf(step.losses().keySet());
       for (int head = 0; head < 3; head++) {
         assertThat(step.losses().get(heads.get(head)))

@@ -318,8 +318,7 @@ final class MeshSteps {
                 new StepCompute.Input(
                     id -> batches.get(id.index() * dp + world.coordinate().dp()),
                     id -> job.dropout(id.index() * dp + world.coordinate().dp()),
-                    id ->
-                        (long) counted(batches.subList(id.index() * dp, id.index() * dp + dp))),
+                    id -> (long) counted(batches.subList(id.index() * dp, id.index() * dp + dp))),
                 objective,
                 reduction)) {
           Microbatch batch = batches.getFirst();

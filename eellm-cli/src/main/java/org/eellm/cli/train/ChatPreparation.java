@@ -64,8 +64,13 @@ final class ChatPreparation {
     return encoder().template().description();
   }
 
-  /** Puts a template that is a file of its own beside a dataset's tokenizer. */
+  /** Keeps the template beside a dataset's tokenizer. */
   void keepTemplate(Path prefix) {
+    keepTemplate(folder, prefix);
+  }
+
+  /** Puts a template that is a file of its own in a folder beside a dataset's tokenizer. */
+  static void keepTemplate(Path folder, Path prefix) {
     Path file = folder.resolve(ChatTemplate.FILE);
     Path copy = Preparation.tokenizerFolder(prefix).resolve(ChatTemplate.FILE);
     try {

@@ -43,8 +43,8 @@ public final class PrepareCommand implements Callable<Integer> {
       arity = "1..*",
       paramLabel = "PATH",
       description =
-          "Files, folders or globs of .txt and .jsonl, plain or with .gz, .xz or .zst at the end,"
-              + " and of .jar with Java sources.")
+          "Files, folders or globs of .txt, .md, .jsonl, .json and .csv, plain or with .gz, .xz or"
+              + " .zst at the end, of .parquet, and of .jar with Java sources.")
   private List<String> inputs;
 
   @Option(
@@ -79,8 +79,9 @@ public final class PrepareCommand implements Callable<Integer> {
       paramLabel = "KEY",
       defaultValue = "text",
       description =
-          "Key of the text in .jsonl files; '${DEFAULT-VALUE}' by default. An object without it may"
-              + " be a chat: messages, conversations, or prompt and completion.")
+          "Key of the text in .jsonl, .json, .csv and .parquet files; '${DEFAULT-VALUE}' by"
+              + " default. An object without it may be a chat: messages, conversations, or prompt"
+              + " and completion.")
   private String key;
 
   @Option(

@@ -123,7 +123,8 @@ final class PrepareCommandTest {
       assertThat(counted(dataset, tokenizer, 1)).isEqualTo(" the bird;");
       assertThat(counted(dataset, tokenizer, 2)).isEqualTo(" end;");
       assertThat(counted(dataset, tokenizer, 3)).isEqualTo("the cat and the dog");
-      assertThat(tokenizer.decode(dataset.sequence(0))).isEqualTo("user: the cat;assistant: the dog;");
+      assertThat(tokenizer.decode(dataset.sequence(0)))
+          .isEqualTo("user: the cat;assistant: the dog;");
       assertThat(dataset.isCounted(dataset.start(1) - 1)).isTrue(); // the end
     }
   }
@@ -135,6 +136,59 @@ final class PrepareCommandTest {
             .filter(i -> dataset.isCounted(dataset.start(document) + i))
             .map(i -> ids[i])
             .toArray());
+  }
+
+  @Test
+  void merge_shards_areTheWhole() throws IOException {
+    assertThat(prepare("--input", path("a.txt"), "--vocab-size", "264")).isZero();
+    String tokenizer = path("out-tokenizer");
+    Files.writeString(
+        folder.resolve("chat.jsonl"), "{\"prompt\": \"the\", \"completion\": \"end\"}");
+    for (String name : new String[] {"a.txt", "chat.jsonl"}) {
+      Commands.run(
+          out,
+          err,
+          "prepare",
+          "--output",
+          path("shard-" + name),
+          "--input",
+          path(name),
+          "--tokenizer",
+          tokenizer);
+    }
+    Commands.run(
+        out,
+        err,
+        "prepare",
+        "--output",
+        path("whole"),
+        "--input",
+        path("a.txt"),
+        path("chat.jsonl"),
+        "--tokenizer",
+        tokenizer);
+    out.getBuffer().setLength(0);
+    String[] merge = {
+      "merge", "--input", path("shard-a.txt"), path("shard-chat.jsonl"), "--output", path("both")
+    };
+    assertThat(Commands.run(out, err, merge)).isZero();
+
+    assertThat(err.toString()).isEmpty();
+    assertThat(out.toString()).contains(".bin and .idx and .mask\n").contains("documents   3\n");
+    for (String ending : new String[] {".bin", ".idx", ".mask", "-tokenizer/tokenizer.json"}) {
+      assertThat(folder.resolve("both" + ending))
+          .hasSameBinaryContentAs(folder.resolve("whole" + ending));
+    }
+    assertThat(Commands.run(out, err, "merge", "--input", path("both"), "--output", path("both")))
+        .isEqualTo(1);
+    assertThat(err.toString()).contains("is merged, and cannot be the output");
+    prepare("--input", path("a.txt"), "--vocab-size", "262");
+    assertThat(
+            Commands.run(
+                out, err, "merge", "--input", path("both"), path("out"), "--output", path("x")))
+        .isEqualTo(1);
+    assertThat(err.toString()).contains("out: is of another tokenizer than " + path("both"));
+    assertThat(folder.resolve("x.bin")).doesNotExist();
   }
 
   @Test
@@ -162,7 +216,11 @@ final class PrepareCommandTest {
   void prepare_badInput_isOneLine() {
     assertFails(
         1, "missing.txt: no such file or folder; check the path", "--input", path("missing.txt"));
-    assertFails(1, "b.jsonl:1: has no key \"text\" and no chat but \"content\"", "--input", path("b.jsonl"));
+    assertFails(
+        1,
+        "b.jsonl:1: has no key \"text\" and no chat but \"content\"",
+        "--input",
+        path("b.jsonl"));
     assertFails(1, "b.jsonl:2: not valid JSON", "--input", path("b.jsonl"), "--key", "content");
     assertFails(1, "no tokenizer there", "--input", path("a.txt"), "--tokenizer", path("nowhere"));
     assertThat(folder.resolve("out.bin")).doesNotExist();

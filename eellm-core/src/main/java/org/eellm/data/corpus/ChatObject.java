@@ -4,8 +4,8 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import org.eellm.data.DataException;
 import org.eellm.data.corpus.Chat.Message;
+import org.eellm.data.corpus.ObjectDocuments.BadObject;
 
 /**
  * A JSON object as a chat, in one of three layouts: {@code messages} of {@code role} and {@code
@@ -21,9 +21,9 @@ final class ChatObject {
   /**
    * The messages of an object; empty if it has none of the layouts.
    *
-   * @throws DataException without the place, if it has one and is not as it should be
+   * @throws BadObject if it has one and is not as it should be
    */
-  static Optional<List<Message>> messages(JsonNode object) {
+  static Optional<List<Message>> messages(JsonNode object) throws BadObject {
     List<Message> messages = new ArrayList<>();
     if (object.has("messages")) {
       add(object.get("messages"), "messages", "role", "content", messages);
@@ -36,12 +36,13 @@ final class ChatObject {
       return Optional.empty();
     }
     if (messages.stream().noneMatch(message -> message.role().equals(Chat.ASSISTANT))) {
-      throw new DataException("the chat has no message of the assistant to learn from");
+      throw new BadObject("the chat has no message of the assistant to learn from");
     }
     return Optional.of(messages);
   }
 
-  private static void add(JsonNode value, String name, String role, List<Message> messages) {
+  private static void add(JsonNode value, String name, String role, List<Message> messages)
+      throws BadObject {
     if (value.isTextual()) {
       messages.add(new Message(role, value.textValue()));
     } else {
@@ -50,14 +51,15 @@ final class ChatObject {
   }
 
   private static void add(
-      JsonNode list, String name, String roleKey, String contentKey, List<Message> messages) {
+      JsonNode list, String name, String roleKey, String contentKey, List<Message> messages)
+      throws BadObject {
     if (!list.isArray()) {
-      throw new DataException("\"%s\" is no list of messages".formatted(name));
+      throw new BadObject("\"%s\" is no list of messages".formatted(name));
     }
     for (int i = 0; i < list.size(); i++) {
       JsonNode role = list.get(i).path(roleKey);
       if (!role.isTextual()) {
-        throw new DataException("%s[%d] has no \"%s\"".formatted(name, i, roleKey));
+        throw new BadObject("%s[%d] has no \"%s\"".formatted(name, i, roleKey));
       }
       String place = "%s[%d].%s".formatted(name, i, contentKey);
       messages.add(
@@ -65,17 +67,17 @@ final class ChatObject {
     }
   }
 
-  private static String content(JsonNode content, String place) {
+  private static String content(JsonNode content, String place) throws BadObject {
     if (content.isTextual()) {
       return content.textValue();
     }
     if (!content.isArray()) {
-      throw new DataException(place + " is no text");
+      throw new BadObject(place + " is no text");
     }
     StringBuilder text = new StringBuilder();
     for (JsonNode part : content) {
       if (!part.path("text").isTextual()) {
-        throw new DataException(place + " has a part that is no text");
+        throw new BadObject(place + " has a part that is no text");
       }
       text.append(part.get("text").textValue());
     }

@@ -6,20 +6,23 @@ import java.io.InputStream;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.eellm.data.DataException;
 import org.eellm.file.InputFiles;
 
 /**
- * Documents in text files and JSON lines, plain or compressed with gzip, xz or Zstandard, and in
- * jars of Java sources.
+ * Documents in text files, JSON and CSV, plain or compressed with gzip, xz or Zstandard, in Parquet
+ * and in jars of Java sources.
  *
- * <p>A {@code .txt} file holds documents divided by a separator line, or is one document; a {@code
- * .jsonl} file holds an object a line, whose text is under a key; every source file of a {@code
- * .jar} is a document. Text is UTF-8. Memory is bounded however long a text file, and any document
- * in it, is; a document much longer than {@value #PIECE_LENGTH} characters comes in pieces, cut at
- * line ends where there are any.
+ * <p>A {@code .txt} or {@code .md} file holds documents divided by a separator line, or is one
+ * document; a {@code .jsonl} file holds an object a line, a {@code .json} file a list of them, a
+ * {@code .csv} file or {@code .parquet} file a row each, whose text is under a key; every source
+ * file of a {@code .jar} is a document. Text is UTF-8. Memory is bounded however long a text file,
+ * and any document in it, is; a document much longer than {@value #PIECE_LENGTH} characters comes
+ * in pieces, cut at line ends where there are any.
  */
 public final class TextCorpus implements Corpus {
   public static final int PIECE_LENGTH = 1 << 16;
@@ -28,7 +31,7 @@ public final class TextCorpus implements Corpus {
    * How files are read.
    *
    * @param separator the line between two documents of a text file
-   * @param key where the text is in an object of a JSON lines file
+   * @param key where the text is in an object of a JSON file, or in a row of a CSV or Parquet file
    * @param skipsBadLines whether a line that is not UTF-8, not JSON or has no text under the key is
    *     left out and counted rather than an error
    */
@@ -55,21 +58,19 @@ public final class TextCorpus implements Corpus {
 
   private final List<Path> files;
   private final Format format;
-  private final long size;
+  private final Map<Path, Long> sizes = new HashMap<>();
 
   private TextCorpus(List<Path> files, Format format) {
     this.files = files;
     this.format = format;
-    long total = 0;
     for (Path file : files) {
       try {
         InputFiles.requireRegular(file);
-        total += Files.size(file);
+        sizes.put(file, Files.size(file));
       } catch (IOException e) {
         throw unreadable(file, e);
       }
     }
-    this.size = total;
   }
 
   /**
@@ -93,7 +94,7 @@ public final class TextCorpus implements Corpus {
   /** Bytes on disk. */
   @Override
   public long size() {
-    return size;
+    return files.stream().mapToLong(sizes::get).sum();
   }
 
   @Override
@@ -125,7 +126,7 @@ public final class TextCorpus implements Corpus {
         } catch (IOException e) {
           throw unreadable(file.path, e);
         }
-        finishedBytes += file.bytes.count;
+        finishedBytes += sizes.get(file.path);
         finishedSkips += file.documents.skippedLines();
         close();
       }
@@ -169,10 +170,21 @@ public final class TextCorpus implements Corpus {
       if (CorpusFiles.isJar(name)) {
         return new JavaDocuments(bytes, name);
       }
-      LineReader lines = new LineReader(Decompression.of(name, bytes), name, PIECE_LENGTH);
-      return CorpusFiles.isJsonLines(name)
-          ? new JsonDocuments(lines, name, format)
-          : new TextDocuments(lines, format);
+      if (CorpusFiles.kind(name).equals("parquet")) {
+        bytes.close();
+        return new ObjectDocuments(new ParquetObjects(Path.of(name)), format);
+      }
+      InputStream content = Decompression.of(name, bytes);
+      return switch (CorpusFiles.kind(name)) {
+        case "json" -> new ObjectDocuments(ParsedObjects.ofJson(content, name), format);
+        case "csv" -> new ObjectDocuments(ParsedObjects.ofCsv(content, name), format);
+        case "jsonl" -> new ObjectDocuments(new JsonLines(lines(content, name), name), format);
+        default -> new TextDocuments(lines(content, name), format);
+      };
+    }
+
+    private static LineReader lines(InputStream content, String name) {
+      return new LineReader(content, name, PIECE_LENGTH);
     }
 
     void close() {

@@ -107,9 +107,7 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
             matrix(),
             target,
             new TokenWeights(
-                batch.mask(),
-                weight,
-                objective.dynamicTokenWeights() && head.head().isExit()),
+                batch.mask(), weight, objective.dynamicTokenWeights() && head.head().isExit()),
             objective.temperatures().get(head.index()),
             gradients);
     return new LossGradient(

@@ -57,7 +57,11 @@ public final class HeadTuningExecutor {
    * @param tokenWeight of each counted token's loss in the step
    */
   public Tuned tune(
-      Microbatch batch, Received input, Objective objective, double tokenWeight, Gradients gradients) {
+      Microbatch batch,
+      Received input,
+      Objective objective,
+      double tokenWeight,
+      Gradients gradients) {
     try (Scope scope = Scope.open();
         RetainedTensors retained = new RetainedTensors()) {
       DeviceBatch device = DeviceBatch.of(batch, model, retained);

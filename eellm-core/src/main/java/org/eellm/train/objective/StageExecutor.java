@@ -136,7 +136,13 @@ public final class StageExecutor {
       }
       try (Scope scope = Scope.open()) {
         HeadLoss.Result result =
-            runHead(forwardTape, head, new Teaching.ByText(), weight * tokenWeight, objective, gradients);
+            runHead(
+                forwardTape,
+                head,
+                new Teaching.ByText(),
+                weight * tokenWeight,
+                objective,
+                gradients);
         forwardTape.own.retain(result.loss());
         forwardTape.own.retain(result.gradient());
         forwardTape.headResults.put(head.index(), result);
@@ -157,8 +163,8 @@ public final class StageExecutor {
   }
 
   /**
-   * The backward pass: adds the gradients of {@code tokenWeight * objective} and of the later stages'
-   * losses, which {@code above} brings.
+   * The backward pass: adds the gradients of {@code tokenWeight * objective} and of the later
+   * stages' losses, which {@code above} brings.
    *
    * @param tokenWeight of each counted token's loss in the step: 1 / number of counted tokens
    * @param above the gradient of the stage's output, [local rows, hidden]; where the objective
@@ -208,7 +214,8 @@ public final class StageExecutor {
             HeadLoss.Result result =
                 early != null
                     ? early
-                    : runHead(forwardTape, head, teaching, weight * tokenWeight, objective, gradients);
+                    : runHead(
+                        forwardTape, head, teaching, weight * tokenWeight, objective, gradients);
             g.get().add_(result.gradient()); // the head's joins that of the stream here
             losses.add(scope.moveToOuter(result.loss()));
             heads.add(forwardTape.executor(head));
