@@ -196,7 +196,8 @@ public final class PrepareCommand implements Callable<Integer> {
               summary.megabytesPerSecond()));
       return;
     }
-    out.printf("written     %s.bin, .idx and %s/%n", output, folder);
+    String mask = summary.chats() > 0 ? ", .mask" : "";
+    out.printf("written     %s.bin, .idx%s and %s/%n", output, mask, folder);
     out.printf("documents   %,d%n", summary.documents());
     out.printf(
         "tokens      %,d, of %.2f bytes of text on average%n",

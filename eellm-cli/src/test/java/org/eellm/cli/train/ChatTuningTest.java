@@ -3,10 +3,13 @@ package org.eellm.cli.train;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.SplittableRandom;
 import org.eellm.cli.Commands;
 import org.eellm.train.metrics.MetricsFile;
@@ -23,14 +26,16 @@ final class ChatTuningTest {
 
   @TempDir Path folder;
 
-  private void run(Object... args) {
+  private String run(Object... args) {
+    StringWriter out = new StringWriter();
     StringWriter err = new StringWriter();
     String[] words = new String[args.length];
     for (int i = 0; i < args.length; i++) {
       words[i] = args[i].toString();
     }
-    int exit = Commands.run(new StringWriter(), err, words);
+    int exit = Commands.run(out, err, words);
     assertThat(exit).as("%s: %s", String.join(" ", words), err).isZero();
+    return out.toString();
   }
 
   private Path config(String name, String sources, String rest) throws IOException {
@@ -55,11 +60,37 @@ final class ChatTuningTest {
     for (int i = 0; i < count; i++) {
       int asked = random.nextInt(WORDS.length);
       String question = WORDS[random.nextInt(WORDS.length)] + " " + WORDS[asked];
-      String answer =
-          WORDS[(asked + 7) % WORDS.length] + " and " + WORDS[(asked * 3 + 1) % WORDS.length];
-      chats.append("{\"prompt\": \"%s\", \"completion\": \"%s\"}\n".formatted(question, answer));
+      chats.append(
+          "{\"prompt\": \"%s\", \"completion\": \"%s\"}\n".formatted(question, answer(asked)));
     }
     Files.writeString(folder.resolve(name), chats);
+  }
+
+  private static String answer(int asked) {
+    return WORDS[(asked + 7) % WORDS.length] + " and " + WORDS[(asked * 3 + 1) % WORDS.length];
+  }
+
+  /** How many of as many questions as there are words the model answers right, word by word. */
+  private int answered(Path model) throws IOException {
+    StringBuilder questions = new StringBuilder();
+    for (String word : WORDS) {
+      questions.append("[user] ant ").append(word).append(" ; [assistant]\n");
+    }
+    Path file = Files.writeString(folder.resolve("questions.txt"), questions);
+    List<JsonNode> answers = new ArrayList<>();
+    for (String line :
+        run("generate", "--model", model, "--prompt-file", file, "--max-tokens", 16, "--json")
+            .lines()
+            .toList()) {
+      answers.add(new ObjectMapper().readTree(line));
+    }
+    assertThat(answers).hasSize(WORDS.length);
+    int right = 0;
+    for (int asked = 0; asked < WORDS.length; asked++) {
+      String text = answers.get(asked).get("text").asText();
+      right += text.contains(" " + answer(asked) + " ;") ? 1 : 0;
+    }
+    return right;
   }
 
   private void writeText() throws IOException {
@@ -101,7 +132,7 @@ final class ChatTuningTest {
     run("prepare", "--input", text + ".txt", "--output", text, "--vocab-size", "320");
     Files.writeString(
         tokenizer.resolve("chat_template.jinja"),
-        "{% for m in messages %}[{{ m.role }}] {{ m.content }} ;\n{% endfor %}"
+        "{% for m in messages %}[{{ m.role }}] {{ m.content }} ; {% endfor %}"
             + "{% if add_generation_prompt %}[assistant]{% endif %}");
     for (String name : new String[] {"chats", "held"}) {
       run(
@@ -121,15 +152,10 @@ final class ChatTuningTest {
             "[\"%s\", \"%s\"]".formatted(text, folder.resolve("chats")),
             "model: {hidden_size: 64, num_layers: 4, num_heads: 2, max_positions: 32}\n"
                 + "exits: {layers: []}\n"
-                + "train: {steps: 400, micro_batch_size: 16, global_batch_size: 16,"
-                + " eval_interval: 400, eval_batches: 4, threads: 1}");
+                + "train: {steps: 600, micro_batch_size: 16, global_batch_size: 16,"
+                + " eval_interval: 600, eval_batches: 4, threads: 1}");
     run("train", "--config", both, "--output", folder.resolve("model"));
-    JsonNode learned =
-        MetricsFile.read(folder.resolve("model/metrics.jsonl")).stream()
-            .filter(line -> line.has("validation_accuracy_final"))
-            .toList()
-            .getLast();
-    assertThat(learned.get("validation_accuracy_final").asDouble()).isGreaterThan(0.9);
+    assertThat(answered(folder.resolve("model"))).isGreaterThanOrEqualTo(WORDS.length - 2);
 
     run(
         "add-exits",
