@@ -9,6 +9,7 @@ written out in plain tensor algebra and runs in float64 on the CPU; the stored a
 """
 import argparse
 import json
+import math
 import re
 from pathlib import Path
 
@@ -32,8 +33,10 @@ DEFAULTS = dict(
     normalization="rmsnorm", position="rope", theta=10000.0, act="silu", bias=False, tie=False,
     norm=False, mlp=False, block=False, tie_output=False, dynamic=False,
     extra={},  # fields of config.json that Llama and GPT do not have: qkv_bias, qk_norm, rotary_fraction, residual
+    family={},  # likewise: what tells the mathematics of the families after which these cases are called
     std=0.15, head_std=0.3,  # standard deviations of linear weights and of embeddings/output matrices
 )
+SMALL = dict(hidden=32, vocab=128, ffn=48, heads=4, kv_heads=2)
 CASES = {
     "llama_embedding": dict(seed=1, exits=[1, 2], weights=[0.25, 0.5], ffn=176, head_std=0.2),
     "llama_norm_tied": dict(seed=2, exits=[2, 3], weights=[0.1, 0.7], norm=True, tie=True, tie_output=True),
@@ -58,6 +61,33 @@ CASES = {
     "neox_parallel_block": dict(seed=22, exits=[2], weights=[0.4], norm=True, block=True, tie=True, tie_output=True,
                                 ffn=128, heads=4, kv_heads=4, normalization="layernorm", act="gelu",
                                 extra=dict(qkv_bias=False, qk_norm=False, residual="parallel", rotary_fraction=0.25)),
+    "gemma2_like": SMALL | dict(seed=31, exits=[1, 3], weights=[0.3, 0.6], norm=True, mlp=True, tie=True, tie_output=True,
+                        act="geglu_tanh", family=dict(
+                            norm_placement="around", zero_centered_norm=True, head_dim=16,
+                            layer_types=["sliding", "full"], sliding_window=6, attention_scale=24 ** -0.5,
+                            attention_softcap=3.0, logit_softcap=12.0, embedding_scale=0.5)),
+    "gemma3_like": SMALL | dict(seed=32, exits=[2], weights=[0.5], norm=True, block=True, tie=True, tie_output=True,
+                        act="geglu_tanh", family=dict(
+                            norm_placement="around", zero_centered_norm=True, qk_norm=True,
+                            layer_types=["sliding", "sliding", "full"], sliding_window=7, sliding_rope_theta=100.0,
+                            rope_scaling=dict(rope_type="linear", factor=4.0), embedding_scale=2.0)),
+    "olmo2_like": SMALL | dict(seed=33, exits=[1, 3], weights=[0.4, 0.7], norm=True, mlp=True,
+                       family=dict(norm_placement="after", qk_norm_whole=True)),
+    "olmo3_like": SMALL | dict(seed=34, exits=[2, 4], weights=[0.4, 0.7], norm=True, block=True, family=dict(
+        norm_placement="after", qk_norm_whole=True, layer_types=["sliding", "sliding", "sliding", "full"],
+        sliding_window=8, sliding_rope_theta=10000.0,
+        rope_scaling=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16, beta_fast=4.0,
+                          beta_slow=1.0, truncate=True))),
+    "granite_like": SMALL | dict(seed=35, exits=[1, 2], weights=[0.3, 0.5], norm=True, mlp=True, tie_output=True,
+                         dynamic=True, head_std=0.5, family=dict(
+                             attention_bias=True, attention_scale=0.25, embedding_scale=3.0, residual_scale=0.4,
+                             logit_scale=0.5)),
+    "smollm3_like": SMALL | dict(seed=36, exits=[2, 3], weights=[0.3, 0.6], norm=True, block=True,
+                         family=dict(layer_types=["full", "full", "full", "no_positions"])),
+    "phi_like": SMALL | dict(seed=37, exits=[1, 3], weights=[0.3, 0.6], norm=True, family=dict(
+        rotary_fraction=0.75, head_dim=16, max_positions=64,
+        rope_scaling=dict(rope_type="longrope", short_factor=[1.0] * 6, long_factor=[1.0, 1.1, 1.5, 2.5, 3.5, 4.0],
+                          original_max_position_embeddings=16, attention_factor=1.2))),
 }
 
 QKV, NORMED = ("q_proj", "k_proj", "v_proj"), ("q_norm", "k_norm")
@@ -66,28 +96,38 @@ QKV, NORMED = ("q_proj", "k_proj", "v_proj"), ("q_norm", "k_norm")
 # ---------------------------------------------------------------- configuration and parameters
 def make_config(c):
     llama = (c["normalization"], c["position"], c["act"], c["bias"]) == ("rmsnorm", "rope", "silu", False)
-    llama = llama and not c["extra"]
+    llama = llama and not c["extra"] and not c["family"]
     return dict(
         model_type="llama" if llama else "eellm", hidden_size=c["hidden"], intermediate_size=c["ffn"],
         num_hidden_layers=c["layers"], num_attention_heads=c["heads"], num_key_value_heads=c["kv_heads"],
         vocab_size=c["vocab"], max_position_embeddings=c["max_positions"], rms_norm_eps=1e-5,
         rope_theta=c["theta"], hidden_act=c["act"], tie_word_embeddings=c["tie"], torch_dtype="float32",
-        normalization=c["normalization"], position_embedding=c["position"], linear_bias=c["bias"], **c["extra"],
+        normalization=c["normalization"], position_embedding=c["position"], linear_bias=c["bias"], **c["extra"], **c["family"],
         early_exit=dict(layers=c["exits"], norm=c["norm"], mlp=c["mlp"], block=c["block"],
                         tie_output=c["tie_output"]))
 
 
+def head_dim(cfg):
+    return cfg.get("head_dim", cfg["hidden_size"] // cfg["num_attention_heads"])
+
+
 def param_shapes(cfg):
     """Returns {name: shape} of every stored tensor; a tied output matrix has no entry of its own."""
-    h, f, ee, gated = cfg["hidden_size"], cfg["intermediate_size"], cfg["early_exit"], cfg["hidden_act"] == "silu"
-    vocab, kv = (cfg["vocab_size"], h), (h // cfg["num_attention_heads"] * cfg["num_key_value_heads"], h)
-    matrix = dict(q_proj=(h, h), k_proj=kv, v_proj=kv, o_proj=(h, h), gate_proj=(f, h), up_proj=(f, h),
+    h, f, ee = cfg["hidden_size"], cfg["intermediate_size"], cfg["early_exit"]
+    gated = cfg["hidden_act"] in ("silu", "geglu_tanh")
+    q, kv = (head_dim(cfg) * cfg[heads] for heads in ("num_attention_heads", "num_key_value_heads"))
+    vocab = (cfg["vocab_size"], h)
+    matrix = dict(q_proj=(q, h), k_proj=(kv, h), v_proj=(kv, h), o_proj=(h, q), gate_proj=(f, h), up_proj=(f, h),
                   down_proj=(h, f), embed_tokens=vocab, embed_positions=(cfg["max_position_embeddings"], h),
                   lm_head=vocab)
+    head_norm = dict(q_norm=(q,), k_norm=(kv,)) if cfg.get("qk_norm_whole") else dict.fromkeys(NORMED, (head_dim(cfg),))
     mlp = gated * ["mlp.gate_proj"] + ["mlp.up_proj", "mlp.down_proj"]
-    head_norms = ["self_attn.q_norm", "self_attn.k_norm"] if cfg.get("qk_norm") else []
+    head_norms = [f"self_attn.{n}" for n in NORMED] if cfg.get("qk_norm") or cfg.get("qk_norm_whole") else []
     projections = [f"self_attn.{n}_proj" for n in "qkvo"]
-    layer = ["input_layernorm", *projections, *head_norms, "post_attention_layernorm", *mlp]
+    placement = cfg.get("norm_placement", "before")
+    before, after = placement != "after", placement != "before"
+    layer = [*before * ["input_layernorm"], *projections, *head_norms, *after * ["attention_output_norm"],
+             *before * ["post_attention_layernorm"], *mlp, *after * ["mlp_output_norm"]]
 
     names = ["model.embed_tokens"] + (cfg["position_embedding"] == "learned") * ["model.embed_positions"]
     names += [f"model.layers.{i}.{name}" for i in range(cfg["num_hidden_layers"]) for name in layer]
@@ -99,21 +139,24 @@ def param_shapes(cfg):
     shapes = {}
     for name in names:
         kind = name.split(".")[-1]
-        shapes[name + ".weight"] = matrix.get(kind, (h // cfg["num_attention_heads"],) if kind in NORMED else (h,))
-        if cfg.get("qkv_bias") and kind in QKV or cfg["linear_bias"] and kind.endswith("_proj") or cfg["normalization"] == "layernorm" and "norm" in kind:
+        shapes[name + ".weight"] = matrix.get(kind, head_norm.get(kind, (h,)))
+        biased = cfg.get("qkv_bias") and kind in QKV or cfg.get("attention_bias") and kind in (*QKV, "o_proj")
+        biased = biased or cfg["linear_bias"] and kind.endswith("_proj")
+        if biased or cfg["normalization"] == "layernorm" and "norm" in kind:
             shapes[name + ".bias"] = matrix.get(kind, (h,))[:1]
     return shapes
 
 
 def make_params(c, cfg, rng):
-    """float32 values: matrices ~ N(0, std), norm weights ~ 1 + N(0, 0.2), biases ~ N(0, 0.1)."""
+    """float32 values: matrices ~ N(0, std), norm weights ~ 1 + N(0, 0.2), or around 0, biases ~ N(0, 0.1)."""
     params = {}
     for name, shape in param_shapes(cfg).items():
         draw = rng.standard_normal(shape)
         if len(shape) == 2:
             draw *= c["head_std"] if "embed" in name or "lm_head" in name else c["std"]
         else:
-            draw = 0.1 * draw if name.endswith("bias") else 1 + 0.2 * draw
+            center = 0 if cfg.get("zero_centered_norm") else 1
+            draw = 0.1 * draw if name.endswith("bias") else center + 0.2 * draw
         params[name] = torch.from_numpy(draw.astype(np.float32))
     return params
 
@@ -122,7 +165,8 @@ def make_params(c, cfg, rng):
 def norm(P, cfg, name, x):
     if cfg["normalization"] == "layernorm":
         x = x - x.mean(-1, keepdim=True)
-    y = x / (x.pow(2).mean(-1, keepdim=True) + cfg["rms_norm_eps"]).sqrt() * P[name + ".weight"]
+    weight = P[name + ".weight"] + 1 if cfg.get("zero_centered_norm") else P[name + ".weight"]
+    y = x / (x.pow(2).mean(-1, keepdim=True) + cfg["rms_norm_eps"]).sqrt() * weight
     return y + P[name + ".bias"] if cfg["normalization"] == "layernorm" else y
 
 
@@ -131,77 +175,143 @@ def linear(P, name, x):
     return y + P[name + ".bias"] if name + ".bias" in P else y
 
 
-def rope(x, cfg):
+def inverse_frequencies(cfg, sliding, dtype):
+    """Radians a position of each rotated pair, and the factor of sines and cosines, as published with the families.
+
+    Gemma 3 and OLMo 3 give their sliding layers a plain rope beside the scaled one of the others.
+    """
+    dim = int(head_dim(cfg) * cfg.get("rotary_fraction", 1))
+    scaling = cfg.get("rope_scaling", dict(rope_type="default"))
+    base = cfg["rope_theta"]
+    if sliding and cfg.get("sliding_rope_theta"):
+        base, scaling = cfg["sliding_rope_theta"], dict(rope_type="default")
+    powers = base ** (torch.arange(0, dim, 2, dtype=dtype) / dim)
+    if scaling["rope_type"] == "default":
+        return 1 / powers, 1.0
+    if scaling["rope_type"] == "linear":
+        return 1 / powers / scaling["factor"], 1.0
+    if scaling["rope_type"] == "longrope":
+        is_long = cfg["max_position_embeddings"] > scaling["original_max_position_embeddings"]
+        factors = torch.tensor(scaling["long_factor" if is_long else "short_factor"], dtype=dtype)
+        return 1 / (factors * powers), scaling["attention_factor"]
+
+    def correction_dim(rotations):  # YaRN: the dimension that makes so many rotations in the original context
+        return dim * math.log(scaling["original_max_position_embeddings"] / (rotations * 2 * math.pi)) / (2 * math.log(base))
+
+    low, high = correction_dim(scaling["beta_fast"]), correction_dim(scaling["beta_slow"])
+    if scaling["truncate"]:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, dim - 1)
+    ramp = ((torch.arange(dim // 2, dtype=dtype) - low) / (high - low if high > low else 0.001)).clamp(0, 1)
+    extrapolation = 1 - ramp
+    frequencies = 1 / (scaling["factor"] * powers) * (1 - extrapolation) + 1 / powers * extrapolation
+    return frequencies, scaling.get("attention_factor", 0.1 * math.log(scaling["factor"]) + 1)
+
+
+def rope(x, cfg, sliding):
     """Rotates element j of a head with element j + D/2 ("rotate half"); x is [B, heads, S, D].
 
     Pairs beyond the rotary fraction stay as they are.
     """
     half = x.shape[-1] // 2
-    turned = int(x.shape[-1] * cfg.get("rotary_fraction", 1)) // 2
-    freq = torch.zeros(half, dtype=x.dtype)
-    freq[:turned] = cfg["rope_theta"] ** (-torch.arange(turned, dtype=x.dtype) / turned)
-    angle = torch.arange(x.shape[-2], dtype=x.dtype)[:, None] * freq
-    cos, sin = angle.cos(), angle.sin()
+    inverse, factor = inverse_frequencies(cfg, sliding, x.dtype)
+    angle = torch.arange(x.shape[-2], dtype=x.dtype)[:, None] * inverse
+    cos, sin = torch.ones(x.shape[-2], half, dtype=x.dtype), torch.zeros(x.shape[-2], half, dtype=x.dtype)
+    cos[:, : len(inverse)], sin[:, : len(inverse)] = factor * angle.cos(), factor * angle.sin()
     a, b = x[..., :half], x[..., half:]
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
-def attention(P, cfg, pre, x):
+def softcap(x, cap):
+    return cap * torch.tanh(x / cap) if cap else x
+
+
+def layer_type(cfg, layer):
+    types = cfg.get("layer_types", ["full"])
+    return types[layer % len(types)]
+
+
+def attention(P, cfg, pre, x, layer):
     B, S, h = x.shape
-    dim = h // cfg["num_attention_heads"]
-    q, k, v = (linear(P, pre + f"{n}_proj", x).view(B, S, -1, dim).transpose(1, 2) for n in "qkv")
+    dim, kind = head_dim(cfg), layer_type(cfg, layer)
+    q, k, v = (linear(P, pre + f"{n}_proj", x) for n in "qkv")
+    if cfg.get("qk_norm_whole"):
+        q, k = norm(P, cfg, pre + "q_norm", q), norm(P, cfg, pre + "k_norm", k)
+    q, k, v = (y.view(B, S, -1, dim).transpose(1, 2) for y in (q, k, v))
     if cfg.get("qk_norm"):
         q, k = norm(P, cfg, pre + "q_norm", q), norm(P, cfg, pre + "k_norm", k)
-    if cfg["position_embedding"] == "rope":
-        q, k = rope(q, cfg), rope(k, cfg)
+    if cfg["position_embedding"] == "rope" and kind != "no_positions":
+        q, k = rope(q, cfg, kind == "sliding"), rope(k, cfg, kind == "sliding")
     group = cfg["num_attention_heads"] // cfg["num_key_value_heads"]  # query head j reads kv head j // group
     k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
-    score = q @ k.transpose(-1, -2) / dim ** 0.5
-    score = score.masked_fill(torch.ones(S, S, dtype=torch.bool).triu(1), float("-inf"))
-    return linear(P, pre + "o_proj", (score.softmax(-1) @ v).transpose(1, 2).reshape(B, S, h))
+    score = softcap(q @ k.transpose(-1, -2) * cfg.get("attention_scale", dim ** -0.5), cfg.get("attention_softcap"))
+    hidden = torch.ones(S, S, dtype=torch.bool).triu(1)
+    if kind == "sliding":  # a token sees itself and the window - 1 before it
+        hidden |= torch.ones(S, S, dtype=torch.bool).tril(-cfg["sliding_window"])
+    score = score.masked_fill(hidden, float("-inf"))
+    return linear(P, pre + "o_proj", (score.softmax(-1) @ v).transpose(1, 2).reshape(B, S, -1))
 
 
 def mlp(P, cfg, pre, x):
-    up = linear(P, pre + "up_proj", x)
-    if cfg["hidden_act"] == "silu":
-        gate = linear(P, pre + "gate_proj", x)
-        up = gate * gate.sigmoid() * up
-    elif cfg["hidden_act"] == "gelu":
-        up = 0.5 * up * (1 + torch.erf(up / 2 ** 0.5))
+    act, up = cfg["hidden_act"], linear(P, pre + "up_proj", x)
+    y = linear(P, pre + "gate_proj", x) if act in ("silu", "geglu_tanh") else up
+    if act == "silu":
+        y = y * y.sigmoid()
+    elif act == "gelu":
+        y = 0.5 * y * (1 + torch.erf(y / 2 ** 0.5))
     else:
-        up = 0.5 * up * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (up + 0.044715 * up ** 3)))
-    return linear(P, pre + "down_proj", up)
+        y = 0.5 * y * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (y + 0.044715 * y ** 3)))
+    return linear(P, pre + "down_proj", y * up if act in ("silu", "geglu_tanh") else y)
 
 
-def attention_half(P, cfg, pre, x):
-    """First half of a layer: the residual stream after attention, and the norm that feeds the MLP.
+def branch(P, cfg, before, body, after, x):
+    """What attention or an MLP adds to the residual stream."""
+    placement = cfg.get("norm_placement", "before")
+    y = body(x if placement == "after" else norm(P, cfg, before, x))
+    if placement != "before":
+        y = norm(P, cfg, after, y)
+    return cfg.get("residual_scale", 1) * y
 
-    With parallel residuals that is the norm of what came into the layer.
+
+def attention_half(P, cfg, pre, x, layer):
+    """First half of a layer: the residual stream after attention, and what the MLP's half reads.
+
+    With parallel residuals that is what came into the layer.
     """
-    mid = x + attention(P, cfg, pre + "self_attn.", norm(P, cfg, pre + "input_layernorm", x))
-    return mid, norm(P, cfg, pre + "post_attention_layernorm", x if cfg.get("residual") == "parallel" else mid)
+    body = lambda normed: attention(P, cfg, pre + "self_attn.", normed, layer)
+    mid = x + branch(P, cfg, pre + "input_layernorm", body, pre + "attention_output_norm", x)
+    return mid, x if cfg.get("residual") == "parallel" else mid
+
+
+def mlp_half(P, cfg, norms, pre, mid, read):
+    """Second half of a layer, with the norms of one layer and perhaps the matrices of an exit."""
+    body = lambda normed: mlp(P, cfg, pre, normed)
+    return mid + branch(P, cfg, norms + "post_attention_layernorm", body, norms + "mlp_output_norm", read)
 
 
 def forward(P, cfg, ids):
     """ids [B, S] -> {"exit.<n>": logits, ..., "final": logits}, each [B, S, V]."""
     ee, embed = cfg["early_exit"], P["model.embed_tokens.weight"]
     head = embed if cfg["tie_word_embeddings"] else P["lm_head.weight"]  # of tied exits, too
-    x, logits = embed[ids], {}
+    x, logits = embed[ids] * cfg.get("embedding_scale", 1), {}
+    last = cfg["num_hidden_layers"] - 1  # blocks of exits are as the last layer
+    output = lambda h, matrix: softcap(cfg.get("logit_scale", 1) * (h @ matrix.T), cfg.get("logit_softcap"))
     if cfg["position_embedding"] == "learned":
         x = x + P["model.embed_positions.weight"][: ids.shape[1]]
     for n in range(1, cfg["num_hidden_layers"] + 1):
         pre = f"model.layers.{n - 1}."
-        mid, normed = attention_half(P, cfg, pre, x)
-        x = mid + mlp(P, cfg, pre + "mlp.", normed)
+        mid, read = attention_half(P, cfg, pre, x, n - 1)
+        x = mlp_half(P, cfg, pre, pre + "mlp.", mid, read)
         if n in ee["layers"]:
-            e = mid + mlp(P, cfg, f"exits.{n}.mlp.", normed) if ee["mlp"] else x
+            e = mlp_half(P, cfg, pre, f"exits.{n}.mlp.", mid, read) if ee["mlp"] else x
             if ee["block"]:
-                e, normed = attention_half(P, cfg, f"exits.{n}.block.", e)
-                e = e + mlp(P, cfg, f"exits.{n}.block.mlp.", normed)
+                own = f"exits.{n}.block."
+                mid, read = attention_half(P, cfg, own, e, last)
+                e = mlp_half(P, cfg, own, own + "mlp.", mid, read)
             if ee["norm"]:
                 e = norm(P, cfg, f"exits.{n}.norm", e)
-            logits[f"exit.{n}"] = e @ (head if ee["tie_output"] else P[f"exits.{n}.lm_head.weight"]).T
-    logits["final"] = norm(P, cfg, "model.norm", x) @ head.T
+            logits[f"exit.{n}"] = output(e, head if ee["tie_output"] else P[f"exits.{n}.lm_head.weight"])
+    logits["final"] = output(norm(P, cfg, "model.norm", x), head)
     return logits
 
 

@@ -274,7 +274,7 @@ public final class DecodeBenchmark {
           };
       bytes += read ? bytes(parameter.value()) : 0;
     }
-    return bytes + bytes(model.heads().get(head.index()).output().value());
+    return bytes + bytes(model.heads().get(head.index()).output().weight().value());
   }
 
   private static long bytes(Tensor tensor) {

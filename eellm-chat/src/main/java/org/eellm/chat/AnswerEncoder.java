@@ -3,6 +3,7 @@ package org.eellm.chat;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.regex.MatchResult;
 import org.eellm.data.CountedTokens;
@@ -17,6 +18,8 @@ import org.eellm.data.tokenizer.Tokenizer;
  * <p>May be shared by threads.
  */
 public record AnswerEncoder(ChatTemplate template, Tokenizer tokenizer) {
+  private static final Map<String, Object> WHOLE = Map.of(ChatTemplate.ANSWERS, false);
+
   /** An answer's place in the text. */
   private record Span(int start, int end) {}
 
@@ -28,8 +31,8 @@ public record AnswerEncoder(ChatTemplate template, Tokenizer tokenizer) {
    *     messages, or writes an answer in a chat that goes on so that it cannot be found
    */
   public CountedTokens encode(List<ChatMessage> messages) {
-    List<ChatMessage> quoted = template.quoted(messages);
-    String text = template.render(quoted, false);
+    List<ChatMessage> quoted = template.quoted(messages, Map.of());
+    String text = template.render(quoted, WHOLE);
     Result result = new Result();
     int done = 0;
     for (int i = 0; i < quoted.size(); i++) {
@@ -52,8 +55,8 @@ public record AnswerEncoder(ChatTemplate template, Tokenizer tokenizer) {
   }
 
   private Span answer(List<ChatMessage> quoted, int i, String text) {
-    String before = template.render(quoted.subList(0, i), true);
-    String with = template.render(quoted.subList(0, i + 1), false);
+    String before = template.render(quoted.subList(0, i), Map.of());
+    String with = template.render(quoted.subList(0, i + 1), WHOLE);
     if (!text.startsWith(before) || !with.startsWith(before)) {
       throw otherwise(i);
     }

@@ -14,15 +14,12 @@ import com.hubspot.jinjava.lib.fn.ELFunctionDefinition;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.ZonedDateTime;
-import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -59,6 +56,13 @@ public final class ChatTemplate {
 
   /** Of a template, or of the configuration that has one. */
   private static final int MOST_BYTES = 100_000_000;
+
+  /** Whether an answer is to follow, true by default. */
+  static final String ANSWERS = "add_generation_prompt";
+
+  /** Variables that every template gets. */
+  private static final Set<String> OWN_VARIABLES =
+      Set.of("messages", "bos_token", "eos_token", ANSWERS);
 
   private static final List<String> PLAIN_STOPS = List.of("\nUser:", "\nAssistant:");
 
@@ -172,7 +176,8 @@ public final class ChatTemplate {
   private static void register(Jinjava jinja, String name, String method, Class<?>... types) {
     jinja
         .getGlobalContext()
-        .registerFunction(new ELFunctionDefinition("", name, ChatTemplate.class, method, types));
+        .registerFunction(
+            new ELFunctionDefinition("", name, TemplateFunctions.class, method, types));
   }
 
   /**
@@ -258,6 +263,28 @@ public final class ChatTemplate {
     return stops;
   }
 
+  /**
+   * Variables as templates have them.
+   *
+   * @throws ChatTemplateException if this template does not ask for one, or cannot have its value
+   */
+  public Map<String, Object> variables(List<TemplateVariable> given) {
+    Map<String, Object> variables = new HashMap<>();
+    for (TemplateVariable variable : given) {
+      boolean asked =
+          Pattern.compile("\\b" + Pattern.quote(variable.name()) + "\\b").matcher(template).find();
+      if (!asked || OWN_VARIABLES.contains(variable.name())) {
+        throw ChatTemplateException.ofMessages(
+            variable.field(),
+            "has no effect: this model's chat template does not ask for it; leave it out");
+      }
+      if (variables.put(variable.name(), variable.plain()) != null) {
+        throw ChatTemplateException.ofMessages(variable.field(), "is given twice; give it once");
+      }
+    }
+    return variables;
+  }
+
   private Optional<String> trial() {
     // Jinjava leaves out filters that it does not know.
     for (String filter : JinjaSource.filters(template)) {
@@ -266,7 +293,7 @@ public final class ChatTemplate {
       }
     }
     try {
-      renderWithinBounds(SAMPLE, true);
+      renderWithinBounds(SAMPLE, Map.of());
       return Optional.empty();
     } catch (ChatTemplateException e) {
       return Optional.of(String.valueOf(e.getMessage()));
@@ -282,17 +309,22 @@ public final class ChatTemplate {
    *     messages
    */
   public List<Integer> encode(List<ChatMessage> messages, Tokenizer tokenizer) {
-    return encode(messages, text -> Arrays.stream(tokenizer.encode(text)).boxed().toList());
+    return encode(
+        messages, Map.of(), text -> Arrays.stream(tokenizer.encode(text)).boxed().toList());
   }
 
   /**
    * As {@link #encode(List, Tokenizer)}, with another way to encode texts.
    *
+   * @param variables what the template is told beside the messages, by {@link #variables}
    * @param literal the ids of a text without special tokens
    */
-  public List<Integer> encode(List<ChatMessage> messages, Function<String, List<Integer>> literal) {
+  public List<Integer> encode(
+      List<ChatMessage> messages,
+      Map<String, Object> variables,
+      Function<String, List<Integer>> literal) {
     List<Integer> ids = new ArrayList<>();
-    for (TextPiece piece : pieces(render(quoted(messages), true))) {
+    for (TextPiece piece : pieces(render(quoted(messages, variables), variables))) {
       switch (piece) {
         case TextPiece.Special(int id) -> ids.add(id);
         case TextPiece.Literal(String text) -> ids.addAll(literal.apply(text));
@@ -305,13 +337,13 @@ public final class ChatTemplate {
   }
 
   /** The messages as {@link #pieces} needs them, if the template has a place for each. */
-  List<ChatMessage> quoted(List<ChatMessage> messages) {
+  List<ChatMessage> quoted(List<ChatMessage> messages, Map<String, Object> variables) {
     if (refusal.isPresent()) {
       throw ChatTemplateException.ofTemplate(
           "this model's chat template cannot be rendered (%s)".formatted(refusal.get()));
     }
     TemplateBounds.requireFew(messages);
-    requireAllInPrompt(messages);
+    requireAllInPrompt(messages, variables);
     List<ChatMessage> quoted = new ArrayList<>();
     for (ChatMessage message : messages) {
       String name = "messages[%d].content".formatted(quoted.size());
@@ -343,14 +375,14 @@ public final class ChatTemplate {
    * that it does not know. A chat of the same roles with a mark in place of each text tells which:
    * texts themselves do not, as templates trim them, and take the thoughts out of earlier answers.
    */
-  private void requireAllInPrompt(List<ChatMessage> messages) {
+  private void requireAllInPrompt(List<ChatMessage> messages, Map<String, Object> variables) {
     List<ChatMessage> marked = new ArrayList<>();
     for (ChatMessage message : messages) {
       String text = message.content().isBlank() ? message.content() : mark(marked.size());
       marked.add(new ChatMessage(message.role(), text, message.name()));
     }
     Set<String> there =
-        MARK.matcher(render(marked, true))
+        MARK.matcher(render(marked, variables))
             .results()
             .map(MatchResult::group)
             .collect(Collectors.toSet());
@@ -396,16 +428,19 @@ public final class ChatTemplate {
     }
   }
 
+  String render(List<ChatMessage> messages) {
+    return render(messages, Map.of());
+  }
+
   /**
    * The messages as a text.
    *
-   * @param answers whether an answer is to follow
    * @throws ChatTemplateException if the template cannot be rendered, or does not take these
    *     messages
    */
-  String render(List<ChatMessage> messages, boolean answers) {
+  String render(List<ChatMessage> messages, Map<String, Object> variables) {
     try {
-      return renderWithinBounds(messages, answers);
+      return renderWithinBounds(messages, variables);
     } catch (TemplateBounds.ExceededError e) {
       throw ChatTemplateException.ofMessages(
           "messages",
@@ -414,7 +449,7 @@ public final class ChatTemplate {
     }
   }
 
-  private String renderWithinBounds(List<ChatMessage> messages, boolean answers) {
+  private String renderWithinBounds(List<ChatMessage> messages, Map<String, Object> variables) {
     List<Map<String, Object>> asMaps = new ArrayList<>();
     for (ChatMessage message : messages) {
       Map<String, Object> map = new LinkedHashMap<>();
@@ -428,7 +463,8 @@ public final class ChatTemplate {
     context.put("messages", asMaps);
     context.put("bos_token", beginningOfSequence);
     context.put("eos_token", endOfSequence);
-    context.put("add_generation_prompt", answers);
+    context.put(ANSWERS, true);
+    context.putAll(variables); // none of these, but of our own callers
     context.put(TemplateBounds.WORK, new AtomicLong());
     RenderResult result;
     try {
@@ -438,10 +474,10 @@ public final class ChatTemplate {
     }
     for (TemplateError error : result.getErrors()) {
       if (error.getReason() == ErrorReason.OUTPUT_TOO_BIG
-          || cause(error.getException(), TemplateBounds.ExceededError.class).isPresent()) {
+          || ChatTemplateException.cause(error.getException(), TemplateBounds.ExceededError.class).isPresent()) {
         throw new TemplateBounds.ExceededError();
       }
-      throw cause(error.getException(), Raised.class)
+      throw ChatTemplateException.cause(error.getException(), TemplateFunctions.Raised.class)
           .map(
               raised ->
                   ChatTemplateException.ofMessages(
@@ -456,44 +492,5 @@ public final class ChatTemplate {
                               ChatTemplateException.shown(String.valueOf(error.getMessage())))));
     }
     return result.getOutput();
-  }
-
-  /** The first among an error and its causes that is of a kind. */
-  private static <T extends Throwable> Optional<T> cause(Throwable error, Class<T> kind) {
-    for (Throwable cause = error; cause != null; cause = cause.getCause()) {
-      if (kind.isInstance(cause)) {
-        return Optional.of(kind.cast(cause));
-      }
-    }
-    return Optional.empty();
-  }
-
-  /** A template's own refusal of messages. */
-  private static final class Raised extends RuntimeException {
-    private static final long serialVersionUID = 1L;
-
-    Raised(String message) {
-      super(message);
-    }
-  }
-
-  /** For templates: {@code raise_exception(message)}. */
-  public static String raise(String message) {
-    throw new Raised(message);
-  }
-
-  /**
-   * For templates: {@code strftime_now(format)}, of whose letters days, months and years are known.
-   */
-  public static String now(String format) {
-    String pattern =
-        format
-            .replace("%d", "dd")
-            .replace("%b", "MMM")
-            .replace("%B", "MMMM")
-            .replace("%m", "MM")
-            .replace("%Y", "yyyy")
-            .replace("%y", "yy");
-    return DateTimeFormatter.ofPattern(pattern, Locale.ENGLISH).format(ZonedDateTime.now());
   }
 }

@@ -1,5 +1,7 @@
 package org.eellm.chat;
 
+import java.util.Optional;
+
 /** A chat that cannot become a text; the message is one line. */
 public final class ChatTemplateException extends RuntimeException {
   private static final long serialVersionUID = 1L;
@@ -58,5 +60,15 @@ public final class ChatTemplateException extends RuntimeException {
   static String oneLine(String text) {
     return (text.length() > 300 ? text.substring(0, 297) + "..." : text)
         .replaceAll("\\p{Cntrl}", "?");
+  }
+
+  /** The first among an error and its causes that is of a kind. */
+  static <T extends Throwable> Optional<T> cause(Throwable error, Class<T> kind) {
+    for (Throwable cause = error; cause != null; cause = cause.getCause()) {
+      if (kind.isInstance(cause)) {
+        return Optional.of(kind.cast(cause));
+      }
+    }
+    return Optional.empty();
   }
 }

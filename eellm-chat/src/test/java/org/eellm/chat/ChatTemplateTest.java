@@ -84,7 +84,7 @@ final class ChatTemplateTest {
         ChatTemplate.of(golden.path("template").asText(), "<s>", "</s>", tokenizer);
 
     assertThat(template.description()).isEqualTo("text");
-    assertThat(template.render(messages(golden.path("messages")), true))
+    assertThat(template.render(messages(golden.path("messages"))))
         .isEqualTo(golden.path("expected").asText());
   }
 
@@ -96,9 +96,9 @@ final class ChatTemplateTest {
                 + "{% endif %}{{ messages[0].content }}",
             "", "", tokenizer);
 
-    assertThat(template.render(List.of(user("hello")), true)).isEqualTo("hello");
+    assertThat(template.render(List.of(user("hello")))).isEqualTo("hello");
     assertThatThrownBy(
-            () -> template.render(List.of(new ChatMessage("system", "x", Optional.empty())), true))
+            () -> template.render(List.of(new ChatMessage("system", "x", Optional.empty()))))
         .isInstanceOf(ChatTemplateException.class)
         .hasMessage("messages: no system here");
   }
@@ -232,19 +232,17 @@ final class ChatTemplateTest {
 
     root.put("chat_template", "A{{ messages[0].content }}{{ eos_token }}");
     Files.writeString(config, root.toString());
-    assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x")), true))
+    assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x"))))
         .isEqualTo("Ax" + tokenizer.piece(tokenizer.endOfDocument()));
 
     root.putArray("chat_template")
         .add(mapper.createObjectNode().put("name", "tool_use").put("template", "T"))
         .add(mapper.createObjectNode().put("name", "default").put("template", "D"));
     Files.writeString(config, root.toString());
-    assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x")), true))
-        .isEqualTo("D");
+    assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x")))).isEqualTo("D");
 
     Files.writeString(folder.resolve("chat_template.jinja"), "F\n");
-    assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x")), true))
-        .isEqualTo("F");
+    assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x")))).isEqualTo("F");
   }
 
   /** Some took gigabytes, and most had no end. */
@@ -296,7 +294,7 @@ final class ChatTemplateTest {
   @Test
   void render_rangeOfAnyLength_hasAThousandElements() {
     ChatTemplate template = ChatTemplate.of("{{ range(10**9)|length }}", "", "", tokenizer);
-    assertThat(template.render(List.of(user("x")), true)).isEqualTo("1000");
+    assertThat(template.render(List.of(user("x")))).isEqualTo("1000");
   }
 
   @ParameterizedTest
@@ -309,7 +307,7 @@ final class ChatTemplateTest {
         "{{ 'a-b'.replace('-', '+') }}{{ 'ab'|replace('b', '..') }} ; a+ba..",
       })
   void render_filtersWithinBounds_doTheirWork(String text, String expected) {
-    assertThat(ChatTemplate.of(text, "", "", tokenizer).render(List.of(user("x")), true))
+    assertThat(ChatTemplate.of(text, "", "", tokenizer).render(List.of(user("x"))))
         .isEqualTo(expected);
   }
 
@@ -322,8 +320,8 @@ final class ChatTemplateTest {
                 + " messages[loop.index0 - 1].content|length > 0 %}.{% endif %}{% endif %}{% endfor"
                 + " %}",
             "", "", tokenizer);
-    assertThat(template.render(List.of(user("x".repeat(2_000_000))), true)).hasSize(2_000_001);
-    assertThat(template.render(Collections.nCopies(10_000, user("y")), true)).hasSize(20_000);
+    assertThat(template.render(List.of(user("x".repeat(2_000_000))))).hasSize(2_000_001);
+    assertThat(template.render(Collections.nCopies(10_000, user("y")))).hasSize(20_000);
   }
 
   /** As Qwen 3 asks for each message how many there are. */
@@ -346,7 +344,7 @@ final class ChatTemplateTest {
         .mapToDouble(
             _ -> {
               long before = threads.getCurrentThreadCpuTime();
-              template.render(Collections.nCopies(messages, user("y")), true);
+              template.render(Collections.nCopies(messages, user("y")));
               return (threads.getCurrentThreadCpuTime() - before) / 1e9;
             })
         .min()

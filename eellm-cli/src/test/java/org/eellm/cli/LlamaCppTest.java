@@ -6,14 +6,17 @@ import static org.eellm.cli.Commands.run;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
 import java.util.stream.StreamSupport;
 import org.eellm.checkpoint.HuggingFaceFamily;
 import org.eellm.checkpoint.ModelFolder;
+import org.eellm.checkpoint.safetensors.SafetensorsFile;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.config.DataType;
 import org.eellm.config.MatrixQuantization;
@@ -35,6 +38,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** GGUF files in llama.cpp itself, by way of node-llama-cpp. */
 @Tag("slow")
@@ -133,5 +137,44 @@ final class LlamaCppTest {
     assertThat(ids(answer.get("ids")))
         .as(family.name().toLowerCase(Locale.ROOT))
         .isEqualTo(greedy(ours, prompt, 40));
+  }
+
+  /** Small models in published layouts, beside what PyTorch writes in float64. */
+  @ParameterizedTest
+  @ValueSource(strings = {"gemma2", "gemma3", "phi4_mini", "smollm3", "granite", "olmo2", "olmo3"})
+  void newerFamilies_inLlamaCpp_sayWhatPyTorchSays(String name) throws IOException {
+    NodeScripts node = NodeScripts.install(LlamaCppTest.class, "llamacpp");
+    Path theirs = Path.of("eellm-convert/src/test/resources/families").resolve(name);
+    Path tokenizer = Files.createDirectories(folder.resolve("pairs"));
+    Files.writeString(
+        tokenizer.resolve("vocab.json"), "{\"a\":0,\"b\":1,\"ab\":2,\"<|endoftext|>\":3}");
+    Files.writeString(tokenizer.resolve("merges.txt"), "#version: 0.2\na b\n");
+    Path file = folder.resolve("model.gguf");
+    run(
+            "export",
+            "--model",
+            theirs.toString(),
+            "--format",
+            "gguf",
+            "--dtype",
+            "float32",
+            "--tokenizer",
+            tokenizer.toString(),
+            "--output",
+            file.toString())
+        .printed();
+    List<Integer> text;
+    try (SafetensorsFile expected = SafetensorsFile.open(theirs.resolve("expected.safetensors"))) {
+      text =
+          Arrays.stream(expected.tensor("ids").bytes().toArray(ValueLayout.JAVA_LONG_UNALIGNED))
+              .mapToObj(Math::toIntExact)
+              .toList();
+    }
+    int prompt = text.size() - 24;
+
+    JsonNode answer =
+        node.run("llama.js", file.toString(), "24", text.subList(0, prompt).toString());
+
+    assertThat(ids(answer.get("ids"))).isEqualTo(text.subList(prompt, text.size()));
   }
 }

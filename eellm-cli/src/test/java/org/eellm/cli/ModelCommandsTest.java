@@ -214,6 +214,25 @@ final class ModelCommandsTest {
     assertThat(folder).isEmptyDirectory();
   }
 
+  @Test
+  void convert_tokenizerThatCannotBeRead_isWarnedOf() throws IOException {
+    Path source = folder.resolve("source");
+    Files.createDirectories(source);
+    Files.writeString(source.resolve("tokenizer.model"), "no protobuf");
+    String words = "convert --model MODEL --output OUT --tokenizer SOURCE";
+    Outcome outcome =
+        runWords(
+            words
+                .replace("MODEL", GOLDEN.folder().toString())
+                .replace("SOURCE", source.toString())
+                .replace("OUT", folder.resolve("out").toString()));
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    assertThat(outcome.err())
+        .contains("out/tokenizer.model: is neither a SentencePiece model nor tiktoken's ranks")
+        .contains("; give one that can be read with --tokenizer");
+  }
+
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',

@@ -11,15 +11,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
-import org.bytedeco.pytorch.Tensor;
-import org.eellm.checkpoint.huggingface.Gpt2Adapter;
-import org.eellm.checkpoint.huggingface.GptNeoxAdapter;
+import org.eellm.checkpoint.huggingface.GgufFamily;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
-import org.eellm.checkpoint.huggingface.RopeDivisors;
 import org.eellm.checkpoint.huggingface.SourceModel;
-import org.eellm.checkpoint.huggingface.StateDictAdapter;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.TensorSource;
@@ -33,30 +28,13 @@ import org.eellm.convert.ModelWriter.Listener;
 import org.eellm.convert.ModelWriter.Options;
 import org.eellm.convert.ModelWriter.Outcome;
 import org.eellm.file.IoErrors;
-import org.eellm.model.parameter.ParameterName;
 import org.eellm.tensor.Tensors;
-import org.eellm.tensor.Torch;
 
 /**
  * Writes the trunk of a model as a GGUF file (version 3), which llama.cpp runs. llama.cpp knows no
  * exits.
  */
 public final class GgufWriter {
-  /** llama.cpp's names of a layer's modules. */
-  private static final Map<String, String> MODULES =
-      Map.ofEntries(
-          Map.entry("input_layernorm", "attn_norm"),
-          Map.entry("post_attention_layernorm", "ffn_norm"),
-          Map.entry("self_attn.q_proj", "attn_q"),
-          Map.entry("self_attn.k_proj", "attn_k"),
-          Map.entry("self_attn.v_proj", "attn_v"),
-          Map.entry("self_attn.o_proj", "attn_output"),
-          Map.entry("self_attn.q_norm", "attn_q_norm"),
-          Map.entry("self_attn.k_norm", "attn_k_norm"),
-          Map.entry("mlp.gate_proj", "ffn_gate"),
-          Map.entry("mlp.up_proj", "ffn_up"),
-          Map.entry("mlp.down_proj", "ffn_down"));
-
   private static final int VERSION = 3;
   private static final int ALIGNMENT = 32;
   private static final int BLOCK = 32;
@@ -97,12 +75,12 @@ public final class GgufWriter {
       Options options,
       Listener listener) {
     SourceModel trunk = ExitEditor.remove(model, model.architecture().exits().layers());
-    String family = family(trunk);
+    GgufFamily family = family(trunk);
     GgufTokenizer tokenizer =
         GgufTokenizer.read(
             options.tokenizer().orElse(model.folder()), trunk.architecture().model().vocabSize());
     List<Item> items = new ArrayList<>();
-    for (ModelTensor tensor : tensors(trunk, family)) {
+    for (ModelTensor tensor : GgufTensors.of(trunk, family)) {
       items.add(item(tensor, quantization));
     }
     byte[] metadata = metadata(trunk, family, tokenizer, quantization);
@@ -184,38 +162,23 @@ public final class GgufWriter {
     return values.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, index);
   }
 
-  private static String family(SourceModel trunk) {
-    ModelConfig model = trunk.architecture().model();
-    String type = trunk.configFile().path("model_type").asText();
-    return switch (type) {
-      case "llama", "mistral" -> {
-        if (model.linearBias()) {
-          throw new CheckpointException(
-              trunk.folder() + ": biases on all linear maps are not exported to GGUF");
-        }
-        yield "llama";
-      }
-      case "qwen2", "qwen3" -> type;
-      default -> {
-        if (Gpt2Adapter.fits(model) && model.activation() == ModelConfig.Activation.GELU_TANH) {
-          yield "gpt2";
-        }
-        if (GptNeoxAdapter.fits(model)) {
-          yield "gptneox";
-        }
-        throw new CheckpointException(
-            "%s: llama.cpp has no model of this shape (model_type %s); llama, mistral, qwen2, qwen3, gpt2 and gpt_neox are exported"
-                .formatted(trunk.folder(), type));
-      }
-    };
+  private static GgufFamily family(SourceModel trunk) {
+    return GgufFamily.of(trunk.architecture().model())
+        .orElseThrow(
+            () ->
+                new CheckpointException(
+                    "%s: llama.cpp has no model of this shape (model_type %s); docs/gguf.md says which it has"
+                        .formatted(
+                            trunk.folder(), trunk.configFile().path("model_type").asText())));
   }
 
   // Metadata
 
   private static byte[] metadata(
-      SourceModel trunk, String family, GgufTokenizer tokenizer, Quantization quantization) {
+      SourceModel trunk, GgufFamily of, GgufTokenizer tokenizer, Quantization quantization) {
     ModelConfig model = trunk.architecture().model();
     GgufWriter out = new GgufWriter();
+    String family = of.text();
     out.text("general.architecture", family);
     out.text("general.name", String.valueOf(trunk.folder().getFileName()));
     out.number("general.alignment", ALIGNMENT);
@@ -241,16 +204,47 @@ public final class GgufWriter {
       out.number(family + ".attention.value_length", model.headDim());
       out.number(family + ".rope.dimension_count", model.positions().rotaryDim());
       out.real(family + ".rope.freq_base", model.ropeTheta());
-      if (model.ropeScaling() instanceof RopeScaling.Linear(double factor)) {
-        out.text(family + ".rope.scaling.type", "linear");
-        out.real(family + ".rope.scaling.factor", factor);
-      }
+      out.scaling(family + ".rope.scaling.", model.ropeScaling());
     }
-    if (family.equals("gptneox")) {
+    if (model.slidingWindow() > 0) {
+      out.number(family + ".attention.sliding_window", model.slidingWindow());
+    }
+    if (of == GgufFamily.GEMMA2) {
+      out.real(family + ".attn_logit_softcapping", model.attentionSoftcap());
+      out.real(family + ".final_logit_softcapping", model.logitSoftcap());
+    }
+    if (of == GgufFamily.GRANITE) {
+      out.real(family + ".attention.scale", model.attention(0).scale());
+      out.real(family + ".embedding_scale", model.embeddingScale());
+      out.real(family + ".residual_scale", model.residualScale());
+      out.real(family + ".logit_scale", 1 / model.logitScale());
+    }
+    if (of == GgufFamily.GPTNEOX) {
       out.flag(family + ".use_parallel_residual", model.residual() == Residual.PARALLEL);
     }
     out.tokenizer(trunk.config(), tokenizer);
     return out.finish();
+  }
+
+  /** What llama.cpp finds the factors for scores by is the file's own of LongRoPE alone. */
+  private void scaling(String prefix, RopeScaling scaling) {
+    switch (scaling) {
+      case RopeScaling.None _, RopeScaling.Llama3 _ -> {}
+      case RopeScaling.Linear(double factor) -> {
+        text(prefix + "type", "linear");
+        real(prefix + "factor", factor);
+      }
+      case RopeScaling.Yarn yarn -> {
+        text(prefix + "type", "yarn");
+        real(prefix + "factor", yarn.factor());
+        number(prefix + "original_context_length", yarn.originalMaxPositions());
+      }
+      case RopeScaling.LongRope scaled -> {
+        text(prefix + "type", "longrope");
+        number(prefix + "original_context_length", scaled.originalMaxPositions());
+        real(prefix + "attn_factor", scaled.attentionFactor());
+      }
+    }
   }
 
   private void tokenizer(HuggingFaceConfig config, GgufTokenizer tokenizer) {
@@ -372,103 +366,5 @@ public final class GgufWriter {
 
   private static long aligned(long offset) {
     return (offset + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-  }
-
-  // Tensors under llama.cpp's names
-
-  private static List<ModelTensor> tensors(SourceModel trunk, String family) {
-    ModelConfig model = trunk.architecture().model();
-    boolean fused = family.startsWith("gpt");
-    List<ModelTensor> tensors = new ArrayList<>();
-    for (ModelTensor tensor : trunk.tensors()) {
-      if (!(fused && tensor.name().matches(".*\\.[qkv]_proj\\..*"))) {
-        tensors.add(interleaved(tensor, family, model).named(name(tensor.name())));
-      }
-    }
-    if (fused) {
-      for (int layer = 0; layer < model.numLayers(); layer++) {
-        for (String part : List.of("weight", "bias")) {
-          String from = "model.layers." + layer + ".self_attn.";
-          List<ModelTensor> parts =
-              List.of(
-                  trunk.tensor(from + "q_proj." + part),
-                  trunk.tensor(from + "k_proj." + part),
-                  trunk.tensor(from + "v_proj." + part));
-          List<Long> shape = new ArrayList<>(parts.getFirst().shape());
-          shape.set(0, 3 * shape.getFirst());
-          tensors.add(
-              ModelTensor.combined(
-                  "blk." + layer + ".attn_qkv." + part,
-                  shape,
-                  parts,
-                  all ->
-                      Tensors.concatenate(
-                          List.of(
-                              rotatedFirst(all.get(0), model),
-                              rotatedFirst(all.get(1), model),
-                              all.get(2)))));
-        }
-      }
-    }
-    if (model.ropeScaling() instanceof RopeScaling.Llama3 scaling) {
-      tensors.add(ropeFactors(model, scaling));
-    }
-    return tensors;
-  }
-
-  private static String name(String ours) {
-    return switch (ParameterName.parse(ours)) {
-      case ParameterName.OfLayer(int layer, String part) -> "blk." + layer + "." + inLayer(part);
-      case ParameterName.Embedding table ->
-          table.equals(ParameterName.TOKENS) ? "token_embd.weight" : "position_embd.weight";
-      case ParameterName.OfFinalNorm(String part) -> "output_norm." + part;
-      case ParameterName.OutputMatrix _ -> "output.weight";
-      case ParameterName.OfExit exit -> exit.toString();
-    };
-  }
-
-  private static String inLayer(String part) {
-    int dot = part.lastIndexOf('.');
-    String module = part.substring(0, dot);
-    return MODULES.getOrDefault(module, module) + part.substring(dot);
-  }
-
-  /** llama.cpp's Llama rotates neighbours, so the rows of a head's halves are shuffled together. */
-  private static ModelTensor interleaved(ModelTensor tensor, String family, ModelConfig model) {
-    boolean permuted = tensor.name().matches(".*\\.self_attn\\.[qk]_proj\\.weight");
-    if (!family.equals("llama") || !permuted) {
-      return tensor;
-    }
-    long half = model.headDim() / 2;
-    List<Long> shape = tensor.shape();
-    return ModelTensor.combined(
-        tensor.name(),
-        shape,
-        List.of(tensor),
-        all ->
-            all.getFirst()
-                .view(-1, 2, half, shape.get(1))
-                .transpose(1, 2)
-                .reshape(shape.get(0), shape.get(1)));
-  }
-
-  /** llama.cpp's GPT-NeoX rotates the first dimensions of a head. */
-  private static Tensor rotatedFirst(Tensor rows, ModelConfig model) {
-    return model.positionEmbedding() == PositionEmbedding.ROPE
-        ? StateDictAdapter.rotatedFirst(rows.view(model.numHeads(), model.headDim(), -1), model)
-            .reshape(rows.sizes())
-        : rows;
-  }
-
-  /** The divisors of the pairs' frequencies in Llama 3's scaling. */
-  private static ModelTensor ropeFactors(ModelConfig model, RopeScaling.Llama3 scaling) {
-    int pairs = model.headDim() / 2;
-    float[] factors = RopeDivisors.of(scaling, model.ropeTheta(), pairs);
-    return new ModelTensor(
-        "rope_freqs.weight",
-        SafetensorsType.F32,
-        List.of((long) pairs),
-        List.of(),
-        _ -> Tensors.ofFloats(factors, Torch.cpu(), pairs));
   }
 }

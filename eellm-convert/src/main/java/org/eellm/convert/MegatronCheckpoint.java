@@ -16,13 +16,15 @@ import java.util.TreeMap;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
 import org.eellm.checkpoint.huggingface.HeadFiles;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.ModelTensor.Assembly;
 import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
+import org.eellm.checkpoint.huggingface.RotatedRows;
 import org.eellm.checkpoint.huggingface.SourceModel;
-import org.eellm.checkpoint.huggingface.StateDictAdapter;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
@@ -38,6 +40,7 @@ import org.eellm.convert.Pickled.TensorView;
 import org.eellm.convert.Pickled.Text;
 import org.eellm.file.InputFiles;
 import org.eellm.file.IoErrors;
+import org.eellm.tensor.Tensors;
 
 /**
  * A checkpoint of Megatron-LM's GPT or of EE-LLM: a file for each tensor- and pipeline-parallel
@@ -231,7 +234,7 @@ final class MegatronCheckpoint {
       throw new CheckpointException(
           "%s: %d layers do not divide into %d stages".formatted(folder, layers, pp));
     }
-    add(0, EMBEDDING, "model.embed_tokens.weight", this::rows, vocabulary());
+    add(0, EMBEDDING, "model.embed_tokens.weight", Tensors::concatenate, vocabulary());
     if (model.positionEmbedding() == PositionEmbedding.LEARNED) {
       whole(
           0,
@@ -253,7 +256,7 @@ final class MegatronCheckpoint {
     }
     norm(pp - 1, "encoder.final_norm", "model.norm");
     if (!model.tieEmbeddings()) {
-      add(pp - 1, "output_layer.weight", "lm_head.weight", this::rows, vocabulary());
+      add(pp - 1, "output_layer.weight", "lm_head.weight", Tensors::concatenate, vocabulary());
     }
     return new SourceModel(
         "Megatron checkpoint, tensor parallel %d, pipeline parallel %d".formatted(tp, pp),
@@ -284,13 +287,13 @@ final class MegatronCheckpoint {
       norm(stage, from + "exit_norm", to + "norm");
     }
     if (arguments.exitsShareEmbedding() && !exits.tieOutput()) {
-      add(0, EMBEDDING, to + "lm_head.weight", this::rows, vocabulary());
+      add(0, EMBEDDING, to + "lm_head.weight", Tensors::concatenate, vocabulary());
     } else if (!exits.tieOutput()) {
       add(
           stage,
           "exit_output_layer." + index + ".weight",
           to + "lm_head.weight",
-          this::rows,
+          Tensors::concatenate,
           vocabulary());
     }
   }
@@ -323,7 +326,7 @@ final class MegatronCheckpoint {
           stage,
           from + "query_key_value.weight",
           name + ".weight",
-          all -> part(rows(all), part).reshape(rows, h),
+          all -> part(Tensors.concatenate(all), part).reshape(rows, h),
           List.of(rows, h),
           List.of((query + 2 * keyValue) / tp, h));
       if (model.linearBias()) {
@@ -331,7 +334,7 @@ final class MegatronCheckpoint {
             stage,
             from + "query_key_value.bias",
             name + ".bias",
-            all -> part(rows(all).view(-1, 1), part).reshape(rows),
+            all -> part(Tensors.concatenate(all).view(-1, 1), part).reshape(rows),
             List.of(rows),
             List.of((query + 2 * keyValue) / tp));
       }
@@ -340,7 +343,7 @@ final class MegatronCheckpoint {
         stage,
         from + "dense.weight",
         to + "o_proj.weight",
-        this::columns,
+        MegatronCheckpoint::columns,
         List.of(h, query),
         List.of(h, query / tp));
     if (model.linearBias()) {
@@ -365,7 +368,7 @@ final class MegatronCheckpoint {
         part == 0
             ? heads.narrow(1, 0, group).reshape(groups * group, d, width)
             : heads.select(1, group + part - 1);
-    return part == 2 ? own : StateDictAdapter.pairHalves(own, model);
+    return part == 2 ? own : RotatedRows.pairHalves(own, model);
   }
 
   private void mlp(int stage, String from, String to) {
@@ -398,7 +401,7 @@ final class MegatronCheckpoint {
         stage,
         from + "dense_4h_to_h.weight",
         to + "down_proj.weight",
-        this::columns,
+        MegatronCheckpoint::columns,
         List.of(h, ffn),
         List.of(h, ffn / tp));
     if (model.linearBias()) {
@@ -409,16 +412,14 @@ final class MegatronCheckpoint {
   /** Of each rank's stacked gate and up, or of its up alone, one half; all ranks' below another. */
   private Tensor half(List<Tensor> parts, int half) {
     long rows = model.ffnHiddenSize() / tp;
-    return StateDictAdapter.rows(
+    return Tensors.concatenate(
         parts.stream().map(part -> part.narrow(0, half * rows, rows)).toList());
   }
 
-  private Tensor rows(List<Tensor> parts) {
-    return StateDictAdapter.rows(parts);
-  }
-
-  private Tensor columns(List<Tensor> parts) {
-    return StateDictAdapter.columns(parts);
+  private static Tensor columns(List<Tensor> parts) {
+    return parts.size() == 1
+        ? parts.getFirst()
+        : torch.cat(new TensorVector(parts.toArray(Tensor[]::new)), 1);
   }
 
   private List<Long> vocabulary() {

@@ -7,7 +7,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.regex.Pattern;
 import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.WeightFiles;
 import org.eellm.checkpoint.huggingface.GgufModel;
@@ -15,26 +14,20 @@ import org.eellm.checkpoint.huggingface.HeadFiles;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
-import org.eellm.checkpoint.huggingface.OriginTable;
 import org.eellm.checkpoint.huggingface.SourceModel;
-import org.eellm.checkpoint.huggingface.StateDictAdapter;
+import org.eellm.checkpoint.huggingface.StoredLayout;
+import org.eellm.checkpoint.huggingface.family.Families;
+import org.eellm.checkpoint.huggingface.family.Family;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.JsonFields;
-import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.checkpoint.safetensors.StoredTensor;
 import org.eellm.checkpoint.safetensors.StoredWeights;
-import org.eellm.config.ConfigException;
 import org.eellm.config.ModelConfig;
 import org.eellm.gguf.GgufFile;
 
 /** Opens models of every layout that is known. */
 public final class ModelReader {
-  /** Tables that other tools store along; they follow from the configuration. */
-  private static final Pattern DERIVED =
-      Pattern.compile(
-          ".*\\.(rotary_emb\\.inv_freq|attn\\.bias|attn\\.masked_bias|attention\\.bias|attention\\.masked_bias)");
-
   private ModelReader() {}
 
   /**
@@ -52,27 +45,21 @@ public final class ModelReader {
       return MegatronCheckpoint.open(path);
     }
     Path folder = CheckpointStore.resolveModel(path);
-    Path configPath = ModelFiles.file(folder, HuggingFaceConfig.CONFIG);
-    ObjectNode file = (ObjectNode) JsonFiles.read(configPath);
-    JsonFields fields = new JsonFields(configPath.toString(), file);
-    String modelType = fields.text("model_type");
-    if (StateDictAdapter.MODEL_TYPES.contains(modelType)) {
-      return openAdapted(folder, modelType, fields);
-    }
+    JsonFields fields = HuggingFaceConfig.fields(folder);
     HuggingFaceConfig config = HuggingFaceConfig.read(folder);
     StoredWeights weights = weights(folder);
     try {
       String kind =
           Files.isDirectory(folder.resolve("training"))
               ? "checkpoint of a training run"
-              : "Hugging Face folder, model_type " + modelType;
+              : "Hugging Face folder, model_type " + fields.text("model_type");
       return new SourceModel(
               kind,
               folder,
               config,
-              withExits(file, config),
+              withExits((ObjectNode) fields.object(), config),
               true,
-              own(weights, config),
+              tensors(weights, Families.of(fields), config),
               List.of(weights),
               Optional.empty())
           .withCalibration(folder);
@@ -90,66 +77,39 @@ public final class ModelReader {
     return file;
   }
 
-  private static SourceModel openAdapted(Path folder, String modelType, JsonFields fields) {
-    StateDictAdapter layout = StateDictAdapter.of(modelType);
-    HuggingFaceConfig config;
-    try {
-      config = layout.config(fields);
-    } catch (ConfigException failure) {
-      throw new CheckpointException(fields.place() + ": " + failure.getMessage(), failure);
-    }
-    StoredWeights weights = weights(folder);
-    try {
-      OriginTable stored = new OriginTable(folder, weights.tensors(), DERIVED);
-      List<ModelTensor> tensors = layout.tensors(stored, config.architecture().model());
-      List<ModelTensor> heads = new ArrayList<>();
-      if (HeadFiles.isIn(folder)) { // Exits beside a trunk have our names whatever the trunk has.
-        for (Origin origin : stored.takeAll(HeadFiles.PREFIX)) {
-          heads.add(ModelTensor.copy(origin.name(), origin));
-        }
-      }
-      stored.requireAllTaken();
-      SourceModel trunk =
-          new SourceModel(
-              "Hugging Face folder, model_type " + modelType,
-              folder,
-              config,
-              config.config(),
-              false,
-              tensors,
-              List.of(weights),
-              Optional.empty());
-      if (heads.isEmpty()) {
-        return trunk;
-      }
-      heads.addAll(0, tensors);
-      return trunk.withExits(HeadFiles.read(folder).exits(), heads).withCalibration(folder);
-    } catch (RuntimeException failure) {
-      weights.close();
-      throw failure;
-    }
-  }
-
   private static StoredWeights weights(Path folder) {
     boolean safetensors =
         ModelFiles.has(folder, WeightFiles.SINGLE) || ModelFiles.has(folder, WeightFiles.INDEX);
     return !safetensors && PyTorchWeights.in(folder)
         ? PyTorchWeights.open(folder)
-        : WeightFiles.open(folder);
+        : WeightFiles.openStored(folder);
   }
 
-  /** Tensors that have our names and shapes already. */
-  private static List<ModelTensor> own(StoredWeights weights, HuggingFaceConfig config) {
+  private static List<ModelTensor> tensors(
+      StoredWeights weights, Family family, HuggingFaceConfig config) {
     ModelConfig model = config.architecture().model();
     if (model.numLayers() > weights.tensors().size()) { // before anything is made for each layer
       throw new CheckpointException(
           "%s: num_hidden_layers is %d, but there are %d tensors in all; config.json and the weights must be of the same model"
               .formatted(weights.folder(), model.numLayers(), weights.tensors().size()));
     }
+    if (family.hasOurNames()) {
+      return own(weights, config);
+    }
+    List<ModelTensor> tensors = new ArrayList<>();
+    new StoredLayout(family, model)
+        .parameters(weights.folder(), weights.tensors())
+        .forEach((name, origin) -> tensors.add(ModelTensor.copy(name, origin)));
+    return tensors;
+  }
+
+  /** Tensors that have our names and shapes already. */
+  private static List<ModelTensor> own(StoredWeights weights, HuggingFaceConfig config) {
+    ModelConfig model = config.architecture().model();
     List<ModelTensor> tensors = new ArrayList<>();
     for (Map.Entry<String, StoredTensor> entry : weights.tensors().entrySet()) {
       String name = entry.getKey();
-      if (!DERIVED.matcher(name).matches() && !isTied(name, weights, config, model)) {
+      if (!StoredLayout.DERIVED.matcher(name).matches() && !isTied(name, weights, config, model)) {
         tensors.add(ModelTensor.copy(name, new Origin(name, entry.getValue())));
       }
     }

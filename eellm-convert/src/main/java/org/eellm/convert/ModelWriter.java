@@ -19,13 +19,15 @@ import java.util.TreeMap;
 import org.eellm.checkpoint.CheckpointIntegrity;
 import org.eellm.checkpoint.WeightFiles;
 import org.eellm.checkpoint.huggingface.GgufModel;
-import org.eellm.checkpoint.huggingface.Gpt2Adapter;
-import org.eellm.checkpoint.huggingface.GptNeoxAdapter;
 import org.eellm.checkpoint.huggingface.HeadFiles;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.SourceModel;
+import org.eellm.checkpoint.huggingface.StoredLayout;
+import org.eellm.checkpoint.huggingface.family.Families;
+import org.eellm.checkpoint.huggingface.family.Family;
 import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.checkpoint.safetensors.JsonFields;
 import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.checkpoint.safetensors.SafetensorsHeader;
@@ -107,7 +109,9 @@ public final class ModelWriter {
     SourceModel typed = typed(model, options);
     return write(
         new Contents(
-            typed.configFile(), Map.of(WeightFiles.SINGLE, typed.tensors()), Optional.empty()),
+            typed.configFile(),
+            Map.of(WeightFiles.SINGLE, layout(typed).tensors(typed.tensors())),
+            Optional.empty()),
         model,
         output,
         options,
@@ -129,21 +133,10 @@ public final class ModelWriter {
             .filter(tensor -> tensor.name().startsWith(HeadFiles.PREFIX))
             .toList();
     SourceModel trunk = ExitEditor.remove(typed, typed.architecture().exits().layers());
+    trunk = published(trunk);
     ObjectNode config = trunk.configFile();
-    List<ModelTensor> tensors = trunk.tensors();
-    if (config.path("model_type").asText().equals("eellm")) {
-      if (Gpt2Adapter.fits(trunk.architecture().model())) {
-        config = Gpt2Adapter.config(trunk);
-        tensors = Gpt2Adapter.export(trunk);
-      } else if (GptNeoxAdapter.fits(trunk.architecture().model())) {
-        config = GptNeoxAdapter.config(trunk);
-        tensors = GptNeoxAdapter.export(trunk);
-      } else {
-        throw new CheckpointException(
-            "%s: no family of Hugging Face's has this shape (model_type eellm); llama, qwen2, qwen3, mistral, gpt2 and gpt_neox can be exported"
-                .formatted(model.folder()));
-      }
-    }
+    config.remove(Family.MAX_POSITIONS);
+    List<ModelTensor> tensors = layout(trunk).tensors(trunk.tensors());
     return write(
         heads.isEmpty()
             ? new Contents(config, Map.of(WeightFiles.SINGLE, tensors), Optional.empty())
@@ -155,6 +148,32 @@ public final class ModelWriter {
         output,
         options,
         listener);
+  }
+
+  private static StoredLayout layout(SourceModel model) {
+    Family family = Families.of(new JsonFields(model.folder().toString(), model.configFile()));
+    return new StoredLayout(family, model.architecture().model());
+  }
+
+  /** A trunk with a configuration that other tools know. */
+  private static SourceModel published(SourceModel trunk) {
+    if (!layout(trunk).family().isEellm()) {
+      return trunk;
+    }
+    Family family =
+        Families.publishedOf(trunk.architecture().model())
+            .orElseThrow(
+                () ->
+                    new CheckpointException(
+                        "%s: no family of Hugging Face's has this shape (model_type eellm); %s can be exported"
+                            .formatted(trunk.folder(), Families.names())));
+    ObjectNode config = trunk.config().config(family);
+    for (String name : List.of("torch_dtype", "dtype", "bos_token_id", "eos_token_id")) {
+      if (trunk.configFile().has(name)) {
+        config.set(name, trunk.configFile().get(name));
+      }
+    }
+    return trunk.with(config, trunk.tensors());
   }
 
   private static SourceModel typed(SourceModel model, Options options) {

@@ -332,8 +332,9 @@ final class GgufModelTest {
             f -> f.number("llama.attention.sliding_window", 64),
             "llama.attention.sliding_window: 64 is not supported"),
         refused(
-            f -> f.text("llama.rope.scaling.type", "yarn"),
-            "llama.rope.scaling.type: yarn is not supported; none and linear are"),
+            f -> f.text("llama.rope.scaling.type", "dynamic"),
+            "llama.rope.scaling.type: dynamic is not supported; none, linear, yarn and longrope"
+                + " are"),
         refused(
             f -> f.number("llama.rope.dimension_count", 32),
             "llama.rope.dimension_count: 32 is not supported"),

@@ -171,7 +171,7 @@ final class GgufWriterTest {
         .containsEntry("gptneox.rope.dimension_count", 2)
         .containsEntry("gptneox.attention.layer_norm_epsilon", 1e-5f);
     float[] ours = gguf.tensor("blk.1.attn_qkv.weight").values(); // queries, keys, values by heads
-    try (WeightFiles files = WeightFiles.open(Layouts.folder(name))) {
+    try (WeightFiles files = WeightFiles.openStored(Layouts.folder(name))) {
       float[] theirs = // heads of query, key and value
           files
               .tensor("gpt_neox.layers.1.attention.query_key_value.weight")

@@ -47,6 +47,8 @@ import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecoderShard;
 import org.eellm.model.Dropout;
+import org.eellm.model.OutputMatrix;
+import org.eellm.model.SoftCap;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameter;
@@ -148,13 +150,18 @@ final class TuningTest {
       Tensor w = torch.randn(vocabulary, width);
       Tensor teacher = torch.randn(n, width);
       Tensor mask = Tensors.ofFloats(new float[] {1, 0, 1}, Torch.cpu(), n);
-      Weight output = new Weight("w", 0, Sharding.ROWS, false, 0, w, Optional.empty());
+      OutputMatrix output =
+          new OutputMatrix(
+              new Weight("w", 0, Sharding.ROWS, false, 0, w, Optional.empty()),
+              TensorParallel.singleRank(),
+              1,
+              new SoftCap(0));
       gradients.start();
 
       HeadLoss.Result result =
           HeadLoss.forwardBackward(
               h,
-              new HeadLoss.OutputMatrix(output, TensorParallel.singleRank()),
+              output,
               new HeadLoss.Target.Teacher(teacher, output),
               new HeadLoss.TokenWeights(mask, 1, dynamic),
               temperature,

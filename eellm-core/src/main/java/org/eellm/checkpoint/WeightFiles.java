@@ -9,6 +9,10 @@ import java.util.Map;
 import java.util.SequencedMap;
 import org.eellm.checkpoint.huggingface.GgufModel;
 import org.eellm.checkpoint.huggingface.HeadFiles;
+import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
+import org.eellm.checkpoint.huggingface.StoredLayout;
+import org.eellm.checkpoint.huggingface.family.Families;
+import org.eellm.checkpoint.huggingface.family.Family;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
@@ -16,6 +20,7 @@ import org.eellm.checkpoint.safetensors.ShardIndex;
 import org.eellm.checkpoint.safetensors.StoredTensor;
 import org.eellm.checkpoint.safetensors.StoredWeights;
 import org.eellm.config.Learning;
+import org.eellm.config.ModelConfig;
 import org.eellm.gguf.GgufFile;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -63,12 +68,17 @@ public final class WeightFiles implements StoredWeights {
   }
 
   /**
-   * Maps all of a folder's weights. Where both layouts are present the single file is taken, as
-   * other tools do.
+   * Maps all of a folder's weights, under our names whatever family they are of. Where both layouts
+   * are present the single file is taken, as other tools do.
    *
    * @throws CheckpointException if the folder has no weights, or a file is missing or malformed
    */
   public static WeightFiles open(Path folder) {
+    return openStored(folder).withOurNames();
+  }
+
+  /** As {@link #open(Path)}, but each tensor as the files have it. */
+  public static WeightFiles openStored(Path folder) {
     WeightFiles own = openPart(folder, Learning.EVERYTHING);
     boolean beside =
         ModelFiles.has(folder, single(Learning.EXITS))
@@ -82,7 +92,29 @@ public final class WeightFiles implements StoredWeights {
    * @throws CheckpointException if a folder has no weights, or a file is missing or malformed
    */
   static WeightFiles open(Path folder, Path heads) {
-    return openPart(folder, Learning.EVERYTHING).withoutHeads().withHeads(heads);
+    return openPart(folder, Learning.EVERYTHING).withOurNames().withoutHeads().withHeads(heads);
+  }
+
+  /** The parameters that the tensors of a folder's family are; closes these if they are not. */
+  private WeightFiles withOurNames() {
+    if (GgufFile.isOne(folder) || !ModelFiles.has(folder, HuggingFaceConfig.CONFIG)) {
+      return this;
+    }
+    try {
+      Family family = Families.of(HuggingFaceConfig.fields(folder));
+      if (family.hasOurNames()) {
+        return this;
+      }
+      ModelConfig model = HuggingFaceConfig.read(folder).architecture().model();
+      SequencedMap<String, StoredTensor> parameters = new LinkedHashMap<>();
+      new StoredLayout(family, model)
+          .parameters(folder, tensors)
+          .forEach((name, origin) -> parameters.put(name, origin.stored()));
+      return new WeightFiles(folder, closers, parameters);
+    } catch (RuntimeException failure) {
+      close();
+      throw failure;
+    }
   }
 
   private WeightFiles withoutHeads() {

@@ -1,10 +1,12 @@
 package org.eellm.config;
 
+import java.util.stream.IntStream;
+
 /**
  * The work of a token's way forward, in multiply-adds; backward is twice that everywhere. Layers
  * are dealt out by it, and a training step's operations are counted by it.
  *
- * @param layer a layer's: its matrices and attention's two products
+ * @param layer a layer's, on average: its matrices and attention's two products
  * @param exit an exit's head: branch MLP, block and output matrix as far as it has them
  * @param output the final head's matrix
  */
@@ -14,9 +16,16 @@ public record ForwardWork(double layer, double exit, double output) {
   public static ForwardWork of(Architecture architecture, int sequenceLength) {
     ModelConfig model = architecture.model();
     ExitLayout exits = architecture.exits();
-    double layer = layer(model, sequenceLength);
+    double layer =
+        IntStream.range(0, model.numLayers())
+            .mapToDouble(index -> layer(model, index, sequenceLength))
+            .average()
+            .orElseThrow();
     double output = (double) model.vocabSize() * model.hiddenSize();
-    double exit = output + (exits.mlp() ? mlp(model) : 0) + (exits.block() ? layer : 0);
+    double exit =
+        output
+            + (exits.mlp() ? mlp(model) : 0)
+            + (exits.block() ? layer(model, model.numLayers(), sequenceLength) : 0);
     return new ForwardWork(layer, exit, output);
   }
 
@@ -25,10 +34,12 @@ public record ForwardWork(double layer, double exit, double output) {
     return layers * layer + exits * exit + (hasFinalHead ? output : 0);
   }
 
-  private static double layer(ModelConfig model, int sequenceLength) {
-    double query = model.attention(0).queryWidth();
-    double keyValue = 2.0 * model.attention(0).keyValueWidth();
-    return model.hiddenSize() * (2 * query + keyValue) + mlp(model) + 2.0 * sequenceLength * query;
+  private static double layer(ModelConfig model, int index, int sequenceLength) {
+    ModelConfig.Attention attention = model.attention(index);
+    double query = attention.queryWidth();
+    double keyValue = 2.0 * attention.keyValueWidth();
+    double seen = Math.min(sequenceLength, attention.window());
+    return model.hiddenSize() * (2 * query + keyValue) + mlp(model) + 2 * seen * query;
   }
 
   private static double mlp(ModelConfig model) {

@@ -243,6 +243,14 @@ public record ModelConfig(
         "model.rotary_fraction",
         "%s of head_dim %d are %d dimensions, but rope rotates pairs; choose an even number"
             .formatted(rotaryFraction, headDim, (int) (headDim * rotaryFraction)));
+    if (ropeScaling instanceof RopeScaling.LongRope scaled) {
+      int pairs = rotaryDim(headDim, rotaryFraction) / 2;
+      require(
+          scaled.shortFactors().size() == pairs,
+          "model.rope_scaling.short_factors",
+          "%d factors beside %d rotated pairs of a head; give one for each"
+              .formatted(scaled.shortFactors().size(), pairs));
+    }
     requireLayers(layerTypes, slidingWindow, slidingRopeTheta);
     layerTypes = List.copyOf(layerTypes);
     require(
@@ -266,7 +274,10 @@ public record ModelConfig(
         embeddingScale + " is not positive; 1 is usual");
     require(
         residualScale > 0, "model.residual_scale", residualScale + " is not positive; 1 is usual");
-    require(logitScale > 0, "model.logit_scale", logitScale + " is not positive; 1 is usual");
+    require(
+        logitScale > 0 && Double.isFinite(logitScale),
+        "model.logit_scale",
+        logitScale + " is not a positive number; 1 is usual");
     requireProbability(hiddenDropout, "model.hidden_dropout");
     requireProbability(attentionDropout, "model.attention_dropout");
     require(initStd > 0, "model.init_std", initStd + " is not positive; 0.02 is usual");
@@ -304,7 +315,6 @@ public record ModelConfig(
    * @param softcap of these, or 0
    * @param window positions that a token sees; {@link Integer#MAX_VALUE} for all
    * @param dropout of probabilities
-   * @param outputDropout of what it adds to the residual stream
    */
   public record Attention(
       int heads,
@@ -314,21 +324,12 @@ public record ModelConfig(
       double scale,
       double softcap,
       int window,
-      double dropout,
-      double outputDropout) {
+      double dropout) {
 
     /** The part of one of {@code ranks} tensor-parallel ranks. */
     public Attention shard(int ranks) {
       return new Attention(
-          heads / ranks,
-          keyValueHeads / ranks,
-          headDim,
-          norms,
-          scale,
-          softcap,
-          window,
-          dropout,
-          outputDropout);
+          heads / ranks, keyValueHeads / ranks, headDim, norms, scale, softcap, window, dropout);
     }
 
     /** Numbers of a token's queries. */
@@ -346,13 +347,12 @@ public record ModelConfig(
    * The MLP of a layer, whole or a tensor-parallel rank's part of it.
    *
    * @param width inner width
-   * @param dropout of what it adds to the residual stream
    */
-  public record Mlp(int width, Activation activation, double dropout) {
+  public record Mlp(int width, Activation activation) {
 
     /** The part of one of {@code ranks} tensor-parallel ranks. */
     public Mlp shard(int ranks) {
-      return new Mlp(width / ranks, activation, dropout);
+      return new Mlp(width / ranks, activation);
     }
 
     /** Whether a gate is multiplied with what goes up. */
@@ -410,8 +410,7 @@ public record ModelConfig(
         attentionScale == 0 ? 1 / Math.sqrt(headDim) : attentionScale,
         attentionSoftcap,
         layerType(index) == LayerType.SLIDING ? slidingWindow : Integer.MAX_VALUE,
-        attentionDropout,
-        hiddenDropout);
+        attentionDropout);
   }
 
   /** Whether maps to queries, keys and values have biases. */
@@ -426,7 +425,7 @@ public record ModelConfig(
 
   /** The MLP of every layer. */
   public Mlp mlp() {
-    return new Mlp(ffnHiddenSize, activation, hiddenDropout);
+    return new Mlp(ffnHiddenSize, activation);
   }
 
   /** How positions are seen, but where {@link #positions(LayerType)} says otherwise. */
@@ -436,7 +435,7 @@ public record ModelConfig(
 
   /** How layers of a type see positions. */
   public Positions positions(LayerType type) {
-    int rotaryDim = rotaryFraction == 1 ? headDim : (int) (headDim * rotaryFraction);
+    int rotaryDim = rotaryDim(headDim, rotaryFraction);
     boolean own = type == LayerType.SLIDING && slidingRopeTheta > 0;
     return new Positions(
         positionEmbedding,
@@ -445,6 +444,10 @@ public record ModelConfig(
         rotaryDim,
         own ? slidingRopeTheta : ropeTheta,
         own ? new RopeScaling.None() : ropeScaling);
+  }
+
+  private static int rotaryDim(int headDim, double fraction) {
+    return fraction == 1 ? headDim : (int) (headDim * fraction);
   }
 
   /** The model's norms. */

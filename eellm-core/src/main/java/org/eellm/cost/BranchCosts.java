@@ -1,7 +1,15 @@
 package org.eellm.cost;
 
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Objects;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.ModelConfig.Attention;
+import org.eellm.config.ModelConfig.NormPlacement;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.config.RunConfig;
@@ -18,14 +26,15 @@ public final class BranchCosts {
   /** Bytes that libtorch's integer operations read and write to draw if an entry is dropped. */
   private static final double DRAWING_BYTES = 73;
 
+  /** Reads and writes of a score where it is capped: by a factor, tanh and a factor again. */
+  private static final double CAP_PASSES = 6;
+
   private final MicrobatchShape shape;
   private final Hardware hardware;
   private final Architecture architecture;
   private final Recompute recompute;
 
-  /** Whether libtorch's fused kernels attend; their backward pass computes the scores again. */
-  private final boolean fusedAttention;
-
+  private final Map<Attention, AttentionShape> attentions = new HashMap<>();
   private final boolean attentionDropout;
   private final boolean hiddenDropout;
   private final boolean distilled;
@@ -39,7 +48,10 @@ public final class BranchCosts {
     this.architecture = config.architecture();
     this.recompute = config.train().recompute();
     this.attentionDropout = config.model().attentionDropout() > 0;
-    this.fusedAttention = hardware.fusesAttention(config);
+    for (int index = 0; index <= config.model().numLayers(); index++) {
+      attentions.computeIfAbsent(
+          attention(index), attention -> AttentionShape.of(config, hardware, attention));
+    }
     this.hiddenDropout = config.model().hiddenDropout() > 0;
     this.distilled = config.exits().distillation() > 0;
     this.postponesWeights = config.parallel().schedule() == PipelineSchedule.ZERO_BUBBLE;
@@ -49,17 +61,41 @@ public final class BranchCosts {
 
   /** A slice's layers forward, and its embedding. */
   public OperationCost forward(Slice slice) {
-    OperationCost layers = attentionForward().plus(mlpForward()).times(slice.layers());
+    OperationCost layers =
+        attentions(slice, this::attentionForward).plus(mlpForward().times(slice.layers()));
     return slice.hasEmbedding() ? layers.plus(embedding()) : layers;
+  }
+
+  /** This rank's part of an attention, by its index. */
+  private Attention attention(int index) {
+    return architecture.model().attention(index).shard(shape.ranks());
+  }
+
+  private AttentionShape attentionShape(int index) {
+    return Objects.requireNonNull(attentions.get(attention(index)));
+  }
+
+  /** Something of the attentions of all of a slice's layers. */
+  private OperationCost attentions(Slice slice, Function<AttentionShape, OperationCost> cost) {
+    return IntStream.range(slice.firstLayer(), slice.endLayer())
+        .mapToObj(this::attentionShape)
+        .collect(Collectors.groupingBy(Function.identity(), Collectors.counting()))
+        .entrySet()
+        .stream()
+        .map(like -> cost.apply(like.getKey()).times(like.getValue()))
+        .reduce(OperationCost.NONE, OperationCost::plus);
   }
 
   /** A slice's layers backward. */
   public OperationCost backward(Slice slice) {
-    OperationCost layer = attentionBackward().plus(mlpBackward());
+    OperationCost layers =
+        attentions(slice, this::attentionBackward).plus(mlpBackward().times(slice.layers()));
     if (recompute == Recompute.FULL) {
-      layer = layer.plus(attentionForward()).plus(mlpForward());
+      layers =
+          layers
+              .plus(attentions(slice, this::attentionForward))
+              .plus(mlpForward().times(slice.layers()));
     }
-    OperationCost layers = layer.times(slice.layers());
     return slice.hasEmbedding() ? layers.plus(embedding()) : layers;
   }
 
@@ -88,42 +124,48 @@ public final class BranchCosts {
       exit = exit.plus(mlpForward()).plus(mlpBackward());
     }
     if (exits.block()) {
-      exit = exit.plus(attentionForward()).plus(attentionBackward());
+      AttentionShape block = attentionShape(architecture.model().numLayers());
+      exit = exit.plus(attentionForward(block)).plus(attentionBackward(block));
       exit = exit.plus(mlpForward()).plus(mlpBackward());
     }
     OperationCost all = exit.times(slice.exits().size());
     return slice.hasFinalHead() ? all.plus(output()).plus(norm()).plus(normBackward()) : all;
   }
 
-  private OperationCost attentionForward() {
+  private OperationCost attentionForward(AttentionShape attention) {
     long wide = shape.query() + shape.keyValue();
     OperationCost work =
-        norm()
+        norms()
             .plus(product(shape.hidden(), wide))
             .plus(elementwise((shape.fused() ? 2 : 4) * shape.tokens() * wide, 3))
-            .plus(scores(1, shape.fused() ? 2 : 4))
-            .plus(elementwise(2 * shape.tokens() * shape.query(), 2 * parts()))
+            .plus(scores(attention, 1, shape.fused() ? 2 : 4))
+            .plus(elementwise(2 * shape.tokens() * shape.query(), 2 * parts(attention)))
             .plus(product(shape.query(), shape.hidden()))
             .plus(residual())
             .plus(parallelResidual(4));
-    return work.plus(goRound(1, shape.bytes(), 0)).plus(gather()).plus(reduce());
+    return work.plus(goRound(attention, 1, shape.bytes(), 0)).plus(gather()).plus(reduce());
   }
 
-  private OperationCost attentionBackward() {
+  private OperationCost attentionBackward(AttentionShape attention) {
     long wide = shape.query() + shape.keyValue();
     OperationCost work =
         productBackward(shape.query(), shape.hidden())
-            .plus(scores(2, shape.fused() ? 3 : 7))
-            .plus(elementwise(6 * shape.tokens() * shape.query(), 8 * parts()))
+            .plus(scores(attention, 2, shape.fused() ? 3 : 7))
+            .plus(elementwise(6 * shape.tokens() * shape.query(), 8 * parts(attention)))
             .plus(elementwise((shape.fused() ? 2 : 4) * shape.tokens() * wide, 4))
             .plus(productBackward(shape.hidden(), wide))
-            .plus(normBackward())
+            .plus(normsBackward())
             .plus(residual())
             .plus(parallelResidual(5));
     if (shape.ring() > 1 || recompute == Recompute.SELECTIVE) {
-      work = work.plus(scores(fusedAttention ? 1 : 0.5, shape.fused() ? 2 : 4));
+      work = work.plus(scores(attention, attention.fused() ? 1 : 0.5, shape.fused() ? 2 : 4));
     }
-    return work.plus(goRound(2, shape.bytes(), Float.BYTES)).plus(backwardGathers()).plus(reduce());
+    if (attention.capped() && shape.ring() == 1) {
+      work = work.plus(scores(attention, 0.5, 4)); // again, for the cap's derivative
+    }
+    return work.plus(goRound(attention, 2, shape.bytes(), Float.BYTES))
+        .plus(backwardGathers())
+        .plus(reduce());
   }
 
   /**
@@ -131,11 +173,13 @@ public final class BranchCosts {
    * gradients, which go home in the end. What the products hide where the hardware can do that is
    * not counted.
    *
+   * @param attention whose keys and values
    * @param share as of the scores
    * @param bytes of a number of keys and values
    * @param gradientBytes of a number of their gradients
    */
-  private OperationCost goRound(double share, int bytes, int gradientBytes) {
+  private OperationCost goRound(
+      AttentionShape attention, double share, int bytes, int gradientBytes) {
     int ranks = shape.ring();
     if (ranks == 1) {
       return OperationCost.NONE;
@@ -144,13 +188,13 @@ public final class BranchCosts {
     double seconds =
         (ranks - 1) * ring.message().seconds(numbers * bytes)
             + (gradientBytes == 0 ? 0 : ranks * ring.message().seconds(numbers * gradientBytes));
-    double hidden = hardware.overlaps() ? seconds(scores(share, 0)) : 0;
+    double hidden = hardware.overlaps() ? seconds(scores(attention, share, 0)) : 0;
     return exchange(Math.max(0, seconds - hidden));
   }
 
   private OperationCost mlpForward() {
     OperationCost work =
-        norm()
+        norms()
             .plus(product(shape.hidden(), shape.inner()))
             .plus(activation(shape.fused() ? 0 : 2))
             .plus(product(shape.active(), shape.hidden()))
@@ -164,7 +208,7 @@ public final class BranchCosts {
         productBackward(shape.active(), shape.hidden())
             .plus(activation(shape.fused() ? 2 : 8))
             .plus(productBackward(shape.hidden(), shape.inner()))
-            .plus(normBackward())
+            .plus(normsBackward())
             .plus(residual())
             .plus(parallelResidual(4));
     return work.plus(backwardGathers()).plus(reduce());
@@ -233,27 +277,29 @@ public final class BranchCosts {
   /**
    * Attention's products.
    *
+   * @param attention whose
    * @param share 1 for scores and mixing, 2 for their gradients
    * @param passes reads and writes of a score between the products
    */
-  private OperationCost scores(double share, double passes) {
+  private OperationCost scores(AttentionShape attention, double share, double passes) {
     double headDim = architecture.model().headDim();
-    if (fusedAttention) {
+    if (attention.fused()) {
       double products = share == 2 ? 2.5 : share;
-      return new OperationCost(0, products * 4.0 * shape.scores() * headDim, 0, share, 0);
+      return new OperationCost(0, products * 4.0 * attention.scores() * headDim, 0, share, 0);
     }
     double dropout = attentionDropout ? Math.ceil(share) * dropoutPasses() : 0;
+    double cap = attention.capped() ? CAP_PASSES : 0;
     return new OperationCost(
         0,
-        share * 4.0 * shape.scores() * headDim,
-        shape.scores() * (2 * share + passes + dropout) * shape.bytes(),
-        share * 4 * shape.blocks(),
+        share * 4.0 * attention.scores() * headDim,
+        attention.scores() * (2 * share + passes + dropout + cap) * shape.bytes(),
+        share * 4 * attention.blocks(),
         0);
   }
 
   /** Parts that attention goes through a sequence by. */
-  private long parts() {
-    return fusedAttention ? 1 : shape.blocks();
+  private static long parts(AttentionShape attention) {
+    return attention.fused() ? 1 : attention.blocks();
   }
 
   /** Reads and writes of an entry that dropout makes: of itself, and of integers on a GPU. */
@@ -265,6 +311,20 @@ public final class BranchCosts {
     boolean gated = shape.inner() != shape.active();
     double passes = (gated ? 3 : 2) + more;
     return elementwise((long) (passes * shape.tokens() * shape.active()), 2);
+  }
+
+  /** A branch's norms. */
+  private OperationCost norms() {
+    return norm().times(normsOfBranch());
+  }
+
+  private OperationCost normsBackward() {
+    return normBackward().times(normsOfBranch());
+  }
+
+  private int normsOfBranch() {
+    NormPlacement placement = architecture.model().normPlacement();
+    return (placement.before() ? 1 : 0) + (placement.after() ? 1 : 0);
   }
 
   private OperationCost norm() {

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Optional;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
+import org.eellm.config.ModelConfig.Attention;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.config.yaml.StrictYaml;
@@ -180,8 +181,10 @@ public record Hardware(
    * Whether libtorch's fused kernels attend in training: not with dropout of probabilities, where
    * documents end attention, or in a ring.
    */
-  boolean fusesAttention(RunConfig config) {
+  boolean fusesAttention(RunConfig config, Attention attention) {
     return device == Device.CUDA
+        && attention.softcap() == 0
+        && attention.window() >= config.data().sequenceLength()
         && config.model().attentionDropout() == 0
         && config.data().attendAcrossDocuments()
         && config.parallel().cp() == 1;

@@ -1,13 +1,19 @@
 package org.eellm.cost;
 
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.stream.IntStream;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.Attention;
+import org.eellm.config.ModelConfig.LayerType;
+import org.eellm.config.ModelConfig.NormPlacement;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.RunConfig;
 import org.eellm.config.StageLayout.Slice;
@@ -25,7 +31,7 @@ public final class MemoryEstimator {
   private final Hardware hardware;
   private final MuonCosts orthogonalization;
   private final MicrobatchShape shape;
-  private final boolean fusedAttention;
+  private final Map<Attention, AttentionShape> attentions = new HashMap<>();
   private final boolean keepsProbabilities;
   private final boolean full;
   private final Learning learning;
@@ -36,11 +42,23 @@ public final class MemoryEstimator {
     this.hardware = hardware;
     this.orthogonalization = new MuonCosts(config, hardware);
     this.shape = MicrobatchShape.of(config, hardware.device());
-    this.fusedAttention = hardware.fusesAttention(config);
+    for (int index = 0; index <= config.model().numLayers(); index++) {
+      attentions.computeIfAbsent(
+          attention(index), attention -> AttentionShape.of(config, hardware, attention));
+    }
     this.keepsProbabilities =
         config.train().recompute() == Recompute.NONE || config.parallel().cp() > 1;
     this.full = config.train().recompute() == Recompute.FULL;
     this.learning = config.tune().learning();
+  }
+
+  /** This rank's part of an attention, by its index. */
+  private Attention attention(int index) {
+    return architecture.model().attention(index).shard(shape.ranks());
+  }
+
+  private AttentionShape attentionShape(int index) {
+    return Objects.requireNonNull(attentions.get(attention(index)));
   }
 
   /** Bytes that live on a rank at some moment beside parameters and their state. */
@@ -129,9 +147,14 @@ public final class MemoryEstimator {
   /** The rotations of all positions. */
   private long angles() {
     ModelConfig model = architecture.model();
-    return model.positionEmbedding() == PositionEmbedding.ROPE
-        ? 3L * model.maxPositions() * model.headDim() * shape.bytes()
-        : 0;
+    long tables =
+        model.layerTypes().stream()
+            .filter(type -> type != LayerType.NO_POSITIONS)
+            .map(model::positions)
+            .filter(ModelConfig.Positions::rotary)
+            .distinct()
+            .count();
+    return tables * 3 * model.maxPositions() * model.headDim() * shape.bytes();
   }
 
   /** The fullest moment of a stage's forward and backward passes. */
@@ -188,7 +211,7 @@ public final class MemoryEstimator {
     long branch =
         streamBetweenHalves()
             + Math.max(
-                wholeAttentionTape() + (fusedAttention ? 0 : shape.blockScores() * shape.bytes()),
+                slices.stream().mapToLong(this::fullestAttention).max().orElseThrow(),
                 wholeMlpTape());
     return new MemorySnapshot(
         kept,
@@ -197,9 +220,27 @@ public final class MemoryEstimator {
         schedule.stages() > 1 ? 2 * shape.ofRows(shape.hidden()) : 0);
   }
 
+  /** Bytes that the fullest forward pass of a slice's attentions takes. */
+  private long fullestAttention(Slice slice) {
+    return layers(slice)
+        .mapToObj(this::attentionShape)
+        .distinct()
+        .mapToLong(
+            attention ->
+                wholeAttentionTape(attention)
+                    + (attention.fused() ? 0 : attention.blockScores() * shape.bytes()))
+        .max()
+        .orElse(0);
+  }
+
+  private static IntStream layers(Slice slice) {
+    return IntStream.range(slice.firstLayer(), slice.endLayer());
+  }
+
   /** Bytes that a microbatch's forward pass through a slice keeps. */
   private long kept(Slice slice) {
-    return slice.layers() * (attentionTape() + mlpTape()) + ofEnd();
+    long attentions = layers(slice).mapToLong(layer -> attentionTape(attentionShape(layer))).sum();
+    return attentions + slice.layers() * mlpTape() + ofEnd();
   }
 
   /** The output and what the pass knows of its tokens: ids, targets, mask, documents. */
@@ -207,48 +248,59 @@ public final class MemoryEstimator {
     return shape.ofRows(shape.hidden()) + 28 * shape.tokens();
   }
 
-  private long attentionTape() {
-    return full ? shape.ofRows(shape.hidden()) : wholeAttentionTape();
+  private long attentionTape(AttentionShape attention) {
+    return full ? shape.ofRows(shape.hidden()) : wholeAttentionTape(attention);
   }
 
-  private long wholeAttentionTape() {
+  private long wholeAttentionTape(AttentionShape attention) {
+    ModelConfig model = architecture.model();
     long wide = shape.query() + shape.keyValue();
-    long normed = architecture.model().qkNorm() ? shape.ofTokens(wide) : 0;
-    long probabilities = keepsProbabilities ? attentionState() : 0;
-    return 2 * shape.ofRows(shape.hidden())
+    long normed = model.qkNorm() || model.qkNormWhole() ? shape.ofTokens(wide) : 0;
+    long probabilities = keepsProbabilities ? attentionState(attention) : 0;
+    return shape.ofRows(shape.hidden())
+        + norms()
         + normed
         + shape.ofTokens(wide + shape.query())
         + probabilities;
   }
 
+  /** What a branch's norms keep: the output of the first, and the input of one behind. */
+  private long norms() {
+    NormPlacement placement = architecture.model().normPlacement();
+    return ((placement.before() ? 1 : 0) + (placement.after() ? 1 : 0))
+        * shape.ofRows(shape.hidden());
+  }
+
   /** Bytes that attention keeps for its backward pass: the softmax, or a fused kernel's output. */
-  private long attentionState() {
+  private long attentionState(AttentionShape attention) {
     if (config.parallel().cp() > 1) {
       return shape.perQuery();
     }
-    return fusedAttention ? shape.ofTokens(shape.query()) : shape.scores() * shape.bytes();
+    return attention.fused() ? shape.ofTokens(shape.query()) : attention.scores() * shape.bytes();
   }
 
   /** A block's scores while it goes back, and its softmax again where that is recomputed. */
-  private long attentionScores() {
-    if (fusedAttention) {
+  private long attentionScores(AttentionShape attention) {
+    if (attention.fused()) {
       return keepsProbabilities || full ? 0 : 2 * shape.ofTokens(shape.query());
     }
     if (config.parallel().cp() > 1) {
-      return ringState();
+      return ringState(attention);
     }
     long again = keepsProbabilities || full ? 0 : 1;
     long dropped = architecture.model().attentionDropout() > 0 ? 1 : 0;
-    return (1 + again + dropped) * shape.blockScores() * shape.bytes();
+    long capped = attention.capped() ? 2 : 0; // The scores again, and the cap's derivative.
+    return (1 + again + dropped + capped) * attention.blockScores() * shape.bytes();
   }
 
   /**
    * In a ring, the float32 scores of a piece and their gradient, and what goes round: keys and
    * values here and on the way, and three float32 sums like them; beside the queries' gradient.
    */
-  private long ringState() {
-    int copies = architecture.model().attentionDropout() > 0 ? 4 : 3;
-    return copies * FLOAT * shape.blockScores()
+  private long ringState(AttentionShape attention) {
+    int copies =
+        3 + (architecture.model().attentionDropout() > 0 ? 1 : 0) + (attention.capped() ? 1 : 0);
+    return copies * FLOAT * attention.blockScores()
         + 2 * shape.ofTokens(shape.keyValue())
         + FLOAT * shape.tokens() * (3 * shape.keyValue() + 2 * shape.query())
         + 2 * shape.perQuery();
@@ -279,9 +331,7 @@ public final class MemoryEstimator {
   }
 
   private long wholeMlpTape() {
-    return streamBetweenHalves()
-        + shape.ofRows(shape.hidden())
-        + shape.ofTokens(shape.inner() + shape.active());
+    return streamBetweenHalves() + norms() + shape.ofTokens(shape.inner() + shape.active());
   }
 
   /** Between a layer's attention and MLP, where it has both of what parallel residuals add up. */
@@ -297,8 +347,8 @@ public final class MemoryEstimator {
    */
   private MemorySnapshot backwardPeak(Slice slice, boolean splits) {
     List<Long> tapes = new ArrayList<>();
-    for (int layer = 0; layer < slice.layers(); layer++) {
-      tapes.add(attentionTape());
+    for (int layer = slice.firstLayer(); layer < slice.endLayer(); layer++) {
+      tapes.add(attentionTape(attentionShape(layer)));
       tapes.add(mlpTape());
     }
     tapes.add(ofEnd());
@@ -321,7 +371,10 @@ public final class MemoryEstimator {
       kept -= splits ? own : 0;
       List<MemorySnapshot> here = new ArrayList<>();
       if (i < tapes.size() - 1) {
-        long temporary = i % 2 == 0 ? attentionTemporary() : mlpTemporary();
+        long temporary =
+            i % 2 == 0
+                ? attentionTemporary(attentionShape(slice.firstLayer() + i / 2))
+                : mlpTemporary();
         here.add(new MemorySnapshot(kept, 0, gradient + temporary, 0));
       }
       if (!early && hasExit(slice, 2 * slice.firstLayer() + i)) {
@@ -358,7 +411,9 @@ public final class MemoryEstimator {
         + teacher
         + (exits.norm() ? shape.ofRows(shape.hidden()) : 0)
         + (exits.mlp() ? wholeMlpTape() : 0)
-        + (exits.block() ? wholeAttentionTape() + wholeMlpTape() : 0);
+        + (exits.block()
+            ? wholeAttentionTape(attentionShape(architecture.model().numLayers())) + wholeMlpTape()
+            : 0);
   }
 
   /** An output matrix with its loss: a chunk's logits, their gradient, and what follows from it. */
@@ -376,21 +431,21 @@ public final class MemoryEstimator {
     long gathered = shape.sharesRows() ? shape.ofTokens(shape.hidden()) : 0;
     return gathered
         + shape.ofTokens(shape.hidden())
-        + logits * shape.bytes()
+        + logits * shape.bytes() * (architecture.model().logitSoftcap() > 0 ? 2 : 1)
         + probabilities
         + matrixGradient
         + scaled;
   }
 
-  private long attentionTemporary() {
+  private long attentionTemporary(AttentionShape attention) {
     long wide = shape.query() + shape.keyValue();
-    long again = full ? wholeAttentionTape() - shape.ofRows(shape.hidden()) : 0;
+    long again = full ? wholeAttentionTape(attention) - shape.ofRows(shape.hidden()) : 0;
     long gathered = shape.sharesRows() ? 2 * shape.ofTokens(shape.hidden()) : 0;
     return again
         + gathered
         + shape.ofTokens(shape.query()) * 3
         + shape.ofTokens(shape.keyValue())
-        + attentionScores()
+        + attentionScores(attention)
         + shape.ofTokens(wide)
         + matrixGradient(Math.max(wide, shape.query()))
         + 2 * shape.ofTokens(shape.hidden());

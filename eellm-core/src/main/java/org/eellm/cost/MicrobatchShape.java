@@ -1,6 +1,5 @@
 package org.eellm.cost;
 
-import java.util.stream.LongStream;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Device;
@@ -17,9 +16,6 @@ import org.eellm.config.TrainConfig.Device;
  * @param inner width of what the MLP's first matrix gives
  * @param active width of what its last one takes
  * @param vocabulary this rank's rows of an output matrix
- * @param scores attention scores of its heads, as far as they are computed
- * @param blockScores those of the largest block of queries
- * @param blocks of queries, as often as they meet keys
  * @param bytes of an element
  * @param ring ranks that share sequences
  * @param fused whether eellm's own kernels do the elementwise work: in bfloat16 on the CPU
@@ -35,18 +31,10 @@ public record MicrobatchShape(
     long inner,
     long active,
     long vocabulary,
-    long scores,
-    long blockScores,
-    long blocks,
     int bytes,
     int ring,
     Device device,
     int ranks) {
-
-  /** Queries of a block, at least, and the most blocks of a sequence, as attention has them. */
-  private static final long BLOCK = 128;
-
-  private static final long MAX_BLOCKS = 16;
 
   /**
    * Largest float32 size of the logits that a head computes at a time on a CPU: several such
@@ -60,22 +48,10 @@ public record MicrobatchShape(
   static MicrobatchShape of(RunConfig config, Device device) {
     ModelConfig model = config.model();
     int ranks = config.parallel().tp();
-    long batch = config.train().microBatchSize();
     long cp = config.parallel().cp();
-    long sequence = config.data().sequenceLength() / cp; // of each here
-    long tokens = batch * sequence;
+    long tokens = config.train().microBatchSize() * (config.data().sequenceLength() / cp);
     long heads = model.numHeads() / ranks;
     long active = model.ffnHiddenSize() / ranks;
-    // In a ring, queries are cut within each of the two blocks of a sequence that a rank has: with
-    // every rank's keys they see all of a block twice, and of their own once and two triangles.
-    long part = cp > 1 ? sequence / 2 : sequence;
-    long blocks = Math.clamp(part / BLOCK, 1, MAX_BLOCKS);
-    long length = Math.ceilDiv(part, blocks);
-    long triangle =
-        LongStream.range(0, Math.ceilDiv(part, length))
-            .map(i -> Math.min(length, part - i * length) * Math.min((i + 1) * length, part))
-            .sum();
-    long pairs = cp > 1 ? 2 * triangle + (2 * cp - 1) * part * part : triangle;
     return new MicrobatchShape(
         tokens,
         config.parallel().sequenceParallel() ? tokens / ranks : tokens,
@@ -86,9 +62,6 @@ public record MicrobatchShape(
         model.activation().gated() ? 2 * active : active,
         active,
         model.vocabSize() / ranks,
-        batch * heads * pairs,
-        batch * heads * length * part,
-        Math.ceilDiv(part, length) * (cp > 1 ? 2 * cp + 1 : 1),
         model.dtype().bytes(),
         (int) cp,
         device,

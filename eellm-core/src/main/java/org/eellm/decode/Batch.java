@@ -7,7 +7,10 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.eellm.config.HeadId;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.config.SettingException;
 import org.eellm.decode.backend.Backends;
 import org.eellm.decode.cache.PagePool;
@@ -176,6 +179,28 @@ public final class Batch implements AutoCloseable {
     hiddenStates = new HiddenStateReader(runner, pool, prefixes);
   }
 
+  /**
+   * Pages that a text needs: for all its positions where a layer, or a head's block, sees them all.
+   * Else for what windows see, and for rows from the first that waits for upper layers to the last
+   * that has gone in.
+   */
+  static int pages(DecodingModel model, Limits limits, Job job) {
+    return Math.min(PagePool.pages(job.positions()), mostPages(model, limits));
+  }
+
+  private static int mostPages(DecodingModel model, Limits limits) {
+    ModelConfig shape = model.architecture().model();
+    boolean slides =
+        IntStream.range(0, shape.numLayers())
+            .allMatch(layer -> shape.layerType(layer) == LayerType.SLIDING);
+    if (!slides || model.allHeads().stream().anyMatch(Head::hasAttention)) {
+      return Integer.MAX_VALUE;
+    }
+    long rows = 2L * PROMPT_ROWS + (long) model.allHeads().size() * limits.maxPending();
+    long positions = Math.min(shape.slidingWindow() + rows, ModelConfig.MAX_POSITIONS);
+    return PagePool.pages((int) positions) + 1; // the first has earlier positions, too
+  }
+
   /** Begins to measure. */
   public DecodeMeter meter() {
     return new DecodeMeter(runner, firstStep.tally());
@@ -190,7 +215,7 @@ public final class Batch implements AutoCloseable {
   public Job job(Request request, String name, RequestListener listener) {
     Request asked = runner.stages() > 1 ? GuessPolicy.addTo(request, runner) : request;
     Job job = Job.of(runner.model(), limits.vocabulary(), asked, name, listener);
-    job.requireRoom(name, pool.size());
+    job.requireRoom(name, pages(runner.model(), limits, job), pool.size());
     return job;
   }
 
@@ -393,18 +418,14 @@ public final class Batch implements AutoCloseable {
               : prompt.size() - 1;
       List<Integer> known = prefixes.find(new Tokens(prompt, prompt.size()), unasked, heads);
       known.forEach(pool::share);
-      int further = PagePool.pages(job.positions()) - known.size();
+      int count = PagePool.pages(job.positions());
+      int further = Math.min(count - known.size(), pages(runner.model(), limits, job));
       prefixes.evictUntilFree(further);
       if (pool.free() < further) {
         known.forEach(pool::release);
         return;
       }
-      int[] pages = new int[known.size() + further];
-      for (int i = 0; i < known.size(); i++) {
-        pages[i] = known.get(i);
-      }
-      System.arraycopy(pool.allocate(further), 0, pages, known.size(), further);
-      PageTable pageTable = new PageTable(pool, pages);
+      PageTable pageTable = PageTable.inTurn(pool, known, pool.allocate(further), count);
       DecodingStrategy strategy = DecodingStrategy.of(job.request().decoding(), planner);
       int reused = known.size() * ModelRunner.PAGE;
       Sequence sequence = new Sequence(job, runner, pageTable, reused, strategy);
@@ -495,9 +516,15 @@ public final class Batch implements AutoCloseable {
     }
   }
 
-  /** Lets others go on with pages that have just become complete, as far as no guess is there. */
+  /**
+   * Lets others go on with pages that have just become complete, as far as no guess is there; but
+   * for those that come to have something else.
+   */
   private void cacheCompletePages(RunningSequence one) {
     Sequence sequence = one.sequence();
+    if (sequence.pageTable().usesPagesAgain()) {
+      return;
+    }
     int certain = sequence.tokens().promptSize() + sequence.output().count();
     prefixes.add(
         one.cursor,

@@ -73,8 +73,15 @@ public final class Generator {
     }
     Limits needed = needed(limits, requests);
     for (int i = 0; i < requests.size(); i++) { // so that all ranks refuse alike
-      Job.of(model, needed.vocabulary(), requests.get(i), name(i), new IndexedListener(i, listener))
-          .requireRoom(name(i), PagePool.pages(needed.cacheTokens()));
+      Job job =
+          Job.of(
+              model,
+              needed.vocabulary(),
+              requests.get(i),
+              name(i),
+              new IndexedListener(i, listener));
+      job.requireRoom(
+          name(i), Batch.pages(model, needed, job), PagePool.pages(needed.cacheTokens()));
     }
     return PipelineSession.run(
             world,

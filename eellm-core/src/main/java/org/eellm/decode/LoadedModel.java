@@ -30,6 +30,7 @@ import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
+import org.eellm.decode.sample.SamplingDefaults;
 import org.eellm.decode.token.Detokenizer;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.model.DecodingModel;
@@ -156,6 +157,11 @@ public record LoadedModel(
   /** Settings by the model's own calibration, where tokens leave early and nothing says when. */
   public DecodingSettings settings(DecodingSettings given) {
     return calibration.map(given::orCalibrated).orElse(given);
+  }
+
+  /** How tokens are drawn unless somebody says. */
+  public SamplingDefaults sampling() {
+    return SamplingDefaults.read(folder());
   }
 
   public Architecture architecture() {

@@ -57,6 +57,11 @@ public final class InputFiles {
    * @throws FileSystemException if it has more, or is a pipe or device of another kind
    */
   public static String text(Path file, int most) throws IOException {
+    return utf8(bytes(file, most));
+  }
+
+  /** A file's bytes, as {@link #text}. */
+  public static byte[] bytes(Path file, int most) throws IOException {
     if (OPENED_BY_SHELL.stream().noneMatch(file::startsWith)) {
       requireRegular(file);
       long bytes = Files.size(file);
@@ -66,7 +71,7 @@ public final class InputFiles {
       }
     }
     try (InputStream in = Files.newInputStream(file)) {
-      return text(in, file, most);
+      return bytes(in, file, most);
     }
   }
 
@@ -76,10 +81,18 @@ public final class InputFiles {
    * @param name what messages call it
    */
   public static String text(InputStream in, Path name, int most) throws IOException {
+    return utf8(bytes(in, name, most));
+  }
+
+  private static byte[] bytes(InputStream in, Path name, int most) throws IOException {
     byte[] bytes = in.readNBytes(most);
     if (bytes.length == most && in.read() >= 0) {
       throw refusal(name, "has more than %d bytes, which no file of its kind has".formatted(most));
     }
+    return bytes;
+  }
+
+  private static String utf8(byte[] bytes) throws IOException {
     return StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString();
   }
 

@@ -45,6 +45,11 @@ final class AttentionCode extends RowAssembler {
   private static final Vector TOTAL = vector(7);
   private static final Vector MAX = vector(8);
 
+  // Those of soft caps.
+  private static final Vector CAP = vector(9);
+  private static final Vector TWICE_CAP = vector(10);
+  private static final Vector FACTOR = vector(11); // minus two over the cap
+
   // Vector registers of divisions, beside those.
   private static final Vector INFINITY = vector(9);
   private static final Vector OVERFLOW = vector(10);
@@ -239,12 +244,17 @@ final class AttentionCode extends RowAssembler {
    * <p>{@code visible} has a bit for each position; the others do not count. {@code before} counts.
    *
    * @param scaled whether scores are multiplied with scales first
+   * @param softcap of these then, or 0
    */
-  MachineCode largest(boolean scaled) {
+  MachineCode largest(boolean scaled, float softcap) {
+    if (softcap != 0) {
+      exponentialConstants();
+      softcapConstants(softcap);
+    }
     broadcast(MAX, R8D);
     Label next = here();
     visible();
-    score(scaled);
+    score(scaled, softcap);
     masked(K1, MAX, to -> vmaxps(to, MAX, SCORE));
     next(next, scaled);
     reduce(this::vmaxps, MAX, X);
@@ -258,16 +268,20 @@ final class AttentionCode extends RowAssembler {
    * valueScales, weights, total, max)}.
    *
    * @param scaled whether scores and weights are multiplied with scales
+   * @param softcap of scores, or 0
    */
-  MachineCode exponentials(boolean scaled) {
+  MachineCode exponentials(boolean scaled, float softcap) {
     exponentialConstants();
+    if (softcap != 0) {
+      softcapConstants(softcap);
+    }
     mov(R11, parameter(7)); // the total
     mov(R10, parameter(8)); // max
     broadcast(MAX, R10D);
     vmovups(TOTAL, at(R11));
     Label next = here();
     visible();
-    score(scaled);
+    score(scaled, softcap);
     vsubps(X, SCORE, MAX);
     vmaxps(X, LOWEST, X); // NaN stays
     exponential();
@@ -293,10 +307,22 @@ final class AttentionCode extends RowAssembler {
     shr(RDX, lanes());
   }
 
-  private void score(boolean scaled) {
+  private void softcapConstants(float softcap) {
+    fillFloats(CAP, softcap);
+    fillFloats(TWICE_CAP, 2 * softcap);
+    fillFloats(FACTOR, -2 / softcap);
+  }
+
+  private void score(boolean scaled, float softcap) {
     vmovups(SCORE, at(RDI));
     if (scaled) {
       vmulps(SCORE, SCORE, at(RCX));
+    }
+    if (softcap != 0) { // as RowKernel's
+      vmulps(X, SCORE, FACTOR);
+      sigmoidOfNegative();
+      vmulps(P, P, TWICE_CAP);
+      vsubps(SCORE, P, CAP);
     }
   }
 

@@ -24,11 +24,14 @@ sealed interface AttentionKernel extends AutoCloseable permits VectorAttention, 
    */
   void write(long page, int offset, long key, long value);
 
+  /** From now on rows see so many positions at most. */
+  void window(int positions);
+
   /**
    * Takes queries into the tile.
    *
    * @param row the first one's place there
-   * @param queries address of [count, width]; their products are divided by the root of the width
+   * @param queries address of [count, width]
    */
   void take(int row, long queries, int count);
 
@@ -39,7 +42,7 @@ sealed interface AttentionKernel extends AutoCloseable permits VectorAttention, 
    * @param pages of the sequence
    * @param first address of page 0
    * @param pageBytes from a page to the next
-   * @param limits how many positions rows see, ascending
+   * @param limits positions up to the last one that rows see, ascending
    * @param from the tile's first row among the limits
    * @param count rows of the tile
    */

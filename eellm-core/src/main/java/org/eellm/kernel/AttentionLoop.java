@@ -10,13 +10,14 @@ import org.eellm.kernel.vector.NativeNumbers;
 
 /**
  * Machine code that goes through the positions of a sequence, a group at a time, and calls the
- * functions of {@link AttentionCode}: {@code f(pages, limits, fields, end, first, pageBytes)}. As a
- * loop in Java it is some ten calls a page, and the JVM's compiler works on it for a tenth of a
- * second while the first tokens come.
+ * functions of {@link AttentionCode}: {@code f(pages, limits, fields, end, first, pageBytes,
+ * window)}. As a loop in Java it is some ten calls a page, and the JVM's compiler works on it for a
+ * tenth of a second while the first tokens come.
  *
  * <p>{@code pages} and {@code limits} are addresses of ints, and {@code fields} of what {@link
  * Field} names. {@code end} is the last row's limit; {@code first} and {@code pageBytes} tell where
- * pages are.
+ * pages are. {@code window} is how many positions rows see at most, where the function knows
+ * windows.
  */
 final class AttentionLoop extends Assembler {
   private static final Vector FREE = vector(0);
@@ -34,12 +35,13 @@ final class AttentionLoop extends Assembler {
   private static final Gp VALUES = R15;
 
   // Places of the stack: parameters of what is called, and what calls leave alone.
-  private static final int PLACES = 5;
+  private static final int PLACES = 6;
   private static final Memory SEVENTH = at(RSP);
   private static final Memory EIGHTH = at(RSP, 8);
   private static final Memory FACTOR = at(RSP, 16);
   private static final Memory NEXT = at(RSP, 24);
   private static final Memory STEPS = at(RSP, 32);
+  private static final Memory FIRST_PAGE = at(RSP, 40); // that the first row sees, with windows
 
   /** The loop's fields in memory, 8 bytes each. */
   enum Field {
@@ -80,15 +82,17 @@ final class AttentionLoop extends Assembler {
   private final PageLayout layout;
   private final int sumBytes;
   private final int callBytes; // of values that a mixture takes
+  private final boolean hasWindows;
   private final int positions = PagedAttention.VECTORS * lanes(); // of a group
   private final int pages = positions / PageLayout.POSITIONS;
   private final int rowBits = Integer.numberOfTrailingZeros(4 * positions); // of scores
   private final int totalBits = Integer.numberOfTrailingZeros(vectorBytes());
 
-  private AttentionLoop(PageLayout layout, int callBytes, int vectorBits) {
+  private AttentionLoop(PageLayout layout, int callBytes, boolean hasWindows, int vectorBits) {
     super(vectorBits);
     this.layout = layout;
     this.callBytes = callBytes;
+    this.hasWindows = hasWindows;
     sumBytes = 4 * layout.valueWidth();
   }
 
@@ -96,13 +100,14 @@ final class AttentionLoop extends Assembler {
    * The function.
    *
    * @param callBytes of a position's values that a mixture takes at once
+   * @param hasWindows whether rows may not see the first positions
    */
-  static MachineCode of(PageLayout layout, int callBytes, int vectorBits) {
-    return new AttentionLoop(layout, callBytes, vectorBits).write();
+  static MachineCode of(PageLayout layout, int callBytes, boolean hasWindows, int vectorBits) {
+    return new AttentionLoop(layout, callBytes, hasWindows, vectorBits).write();
   }
 
   private MachineCode write() {
-    enter(PLACES);
+    enter(hasWindows ? PLACES : PLACES - 1);
     begin();
     Label group = here();
     mov(PAGE, POSITION);
@@ -168,7 +173,11 @@ final class AttentionLoop extends Assembler {
     mov(LAST, RCX);
     add(LAST, -1);
     sar(LAST, PAGE_BITS);
-    mov(POSITION, 0);
+    if (hasWindows) {
+      beginAtWindow();
+    } else {
+      mov(POSITION, 0);
+    }
     fillFloats(FREE, Float.NEGATIVE_INFINITY);
     vmovups(at(FIELDS, Field.MAXIMA.offset()), FREE);
     vpxord(FREE, FREE, FREE);
@@ -178,6 +187,25 @@ final class AttentionLoop extends Assembler {
     }
   }
 
+  /** Begins with the group that has the first position of the first row. */
+  private void beginAtWindow() {
+    mov(R11D, at(RSI));
+    subtractWindow(R11);
+    notNegative(R11, RAX);
+    sar(R11, PAGE_BITS);
+    mov(FIRST_PAGE, R11);
+    int groupBits = Integer.numberOfTrailingZeros(pages);
+    sar(R11, groupBits);
+    shl(R11, groupBits + PAGE_BITS);
+    mov(POSITION, R11);
+  }
+
+  /** Subtracts from a register how many positions rows see at most; changes rax. */
+  private void subtractWindow(Gp register) {
+    mov(RAX, parameter(7));
+    sub(register, RAX);
+  }
+
   /** The address of a page whose place in the table is in a register, in that register. */
   private void address(Gp register) {
     mov(register.dword(), at(TABLE, register, 4, 0));
@@ -185,12 +213,17 @@ final class AttentionLoop extends Assembler {
     add(register, field(Field.FIRST));
   }
 
-  /** The address of the group's page {@code i}, or of the last page. */
+  /** The address of the group's page {@code i}, or of the nearest one that is seen; changes r11. */
   private void addressOf(int i, Gp register) {
     mov(register, PAGE);
     add(register, i);
     cmp(register, LAST);
     cmovg(register, LAST);
+    if (hasWindows) {
+      mov(R11, FIRST_PAGE);
+      cmp(register, R11);
+      cmovl(register, R11);
+    }
     address(register);
   }
 
@@ -287,15 +320,31 @@ final class AttentionLoop extends Assembler {
     atMost(RSI, PagedAttention.VECTORS, RAX);
     mov(R10, field(Field.LIMITS));
     mov(R11D, at(R10, ROW, 4, 0));
-    sub(R11, POSITION);
-    notNegative(R11, RAX);
-    atMost(R11, positions, RAX);
-    onesInRdx();
+    if (hasWindows) {
+      mov(R9, R11);
+      subtractWindow(R9);
+    }
+    onesUpToR11();
+    if (hasWindows) {
+      mov(R11, R9);
+      mov(R9, RDX);
+      onesUpToR11();
+      sub(R9, RDX);
+      mov(RDX, R9);
+    }
     mov(RDI, field(Field.SCORES));
     mov(R10, ROW);
     shl(R10, rowBits);
     add(RDI, R10);
     mov(RCX, field(Field.KEY_SCALES));
+  }
+
+  /** Ones for the group's positions below what {@code r11} says, in {@code rdx}. */
+  private void onesUpToR11() {
+    sub(R11, POSITION);
+    notNegative(R11, RAX);
+    atMost(R11, positions, RAX);
+    onesInRdx();
   }
 
   /** Makes a row's total and sums smaller; its largest score was in rcx, and is in MAX. */
@@ -324,6 +373,11 @@ final class AttentionLoop extends Assembler {
     int together = layout.format().inputsTogether();
     mov(PAGE, POSITION);
     sar(PAGE, PAGE_BITS);
+    if (hasWindows) {
+      mov(R11, FIRST_PAGE);
+      cmp(PAGE, R11);
+      cmovl(PAGE, R11);
+    }
     Label next = here();
     mov(VALUES, PAGE);
     address(VALUES);
@@ -374,7 +428,12 @@ final class AttentionLoop extends Assembler {
     mov(SEVENTH, RAX);
     mov(R10, field(Field.MIXTURES));
     mov(R11, field(Field.FIRST_MIXTURES));
-    cmp(PAGE, 0);
+    if (hasWindows) {
+      mov(RAX, FIRST_PAGE);
+      cmp(PAGE, RAX);
+    } else {
+      cmp(PAGE, 0);
+    }
     cmove(R10, R11);
     call(R10);
   }

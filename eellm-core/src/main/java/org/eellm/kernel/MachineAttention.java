@@ -29,7 +29,14 @@ final class MachineAttention implements AttentionKernel {
   private static final int VECTOR_BYTES = NativeNumbers.BYTES;
   private static final int LINE = 16; // numbers of a cache line
 
-  private static final Map<PageLayout, Functions> FUNCTIONS = new ConcurrentHashMap<>();
+  private static final Map<Shape, Functions> FUNCTIONS = new ConcurrentHashMap<>();
+
+  /**
+   * What functions are made for.
+   *
+   * @param softcap of scores, or 0
+   */
+  record Shape(PageLayout layout, float softcap) {}
 
   /** Functions; those by rows begin with one row's. */
   record Functions(
@@ -42,16 +49,17 @@ final class MachineAttention implements AttentionKernel {
       NativeFunction scale,
       NativeFunction divide,
       NativeFunction factor,
-      NativeFunction loop) {
+      NativeFunction loop,
+      NativeFunction windowLoop) {
 
     /**
-     * The functions for a layout.
+     * The functions for a shape.
      *
      * @throws OutOfMemoryError if the system gives no executable memory
      */
-    static Functions of(PageLayout layout) {
+    static Functions of(Shape shape) {
       NativeFunction[] all =
-          ExecutableMemory.store(codes(layout, VECTOR_BYTES * Byte.SIZE))
+          ExecutableMemory.store(codes(shape, VECTOR_BYTES * Byte.SIZE))
               .orElseThrow(
                   () -> new OutOfMemoryError("the system refuses memory for machine code"));
       int single = 4 * TILE;
@@ -65,11 +73,14 @@ final class MachineAttention implements AttentionKernel {
           all[single + 2],
           all[single + 3],
           all[single + 4],
-          all[single + 5]);
+          all[single + 5],
+          all[single + 6]);
     }
 
     /** Their code: by rows, products of keys, of half as many, of values first and later. */
-    static List<Supplier<MachineCode>> codes(PageLayout layout, int vectorBits) {
+    static List<Supplier<MachineCode>> codes(Shape shape, int vectorBits) {
+      PageLayout layout = shape.layout;
+      float softcap = shape.softcap;
       WeightFormat format = layout.format();
       int lines = valueLines(layout);
       int groupBytes = PagedAttention.VECTORS * vectorBits / Byte.SIZE; // of scores
@@ -91,12 +102,13 @@ final class MachineAttention implements AttentionKernel {
         }
       }
       boolean scaled = format == WeightFormat.INT8;
-      codes.add(() -> new AttentionCode(vectorBits).largest(scaled));
-      codes.add(() -> new AttentionCode(vectorBits).exponentials(scaled));
+      codes.add(() -> new AttentionCode(vectorBits).largest(scaled, softcap));
+      codes.add(() -> new AttentionCode(vectorBits).exponentials(scaled, softcap));
       codes.add(() -> new AttentionCode(vectorBits).scaling());
       codes.add(() -> new AttentionCode(vectorBits).division());
       codes.add(() -> new AttentionCode(vectorBits).factor());
-      codes.add(() -> AttentionLoop.of(layout, 4 * LINE * lines, vectorBits));
+      codes.add(() -> AttentionLoop.of(layout, 4 * LINE * lines, false, vectorBits));
+      codes.add(() -> AttentionLoop.of(layout, 4 * LINE * lines, true, vectorBits));
       return codes;
     }
 
@@ -122,12 +134,13 @@ final class MachineAttention implements AttentionKernel {
   private final NativeBuffer sums;
   private final float[] key8; // float32, on its way to 8 bits
   private final CallList calls = new CallList();
+  private int window = Integer.MAX_VALUE;
   private final NativeBuffer fields = NativeBuffer.allocate(TILE * Field.bytes()); // by rows
 
-  MachineAttention(PageLayout layout) {
+  MachineAttention(PageLayout layout, ScoreFunction function) {
     this.layout = layout;
-    functions = FUNCTIONS.computeIfAbsent(layout, Functions::of);
-    scale = PagedAttention.scale(layout);
+    functions = FUNCTIONS.computeIfAbsent(new Shape(layout, function.softcap()), Functions::of);
+    scale = function.scale();
     queryBytes = queryBytes(layout);
     sumBytes = 4L * layout.valueWidth();
     queries = NativeBuffer.allocate(TILE * queryBytes);
@@ -216,6 +229,11 @@ final class MachineAttention implements AttentionKernel {
   }
 
   @Override
+  public void window(int positions) {
+    window = positions;
+  }
+
+  @Override
   public void take(int row, long queries, int count) {
     int width = layout.width();
     boolean whole = 4L * width == queryBytes;
@@ -229,15 +247,16 @@ final class MachineAttention implements AttentionKernel {
   @Override
   public void sum(
       NativeInts pages, long first, long pageBytes, NativeInts limits, int from, int count) {
+    int end = limits.get(from + count - 1);
     calls.add(
-        functions.loop,
+        end > window ? functions.windowLoop : functions.loop,
         pages.address(0),
         limits.address(from),
         fields(count),
-        limits.get(from + count - 1),
+        end,
         first,
         pageBytes,
-        0,
+        window,
         0);
   }
 

@@ -65,15 +65,15 @@ public final class PagedAttention implements AutoCloseable {
   }
 
   /** Attention over pages of this layout, by the Vector API alone. */
-  public static PagedAttention vectors(PageLayout layout) {
-    return new PagedAttention(layout, new VectorAttention(layout));
+  public static PagedAttention vectors(PageLayout layout, ScoreFunction scores) {
+    return new PagedAttention(layout, new VectorAttention(layout, scores));
   }
 
   /** Attention over pages of this layout, by machine code where the processor takes it. */
-  public static PagedAttention fastest(PageLayout layout) {
+  public static PagedAttention fastest(PageLayout layout, ScoreFunction scores) {
     return RowKernel.isMachineCode()
-        ? new PagedAttention(layout, new MachineAttention(layout))
-        : vectors(layout);
+        ? new PagedAttention(layout, new MachineAttention(layout, scores))
+        : vectors(layout, scores);
   }
 
   /**
@@ -110,14 +110,16 @@ public final class PagedAttention implements AutoCloseable {
   }
 
   /**
-   * Lets queries attend, each to the first so many positions, and finishes.
+   * Lets queries attend, each to the last of the first so many positions, and finishes. Pages that
+   * no query sees are not read.
    *
    * @param pages of the sequence
    * @param first address of page 0
    * @param pageBytes from a page to the next
    * @param queries where they are
-   * @param limits how many positions each query sees, ascending
+   * @param limits positions up to the last one that each query sees, ascending
    * @param firstLimit the first query's among them
+   * @param window positions that each query sees at most; {@link Integer#MAX_VALUE} for all
    * @param out address of [queries, {@link PageLayout#valueWidth}]
    */
   public void attend(
@@ -127,8 +129,10 @@ public final class PagedAttention implements AutoCloseable {
       Queries queries,
       NativeInts limits,
       int firstLimit,
+      int window,
       long out) {
     int all = queries.rows * queries.group;
+    kernel.window(window);
     for (int from = 0; from < all; from += kernel.rows()) {
       int count = Math.min(kernel.rows(), all - from);
       Objects.checkIndex(
@@ -184,11 +188,6 @@ public final class PagedAttention implements AutoCloseable {
     kernel.sum(pages, first, pageBytes, onlyLimit, 0, 1);
     kernel.divide(1, out);
     kernel.replace(AttentionKernel.NONE, 0);
-  }
-
-  /** The factor of queries: {@code 1 / sqrt(width)}. */
-  static float scale(PageLayout layout) {
-    return (float) (1 / Math.sqrt(layout.width()));
   }
 
   @Override

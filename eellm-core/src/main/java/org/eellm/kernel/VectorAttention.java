@@ -13,6 +13,7 @@ import org.eellm.kernel.matmul.MatmulKernel;
 import org.eellm.kernel.matmul.TileKernel;
 import org.eellm.kernel.matmul.TileKernels;
 import org.eellm.kernel.matmul.TileKernels.Variant;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeInts;
@@ -35,9 +36,13 @@ final class VectorAttention implements AttentionKernel {
   private static final float LN_2_LOW = 2.12194440e-4f;
 
   private final PageLayout layout;
+  private final ScoreFunction function;
+  private final RowKernel rowKernel = RowKernel.vectors();
   private final int inputs; // of a query, in whole groups
   private final float[] largest = new float[TILE]; // score of a row so far
   private final long[] keys = new long[4]; // addresses of a group's pages
+  private int window = Integer.MAX_VALUE;
+  private int begin; // position of the first page that a row of the tile sees
   private int replaced = NONE;
   private long replacement;
   private final float[] key; // that is written
@@ -45,7 +50,7 @@ final class VectorAttention implements AttentionKernel {
   private final float[] weights = new float[TILE * GROUP];
   private final float[] totals = new float[TILE * NativeNumbers.WIDTH];
   private final NativeBuffer scores = NativeBuffer.allocate(4L * TILE * GROUP);
-  private final NativeBuffer scales = NativeBuffer.allocate(2 * 4L * GROUP);
+  private final NativeBuffer scales = NativeBuffer.allocate(3 * 4L * GROUP);
   private final NativeBuffer sums;
   private final int valueVectors;
   private final TileKernel[] products = new TileKernel[TILE + 1]; // by rows
@@ -53,8 +58,9 @@ final class VectorAttention implements AttentionKernel {
   private final TileKernel[] firstMixtures = new TileKernel[TILE + 1]; // which begin the sums
   private final TileKernel[] mixtures = new TileKernel[TILE + 1];
 
-  VectorAttention(PageLayout layout) {
+  VectorAttention(PageLayout layout, ScoreFunction function) {
     this.layout = layout;
+    this.function = function;
     inputs = layout.keySteps() * layout.format().inputsTogether();
     key = new float[layout.width()];
     queries = new float[TILE * inputs];
@@ -95,47 +101,7 @@ final class VectorAttention implements AttentionKernel {
 
   @Override
   public void rotate(long head, long cosines, long sines, int pairs) {
-    rotate(head, head + 2L * layout.width(), cosines, sines, pairs);
-  }
-
-  /** Rotates pairs. Written out (see {@link Lanes}). */
-  private static void rotate(long first, long second, long cosines, long sines, int count) {
-    VectorSpecies<Float> floats = Lanes.FLOATS;
-    int whole = count - count % NativeNumbers.WIDTH;
-    int pairs = count - count % (2 * NativeNumbers.WIDTH);
-    for (int i = 0; i < pairs; i += 2 * NativeNumbers.WIDTH) {
-      long at = 4L * i;
-      FloatVector cos = FloatVector.fromMemorySegment(floats, MEMORY, cosines + at, ORDER);
-      FloatVector sin = FloatVector.fromMemorySegment(floats, MEMORY, sines + at, ORDER);
-      FloatVector a = FloatVector.fromMemorySegment(floats, MEMORY, first + at, ORDER);
-      FloatVector b = FloatVector.fromMemorySegment(floats, MEMORY, second + at, ORDER);
-      a.mul(cos).sub(b.mul(sin)).intoMemorySegment(MEMORY, first + at, ORDER);
-      b.mul(cos).add(a.mul(sin)).intoMemorySegment(MEMORY, second + at, ORDER);
-      at += NativeNumbers.BYTES;
-      cos = FloatVector.fromMemorySegment(floats, MEMORY, cosines + at, ORDER);
-      sin = FloatVector.fromMemorySegment(floats, MEMORY, sines + at, ORDER);
-      a = FloatVector.fromMemorySegment(floats, MEMORY, first + at, ORDER);
-      b = FloatVector.fromMemorySegment(floats, MEMORY, second + at, ORDER);
-      a.mul(cos).sub(b.mul(sin)).intoMemorySegment(MEMORY, first + at, ORDER);
-      b.mul(cos).add(a.mul(sin)).intoMemorySegment(MEMORY, second + at, ORDER);
-    }
-    for (int i = pairs; i < whole; i += NativeNumbers.WIDTH) {
-      long at = 4L * i;
-      FloatVector cos = FloatVector.fromMemorySegment(floats, MEMORY, cosines + at, ORDER);
-      FloatVector sin = FloatVector.fromMemorySegment(floats, MEMORY, sines + at, ORDER);
-      FloatVector a = FloatVector.fromMemorySegment(floats, MEMORY, first + at, ORDER);
-      FloatVector b = FloatVector.fromMemorySegment(floats, MEMORY, second + at, ORDER);
-      a.mul(cos).sub(b.mul(sin)).intoMemorySegment(MEMORY, first + at, ORDER);
-      b.mul(cos).add(a.mul(sin)).intoMemorySegment(MEMORY, second + at, ORDER);
-    }
-    for (int i = whole; i < count; i++) {
-      float cos = NativeNumbers.getFloat(cosines + 4L * i);
-      float sin = NativeNumbers.getFloat(sines + 4L * i);
-      float a = NativeNumbers.getFloat(first + 4L * i);
-      float b = NativeNumbers.getFloat(second + 4L * i);
-      NativeNumbers.putFloat(a * cos - b * sin, first + 4L * i);
-      NativeNumbers.putFloat(b * cos + a * sin, second + 4L * i);
-    }
+    VectorPages.rotate(head, head + 2L * layout.width(), cosines, sines, pairs);
   }
 
   @Override
@@ -145,9 +111,14 @@ final class VectorAttention implements AttentionKernel {
   }
 
   @Override
+  public void window(int positions) {
+    window = positions;
+  }
+
+  @Override
   public void take(int row, long queries, int count) {
     int width = layout.width();
-    float scale = PagedAttention.scale(layout);
+    float scale = function.scale();
     for (int r = 0; r < count; r++) {
       for (int i = 0; i < width; i++) {
         this.queries[(row + r) * inputs + i] =
@@ -167,19 +138,51 @@ final class VectorAttention implements AttentionKernel {
       NativeInts pages, long first, long pageBytes, NativeInts limits, int from, int count) {
     Arrays.fill(largest, Float.NEGATIVE_INFINITY);
     Arrays.fill(totals, 0);
+    begin = begin(limits.get(from)) / PageLayout.POSITIONS * PageLayout.POSITIONS;
     int end = limits.get(from + count - 1);
-    for (int position = 0; position < end; position += GROUP) {
+    for (int position = begin / GROUP * GROUP; position < end; position += GROUP) {
       score(pages, first, pageBytes, position, end, count);
       int vectors = Math.ceilDiv(Math.min(GROUP, end - position), NativeNumbers.WIDTH);
       if (layout.hasScales()) {
         readScales(pages, first, pageBytes, position, end);
       }
       for (int row = 0; row < count; row++) {
-        int visible = limits.get(from + row) - position;
-        largest[row] = weigh(row, vectors, visible, largest[row]);
+        int limit = limits.get(from + row);
+        long keyScales = finishScores(row, vectors, begin(limit) - position);
+        largest[row] = weigh(row, vectors, limit - position, largest[row], keyScales);
       }
       mix(pages, first, pageBytes, position, end, count);
     }
+  }
+
+  /** The first position that a row sees. */
+  private int begin(int limit) {
+    return Math.max(0, limit - window);
+  }
+
+  /**
+   * Caps a row's scores, and hides the first positions, where there is anything to do.
+   *
+   * @return address of the scales of keys that scores are yet to be multiplied with
+   */
+  private long finishScores(int row, int vectors, int hidden) {
+    if (hidden <= 0 && function.softcap() == 0) {
+      return keyScales();
+    }
+    long at = scores.address() + 4L * GROUP * row;
+    int count = vectors * NativeNumbers.WIDTH;
+    for (int i = 0; i < count && layout.hasScales(); i++) {
+      NativeNumbers.putFloat(
+          NativeNumbers.getFloat(at + 4L * i) * NativeNumbers.getFloat(keyScales() + 4L * i),
+          at + 4L * i);
+    }
+    if (function.softcap() != 0) {
+      rowKernel.softcap(at, count, function.softcap());
+    }
+    for (int i = 0; i < Math.min(hidden, count); i++) {
+      NativeNumbers.putFloat(Float.NEGATIVE_INFINITY, at + 4L * i);
+    }
+    return ones();
   }
 
   /** Queries times the keys of a group of positions. */
@@ -188,7 +191,8 @@ final class VectorAttention implements AttentionKernel {
     int page = position / PageLayout.POSITIONS;
     int last = (end - 1) / PageLayout.POSITIONS;
     for (int i = 0; i < keys.length; i++) {
-      keys[i] = first + pageBytes * pages.get(Math.min(page + i, last));
+      int seen = Math.clamp(page + i, begin / PageLayout.POSITIONS, last);
+      keys[i] = first + pageBytes * pages.get(seen);
     }
     TileKernel kernel = last - page < PAGES / 2 ? halfProducts[count] : products[count];
     kernel.run(
@@ -210,7 +214,7 @@ final class VectorAttention implements AttentionKernel {
     int groupEnd = Math.min(end, position + GROUP);
     clear(keyScales(), GROUP);
     clear(valueScales(), GROUP);
-    for (int from = position; from < groupEnd; ) {
+    for (int from = Math.max(position, begin); from < groupEnd; ) {
       int offset = from % PageLayout.POSITIONS;
       int count = Math.min(groupEnd - from, PageLayout.POSITIONS - offset);
       long page = first + pageBytes * pages.get(from / PageLayout.POSITIONS);
@@ -220,13 +224,13 @@ final class VectorAttention implements AttentionKernel {
     }
   }
 
-  private float weigh(int row, int vectors, int visible, float before) {
+  private float weigh(int row, int vectors, int visible, float before, long keyScales) {
     return exponentials(
         scores.address() + 4L * GROUP * row,
         vectors,
         visible,
         before,
-        keyScales(),
+        keyScales,
         valueScales(),
         weights,
         row * GROUP,
@@ -362,8 +366,8 @@ final class VectorAttention implements AttentionKernel {
     int together = layout.format().inputsTogether();
     int width = layout.valueWidth();
     int groupEnd = Math.min(end, position + GROUP);
-    TileKernel[] kernels = position == 0 ? firstMixtures : mixtures;
-    for (int from = position; from < groupEnd; ) {
+    TileKernel[] kernels = position <= begin ? firstMixtures : mixtures;
+    for (int from = Math.max(position, begin); from < groupEnd; ) {
       int offset = from % PageLayout.POSITIONS;
       int to = Math.min(groupEnd, from - offset + PageLayout.POSITIONS);
       int index = from / PageLayout.POSITIONS;
@@ -465,6 +469,11 @@ final class VectorAttention implements AttentionKernel {
   /** Address of the scales of a group's values; 1 unless they are written. */
   private long valueScales() {
     return scales.address() + 4L * GROUP;
+  }
+
+  /** Address of as many ones as a group has positions. */
+  private long ones() {
+    return scales.address() + 2 * 4L * GROUP;
   }
 
   @Override

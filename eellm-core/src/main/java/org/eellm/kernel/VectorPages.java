@@ -6,15 +6,17 @@ import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
 import static org.eellm.kernel.vector.NativeNumbers.ORDER;
 import static org.eellm.kernel.vector.NativeNumbers.WIDTH;
 
+import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorSpecies;
 import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeNumbers;
 
-/** Writes keys and values to pages by the Vector API. */
+/** Rotates heads, and writes keys and values to pages, by the Vector API. */
 final class VectorPages {
   private VectorPages() {}
 
@@ -87,6 +89,46 @@ final class VectorPages {
       IntVector.fromMemorySegment(INTS, MEMORY, at, ORDER)
           .blend(MEMORY.get(JAVA_INT_UNALIGNED, pairs + 4L * i), place)
           .intoMemorySegment(MEMORY, at, ORDER);
+    }
+  }
+
+  /** Rotates pairs of numbers. Written out (see {@link Lanes}). */
+  static void rotate(long first, long second, long cosines, long sines, int count) {
+    VectorSpecies<Float> floats = Lanes.FLOATS;
+    int whole = count - count % NativeNumbers.WIDTH;
+    int pairs = count - count % (2 * NativeNumbers.WIDTH);
+    for (int i = 0; i < pairs; i += 2 * NativeNumbers.WIDTH) {
+      long at = 4L * i;
+      FloatVector cos = FloatVector.fromMemorySegment(floats, MEMORY, cosines + at, ORDER);
+      FloatVector sin = FloatVector.fromMemorySegment(floats, MEMORY, sines + at, ORDER);
+      FloatVector a = FloatVector.fromMemorySegment(floats, MEMORY, first + at, ORDER);
+      FloatVector b = FloatVector.fromMemorySegment(floats, MEMORY, second + at, ORDER);
+      a.mul(cos).sub(b.mul(sin)).intoMemorySegment(MEMORY, first + at, ORDER);
+      b.mul(cos).add(a.mul(sin)).intoMemorySegment(MEMORY, second + at, ORDER);
+      at += NativeNumbers.BYTES;
+      cos = FloatVector.fromMemorySegment(floats, MEMORY, cosines + at, ORDER);
+      sin = FloatVector.fromMemorySegment(floats, MEMORY, sines + at, ORDER);
+      a = FloatVector.fromMemorySegment(floats, MEMORY, first + at, ORDER);
+      b = FloatVector.fromMemorySegment(floats, MEMORY, second + at, ORDER);
+      a.mul(cos).sub(b.mul(sin)).intoMemorySegment(MEMORY, first + at, ORDER);
+      b.mul(cos).add(a.mul(sin)).intoMemorySegment(MEMORY, second + at, ORDER);
+    }
+    for (int i = pairs; i < whole; i += NativeNumbers.WIDTH) {
+      long at = 4L * i;
+      FloatVector cos = FloatVector.fromMemorySegment(floats, MEMORY, cosines + at, ORDER);
+      FloatVector sin = FloatVector.fromMemorySegment(floats, MEMORY, sines + at, ORDER);
+      FloatVector a = FloatVector.fromMemorySegment(floats, MEMORY, first + at, ORDER);
+      FloatVector b = FloatVector.fromMemorySegment(floats, MEMORY, second + at, ORDER);
+      a.mul(cos).sub(b.mul(sin)).intoMemorySegment(MEMORY, first + at, ORDER);
+      b.mul(cos).add(a.mul(sin)).intoMemorySegment(MEMORY, second + at, ORDER);
+    }
+    for (int i = whole; i < count; i++) {
+      float cos = NativeNumbers.getFloat(cosines + 4L * i);
+      float sin = NativeNumbers.getFloat(sines + 4L * i);
+      float a = NativeNumbers.getFloat(first + 4L * i);
+      float b = NativeNumbers.getFloat(second + 4L * i);
+      NativeNumbers.putFloat(a * cos - b * sin, first + 4L * i);
+      NativeNumbers.putFloat(b * cos + a * sin, second + 4L * i);
     }
   }
 }

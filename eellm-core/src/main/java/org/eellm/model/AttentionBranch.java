@@ -6,12 +6,12 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameters;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
-import org.eellm.tensor.kernel.KeyedDropout;
 
 /**
  * Causal grouped-query attention. Query head j reads key/value head {@code j / (heads /
@@ -23,6 +23,7 @@ import org.eellm.tensor.kernel.KeyedDropout;
  *
  * @param headNorms on queries and keys; absent where the model has none
  * @param attention with this rank's numbers of heads
+ * @param type says how heads are rotated
  * @param attentionIndex which attention, see {@link KeyValueCache#attend}
  */
 public record AttentionBranch(
@@ -31,6 +32,8 @@ public record AttentionBranch(
     Optional<HeadNorms> headNorms,
     Linear output,
     ModelConfig.Attention attention,
+    LayerType type,
+    BranchEnd end,
     ResidualPath path,
     int attentionIndex)
     implements Branch {
@@ -45,6 +48,7 @@ public record AttentionBranch(
    * @param value [b K, s, D]
    * @param probabilities by blocks of queries; absent with selective recompute
    * @param attentionOutput the heads' outputs, [b s, K G D]
+   * @param output of the branch's last map, where a norm reads it, [b s, h]
    */
   record Saved(
       Tensor x,
@@ -54,7 +58,8 @@ public record AttentionBranch(
       Tensor key,
       Tensor value,
       Optional<List<Tensor>> probabilities,
-      Tensor attentionOutput)
+      Tensor attentionOutput,
+      Optional<Tensor> output)
       implements Tape {}
 
   static AttentionBranch of(
@@ -67,6 +72,8 @@ public record AttentionBranch(
         HeadNorms.of(attention, model.norms(), parameters, layer + ".self_attn"),
         Linear.row(parameters, layer + ".self_attn.o_proj.weight"),
         attention,
+        model.layerType(attentionIndex),
+        BranchEnd.of(model, parameters, layer + ".attention_output_norm", 4L * attentionIndex + 2),
         ResidualPath.ofAttention(model),
         attentionIndex);
   }
@@ -95,7 +102,7 @@ public record AttentionBranch(
           Tensors.empty(x.scalar_type(), x.device(), b, keyValueHeads(), s, attention.headDim());
       Tensor value =
           Tensors.empty(x.scalar_type(), x.device(), b, keyValueHeads(), s, attention.headDim());
-      rotate(queries(fused), query, context, Rope.Rotation.FORWARD, scale());
+      rotate(queries(fused), query, context, Rope.Rotation.FORWARD, attention.scale());
       rotate(keys(fused), key, context, Rope.Rotation.FORWARD, 1);
       value.copy_(values(fused));
       key = key.view(b * keyValueHeads(), s, attention.headDim());
@@ -105,8 +112,7 @@ public record AttentionBranch(
           Tensors.empty(x.scalar_type(), x.device(), b * s, attention.queryWidth());
       List<Tensor> probabilities =
           core(context).forward(query, key, value, byHead(attentionOutput, b, s));
-      Tensor delta = output.forward(attentionOutput);
-      hiddenDropout(context).ifPresent(dropout -> dropout.applyTo(delta));
+      Tensor mapped = output.forward(attentionOutput);
       Saved saved =
           new Saved(
               retained.retain(x),
@@ -118,8 +124,9 @@ public record AttentionBranch(
               context.recomputeAttention()
                   ? Optional.empty()
                   : Optional.of(probabilities.stream().map(retained::retain).toList()),
-              retained.retain(attentionOutput));
-      return new Output(scope.moveToOuter(delta), saved);
+              retained.retain(attentionOutput),
+              end.saved(mapped, retained));
+      return new Output(scope.moveToOuter(end.forward(mapped, context)), saved);
     }
   }
 
@@ -130,8 +137,7 @@ public record AttentionBranch(
       long b = context.batch();
       long s = context.sequence();
       long d = attention.headDim();
-      Tensor out = path.outputGradient(gradient);
-      Tensor g = hiddenDropout(context).map(dropout -> dropout.of(out)).orElse(out);
+      Tensor g = end.backward(saved.output(), path.outputGradient(gradient), context, gradients);
       Tensor gMixed = output.backward(saved.attentionOutput(), g, gradients); // [b s, K G D]
       Tensor gHeads = byHead(gMixed, b, s);
       CausalAttention core = core(context);
@@ -148,7 +154,7 @@ public record AttentionBranch(
           queries(gFused),
           context,
           Rope.Rotation.INVERSE,
-          scale());
+          attention.scale());
       rotate(
           result.key().view(b, keyValueHeads(), s, d),
           keys(gFused),
@@ -164,7 +170,7 @@ public record AttentionBranch(
     }
   }
 
-  /** The norm is the block's own and learns with it, so there is nothing worth leaving out. */
+  /** The norms are the block's own and learn with it: there is nothing worth leaving out. */
   @Override
   public void backwardWeights(
       Tape tape, Tensor gradient, ForwardContext context, Gradients gradients) {
@@ -178,8 +184,8 @@ public record AttentionBranch(
     try (Scope scope = Scope.open()) {
       Tensor rotated = rotated(path.input(stream), rows);
       Tensor query = rotated.narrow(1, 0, attention.heads());
-      return scope.moveToOuter(
-          output.forward(cache.attend(attentionIndex, query, keyValue(rotated))));
+      Tensor attended = cache.attend(attentionIndex, query, keyValue(rotated));
+      return scope.moveToOuter(end.generate(output.forward(attended)));
     }
   }
 
@@ -200,7 +206,7 @@ public record AttentionBranch(
         queryKeyValue
             .forward(norm.forward(x))
             .view(rows.count(), attention.heads() + 2 * keyValueHeads(), attention.headDim());
-    return rows.applyRotary(headNorms.map(norms -> norms.forward(fused)).orElse(fused));
+    return rows.applyRotary(headNorms.map(norms -> norms.forward(fused)).orElse(fused), type);
   }
 
   private Tensor keyValue(Tensor rotated) {
@@ -208,15 +214,7 @@ public record AttentionBranch(
   }
 
   private CausalAttention core(ForwardContext context) {
-    return new CausalAttention(context, attention.dropout(), 4L * attentionIndex + 1);
-  }
-
-  private Optional<KeyedDropout> hiddenDropout(ForwardContext context) {
-    return context.ofRows(attention.outputDropout(), 4L * attentionIndex + 2);
-  }
-
-  private double scale() {
-    return 1 / Math.sqrt(attention.headDim());
+    return new CausalAttention(context, attention, 4L * attentionIndex + 1);
   }
 
   /** [b s, (K G + 2 K) D] as [b, s, K G + 2 K, D]. */
@@ -248,10 +246,11 @@ public record AttentionBranch(
   }
 
   /** Writes heads, rotated where the model does that, and times a factor. */
-  private static void rotate(
+  private void rotate(
       Tensor x, Tensor out, ForwardContext context, Rope.Rotation rotation, double factor) {
-    if (context.angles().isPresent()) {
-      Rope.Angles angles = rotation.of(context.angles().get());
+    Optional<Rope.Angles> forward = context.angles(type);
+    if (forward.isPresent()) {
+      Rope.Angles angles = rotation.of(forward.get());
       Rope.rotate(x, factor == 1 ? angles : angles.times(factor), out);
     } else if (factor == 1) {
       out.copy_(x);

@@ -10,6 +10,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.ModelConfig.Attention;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Torch;
 import org.eellm.tensor.kernel.CausalSoftmax;
@@ -18,11 +19,12 @@ import org.eellm.tensor.kernel.KeyedDropout;
 
 /**
  * Softmax attention of whole sequences by blocks of queries, or by libtorch's fused kernels on
- * GPUs, or {@link RingAttention}. A block sees the keys up to its own end alone, so that most of
- * the scores that causality forbids are never computed or retained.
+ * GPUs, or {@link RingAttention}. A block sees the keys up to its own end alone, and none before
+ * its first query's window, so that most of the scores that are forbidden are never computed or
+ * retained.
  *
  * <p>Shapes: b sequences, s tokens, K key/value heads, G query heads a group, D head dimension, r
- * queries of a block, e its end.
+ * queries of a block, e keys that it sees.
  */
 final class CausalAttention {
   /** Shorter blocks save more scores, but their matrix products are too small to be fast. */
@@ -31,31 +33,36 @@ final class CausalAttention {
   private static final long MAX_BLOCKS = 16;
 
   private final ForwardContext context;
-  private final double dropout;
+  private final Attention attention;
+  private final SoftCap cap;
   private final long site;
 
   /**
-   * @param dropout probability of dropping an attention probability
    * @param site tells this attention's dropout apart
    */
-  CausalAttention(ForwardContext context, double dropout, long site) {
+  CausalAttention(ForwardContext context, Attention attention, long site) {
     this.context = context;
-    this.dropout = dropout;
+    this.attention = attention;
+    this.cap = new SoftCap(attention.softcap());
     this.site = site;
   }
 
   /** Gradients: query [b, K, G, s, D], key and value [b K, s, D]. */
   record Result(Tensor query, Tensor key, Tensor value) {}
 
-  /** Consecutive queries. */
-  record Block(int index, long start, long length) {
+  /**
+   * Consecutive queries.
+   *
+   * @param key the first key that one of them sees
+   */
+  record Block(int index, long start, long length, long key) {
     long end() {
       return start + length;
     }
 
     /** The block that is so many queries further on. */
     Block after(long queries) {
-      return new Block(index, queries + start, length);
+      return new Block(index, queries + start, length, key);
     }
 
     /** The block's part of [b, K, G, s, w]. */
@@ -68,19 +75,33 @@ final class CausalAttention {
       return part(x).reshape(x.size(0) * x.size(1), x.size(2) * length, x.size(4));
     }
 
+    /** How many keys it sees. */
+    long keys() {
+      return end() - key;
+    }
+
     /** The keys or values it sees, [b K, e, D]. */
     Tensor seen(Tensor x) {
-      return x.narrow(1, 0, end());
+      return x.narrow(1, key, keys());
     }
   }
 
-  /** The blocks that {@code queries} consecutive queries are cut into. */
-  static List<Block> blocks(long queries) {
+  /**
+   * The blocks that {@code queries} consecutive queries are cut into.
+   *
+   * @param window positions that each sees
+   */
+  static List<Block> blocks(long queries, int window) {
     long count = Math.clamp(queries / BLOCK, 1, MAX_BLOCKS);
     long length = Math.ceilDiv(queries, count);
     return LongStream.range(0, Math.ceilDiv(queries, length))
         .mapToObj(
-            i -> new Block(Math.toIntExact(i), i * length, Math.min(length, queries - i * length)))
+            i ->
+                new Block(
+                    Math.toIntExact(i),
+                    i * length,
+                    Math.min(length, queries - i * length),
+                    Math.max(0, i * length - window + 1)))
         .toList();
   }
 
@@ -96,7 +117,7 @@ final class CausalAttention {
    */
   List<Tensor> forward(Tensor query, Tensor key, Tensor value, Tensor out) {
     if (context.ring().size() > 1) {
-      return new RingAttention(context, dropout, site).forward(query, key, value, out);
+      return ring(query).forward(query, key, value, out);
     }
     if (fused(query)) {
       return FusedAttention.forward(query, key, value, out);
@@ -106,18 +127,32 @@ final class CausalAttention {
 
   /**
    * Fused kernels draw their own dropout, which would not be the same on every mesh. A mask of
-   * documents they would keep for the backward pass, as large as a head's probabilities.
+   * documents or windows they would keep for the backward pass, as large as a head's probabilities.
    */
   private boolean fused(Tensor query) {
     return FusedAttention.fits(query)
-        && context.starts() instanceof KeyStarts.OfSequence
-        && (dropout == 0 || context.dropout() instanceof Dropout.None);
+        && starts(query) instanceof KeyStarts.OfSequence
+        && !cap.isActive()
+        && (attention.dropout() == 0 || context.dropout() instanceof Dropout.None);
+  }
+
+  private RingAttention ring(Tensor query) {
+    return new RingAttention(context, attention, starts(query), site);
+  }
+
+  private KeyStarts starts(Tensor query) {
+    return context.starts(attention.window(), query.device());
+  }
+
+  private List<Block> blocks() {
+    return blocks(context.sequence(), attention.window());
   }
 
   private List<Tensor> forwardByBlocks(Tensor query, Tensor key, Tensor value, Tensor out) {
     List<Tensor> all = new ArrayList<>();
-    for (Block block : blocks(context.sequence())) {
-      Tensor softmax = softmax(block, query, key);
+    KeyStarts starts = starts(query);
+    for (Block block : blocks()) {
+      Tensor softmax = softmax(block, query, key, starts);
       try (Scope scope = Scope.open()) {
         Tensor attentionOutput =
             torch.bmm(dropped(softmax, block), block.seen(value)); // [b K, G r, D]
@@ -130,34 +165,39 @@ final class CausalAttention {
   }
 
   /** Softmax of a block's masked scores. */
-  private Tensor softmax(Block block, Tensor query, Tensor key) {
+  private Tensor softmax(Block block, Tensor query, Tensor key, KeyStarts starts) {
     try (Scope scope = Scope.open()) {
-      Tensor scores = torch.bmm(block.rows(query), block.seen(key).transpose(1, 2));
-      return scope.moveToOuter(softmax(scores, block));
+      return scope.moveToOuter(softmax(scores(block, query, key), block, starts));
     }
   }
 
-  private Tensor softmax(Tensor scores, Block block) {
+  /** A block's scores before they are masked, [b K, G r, e]. */
+  private Tensor scores(Block block, Tensor query, Tensor key) {
+    return cap.applyTo(torch.bmm(block.rows(query), block.seen(key).transpose(1, 2)));
+  }
+
+  private Tensor softmax(Tensor scores, Block block, KeyStarts starts) {
     long r = block.length();
     if (CausalSoftmax.fits(scores)) {
-      CausalSoftmax.forward(scores, block.start(), r, context.starts());
+      CausalSoftmax.forward(scores, block.start(), r, block.key(), starts);
       return scores;
     }
-    if (context.starts() instanceof KeyStarts.OfDocument(Tensor starts)) {
-      hideOtherDocuments(scores, block, starts);
+    if (starts instanceof KeyStarts.OfTokens(Tensor first)) {
+      hideEarlierKeys(scores, block, first);
     }
     scores
-        .view(-1, r, block.end())
-        .narrow(2, block.start(), r)
+        .view(-1, r, block.keys())
+        .narrow(2, block.start() - block.key(), r)
         .masked_fill_(positions(r, scores).gt(positions(r, scores).view(r, 1)), minusInfinity());
     return torch.softmax(scores, -1);
   }
 
-  private void hideOtherDocuments(Tensor scores, Block block, Tensor starts) {
-    Tensor first = starts.narrow(1, block.start(), block.length()); // [b, r]
-    Tensor hidden = positions(block.end(), scores).lt(first.unsqueeze(2)); // [b, r, e]
+  private void hideEarlierKeys(Tensor scores, Block block, Tensor starts) {
+    Tensor first = // among the block's keys, [b or 1, r]
+        starts.narrow(1, block.start(), block.length()).sub(new Scalar(block.key()));
+    Tensor hidden = positions(block.keys(), scores).lt(first.unsqueeze(2)); // [b or 1, r, e]
     scores
-        .view(context.batch(), -1, block.length(), block.end())
+        .view(context.batch(), -1, block.length(), block.keys())
         .masked_fill_(hidden.unsqueeze(1), minusInfinity());
   }
 
@@ -177,7 +217,7 @@ final class CausalAttention {
    */
   Result backward(Tensor query, Tensor key, Tensor value, List<Tensor> saved, Tensor gradient) {
     if (context.ring().size() > 1) {
-      return new RingAttention(context, dropout, site).backward(query, key, value, saved, gradient);
+      return ring(query).backward(query, key, value, saved, gradient);
     }
     return fused(query)
         ? FusedAttention.backward(saved, gradient)
@@ -197,26 +237,32 @@ final class CausalAttention {
             scope.moveToOuter(result.value()));
       }
     }
-    return backward(query, key, value, gradient, block -> softmax(block, query, key));
+    KeyStarts starts = starts(query);
+    return backward(query, key, value, gradient, block -> softmax(block, query, key, starts));
   }
 
   private Result backward(
       Tensor query, Tensor key, Tensor value, Tensor gradient, Function<Block, Tensor> softmaxOf) {
     try (Scope scope = Scope.open()) {
-      List<Block> blocks = blocks(context.sequence());
+      List<Block> blocks = blocks();
       Tensor[] gQuery = new Tensor[blocks.size()];
-      Tensor gKeys = key; // The last block replaces it.
-      Tensor gValues = value;
-      for (Block block : blocks.reversed()) { // The last sees all keys: the others add to its sums.
+      // The last block sees all keys: the others add to its sums. Not so with windows.
+      boolean lastSeesAll = blocks.getLast().key() == 0;
+      Tensor gKeys = lastSeesAll ? key : torch.zeros_like(key);
+      Tensor gValues = lastSeesAll ? value : torch.zeros_like(value);
+      for (Block block : blocks.reversed()) {
         Tensor softmax = softmaxOf.apply(block);
         Tensor g = block.rows(gradient); // [b K, G r, D]
         Tensor gValue = torch.bmm(dropped(softmax, block).transpose(1, 2), g); // [b K, e, D]
         Tensor gScores = torch.bmm(g, block.seen(value).transpose(1, 2)); // [b K, G r, e]
         dropout(gScores, block).ifPresent(dropout -> dropout.applyTo(matrix(gScores)));
         softmaxBackward(softmax, gScores, block);
+        if (cap.isActive()) {
+          gScores.mul_(cap.slope(scores(block, query, key)));
+        }
         gQuery[block.index()] = torch.bmm(gScores, block.seen(key)).view(block.part(query).sizes());
         Tensor gKey = torch.bmm(gScores.transpose(1, 2), block.rows(query)); // [b K, e, D]
-        if (block.end() == context.sequence()) {
+        if (lastSeesAll && block.end() == context.sequence()) {
           gKeys = gKey;
           gValues = gValue;
         } else {
@@ -233,7 +279,7 @@ final class CausalAttention {
   /** Replaces the probabilities' gradient by the scores'. */
   private static void softmaxBackward(Tensor softmax, Tensor gradient, Block block) {
     if (CausalSoftmax.fits(gradient)) {
-      CausalSoftmax.backward(softmax, gradient, block.start(), block.length());
+      CausalSoftmax.backward(softmax, gradient, block.start() - block.key(), block.length());
     } else {
       Tensor inner = Reductions.sumLast(gradient.mul_(softmax));
       gradient.addcmul_(softmax, inner.to(gradient.scalar_type()), new Scalar(-1.0));
@@ -254,8 +300,8 @@ final class CausalAttention {
   private Optional<KeyedDropout> dropout(Tensor x, Block block) {
     return context.ofHeads(
         x.size(0) * x.size(1) / block.length() / context.batch(),
-        new ForwardContext.Scores(block.start(), block.length(), 0),
-        dropout,
+        new ForwardContext.Scores(block.start(), block.length(), block.key()),
+        attention.dropout(),
         site);
   }
 }

@@ -1,11 +1,16 @@
 package org.eellm.model;
 
+import java.util.EnumMap;
+import java.util.HashMap;
+import java.util.Map;
 import java.util.Optional;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.ModelConfig.Attention;
+import org.eellm.config.ModelConfig.LayerType;
+import org.eellm.model.DecodeContext.HeadFactors;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -14,7 +19,7 @@ import org.eellm.tensor.Tensors;
 final class DecodeContextFactory implements AutoCloseable {
   private final RetainedTensors retained = new RetainedTensors();
   private final Tensor
-      rotationScale; // 1 / sqrt(D) for queries, 1 for keys, 0 for values: [H + 2 K, 1]
+      rotationScale; // attention's for queries, 1 for keys, 0 for values: [H + 2 K, 1]
   private final Tensor unrotatedScale; // 0 for queries and keys, 1 for values: [H + 2 K, 1]
   private final Tensor scales; // their sum
 
@@ -26,7 +31,7 @@ final class DecodeContextFactory implements AutoCloseable {
     for (int head = 0; head < heads; head++) {
       boolean isQuery = head < attention.heads();
       boolean isValue = head >= values;
-      rotated[head] = isValue ? 0 : isQuery ? (float) (1 / Math.sqrt(attention.headDim())) : 1;
+      rotated[head] = isValue ? 0 : isQuery ? (float) attention.scale() : 1;
       unrotated[head] = isValue ? 1 : 0;
     }
     try (Scope scope = Scope.open()) {
@@ -36,19 +41,26 @@ final class DecodeContextFactory implements AutoCloseable {
     }
   }
 
-  /** Rows whose heads are not rotated. */
-  DecodeContext unrotated(long count) {
-    return new DecodeContext(count, scales, Optional.empty());
+  /**
+   * The rows of a block whose tokens are at {@code positions}, int64 [n].
+   *
+   * @param ropes of the types of layers whose heads are rotated
+   */
+  DecodeContext at(Tensor positions, Map<LayerType, Rope> ropes) {
+    Map<Rope, HeadFactors> made = new HashMap<>(); // types may share a rope
+    Map<LayerType, HeadFactors> rotations = new EnumMap<>(LayerType.class);
+    ropes.forEach(
+        (type, rope) ->
+            rotations.put(type, made.computeIfAbsent(rope, each -> rotation(positions, each))));
+    return new DecodeContext(
+        positions.size(0), new HeadFactors(scales, Optional.empty()), rotations);
   }
 
-  /** The rows of a block whose tokens are at {@code positions}, int64 [n]. */
-  DecodeContext at(Tensor positions, Rope rope) {
-    long count = positions.size(0);
+  private HeadFactors rotation(Tensor positions, Rope rope) {
     Rope.Angles angles = rope.wide(positions);
     Tensor cos = angles.cos().unsqueeze(1); // [n, 1, D]
     Tensor sin = angles.sin().unsqueeze(1);
-    return new DecodeContext(
-        count,
+    return new HeadFactors(
         torch.addcmul(unrotatedScale, cos, rotationScale),
         Optional.of(sin.mul(rotationScale))); // [n, H + 2 K, D]
   }

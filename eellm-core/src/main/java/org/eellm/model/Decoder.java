@@ -1,7 +1,10 @@
 package org.eellm.model;
 
 import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
@@ -15,6 +18,8 @@ import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.LayerType;
+import org.eellm.config.ModelConfig.Positions;
 import org.eellm.config.Quantization;
 import org.eellm.config.StageLayout;
 import org.eellm.config.StageLayout.Slice;
@@ -56,7 +61,7 @@ public final class Decoder implements DecodingModel {
   private final List<HeadLayers> heads;
   private final Optional<HeadLayers> finalHead;
   private final Optional<TokenEmbedding> embedding;
-  private final Optional<Rope> rope;
+  private final Map<LayerType, Rope> ropes;
   private final DecodeContextFactory rowFactors;
 
   private Decoder(
@@ -96,12 +101,10 @@ public final class Decoder implements DecodingModel {
                         tokens,
                         optional(ParameterName.POSITIONS.toString()),
                         type,
+                        model.embeddingScale(),
                         model.hiddenDropout(),
                         parallel));
-    rope =
-        model.positions().rotary()
-            ? Optional.of(new Rope(model.positions(), type, device))
-            : Optional.empty();
+    ropes = ropes(model, device);
     allHeads = Head.of(architecture);
     rowFactors = new DecodeContextFactory(model.attention(0).shard(parallel.size()), type, device);
     finalHead =
@@ -166,6 +169,22 @@ public final class Decoder implements DecodingModel {
     }
   }
 
+  /** Those of the types of layers that rotate heads. */
+  private static Map<LayerType, Rope> ropes(ModelConfig model, Device device) {
+    Map<Positions, Rope> made = new HashMap<>(); // types may share one
+    Map<LayerType, Rope> ropes = new EnumMap<>(LayerType.class);
+    for (LayerType type : model.layerTypes()) {
+      Positions positions = model.positions(type);
+      if (positions.rotary() && type != LayerType.NO_POSITIONS) {
+        ropes.put(
+            type,
+            made.computeIfAbsent(
+                positions, each -> new Rope(each, scalarType(model.dtype()), device)));
+      }
+    }
+    return ropes;
+  }
+
   private Optional<Weight> optional(String name) {
     return parameters.has(name) ? Optional.of(parameters.weight(name)) : Optional.empty();
   }
@@ -191,12 +210,15 @@ public final class Decoder implements DecodingModel {
     return new HeadLayers(
         allHeads.getLast(),
         List.of(),
-        Optional.of(Norm.of(model.norms(), parameters, "model.norm")),
-        outputMatrix(),
-        parallel);
+        Norm.of(model.norms(), parameters, "model.norm"),
+        outputMatrix(finalMatrix()));
   }
 
-  private Weight outputMatrix() {
+  private OutputMatrix outputMatrix(Weight weight) {
+    return OutputMatrix.of(architecture.model(), weight, parallel);
+  }
+
+  private Weight finalMatrix() {
     return architecture.model().tieEmbeddings()
         ? embedding().tokens()
         : parameters.weight(ParameterName.OUTPUT.toString());
@@ -206,13 +228,13 @@ public final class Decoder implements DecodingModel {
     ModelConfig model = architecture.model();
     return List.of(
         AttentionBranch.of(model, parameters, name, slot),
-        MlpBranch.of(model, parameters, name + ".post_attention_layernorm", name + ".mlp", slot));
+        MlpBranch.of(model, parameters, name, name + ".mlp", slot));
   }
 
   private HeadLayers exitHead(Head head) {
     if (logitLens) {
       HeadLayers last = finalHead.orElseThrow();
-      return new HeadLayers(head, List.of(), last.norm(), last.output(), parallel);
+      return new HeadLayers(head, List.of(), last.norm(), last.output());
     }
     ModelConfig model = architecture.model();
     ExitLayout exits = architecture.exits();
@@ -221,9 +243,9 @@ public final class Decoder implements DecodingModel {
     String name = EXITS + layer;
     List<Branch> branches = new ArrayList<>();
     if (exits.mlp()) {
-      String norm = ParameterName.layer(layer - 1) + ".post_attention_layernorm";
+      String normed = ParameterName.layer(layer - 1);
       int site = slot + exits.layers().size(); // beyond the sites of all layers and blocks
-      branches.add(MlpBranch.of(model, parameters, norm, name + ".mlp", site));
+      branches.add(MlpBranch.of(model, parameters, normed, name + ".mlp", site));
     }
     if (exits.block()) {
       branches.addAll(layer(name + ".block", slot));
@@ -231,11 +253,9 @@ public final class Decoder implements DecodingModel {
     return new HeadLayers(
         head,
         List.copyOf(branches),
-        exits.norm()
-            ? Optional.of(Norm.of(model.norms(), parameters, name + ".norm"))
-            : Optional.empty(),
-        exits.tieOutput() ? outputMatrix() : parameters.weight(name + ".lm_head.weight"),
-        parallel);
+        Norm.of(model.norms(), parameters, name + ".norm"),
+        outputMatrix(
+            exits.tieOutput() ? finalMatrix() : parameters.weight(name + ".lm_head.weight")));
   }
 
   /** libtorch's name of a number format. */
@@ -435,11 +455,18 @@ public final class Decoder implements DecodingModel {
         batch,
         ring.local(sequence),
         starts,
-        rope.map(present -> present.first(sequence).local(ring).retain(retained)),
+        angles(sequence, retained),
         dropout,
         recomputeAttention && ring.size() == 1, // The ring keeps no probabilities.
         parallel,
         ring);
+  }
+
+  private Map<LayerType, Rope.Angles> angles(long sequence, RetainedTensors retained) {
+    Map<LayerType, Rope.Angles> angles = new EnumMap<>(LayerType.class);
+    ropes.forEach(
+        (type, rope) -> angles.put(type, rope.first(sequence).local(ring).retain(retained)));
+    return angles;
   }
 
   /**
@@ -453,9 +480,7 @@ public final class Decoder implements DecodingModel {
 
   /** The branches' context for a block's tokens at positions, int64 [n]. */
   public DecodeContext decodeContext(Tensor positionIds) {
-    return rope.isPresent()
-        ? rowFactors.at(positionIds, rope.get())
-        : rowFactors.unrotated(positionIds.size(0));
+    return rowFactors.at(positionIds, ropes);
   }
 
   @Override
@@ -465,7 +490,7 @@ public final class Decoder implements DecodingModel {
 
   private void free() {
     rowFactors.close();
-    rope.ifPresent(Rope::close);
+    Set.copyOf(ropes.values()).forEach(Rope::close);
     parameters.close();
   }
 }

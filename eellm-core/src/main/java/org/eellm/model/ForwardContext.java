@@ -1,7 +1,14 @@
 package org.eellm.model;
 
+import java.util.Map;
 import java.util.Optional;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.ModelConfig.LayerType;
+import org.eellm.tensor.Torch;
 import org.eellm.tensor.kernel.KeyStarts;
 import org.eellm.tensor.kernel.KeyedDropout;
 
@@ -11,7 +18,7 @@ import org.eellm.tensor.kernel.KeyedDropout;
  * @param batch b, sequences
  * @param sequence s, tokens of each that are here
  * @param starts from which key on each of these tokens sees
- * @param angles rotations of their positions, with rotary positions
+ * @param angles rotations of their positions, in the types of layers that rotate heads
  * @param dropout none in evaluation
  * @param recomputeAttention attention probabilities are not kept but computed again in backward
  *     (selective recompute)
@@ -22,11 +29,27 @@ public record ForwardContext(
     long batch,
     long sequence,
     KeyStarts starts,
-    Optional<Rope.Angles> angles,
+    Map<LayerType, Rope.Angles> angles,
     Dropout dropout,
     boolean recomputeAttention,
     TensorParallel parallel,
     ContextParallel ring) {
+
+  /** The rotations in layers of a type, if heads are rotated there. */
+  Optional<Rope.Angles> angles(LayerType type) {
+    return Optional.ofNullable(angles.get(type));
+  }
+
+  /** From which key on each of these tokens sees in layers where it sees {@code window} of them. */
+  KeyStarts starts(int window, Device device) {
+    long whole = sequence * ring.size();
+    if (window >= whole) {
+      return starts;
+    }
+    Tensor positions = torch.arange(new Scalar(whole), Torch.options(ScalarType.Long, device));
+    Tensor first = ring.local(positions, 1).sub(new Scalar(window - 1L)).view(1, -1); // [1, s]
+    return starts.notBefore(first);
+  }
 
   /** The context of some of the sequences, whose numbers are given, int64 [count]. */
   public ForwardContext ofSequences(Tensor numbers) {

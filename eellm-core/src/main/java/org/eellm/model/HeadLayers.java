@@ -1,11 +1,9 @@
 package org.eellm.model;
 
 import java.util.List;
-import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.config.HeadId;
 import org.eellm.model.parameter.Gradients;
-import org.eellm.model.parameter.Weight;
 
 /**
  * The layers of an output head: [branch MLP] -> [block] -> [norm] -> output matrix. The final
@@ -13,12 +11,8 @@ import org.eellm.model.parameter.Weight;
  *
  * @param head where it stands
  * @param branches residual branches before the norm
- * @param norm absent in heads without one
- * @param output the output matrix, [vocabulary, hidden], or this rank's rows of it
- * @param parallel the ranks that share the output matrix
  */
-public record HeadLayers(
-    Head head, List<Branch> branches, Optional<Norm> norm, Weight output, TensorParallel parallel) {
+public record HeadLayers(Head head, List<Branch> branches, Norm norm, OutputMatrix output) {
 
   /** The head's place among all of the model by depth, from 0. */
   public int index() {
@@ -37,7 +31,7 @@ public record HeadLayers(
 
   /** Normed hidden state, [n, hidden], of the stream after the head's branches. */
   public Tensor normed(Tensor x) {
-    return norm.map(present -> present.forward(x)).orElse(x);
+    return norm.forward(x);
   }
 
   /** Logits [n, vocabulary] of the stream after the head's branches, whole on every rank. */
@@ -47,7 +41,7 @@ public record HeadLayers(
 
   /** Logits [n, vocabulary] of the {@link #normed} hidden state, whole on every rank. */
   public Tensor logitsOfNormed(Tensor normed) {
-    return parallel.gatherColumns(output.times(normed));
+    return output.parallel().gatherColumns(output.logits(normed));
   }
 
   /**
@@ -56,6 +50,6 @@ public record HeadLayers(
    * @param x the stream after the head's branches
    */
   public Tensor normBackward(Tensor x, Tensor g, Gradients gradients) {
-    return norm.map(present -> present.backward(x, g, gradients)).orElse(g);
+    return norm.backward(x, g, gradients);
   }
 }

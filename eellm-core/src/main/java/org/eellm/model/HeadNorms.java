@@ -7,15 +7,17 @@ import org.eellm.config.ModelConfig.Attention;
 import org.eellm.config.ModelConfig.Norms;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameters;
+import org.eellm.model.parameter.Sharding;
+import org.eellm.model.parameter.Weight;
 import org.eellm.tensor.Scope;
 
 /**
- * RMSNorms over the width of each query and of each key, before they are rotated; all heads share a
- * weight of [D]. Values stay as they are.
+ * RMSNorms of queries and of keys, before they are rotated: over the width of each head, where all
+ * share a weight of [D], or over that of all of them. Values stay as they are.
  *
  * <p>Shapes: H query heads, K key/value heads, D head dimension; fused heads are [..., H + 2 K, D].
  */
-public record HeadNorms(Norm query, Norm key, int queryHeads, int keyValueHeads) {
+public record HeadNorms(Norm.RmsNorm query, Norm.RmsNorm key, int queryHeads, int keyValueHeads) {
 
   /**
    * The norms of an attention whose parameters begin with {@code name}, if the model has them.
@@ -24,7 +26,7 @@ public record HeadNorms(Norm query, Norm key, int queryHeads, int keyValueHeads)
    */
   static Optional<HeadNorms> of(
       Attention attention, Norms norms, Parameters parameters, String name) {
-    return attention.norms()
+    return parameters.has(name + ".q_norm.weight")
         ? Optional.of(
             new HeadNorms(
                 norm(norms, parameters, name + ".q_norm.weight"),
@@ -34,16 +36,20 @@ public record HeadNorms(Norm query, Norm key, int queryHeads, int keyValueHeads)
         : Optional.empty();
   }
 
-  private static Norm norm(Norms norms, Parameters parameters, String weight) {
-    return new Norm.RmsNorm(parameters.weight(weight), norms.epsilon());
+  private static Norm.RmsNorm norm(Norms norms, Parameters parameters, String name) {
+    Weight weight = parameters.weight(name);
+    return weight.split() == Sharding.REPLICATED
+        ? Norm.RmsNorm.of(weight, norms)
+        : new Norm.RmsNorm(
+            weight, norms.epsilon(), norms.zeroCentered(), parameters.tensorParallel());
   }
 
   /** Fused heads with queries and keys normed. */
   Tensor forward(Tensor fused) {
     try (Scope scope = Scope.open()) {
       Tensor out = torch.empty_like(fused);
-      queries(out).copy_(query.forward(rows(queries(fused))).view_as(queries(fused)));
-      keys(out).copy_(key.forward(rows(keys(fused))).view_as(keys(fused)));
+      queries(out).copy_(query.forward(rows(queries(fused), query)).view_as(queries(fused)));
+      keys(out).copy_(key.forward(rows(keys(fused), key)).view_as(keys(fused)));
       values(out).copy_(values(fused));
       return scope.moveToOuter(out);
     }
@@ -56,14 +62,20 @@ public record HeadNorms(Norm query, Norm key, int queryHeads, int keyValueHeads)
   void backward(Tensor fused, Tensor gradient, Gradients gradients) {
     try (Scope _ = Scope.open()) {
       Tensor gQuery = queries(gradient);
-      gQuery.copy_(query.backward(rows(queries(fused)), rows(gQuery), gradients).view_as(gQuery));
+      gQuery.copy_(backward(query, queries(fused), gQuery, gradients));
       Tensor gKey = keys(gradient);
-      gKey.copy_(key.backward(rows(keys(fused)), rows(gKey), gradients).view_as(gKey));
+      gKey.copy_(backward(key, keys(fused), gKey, gradients));
     }
   }
 
-  private static Tensor rows(Tensor heads) {
-    return heads.reshape(-1, heads.size(-1));
+  private static Tensor backward(
+      Norm.RmsNorm norm, Tensor heads, Tensor gradient, Gradients gradients) {
+    return norm.backward(rows(heads, norm), rows(gradient, norm), gradients).view_as(gradient);
+  }
+
+  /** Heads as what the norm takes: each a row, or all of a token. */
+  private static Tensor rows(Tensor heads, Norm.RmsNorm norm) {
+    return heads.reshape(-1, norm.weight().value().numel());
   }
 
   private Tensor queries(Tensor fused) {

@@ -8,7 +8,6 @@ import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameters;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
-import org.eellm.tensor.kernel.KeyedDropout;
 import org.eellm.tensor.kernel.SwiGlu;
 
 /**
@@ -16,10 +15,9 @@ import org.eellm.tensor.kernel.SwiGlu;
  *
  * @param up gate and up stacked with SwiGLU, [2 ffn, h]; up alone with GELU, [ffn, h]
  * @param mlp with this rank's part of the inner width
- * @param site tells its dropout apart
  */
 public record MlpBranch(
-    Norm norm, Linear up, Linear down, ModelConfig.Mlp mlp, ResidualPath path, int site)
+    Norm norm, Linear up, Linear down, ModelConfig.Mlp mlp, BranchEnd end, ResidualPath path)
     implements Branch {
   private static final String TANH = "tanh";
 
@@ -28,23 +26,26 @@ public record MlpBranch(
    * @param normed [n, h]
    * @param inner output of {@code up}, [n, 2 ffn] or [n, ffn]
    * @param active what {@code down} multiplies, [n, ffn]
+   * @param output of {@code down}, where a norm reads it, [n, h]
    */
-  record Saved(Tensor x, Tensor normed, Tensor inner, Tensor active) implements Tape {}
+  record Saved(Tensor x, Tensor normed, Tensor inner, Tensor active, Optional<Tensor> output)
+      implements Tape {}
 
   /**
-   * @param norm name of the norm, which an exit's branch MLP shares with its layer
+   * @param layer prefix of the norms, which an exit's branch MLP shares with its layer
    * @param maps prefix of the linear maps
+   * @param slot tells its dropout apart
    */
   static MlpBranch of(
-      ModelConfig model, Parameters parameters, String norm, String maps, int site) {
+      ModelConfig model, Parameters parameters, String layer, String maps, int slot) {
     String first = model.activation().gated() ? ".gate_proj.weight" : ".up_proj.weight";
     return new MlpBranch(
-        Norm.of(model.norms(), parameters, norm),
+        Norm.of(model.norms(), parameters, layer + ".post_attention_layernorm"),
         Linear.column(parameters, maps + first),
         Linear.row(parameters, maps + ".down_proj.weight"),
         model.mlp().shard(parameters.tensorParallel().size()),
-        ResidualPath.ofMlp(model),
-        site);
+        BranchEnd.of(model, parameters, layer + ".mlp_output_norm", 4L * slot + 3),
+        ResidualPath.ofMlp(model));
   }
 
   @Override
@@ -54,15 +55,15 @@ public record MlpBranch(
       Tensor normed = norm.forward(x);
       Tensor inner = up.forward(normed);
       Tensor active = activate(inner);
-      Tensor delta = down.forward(active);
-      dropout(context).ifPresent(dropout -> dropout.applyTo(delta));
+      Tensor output = down.forward(active);
       Saved saved =
           new Saved(
               retained.retain(x),
               retained.retain(normed),
               retained.retain(inner),
-              retained.retain(active));
-      return new Output(scope.moveToOuter(delta), saved);
+              retained.retain(active),
+              end.saved(output, retained));
+      return new Output(scope.moveToOuter(end.forward(output, context)), saved);
     }
   }
 
@@ -94,8 +95,7 @@ public record MlpBranch(
   /** The gradient of what {@code up} gives, from that of the output. */
   private Tensor innerBackward(
       Saved saved, Tensor gradient, ForwardContext context, Gradients gradients) {
-    Tensor out = path.outputGradient(gradient);
-    Tensor g = dropout(context).map(dropout -> dropout.of(out)).orElse(out);
+    Tensor g = end.backward(saved.output(), path.outputGradient(gradient), context, gradients);
     Tensor gActive = down.backward(saved.active(), g, gradients); // [n, ffn]
     return activateBackward(saved.inner(), gActive);
   }
@@ -104,7 +104,7 @@ public record MlpBranch(
   public Tensor generate(Tensor stream, DecodeContext rows, KeyValueCache cache) {
     try (Scope scope = Scope.open()) {
       Tensor inner = up.forward(norm.forward(path.input(stream)));
-      return scope.moveToOuter(down.forward(activate(inner)));
+      return scope.moveToOuter(end.generate(down.forward(activate(inner))));
     }
   }
 
@@ -147,9 +147,5 @@ public record MlpBranch(
 
   private Tensor gated(Tensor inner) {
     return inner.narrow(1, mlp.width(), mlp.width());
-  }
-
-  private Optional<KeyedDropout> dropout(ForwardContext context) {
-    return context.ofRows(mlp.dropout(), 4L * site + 3);
   }
 }

@@ -34,18 +34,51 @@ public sealed interface Norm {
   /** Whether its parameters learn. */
   boolean requiresGrad();
 
-  /** The norm whose parameters begin with {@code name}. */
+  /** The norm whose parameters begin with {@code name}; {@link None} where there are no such. */
   static Norm of(Norms norms, Parameters parameters, String name) {
+    if (!parameters.has(name + ".weight")) {
+      return new None();
+    }
     Weight weight = parameters.weight(name + ".weight");
     return switch (norms.kind()) {
-      case RMSNORM -> new RmsNorm(weight, norms.epsilon());
+      case RMSNORM -> RmsNorm.of(weight, norms);
       case LAYERNORM -> new LayerNorm(weight, parameters.weight(name + ".bias"), norms.epsilon());
     };
   }
 
-  /** {@code x / sqrt(mean(x^2) + epsilon) * weight}. */
-  record RmsNorm(Weight weight, double epsilon) implements Norm {
+  /** No norm: x itself. */
+  record None() implements Norm {
+    @Override
+    public Tensor forward(Tensor x) {
+      return x;
+    }
+
+    @Override
+    public Tensor backward(Tensor x, Tensor g, Gradients gradients) {
+      return g;
+    }
+
+    @Override
+    public boolean requiresGrad() {
+      return false;
+    }
+  }
+
+  /**
+   * {@code x / sqrt(mean(x^2) + epsilon) * weight}.
+   *
+   * @param zeroCentered whether one is added to the weight
+   * @param parallel the ranks that share its width
+   */
+  record RmsNorm(Weight weight, double epsilon, boolean zeroCentered, TensorParallel parallel)
+      implements Norm {
     private static final long[] LAST = {-1};
+
+    /** One whose width is whole on every rank. */
+    static RmsNorm of(Weight weight, Norms norms) {
+      return new RmsNorm(
+          weight, norms.epsilon(), norms.zeroCentered(), TensorParallel.singleRank());
+    }
 
     @Override
     public boolean requiresGrad() {
@@ -54,64 +87,87 @@ public sealed interface Norm {
 
     @Override
     public Tensor forward(Tensor x) {
-      if (RmsNormalization.fits(x)) {
-        return RmsNormalization.forward(x, weight.value(), epsilon);
+      if (parallel.size() > 1) {
+        try (Scope scope = Scope.open()) {
+          Tensor wide = x.to(ScalarType.Float);
+          return scope.moveToOuter(wide.mul(inverse(wide)).mul_(scale()).to(x.scalar_type()));
+        }
       }
+      if (RmsNormalization.fits(x)) {
+        return RmsNormalization.forward(x, weight.value(), zeroCentered, epsilon);
+      }
+      Tensor out = rmsNorm(operand(x), scale());
+      return zeroCentered ? out.to(x.scalar_type()) : out;
+    }
+
+    /** What rows are multiplied by: in float32 where one is added. */
+    private Tensor scale() {
+      return zeroCentered
+          ? weight.value().to(ScalarType.Float).add(new Scalar(1.0))
+          : weight.value();
+    }
+
+    /** Rows in the format of {@link #scale}. */
+    private Tensor operand(Tensor x) {
+      return zeroCentered ? x.to(ScalarType.Float) : x;
+    }
+
+    /** {@code 1 / sqrt(mean(x^2) + epsilon)} of float32 rows, [n, 1]. */
+    private Tensor inverse(Tensor x) {
+      Tensor squares =
+          torch
+              .linalg_vector_norm(x, Tensors.scalar(2), LAST, true, new ScalarTypeOptional())
+              .square_();
+      parallel.sum(squares);
+      return squares.mul_(new Scalar(share(x))).add_(new Scalar(epsilon)).rsqrt_();
+    }
+
+    /** What one number counts in the mean. */
+    private double share(Tensor x) {
+      return 1.0 / (x.size(1) * parallel.size());
+    }
+
+    private Tensor rmsNorm(Tensor x, Tensor scale) {
       return torch.rms_norm(
-          x,
-          new long[] {x.size(1)},
-          new TensorOptional(weight.value()),
-          new DoubleOptional(epsilon));
+          x, new long[] {x.size(1)}, new TensorOptional(scale), new DoubleOptional(epsilon));
     }
 
     @Override
     public Tensor backward(Tensor x, Tensor g, Gradients gradients) {
       try (Scope scope = Scope.open()) {
-        if (RmsNormalization.fits(x)) {
+        if (parallel.size() == 1 && RmsNormalization.fits(x)) {
           RmsNormalization.Backward backward =
-              RmsNormalization.backward(x, weight.value(), g, epsilon);
+              RmsNormalization.backward(x, weight.value(), zeroCentered, g, epsilon);
           gradients.add(weight, backward.weight());
           return scope.moveToOuter(backward.x());
         }
-        if (x.is_cuda()) {
+        if (parallel.size() == 1 && x.is_cuda()) {
           TensorVector both = byLibtorch(x, g);
           gradients.add(weight, both.get(1));
-          return scope.moveToOuter(both.get(0));
+          return scope.moveToOuter(both.get(0).to(x.scalar_type()));
         }
-        double share = 1.0 / x.size(1);
         Tensor wide = x.to(ScalarType.Float); // [n, h]
-        Tensor inverse = // 1 / sqrt(mean(x^2) + epsilon), [n, 1]
-            torch
-                .linalg_vector_norm(wide, Tensors.scalar(2), LAST, true, new ScalarTypeOptional())
-                .square_()
-                .mul_(new Scalar(share))
-                .add_(new Scalar(epsilon))
-                .rsqrt_();
+        Tensor inverse = inverse(wide); // [n, 1]
         Tensor gWide = g.to(ScalarType.Float, false, true, new MemoryFormatOptional()); // a copy
         Tensor product = wide.mul(gWide); // [n, h]
         gradients.add(weight, torch.mm(inverse.t(), product).view(-1));
-        Tensor scale = weight.value().to(ScalarType.Float);
-        Tensor along = // the part of the gradient along x, [n, 1]
-            torch.mm(product, scale.view(-1, 1)).mul_(inverse.pow(new Scalar(3.0)));
-        Tensor out = gWide.mul_(scale).mul_(inverse).addcmul_(wide, along, new Scalar(-share));
+        Tensor scale = scale().to(ScalarType.Float);
+        Tensor along = torch.mm(product, scale.view(-1, 1)); // the gradient's part along x, [n, 1]
+        parallel.sum(along);
+        along.mul_(inverse.pow(new Scalar(3.0)));
+        Tensor out = gWide.mul_(scale).mul_(inverse).addcmul_(wide, along, new Scalar(-share(x)));
         return scope.moveToOuter(out.to(x.scalar_type()));
       }
     }
 
     /** The gradients of x and weight by libtorch's own backward pass: on a GPU two kernels. */
     TensorVector byLibtorch(Tensor x, Tensor g) {
-      Tensor input = x.detach().requires_grad_(true);
-      Tensor scale = weight.value().detach().requires_grad_(true);
-      Tensor out =
-          torch.rms_norm(
-              input,
-              new long[] {x.size(1)},
-              new TensorOptional(scale),
-              new DoubleOptional(epsilon));
+      Tensor input = operand(x).detach().requires_grad_(true);
+      Tensor scale = scale().detach().requires_grad_(true);
       return torch.grad(
-          new TensorVector(out),
+          new TensorVector(rmsNorm(input, scale)),
           new TensorVector(input, scale),
-          new TensorVector(g),
+          new TensorVector(operand(g)),
           new BoolOptional(),
           false,
           false);

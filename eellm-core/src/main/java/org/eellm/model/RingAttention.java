@@ -8,6 +8,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.ModelConfig.Attention;
 import org.eellm.distributed.collective.Communicator;
 import org.eellm.distributed.collective.WorkHandle;
 import org.eellm.tensor.Scope;
@@ -36,14 +37,22 @@ final class RingAttention {
 
   private final ForwardContext context;
   private final Communicator group;
-  private final double dropout;
+  private final Attention attention;
+  private final SoftCap cap;
+  private final KeyStarts starts;
   private final long site;
 
-  /** As of {@link CausalAttention}. */
-  RingAttention(ForwardContext context, double dropout, long site) {
+  /**
+   * As of {@link CausalAttention}.
+   *
+   * @param starts with the attention's window
+   */
+  RingAttention(ForwardContext context, Attention attention, KeyStarts starts, long site) {
     this.context = context;
+    this.starts = starts;
     this.group = context.ring().group();
-    this.dropout = dropout;
+    this.attention = attention;
+    this.cap = new SoftCap(attention.softcap());
     this.site = site;
   }
 
@@ -67,6 +76,11 @@ final class RingAttention {
     boolean hasLaterKeys() {
       return keyPosition + keys > position + 1;
     }
+
+    /** Whether the first query, which looks furthest back, sees the last key. */
+    boolean meetsWithin(int window) {
+      return keyPosition + keys > position - window + 1;
+    }
   }
 
   /** The pairs of this rank's queries with the keys of {@code owner}. */
@@ -81,14 +95,17 @@ final class RingAttention {
         if (theirs > mine) {
           continue; // all of them are later
         }
-        for (CausalAttention.Block piece : CausalAttention.blocks(length)) {
-          pairs.add(
+        for (CausalAttention.Block piece : CausalAttention.blocks(length, Integer.MAX_VALUE)) {
+          Pair pair =
               new Pair(
                   piece.after(half * length),
                   mine * length + piece.start(),
                   other * length,
                   theirs == mine ? piece.end() : length,
-                  theirs * length));
+                  theirs * length);
+          if (pair.meetsWithin(attention.window())) {
+            pairs.add(pair);
+          }
         }
       }
     }
@@ -116,7 +133,7 @@ final class RingAttention {
 
   private void attend(Pair pair, Tensor query, Tensor here, Tensor mixed, Tensor logSum) {
     try (Scope _ = Scope.open()) {
-      Tensor scores = scores(pair, query, here.select(0, 0));
+      Tensor scores = masked(scores(pair, query, here.select(0, 0)), pair);
       Tensor max = scores.amax(LAST, true); // [b K, G r, 1]
       Tensor exponentials = scores.sub_(max).exp_();
       Tensor log = Reductions.sumLast(exponentials).log_().add_(max);
@@ -135,26 +152,30 @@ final class RingAttention {
     }
   }
 
-  /** Scores, float32 [b K, G r, e]. */
+  /** Scores before they are masked, float32 [b K, G r, e]. */
   private Tensor scores(Pair pair, Tensor query, Tensor key) {
     try (Scope scope = Scope.open()) {
+      Tensor products = torch.bmm(pair.queries().rows(query), pair.seen(key).transpose(1, 2));
+      return scope.moveToOuter(cap.applyTo(products.to(ScalarType.Float)));
+    }
+  }
+
+  /** Hides the scores of keys that a query does not see, in place. */
+  private Tensor masked(Tensor scores, Pair pair) {
+    try (Scope _ = Scope.open()) {
       long r = pair.queries().length();
-      Tensor scores =
-          torch
-              .bmm(pair.queries().rows(query), pair.seen(key).transpose(1, 2))
-              .to(ScalarType.Float);
-      Tensor keys = positions(pair.keyPosition(), pair.keys(), query);
+      Tensor keys = positions(pair.keyPosition(), pair.keys(), scores);
       if (pair.hasLaterKeys()) {
-        Tensor later = keys.gt(positions(pair.position(), r, query).view(r, 1));
+        Tensor later = keys.gt(positions(pair.position(), r, scores).view(r, 1));
         scores.view(-1, r, pair.keys()).masked_fill_(later, new Scalar(HIDDEN));
       }
-      if (context.starts() instanceof KeyStarts.OfDocument(Tensor starts)) {
-        Tensor first = starts.narrow(1, pair.queries().start(), r).unsqueeze(2); // [b, r, 1]
+      if (starts instanceof KeyStarts.OfTokens(Tensor all)) {
+        Tensor first = all.narrow(1, pair.queries().start(), r).unsqueeze(2); // [b or 1, r, 1]
         scores
             .view(context.batch(), -1, r, pair.keys())
             .masked_fill_(keys.lt(first).unsqueeze(1), new Scalar(HIDDEN));
       }
-      return scope.moveToOuter(scores);
+      return scores;
     }
   }
 
@@ -237,7 +258,9 @@ final class RingAttention {
         CausalAttention.Block queries = pair.queries();
         Tensor key = pair.seen(here.select(0, 0));
         Tensor value = pair.seen(here.select(0, 1));
-        Tensor p = scores(pair, query, here.select(0, 0)).sub_(queries.rows(logSum)).exp_();
+        Tensor scores = scores(pair, query, here.select(0, 0));
+        Optional<Tensor> slope = cap.isActive() ? Optional.of(cap.slope(scores)) : Optional.empty();
+        Tensor p = masked(scores, pair).sub_(queries.rows(logSum)).exp_();
         Optional<KeyedDropout> drop = dropout(p, pair);
         Tensor kept = drop.map(each -> each.of(matrix(p)).view(p.sizes())).orElse(p);
         Tensor g = queries.rows(gradient); // [b K, G r, D]
@@ -245,7 +268,9 @@ final class RingAttention {
             .add_(torch.bmm(kept.to(query.scalar_type()).transpose(1, 2), g));
         Tensor gP = torch.bmm(g, value.transpose(1, 2)).to(ScalarType.Float); // [b K, G r, e]
         drop.ifPresent(each -> each.applyTo(matrix(gP)));
-        Tensor gScores = gP.sub_(queries.rows(inner)).mul_(p).to(query.scalar_type());
+        gP.sub_(queries.rows(inner)).mul_(p);
+        slope.ifPresent(gP::mul_);
+        Tensor gScores = gP.to(query.scalar_type());
         Tensor part = queries.part(gQuery);
         part.add_(torch.bmm(gScores, key).view(part.sizes()));
         pair.seen(own.select(0, 0)).add_(torch.bmm(gScores.transpose(1, 2), queries.rows(query)));
@@ -305,7 +330,7 @@ final class RingAttention {
     return context.ofHeads(
         matrix(x).size(0) / r / context.batch(),
         new ForwardContext.Scores(pair.position(), r, pair.keyPosition()),
-        dropout,
+        attention.dropout(),
         site);
   }
 

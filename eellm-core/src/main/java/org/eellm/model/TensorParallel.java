@@ -122,6 +122,11 @@ public record TensorParallel(Communicator group, boolean sequence) {
     }
   }
 
+  /** Makes x its sum over all ranks, each of which has the same rows. */
+  void sum(Tensor x) {
+    group.allReduce(x, Reduction.SUM).await();
+  }
+
   /**
    * Makes float32 numbers in the CPU's memory their sum over all ranks.
    *

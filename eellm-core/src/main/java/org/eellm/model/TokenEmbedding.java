@@ -6,6 +6,7 @@ import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Weight;
 import org.eellm.tensor.Scope;
@@ -20,15 +21,23 @@ import org.eellm.tensor.kernel.KeyedDropout;
  * @param tokens this rank's part of the vocabulary, [local vocabulary, hidden]
  * @param positions [positions, hidden]; absent with rotary positions
  * @param type what to compute in
+ * @param scale what the tokens' vectors are multiplied by, rounded to that type
  * @param dropout the probability
  */
 public record TokenEmbedding(
     Weight tokens,
     Optional<Weight> positions,
     ScalarType type,
+    double scale,
     double dropout,
     TensorParallel parallel) {
   private static final long DROPOUT_SITE = 0;
+
+  public TokenEmbedding {
+    if (type == ScalarType.BFloat16) {
+      scale = Float.intBitsToFloat(NativeNumbers.bfloat16((float) scale) << Short.SIZE);
+    }
+  }
 
   /** The stream of sequences of ids, int64 [b s]: the rows that are here, [local rows, hidden]. */
   public Tensor forward(Tensor ids, ForwardContext context) {
@@ -46,7 +55,7 @@ public record TokenEmbedding(
       Tensor g = dropout(context).map(keyed -> keyed.of(gradient)).orElse(gradient);
       positions.ifPresent(table -> gradients.addRows(table, localPositions(context), g));
       LocalTokenIds own = localTokenIds(ids);
-      Tensor all = parallel.gather(g);
+      Tensor all = parallel.gather(scale == 1 ? g : g.mul(new Scalar(scale)));
       gradients.addRows(
           tokens,
           own.ids(),
@@ -67,6 +76,9 @@ public record TokenEmbedding(
   private Tensor lookUp(Tensor ids) {
     LocalTokenIds own = localTokenIds(ids);
     Tensor x = tokens.rows(own.ids(), type);
+    if (scale != 1) {
+      x.mul_(new Scalar(scale));
+    }
     own.foreign().ifPresent(foreign -> x.masked_fill_(foreign, new Scalar(0.0)));
     return parallel.reduce(x);
   }
@@ -100,7 +112,7 @@ public record TokenEmbedding(
             Torch.options(ScalarType.Long, tokens.value().device()));
     Tensor all = ring.local(sequence, 1).repeat(context.batch());
     return parallel.localRows(
-        context.starts() instanceof KeyStarts.OfDocument(Tensor starts)
+        context.starts() instanceof KeyStarts.OfTokens(Tensor starts)
             ? all.sub(starts.view(all.size(0)))
             : all);
   }

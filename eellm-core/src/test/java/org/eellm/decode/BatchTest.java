@@ -1,16 +1,24 @@
 package org.eellm.decode;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.eellm.config.ExitLayout;
+import org.eellm.decode.engine.LoopModel;
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.torch.TorchRunner;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
+import org.eellm.decode.request.DecodingMethod;
+import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Job;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -185,6 +193,75 @@ final class BatchTest extends WithSmallModel {
         }
         assertThat(ids).isEqualTo(alone(model, request));
       }
+    }
+  }
+
+  @Test
+  void step_textLongerThanMemoryInModelOfWindows_isThatOfLoopsInFloat64() {
+    int pages = 50;
+    List<Integer> prompt = request(1, 500, 1).prompt();
+    Request request = new Request(prompt, 400, Set.of(), DecodingMethod.full(), Sampler.greedy());
+    try (Decoder sliding = SmallModel.sliding(20, 1200)) {
+      Limits limits = Limits.of(sliding).withCacheTokens(pages * ModelRunner.PAGE);
+      try (Batch ours = new Batch(sliding, limits);
+          Batch libtorchs =
+              new Batch(new TorchRunner(sliding, limits.vocabulary(), pages), limits)) {
+        for (Batch batch : List.of(ours, libtorchs)) {
+          List<Integer> ids = new ArrayList<>();
+          add(batch, request, ids);
+          while (!batch.isIdle()) {
+            batch.step();
+          }
+          assertThat(ids).hasSize(400);
+          assertThat(batch.usedPages()).isZero();
+          assertGreedy(sliding, prompt, ids);
+        }
+      }
+    }
+  }
+
+  private static void assertGreedy(Decoder decoder, List<Integer> prompt, List<Integer> ids) {
+    int[] text = Stream.concat(prompt.stream(), ids.stream()).mapToInt(id -> id).toArray();
+    double[][][] logits = new LoopModel(decoder).logits(decoder, text);
+    for (int i = 0; i < ids.size(); i++) {
+      double[] row = logits[logits.length - 1][prompt.size() + i - 1];
+      double best = Arrays.stream(row).max().orElseThrow();
+      assertThat(row[ids.get(i)]).as("token %d", i).isCloseTo(best, within(1e-4));
+    }
+  }
+
+  @Test
+  void step_modelOfWindowsWithLittleMemory_givesTheTextsOfMuch() {
+    try (Decoder sliding = SmallModel.sliding(20, 1200)) {
+      Limits much = Limits.of(sliding);
+      Limits little = much.withCacheTokens(50 * ModelRunner.PAGE);
+      List<List<Integer>> texts = new ArrayList<>();
+      try (Batch batch = new Batch(sliding, little)) {
+        for (int seed = 0; seed < 4; seed++) {
+          texts.add(new ArrayList<>());
+          add(batch, request(seed % 2, 400, 500), texts.getLast());
+        }
+        while (!batch.isIdle()) {
+          batch.step();
+        }
+      }
+      for (int seed = 0; seed < 4; seed++) {
+        assertThat(texts.get(seed))
+            .hasSize(500)
+            .isEqualTo(alone(sliding, request(seed % 2, 400, 500)));
+      }
+    }
+  }
+
+  @Test
+  void job_textLongerThanMemoryInModelThatSeesAll_isRefused() {
+    ExitLayout exits = new ExitLayout(List.of(1, 2, 4), true, false, false, false);
+    try (Decoder longModel = SmallModel.withContext(exits, 1200);
+        Batch batch =
+            new Batch(longModel, Limits.of(longModel).withCacheTokens(50 * ModelRunner.PAGE))) {
+      assertThatThrownBy(() -> add(batch, request(1, 300, 800), new ArrayList<>()))
+          .isInstanceOf(GenerateException.class)
+          .hasMessageStartingWith("the prompt has 300 tokens and up to 800 are to follow");
     }
   }
 }

@@ -1,10 +1,14 @@
 package org.eellm.decode;
 
 import java.util.List;
+import java.util.function.UnaryOperator;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.LayerType;
+import org.eellm.config.ModelConfig.NormPlacement;
+import org.eellm.config.ModelConfigBuilder;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
 
@@ -32,6 +36,35 @@ public final class SmallModel {
     return of(exits, DataType.FLOAT32, context);
   }
 
+  /** All of whose layers see the last {@code window} positions alone. */
+  public static Decoder sliding(int window, int context) {
+    return changed(
+        context, model -> model.layerTypes(List.of(LayerType.SLIDING)).slidingWindow(window));
+  }
+
+  /** With what OLMo 2 and Gemma do to norms, scores and logits. */
+  public static Decoder withNormsAfter() {
+    return changed(
+        CONTEXT,
+        model ->
+            model
+                .normPlacement(NormPlacement.AFTER)
+                .qkNormWhole(true)
+                .layerTypes(List.of(LayerType.SLIDING, LayerType.NO_POSITIONS))
+                .slidingWindow(12)
+                .attentionSoftcap(2)
+                .logitSoftcap(4)
+                .embeddingScale(5)
+                .residualScale(0.5)
+                .logitScale(0.5));
+  }
+
+  private static Decoder changed(int context, UnaryOperator<ModelConfigBuilder> change) {
+    ExitLayout exits = new ExitLayout(List.of(1, 2, 4), true, false, false, false);
+    ModelConfig plain = architecture(exits, DataType.FLOAT32, context, 32, 0.3).model();
+    return initialized(new Architecture(change.apply(plain.toBuilder()).build(), exits));
+  }
+
   /** With heads of width 64, which the kernels for bfloat16 take. */
   public static Decoder withWideHeads(DataType type) {
     return of(
@@ -49,6 +82,11 @@ public final class SmallModel {
 
   private static Decoder of(
       ExitLayout exits, DataType type, int context, int hidden, double deviation) {
+    return initialized(architecture(exits, type, context, hidden, deviation));
+  }
+
+  private static Architecture architecture(
+      ExitLayout exits, DataType type, int context, int hidden, double deviation) {
     ModelConfig model =
         ModelConfig.builder()
             .vocabSize(VOCABULARY)
@@ -62,7 +100,11 @@ public final class SmallModel {
             .tieEmbeddings(exits.tieOutput())
             .dtype(type)
             .build();
-    Decoder decoder = Decoder.allocate(new Architecture(model, exits), Torch.cpu());
+    return new Architecture(model, exits);
+  }
+
+  private static Decoder initialized(Architecture architecture) {
+    Decoder decoder = Decoder.allocate(architecture, Torch.cpu());
     decoder.initialize(7);
     return decoder;
   }

@@ -124,6 +124,21 @@ final class TensorParallelEngineTest {
 
   @ParameterizedTest
   @MethodSource("meshes")
+  void submit_normsOfAllHeadsOnSeveralRanks_isWhatOneRankSays(Mesh mesh) {
+    try (Decoder whole = SmallModel.withNormsAfter()) {
+      List<Result> expected =
+          Generator.generate(whole, Limits.of(whole), requests(), TokenListener.none());
+
+      withEngine(
+          whole,
+          mesh,
+          Duration.ofSeconds(30),
+          engine -> PipelineRanks.assertSame(inEngine(engine, requests()), expected));
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("meshes")
   void submit_whileOthersStopFailAndAreCancelled_isWhatOneRankSays(Mesh mesh) {
     Request long1 = request(30, DecodingMethod.full());
     Request long2 = request(31, DecodingMethod.lossless());

@@ -46,7 +46,14 @@ public final class GoldenCase {
           "neox_norm_tied",
           "llama_norm_shared",
           "neox_parallel_mlp",
-          "neox_parallel_block");
+          "neox_parallel_block",
+          "gemma2_like",
+          "gemma3_like",
+          "olmo2_like",
+          "olmo3_like",
+          "granite_like",
+          "smollm3_like",
+          "phi_like");
 
   private final Path folder;
   private final JsonNode expected;

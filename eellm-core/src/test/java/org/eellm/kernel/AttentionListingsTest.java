@@ -6,6 +6,7 @@ import java.util.function.Supplier;
 import org.eellm.kernel.assembler.Disassembly;
 import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.weight.WeightFormat;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
@@ -14,7 +15,7 @@ final class AttentionListingsTest {
   private static final List<String> BY_ROWS =
       List.of("products", "half-products", "first-mixtures", "mixtures");
   private static final List<String> OTHERS =
-      List.of("largest", "exponentials", "scaling", "division", "factor", "loop");
+      List.of("largest", "exponentials", "scaling", "division", "factor", "loop", "window-loop");
 
   @ParameterizedTest
   @EnumSource(mode = EnumSource.Mode.EXCLUDE, names = "INT4")
@@ -23,9 +24,21 @@ final class AttentionListingsTest {
     check(format, 256, "-avx2");
   }
 
+  @Test
+  void code_ofCappedScores_isThatOfItsListing() throws Exception {
+    for (int vectorBits : new int[] {512, 256}) {
+      String suffix = vectorBits == 512 ? "" : "-avx2";
+      AttentionCode code = new AttentionCode(vectorBits);
+      Disassembly.check("attention-int8-capped-largest" + suffix, code.largest(true, 50));
+      code = new AttentionCode(vectorBits);
+      Disassembly.check("attention-int8-capped-exponentials" + suffix, code.exponentials(true, 50));
+    }
+  }
+
   private static void check(WeightFormat format, int vectorBits, String suffix) throws Exception {
     List<Supplier<MachineCode>> codes =
-        MachineAttention.Functions.codes(new PageLayout(format, 64), vectorBits);
+        MachineAttention.Functions.codes(
+            new MachineAttention.Shape(new PageLayout(format, 64), 0), vectorBits);
     int groups = BY_ROWS.size();
     int single = groups * AttentionCode.MOST_ROWS;
     String prefix = "attention-%s-".formatted(format.name().toLowerCase(Locale.ROOT));

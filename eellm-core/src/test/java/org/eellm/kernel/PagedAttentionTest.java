@@ -85,6 +85,101 @@ final class PagedAttentionTest {
 
   @ParameterizedTest
   @MethodSource("layouts")
+  void attend_windows_agreesWithFloat64(PageLayout layout) {
+    float[] query = queries(1, layout);
+    try (Sequence sequence = new Sequence(layout, 300, true, NAN)) {
+      for (int window : new int[] {1, 2, 15, 16, 17, 33, 64, 65, 100, 299}) {
+        for (int length : new int[] {1, 2, 16, 17, 31, 32, 33, 64, 65, 100, 129, 256, 300}) {
+          assertAttends(sequence, query, window, length);
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void attend_severalRowsWithWindows_givesEachAsAlone(PageLayout layout) {
+    int width = layout.width();
+    try (Sequence sequence = new Sequence(layout, 400, true, NAN)) {
+      for (int window : new int[] {1, 15, 40, 130}) {
+        for (int rows : new int[] {2, 5, 6, 12, 13}) {
+          float[] queries = queries(rows, layout);
+          for (int step : new int[] {1, 7, 16, 27}) {
+            int[] limits = IntStream.range(0, rows).map(row -> 30 + row * step).toArray();
+            float[] together = sequence.attendInWindow(window, queries, limits);
+            for (int row = 0; row < rows; row++) {
+              float[] query = Arrays.copyOfRange(queries, row * width, (row + 1) * width);
+              assertThat(Arrays.copyOfRange(together, row * width, (row + 1) * width))
+                  .as("row %d of %s in windows of %d", row, Arrays.toString(limits), window)
+                  .isEqualTo(sequence.attendInWindow(window, query, limits[row]));
+            }
+          }
+        }
+      }
+    }
+  }
+
+  /** Whoever has these pages now may write to them meanwhile. */
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void attend_pagesBeforeTheWindow_areNotRead(PageLayout layout) {
+    float[] queries = queries(6, layout);
+    int[] limits = IntStream.range(0, 6).map(row -> 140 + row).toArray();
+    int window = 50; // from position 90 on, which is in page 5
+    try (Sequence whole = new Sequence(layout, 160, true, NAN);
+        Sequence damaged = new Sequence(layout, 160, true, NAN)) {
+      for (int position = 0; position < 80; position++) {
+        damaged.overwrite(position, Float.NaN);
+      }
+      assertThat(damaged.attendInWindow(window, queries, limits))
+          .doesNotContain(Float.NaN)
+          .isEqualTo(whole.attendInWindow(window, queries, limits));
+    }
+  }
+
+  /** A row that began later, alone, may not show the NaN that its neighbour sees. */
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void attend_nanBeforeARowsWindow_changesOnlyRowsThatSeeIt(PageLayout layout) {
+    int width = layout.width();
+    float[] queries = queries(6, layout);
+    int[] limits = IntStream.range(0, 6).map(row -> 100 + 16 * row).toArray();
+    int window = 40;
+    try (Sequence whole = new Sequence(layout, 200, true, NAN);
+        Sequence damaged = new Sequence(layout, 200, true, NAN)) {
+      damaged.overwrite(61, Float.NaN); // the first row sees 60 and later, the second 76
+      float[] expected = whole.attendInWindow(window, queries, limits);
+      float[] found = damaged.attendInWindow(window, queries, limits);
+      assertThat(Arrays.copyOf(found, width)).contains(Float.NaN);
+      assertThat(Arrays.copyOfRange(found, width, found.length))
+          .isEqualTo(Arrays.copyOfRange(expected, width, found.length));
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void attend_cappedScores_agreesWithFloat64AndRowsAlone(PageLayout layout) {
+    int width = layout.width();
+    ScoreFunction function = new ScoreFunction(0.5f, 2);
+    float[] queries = queries(7, layout);
+    try (Sequence sequence = new Sequence(layout, function, 200, true, NAN)) {
+      for (int length : new int[] {7, 33, 70, 193}) {
+        for (int window : new int[] {20, Integer.MAX_VALUE}) {
+          int[] limits = IntStream.range(0, 7).map(row -> length + row).toArray();
+          float[] together = sequence.attendInWindow(window, queries, limits);
+          for (int row = 0; row < 7; row++) {
+            float[] query = Arrays.copyOfRange(queries, row * width, (row + 1) * width);
+            assertThat(Arrays.copyOfRange(together, row * width, (row + 1) * width))
+                .isEqualTo(sequence.attendInWindow(window, query, limits[row]));
+            assertAttends(sequence, query, window, limits[row]);
+          }
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
   void attend_whatPagesHadBefore_doesNotMatter(PageLayout layout) {
     float[] query = queries(1, layout);
     for (int length = 1; length <= SHORT; length++) {
@@ -187,8 +282,10 @@ final class PagedAttentionTest {
         expected[i] = a * cosines[i] - b * sines[i];
         expected[width / 2 + i] = b * cosines[i] + a * sines[i];
       }
-      try (PagedAttention vectors = PagedAttention.vectors(layout);
-          PagedAttention fastest = PagedAttention.fastest(layout)) {
+      try (PagedAttention vectors =
+              PagedAttention.vectors(layout, ScoreFunction.plain(layout.width()));
+          PagedAttention fastest =
+              PagedAttention.fastest(layout, ScoreFunction.plain(layout.width()))) {
         for (PagedAttention attention : List.of(vectors, fastest)) {
           try (NativeFloats memory = NativeFloats.of(head);
               NativeFloats cos = NativeFloats.of(cosines);
@@ -224,8 +321,12 @@ final class PagedAttentionTest {
   }
 
   private static void assertAttends(Sequence sequence, float[] query, int length) {
-    float[] out = sequence.attend(query, length);
-    double[] expected = sequence.reference(query, length);
+    assertAttends(sequence, query, Integer.MAX_VALUE, length);
+  }
+
+  private static void assertAttends(Sequence sequence, float[] query, int window, int length) {
+    float[] out = sequence.attendInWindow(window, query, length);
+    double[] expected = sequence.reference(query, window, length);
     for (int i = 0; i < out.length; i++) {
       assertThat((double) out[i])
           .as("number %d of length %d", i, length)
@@ -239,20 +340,27 @@ final class PagedAttentionTest {
     final float[][] keys;
     final float[][] values;
     private final PageLayout layout;
+    private final ScoreFunction function;
     private final GuardedMemory memory;
     private final List<NativeFloats> written; // a position's key and value
     private final PagedAttention vectors;
     private final PagedAttention fastest;
 
     Sequence(PageLayout layout, int length, boolean shuffled, int bitsBefore) {
+      this(layout, ScoreFunction.plain(layout.width()), length, shuffled, bitsBefore);
+    }
+
+    Sequence(
+        PageLayout layout, ScoreFunction function, int length, boolean shuffled, int bitsBefore) {
       this.layout = layout;
+      this.function = function;
       int count = Math.ceilDiv(length, PageLayout.POSITIONS);
       pages = order(count, shuffled);
       memory = GuardedMemory.allocate(layout.bytes() * count);
       float[] none = new float[layout.width()];
       written = List.of(NativeFloats.of(none), NativeFloats.of(none));
-      vectors = PagedAttention.vectors(layout);
-      fastest = PagedAttention.fastest(layout);
+      vectors = PagedAttention.vectors(layout, function);
+      fastest = PagedAttention.fastest(layout, function);
       for (long i = 0; i < memory.bytes(); i += Integer.BYTES) {
         NativeNumbers.MEMORY.set(ValueLayout.JAVA_INT_UNALIGNED, memory.address() + i, bitsBefore);
       }
@@ -335,12 +443,17 @@ final class PagedAttentionTest {
 
     /** What both kernels give, which is the same. */
     float[] attend(float[] queries, int... limits) {
-      float[] out = attend(vectors, queries, limits);
-      assertThat(attend(fastest, queries, limits)).isEqualTo(out);
+      return attendInWindow(Integer.MAX_VALUE, queries, limits);
+    }
+
+    /** The same of the last positions alone. */
+    float[] attendInWindow(int window, float[] queries, int... limits) {
+      float[] out = attend(vectors, window, queries, limits);
+      assertThat(attend(fastest, window, queries, limits)).isEqualTo(out);
       return out;
     }
 
-    private float[] attend(PagedAttention attention, float[] queries, int... limits) {
+    private float[] attend(PagedAttention attention, int window, float[] queries, int... limits) {
       int width = layout.width();
       float[] out = new float[queries.length];
       try (NativeInts numbers = numbers(pages);
@@ -355,6 +468,7 @@ final class PagedAttentionTest {
             new Queries().at(rows.address(), 4L * group * width, limits.length / group, group),
             seen,
             0,
+            window,
             found.address());
         for (int row = 0; row < limits.length; row++) {
           System.arraycopy(found.read(), row * layout.valueWidth(), out, row * width, width);
@@ -369,12 +483,19 @@ final class PagedAttentionTest {
       return ints;
     }
 
-    double[] reference(float[] query, int length) {
+    double[] reference(float[] query, int window, int length) {
       double[] scores = new double[length];
-      for (int position = 0; position < length; position++) {
+      Arrays.fill(scores, Double.NEGATIVE_INFINITY);
+      for (int position = Math.max(0, length - window); position < length; position++) {
+        double product = 0;
         for (int i = 0; i < query.length; i++) {
-          scores[position] += query[i] * keys[position][i] / Math.sqrt(query.length);
+          product += (double) query[i] * keys[position][i];
         }
+        double score = product * function.scale();
+        scores[position] =
+            function.softcap() == 0
+                ? score
+                : function.softcap() * Math.tanh(score / function.softcap());
       }
       double max = Arrays.stream(scores).max().orElseThrow();
       double total = 0;

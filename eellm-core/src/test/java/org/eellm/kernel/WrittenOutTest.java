@@ -30,6 +30,7 @@ final class WrittenOutTest {
         "VectorAttention",
         "VectorPages",
         "matmul.MatmulKernel",
+        "row.VectorActivations",
         "row.VectorGroups",
         "row.VectorRows",
         "vector.Bfloat16Rounding"

@@ -4,7 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
+import java.util.Map;
 import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.bytedeco.pytorch.BoolOptional;
@@ -16,6 +16,7 @@ import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.ModelConfig.Attention;
 import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.mesh.Mesh;
 import org.eellm.tensor.Scope;
@@ -33,6 +34,19 @@ final class CausalAttentionTest {
   private static final long KEY_VALUE_HEADS = 2;
   private static final long GROUP = 3;
   private static final long WIDTH = 8;
+  private static final Attention ALL = attention(Integer.MAX_VALUE, 0, 0);
+
+  private static Attention attention(int window, double softcap, double dropout) {
+    return new Attention(
+        (int) (KEY_VALUE_HEADS * GROUP),
+        (int) KEY_VALUE_HEADS,
+        (int) WIDTH,
+        false,
+        1,
+        softcap,
+        window,
+        dropout);
+  }
 
   /** One block, whole blocks, a shorter last one; of bfloat16 with and without whole vectors. */
   private static final String LENGTHS = "1, 127, 128, 256, 300, 640, 641";
@@ -50,7 +64,7 @@ final class CausalAttentionTest {
   @MethodSource("cases")
   void forwardBackward_sequence_equalsLibtorch(long length, ScalarType type) {
     try (Scope _ = Scope.open()) {
-      requireLibtorchs(Inputs.random(BATCH, length, type), KeyStarts.SEQUENCE);
+      requireLibtorchs(Inputs.random(BATCH, length, type), KeyStarts.SEQUENCE, ALL);
     }
   }
 
@@ -58,7 +72,43 @@ final class CausalAttentionTest {
   @MethodSource("cases")
   void forwardBackward_documents_equalsLibtorchWithMask(long length, ScalarType type) {
     try (Scope _ = Scope.open()) {
-      requireLibtorchs(Inputs.random(BATCH, length, type), documents(length, 2, 3));
+      requireLibtorchs(Inputs.random(BATCH, length, type), documents(length, 2, 3), ALL);
+    }
+  }
+
+  /** Shorter than a block, as long, longer; and longer than most sequences. */
+  private static final int[] WINDOWS = {1, 5, 128, 200};
+
+  @ParameterizedTest
+  @MethodSource("cases")
+  void forwardBackward_windows_equalsLibtorchWithMask(long length, ScalarType type) {
+    try (Scope _ = Scope.open()) {
+      for (int window : WINDOWS) {
+        Attention attention = attention(window, 0, 0);
+        requireLibtorchs(Inputs.random(BATCH, length, type), KeyStarts.SEQUENCE, attention);
+        requireLibtorchs(Inputs.random(BATCH, length, type), documents(length, 2, 3), attention);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("cases")
+  void forwardBackward_softCap_equalsLibtorchsOperations(long length, ScalarType type) {
+    try (Scope _ = Scope.open()) {
+      for (int window : new int[] {Integer.MAX_VALUE, 40}) {
+        requireLibtorchs(
+            Inputs.random(BATCH, length, type), documents(length, 2, 3), attention(window, 1.5, 0));
+      }
+    }
+  }
+
+  @Test
+  void forward_window_keepsFewerProbabilities() {
+    try (Scope _ = Scope.open()) {
+      Inputs inputs = Inputs.random(1, 1024, ScalarType.Float);
+      long all = kept(ContextParallel.singleRank(), inputs, attention(Integer.MAX_VALUE, 0, 0));
+      long few = kept(ContextParallel.singleRank(), inputs, attention(128, 0, 0));
+      assertThat(few).isLessThan(all / 2);
     }
   }
 
@@ -109,16 +159,17 @@ final class CausalAttentionTest {
     try (Scope _ = Scope.open()) {
       Inputs whole = Inputs.random(BATCH, length, type);
       for (KeyStarts starts : List.of(KeyStarts.SEQUENCE, documents(length, 2, 3))) {
-        for (double dropout : new double[] {0, 0.3}) {
+        for (Attention attention :
+            List.of(ALL, attention(Integer.MAX_VALUE, 0, 0.3), attention(7, 1.5, 0.3))) {
           ForwardContext alone = context(BATCH, length, starts, ContextParallel.singleRank());
           Tensor out = torch.empty_like(whole.query());
-          CausalAttention.Result expected = forwardBackward(alone, dropout, whole, out);
+          CausalAttention.Result expected = forwardBackward(alone, attention, whole, out);
           InProcessRanks.run(
               new Mesh(1, ranks, 1, 1),
               world -> {
                 try (Scope _ = Scope.open()) {
                   requirePart(
-                      new ContextParallel(world.cp()), whole, starts, dropout, out, expected);
+                      new ContextParallel(world.cp()), whole, starts, attention, out, expected);
                 }
                 return true;
               });
@@ -131,7 +182,7 @@ final class CausalAttentionTest {
       ContextParallel ring,
       Inputs whole,
       KeyStarts starts,
-      double dropout,
+      Attention attention,
       Tensor out,
       CausalAttention.Result expected) {
     Inputs own =
@@ -141,12 +192,13 @@ final class CausalAttentionTest {
             local(ring, whole.value()),
             local(ring, whole.gradient()));
     KeyStarts ownStarts =
-        starts instanceof KeyStarts.OfDocument(Tensor all)
-            ? new KeyStarts.OfDocument(ring.local(all.view(-1), BATCH).view(BATCH, -1))
+        starts instanceof KeyStarts.OfTokens(Tensor all)
+            ? new KeyStarts.OfTokens(ring.local(all.view(-1), BATCH).view(BATCH, -1))
             : starts;
     Tensor ownOut = torch.empty_like(own.query());
     CausalAttention.Result result =
-        forwardBackward(context(BATCH, own.query().size(3), ownStarts, ring), dropout, own, ownOut);
+        forwardBackward(
+            context(BATCH, own.query().size(3), ownStarts, ring), attention, own, ownOut);
 
     requireClose(ownOut, local(ring, out));
     requireClose(result.query(), local(ring, expected.query()));
@@ -168,13 +220,13 @@ final class CausalAttentionTest {
   void forward_sequencesThatRanksShare_keepsLessTheMoreTheyAre() {
     try (Scope _ = Scope.open()) {
       Inputs whole = Inputs.random(1, 2048, ScalarType.Float);
-      long alone = kept(ContextParallel.singleRank(), whole);
+      long alone = kept(ContextParallel.singleRank(), whole, ALL);
       for (int ranks : new int[] {2, 4}) {
         long perQuery = KEY_VALUE_HEADS * GROUP * (WIDTH + 1); // its output and the sum's logarithm
         assertThat(
                 InProcessRanks.run(
                     new Mesh(1, ranks, 1, 1),
-                    world -> kept(new ContextParallel(world.cp()), whole)))
+                    world -> kept(new ContextParallel(world.cp()), whole, ALL)))
             .allSatisfy(
                 kept ->
                     assertThat(kept).isEqualTo(2048 / ranks * perQuery).isLessThan(alone / ranks));
@@ -182,13 +234,13 @@ final class CausalAttentionTest {
     }
   }
 
-  private static long kept(ContextParallel ring, Inputs whole) {
+  private static long kept(ContextParallel ring, Inputs whole, Attention attention) {
     try (Scope _ = Scope.open()) {
       Tensor query = local(ring, whole.query());
       ForwardContext context = context(1, query.size(3), KeyStarts.SEQUENCE, ring);
       Tensor key = local(ring, whole.key());
       Tensor value = local(ring, whole.value());
-      return new CausalAttention(context, 0, 1)
+      return new CausalAttention(context, attention, 1)
           .forward(query, key, value, torch.empty_like(query)).stream()
               .mapToLong(Tensor::numel)
               .sum();
@@ -197,15 +249,14 @@ final class CausalAttentionTest {
 
   private static CausalAttention.Result forwardBackward(
       ForwardContext context, Inputs inputs, Tensor out) {
-    return forwardBackward(context, 0, inputs, out);
+    return forwardBackward(context, ALL, inputs, out);
   }
 
   private static CausalAttention.Result forwardBackward(
-      ForwardContext context, double dropout, Inputs inputs, Tensor out) {
-    CausalAttention attention = new CausalAttention(context, dropout, 1);
-    List<Tensor> saved = attention.forward(inputs.query(), inputs.key(), inputs.value(), out);
-    return attention.backward(
-        inputs.query(), inputs.key(), inputs.value(), saved, inputs.gradient());
+      ForwardContext context, Attention attention, Inputs inputs, Tensor out) {
+    CausalAttention causal = new CausalAttention(context, attention, 1);
+    List<Tensor> saved = causal.forward(inputs.query(), inputs.key(), inputs.value(), out);
+    return causal.backward(inputs.query(), inputs.key(), inputs.value(), saved, inputs.gradient());
   }
 
   /** Two documents in each sequence, the second from the given part of it on. */
@@ -216,7 +267,7 @@ final class CausalAttentionTest {
                 part ->
                     positions(length).ge(new Scalar(length / part)).mul(new Scalar(length / part)))
             .toArray(Tensor[]::new);
-    return new KeyStarts.OfDocument(torch.stack(new TensorVector(starts), 0));
+    return new KeyStarts.OfTokens(torch.stack(new TensorVector(starts), 0));
   }
 
   private static Tensor positions(long length) {
@@ -276,25 +327,26 @@ final class CausalAttentionTest {
         batch,
         length,
         starts,
-        Optional.empty(),
+        Map.of(),
         new Dropout.Keyed(7),
         false,
         TensorParallel.singleRank(),
         ring);
   }
 
-  private static void requireLibtorchs(Inputs inputs, KeyStarts starts) {
+  private static void requireLibtorchs(Inputs inputs, KeyStarts starts, Attention attention) {
     long heads = BATCH * KEY_VALUE_HEADS;
     Tensor query = inputs.query();
     long length = query.size(3);
-    CausalAttention attention = new CausalAttention(context(BATCH, length, starts), 0, 1);
+    ForwardContext context = context(BATCH, length, starts);
     Tensor out = torch.empty_like(query);
-    CausalAttention.Result retained = forwardBackward(context(BATCH, length, starts), inputs, out);
+    CausalAttention.Result retained = forwardBackward(context, attention, inputs, out);
     CausalAttention.Result again =
-        attention.recomputingBackward(query, inputs.key(), inputs.value(), inputs.gradient());
+        new CausalAttention(context, attention, 1)
+            .recomputingBackward(query, inputs.key(), inputs.value(), inputs.gradient());
     List<CausalAttention.Result> results = new ArrayList<>(List.of(retained, again));
     List<Tensor> outputs = new ArrayList<>(List.of(out));
-    if (starts instanceof KeyStarts.OfSequence) { // as on a GPU
+    if (starts instanceof KeyStarts.OfSequence && attention == ALL) { // as on a GPU
       Tensor fusedOut = torch.empty_like(query);
       results.add(
           FusedAttention.backward(
@@ -306,16 +358,7 @@ final class CausalAttentionTest {
     Tensor q = leaf(query.view(heads, GROUP, length, WIDTH));
     Tensor k = leaf(inputs.key().view(heads, 1, length, WIDTH));
     Tensor v = leaf(inputs.value().view(heads, 1, length, WIDTH));
-    Tensor expected =
-        torch.scaled_dot_product_attention(
-            q,
-            k.expand(heads, GROUP, length, WIDTH),
-            v.expand(heads, GROUP, length, WIDTH),
-            new TensorOptional(seen(length, starts)),
-            0,
-            false,
-            new DoubleOptional(1.0),
-            false);
+    Tensor expected = attended(q, k, v, seen(length, starts, attention.window()), attention);
     TensorVector gradients =
         torch.grad(
             new TensorVector(expected),
@@ -332,12 +375,35 @@ final class CausalAttentionTest {
     }
   }
 
+  /** By libtorch: in one call, or where scores are capped in several. */
+  private static Tensor attended(Tensor q, Tensor k, Tensor v, Tensor seen, Attention attention) {
+    long[] shape = {q.size(0), GROUP, q.size(2), WIDTH};
+    if (attention.softcap() == 0) {
+      return torch.scaled_dot_product_attention(
+          q,
+          k.expand(shape),
+          v.expand(shape),
+          new TensorOptional(seen),
+          0,
+          false,
+          new DoubleOptional(1.0),
+          false);
+    }
+    Scalar cap = new Scalar(attention.softcap());
+    Tensor scores = torch.matmul(q, k.transpose(2, 3)).div(cap).tanh().mul(cap);
+    Tensor hidden = seen.logical_not();
+    Tensor masked = scores.masked_fill(hidden, new Scalar(Double.NEGATIVE_INFINITY));
+    return torch.matmul(torch.softmax(masked, -1), v);
+  }
+
   /** Whether a query sees a key, [b K, 1, s, s]. */
-  private static Tensor seen(long length, KeyStarts starts) {
+  private static Tensor seen(long length, KeyStarts starts, int window) {
     Tensor key = positions(length);
-    Tensor causal = key.le(key.view(length, 1)).expand(BATCH, length, length);
+    Tensor query = key.view(length, 1);
+    Tensor near = query.sub(key).lt(new Scalar((long) window));
+    Tensor causal = key.le(query).logical_and(near).expand(BATCH, length, length);
     Tensor seen =
-        starts instanceof KeyStarts.OfDocument(Tensor first)
+        starts instanceof KeyStarts.OfTokens(Tensor first)
             ? causal.logical_and(key.ge(first.view(BATCH, length, 1)))
             : causal;
     return seen.repeat_interleave(KEY_VALUE_HEADS, new LongOptional(0), new LongOptional())

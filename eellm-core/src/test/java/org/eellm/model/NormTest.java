@@ -12,13 +12,15 @@ import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Weight;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
-import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The way that GPUs take back through a norm gives the gradients of the one that CPUs take. */
 final class NormTest {
 
-  @Test
-  void byLibtorch_anyRows_hasTheGradientsOfTheWrittenOutWay() {
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void byLibtorch_anyRows_hasTheGradientsOfTheWrittenOutWay(boolean zeroCentered) {
     GoldenCase golden = GoldenCase.named("llama_embedding");
     try (Scope scope = Scope.open();
         Decoder model = golden.load(golden.architecture());
@@ -27,7 +29,7 @@ final class NormTest {
       long width = weight.value().numel();
       Tensor x = torch.randn(7, width).mul(Tensors.scalar(3));
       Tensor g = torch.randn(7, width);
-      Norm.RmsNorm norm = new Norm.RmsNorm(weight, 1e-5);
+      Norm.RmsNorm norm = new Norm.RmsNorm(weight, 1e-5, zeroCentered, TensorParallel.singleRank());
       gradients.start();
       List<float[]> expected =
           List.of(

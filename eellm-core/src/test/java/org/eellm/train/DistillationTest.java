@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -19,6 +20,8 @@ import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
 import org.eellm.model.Dropout;
+import org.eellm.model.OutputMatrix;
+import org.eellm.model.SoftCap;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameter;
@@ -44,9 +47,16 @@ final class DistillationTest {
 
   /** Beside libtorch's own losses and differences of them, in float64. */
   @ParameterizedTest
-  @CsvSource({"1, false, 0.5", "2, false, 1", "1, true, 0.5"})
+  @CsvSource({
+    "1, false, 0.5, 1, 0",
+    "2, false, 1, 1, 0",
+    "1, true, 0.5, 1, 0",
+    "2, false, 0.5, 0.7, 0",
+    "1, true, 0.5, 1, 1.5",
+    "2, false, 0.5, 0.7, 1.5"
+  })
   void headLoss_ofBothTargets_hasTheGradientOfTheirSum(
-      double temperature, boolean dynamic, double share) {
+      double temperature, boolean dynamic, double share, double scale, double cap) {
     torch.manual_seed(1);
     try (Scope _ = Scope.open();
         Decoder any = GoldenCase.named("llama_embedding").model();
@@ -56,13 +66,18 @@ final class DistillationTest {
       Tensor teacher = torch.randn(TOKENS, WIDTH);
       Tensor ids = Tensors.ofLongs(new long[] {5, 1, 0}, Torch.cpu(), TOKENS);
       Tensor mask = Tensors.ofFloats(new float[] {1, 0, 1}, Torch.cpu(), TOKENS);
-      Weight output = new Weight("w", 0, Sharding.ROWS, false, 0, w, Optional.empty());
+      OutputMatrix output =
+          new OutputMatrix(
+              new Weight("w", 0, Sharding.ROWS, false, 0, w, Optional.empty()),
+              TensorParallel.singleRank(),
+              scale,
+              new SoftCap(cap));
       gradients.start();
 
       HeadLoss.Result result =
           HeadLoss.forwardBackward(
               h,
-              new HeadLoss.OutputMatrix(output, TensorParallel.singleRank()),
+              output,
               new HeadLoss.Target.LabelsAndTeacher(
                   ids, new HeadLoss.Target.Teacher(teacher, output), share),
               new HeadLoss.TokenWeights(mask, 1, dynamic),
@@ -70,7 +85,7 @@ final class DistillationTest {
               gradients);
 
       double[] wide = Tensors.toDoubles(h.to(ScalarType.Double));
-      Losses all = new Losses(w, teacher, ids, temperature);
+      Losses all = new Losses(w, teacher, ids, new Shape(temperature, scale, cap));
       double[] weights = dynamic ? all.confidences(wide) : new double[] {1, 1, 1};
       double expected = sum(all.text(wide), weights);
       assertThat((double) result.loss().item_float()).isCloseTo(expected, withinPercentage(1e-3));
@@ -91,11 +106,19 @@ final class DistillationTest {
     }
   }
 
+  /** What logits go through; a cap of 0 is none. */
+  private record Shape(double temperature, double scale, double cap) {}
+
   /** By token, in float64, of hidden states [tokens, width]. */
-  private record Losses(Tensor w, Tensor teacher, Tensor ids, double temperature) {
+  private record Losses(Tensor w, Tensor teacher, Tensor ids, Shape shape) {
     Tensor logProbabilities(Tensor hidden) {
-      Tensor logits = torch.linear(hidden, w.to(ScalarType.Double));
-      return torch.log_softmax(logits.div(Tensors.scalar(temperature)), -1L);
+      Tensor product = torch.linear(hidden, w.to(ScalarType.Double));
+      Tensor logits = product.mul(Tensors.scalar(shape.scale()));
+      if (shape.cap() > 0) {
+        Scalar cap = Tensors.scalar(shape.cap());
+        logits = logits.div(cap).tanh().mul(cap);
+      }
+      return torch.log_softmax(logits.div(Tensors.scalar(shape.temperature())), -1L);
     }
 
     Tensor student(double[] h) {

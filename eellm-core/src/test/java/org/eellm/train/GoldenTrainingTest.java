@@ -93,7 +93,10 @@ final class GoldenTrainingTest {
     "gpt_norm_tied,FULL",
     "neox_parallel_mlp,SELECTIVE",
     "neox_parallel_mlp,FULL",
-    "neox_parallel_block,FULL"
+    "neox_parallel_block,FULL",
+    "gemma2_like,NONE",
+    "olmo3_like,FULL",
+    "granite_like,SELECTIVE"
   })
   void forwardBackward_recompute_equalsOracle(String name, Recompute recompute) {
     check(name, recompute);
@@ -239,7 +242,10 @@ final class GoldenTrainingTest {
     "gpt_norm_tied,SELECTIVE",
     "llama_mlp_block_gqa,FULL",
     "neox_parallel_mlp,NONE",
-    "neox_parallel_block,FULL"
+    "neox_parallel_block,FULL",
+    "gemma2_like,NONE",
+    "olmo3_like,FULL",
+    "granite_like,SELECTIVE"
   })
   void forwardBackward_dropout_gradientIsTheSlope(String name, Recompute recompute) {
     GoldenCase golden = GoldenCase.named(name);

@@ -271,7 +271,12 @@ final class MeshTest {
       List.of("tp2", "dp2", "dp4", "pp2 dp2", "tp2 sp pp2", "tp2 pp2 dp2", "cp2 dp2");
 
   static final List<String> DROPOUT_CASES =
-      List.of("llama_mlp_block_gqa", "gpt_norm_tied", "llama_norm_tied", "neox_parallel_mlp");
+      List.of(
+          "llama_mlp_block_gqa",
+          "gpt_norm_tied",
+          "llama_norm_tied",
+          "neox_parallel_mlp",
+          "gemma2_like");
 
   private static final List<String> DROPOUT_MESHES =
       List.of("tp2", "tp2 sp pp2", "pp2 dp2", "pp4 zero bubble", "cp2", "cp3", "tp2 sp cp2 pp2");

@@ -1,11 +1,14 @@
 package org.eellm.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import java.util.List;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
+import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.cost.ModelFlops;
@@ -38,6 +41,20 @@ class ModelFlopsTest {
     ModelFlops flops =
         ModelFlops.perToken(llama(new ExitLayout(List.of(2), true, true, true, true), true), 10);
     assertThat(flops.exit()).isEqualTo(6 * 32 * 8 + 6 * 384 + (6 * 576 + 12 * 10 * 8));
+  }
+
+  /** Sliding, full, sliding; and a block like the last. */
+  @Test
+  void perToken_slidingLayers_countTheirWindowAlone() {
+    Architecture full = llama(new ExitLayout(List.of(2), true, false, true, true), true);
+    ModelConfig sliding =
+        full.model().toBuilder()
+            .layerTypes(List.of(LayerType.SLIDING, LayerType.FULL))
+            .slidingWindow(4)
+            .build();
+    ModelFlops flops = ModelFlops.perToken(new Architecture(sliding, full.exits()), 10);
+    assertThat(flops.trunk()).isCloseTo(3 * 6 * 576 + 12 * (4 + 10 + 4) * 8, within(1e-6));
+    assertThat(flops.exit()).isEqualTo(6 * 32 * 8 + (6 * 576 + 12 * 4 * 8));
   }
 
   @Test

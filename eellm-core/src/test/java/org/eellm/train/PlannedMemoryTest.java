@@ -142,7 +142,9 @@ final class PlannedMemoryTest {
       strings = {
         "model.dtype=float32 train.recompute=none",
         "model.dtype=float32 train.recompute=full",
-        "model.dtype=float32 model.residual=parallel model.normalization=layernorm"
+        "model.dtype=float32 model.residual=parallel model.normalization=layernorm",
+        "model.dtype=float32 model.norm_placement=around model.layer_types=[sliding,full]"
+            + " model.sliding_window=40"
       })
   void activations_ofAMicrobatch_areAsPlanned(String setting) {
     assertActivations(setting);
@@ -155,7 +157,9 @@ final class PlannedMemoryTest {
         "model.dtype=bfloat16",
         "model.dtype=float32 train.recompute=selective",
         "model.dtype=float32 model.num_key_value_heads=2",
-        "model.dtype=float32 model.residual=parallel train.recompute=full"
+        "model.dtype=float32 model.residual=parallel train.recompute=full",
+        "model.dtype=float32 model.norm_placement=after model.qk_norm_whole=true",
+        "model.dtype=float32 model.attention_softcap=20 model.residual_scale=0.5"
       })
   void activations_ofOtherMicrobatches_areAsPlanned(String setting) {
     assertActivations(setting);

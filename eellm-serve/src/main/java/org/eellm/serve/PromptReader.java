@@ -1,9 +1,12 @@
 package org.eellm.serve;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.TextNode;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.eellm.chat.ChatMessage;
+import org.eellm.chat.TemplateVariable;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
 
@@ -73,7 +76,30 @@ record PromptReader(ServedModel model, Fields fields) {
 
   /** {@code messages}: the ids of a chat as the model's template writes it. */
   List<Integer> chat() {
-    return model.prompt(messages());
+    return model.prompt(messages(), variables());
+  }
+
+  /** What the template is told: {@code chat_template_kwargs} and {@code reasoning_effort}. */
+  private List<TemplateVariable> variables() {
+    List<TemplateVariable> variables = new ArrayList<>();
+    String kwargs = "chat_template_kwargs";
+    fields
+        .get(kwargs)
+        .ifPresent(
+            given -> {
+              if (!given.isObject()) {
+                throw Fields.wrong(kwargs, given, "an object");
+              }
+              variables.addAll(TemplateVariable.all(given, kwargs));
+            });
+    fields
+        .text("reasoning_effort")
+        .ifPresent(
+            effort ->
+                variables.add(
+                    new TemplateVariable(
+                        "reasoning_effort", TextNode.valueOf(effort), "reasoning_effort")));
+    return variables;
   }
 
   private List<ChatMessage> messages() {

@@ -300,7 +300,7 @@ final class RequestReader {
 
   /** The fields that say how tokens are drawn. */
   private LongFunction<Sampler> sampler(StoppingCriteria stopping) {
-    SamplingParams said = SamplingParams.AS_PREDICTED;
+    SamplingParams said = model.sampling();
     for (SamplingSetting setting : SamplingSetting.values()) {
       Optional<Double> value = number(setting);
       if (value.isPresent()) {

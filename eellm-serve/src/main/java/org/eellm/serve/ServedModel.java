@@ -8,12 +8,14 @@ import java.util.stream.IntStream;
 import org.eellm.chat.ChatMessage;
 import org.eellm.chat.ChatTemplate;
 import org.eellm.chat.ChatTemplateException;
+import org.eellm.chat.TemplateVariable;
 import org.eellm.config.Architecture;
 import org.eellm.data.DataException;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.request.DecodingSettings;
+import org.eellm.decode.sample.SamplingParams;
 import org.eellm.decode.token.Detokenizer;
 import org.eellm.serve.json.ApiException;
 
@@ -23,6 +25,7 @@ import org.eellm.serve.json.ApiException;
  * @param name what requests call the model
  * @param template puts messages into a text
  * @param defaults how texts are decoded if a request does not say
+ * @param sampling how tokens are drawn if it does not
  * @param created when the model was made, in seconds since 1970
  * @param longestToken UTF-8 bytes of the vocabulary's longest token
  */
@@ -32,6 +35,7 @@ public record ServedModel(
     Engine engine,
     ChatTemplate template,
     DecodingSettings defaults,
+    SamplingParams sampling,
     long created,
     int longestToken) {
 
@@ -48,6 +52,7 @@ public record ServedModel(
         engine,
         template,
         defaults,
+        model.sampling().over(SamplingParams.AS_PREDICTED),
         System.currentTimeMillis() / 1000,
         longestToken(model.tokenizer()));
   }
@@ -99,9 +104,10 @@ public record ServedModel(
   /**
    * The ids that the model continues with an answer.
    *
+   * @param variables what the template is told beside the messages
    * @throws ApiException if the template cannot be rendered, or does not take these messages
    */
-  List<Integer> prompt(List<ChatMessage> messages) {
+  List<Integer> prompt(List<ChatMessage> messages, List<TemplateVariable> variables) {
     template
         .refusal()
         .ifPresent(
@@ -111,7 +117,8 @@ public record ServedModel(
                       .formatted(reason));
             });
     try {
-      return template.encode(messages, text -> encode(text, "messages"));
+      return template.encode(
+          messages, template.variables(variables), text -> encode(text, "messages"));
     } catch (ChatTemplateException e) {
       throw e.isOfMessages()
           ? ApiException.badField(e.field(), e.problem())

@@ -2,9 +2,11 @@ package org.eellm.serve;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.stream.StreamSupport;
 import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -31,6 +33,61 @@ final class ChatTest {
       assertThat(response.body()).contains("use /v1/completions");
       assertThat(server.post("/v1/completions", "{\"prompt\": \"the\"}").statusCode())
           .isEqualTo(200);
+    }
+  }
+
+  @Test
+  void chat_templateKwargsAndEffort_reachTheTemplate() throws IOException {
+    Files.writeString(
+        folder.resolve("chat_template.jinja"),
+        "{{ messages[0].content }}{% if enable_thinking is defined and not enable_thinking %} no"
+            + "{% endif %}{{ reasoning_effort }}");
+    try (TestServer server = TestServer.start(folder)) {
+      assertThat(tokens(server, "")).isEqualTo(server.tokenizer.encode("the cat"));
+      assertThat(tokens(server, ", \"chat_template_kwargs\": {\"enable_thinking\": false}"))
+          .isEqualTo(server.tokenizer.encode("the cat no"));
+      assertThat(tokens(server, ", \"reasoning_effort\": \"low\""))
+          .isEqualTo(server.tokenizer.encode("the catlow"));
+      assertRefused(
+          server,
+          ", \"chat_template_kwargs\": {\"tone\": 1}",
+          "chat_template_kwargs.tone: has no effect");
+      assertRefused(
+          server,
+          ", \"chat_template_kwargs\": {\"enable_thinking\": [1]}",
+          "chat_template_kwargs.enable_thinking: [1] is no text, number, true or false");
+      assertRefused(server, ", \"chat_template_kwargs\": 1", "chat_template_kwargs: 1 is not an");
+      assertRefused(server, ", \"reasoning_effort\": 1", "reasoning_effort: 1 is not a string");
+    }
+  }
+
+  private static int[] tokens(TestServer server, String more) {
+    JsonNode reply = TestServer.answered(server.post("/tokenize", body(more)));
+    return StreamSupport.stream(reply.path("tokens").spliterator(), false)
+        .mapToInt(JsonNode::asInt)
+        .toArray();
+  }
+
+  private static String body(String more) {
+    return "{\"messages\": [{\"role\": \"user\", \"content\": \"the cat\"}]" + more + "}";
+  }
+
+  private static void assertRefused(TestServer server, String more, String message) {
+    var response = server.post("/v1/chat/completions", body(more));
+    assertThat(response.statusCode()).isEqualTo(400);
+    assertThat(response.body()).contains(message);
+  }
+
+  @Test
+  void completion_modelWithSamplingValues_drawsByThemUnlessRequestsSay() throws IOException {
+    Files.writeString(folder.resolve("generation_config.json"), "{\"do_sample\": false}");
+    try (TestServer server = TestServer.start(folder)) {
+      JsonNode reply = server.complete("{\"prompt\": \"the cat\", \"max_tokens\": 9}");
+      assertThat(reply.at("/choices/0/text").asText()).isEqualTo(server.greedy("the cat", 9));
+      JsonNode drawn =
+          server.complete(
+              "{\"prompt\": \"the cat\", \"max_tokens\": 9, \"temperature\": 2, \"seed\": 1}");
+      assertThat(drawn.at("/choices/0/text").asText()).isNotEqualTo(server.greedy("the cat", 9));
     }
   }
 

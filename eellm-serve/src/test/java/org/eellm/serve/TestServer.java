@@ -113,7 +113,7 @@ public final class TestServer implements AutoCloseable {
     return answered(post("/v1/chat/completions", body));
   }
 
-  private static JsonNode answered(HttpResponse<String> response) {
+  static JsonNode answered(HttpResponse<String> response) {
     assertThat(response.statusCode()).as(response.body()).isEqualTo(200);
     return json(response);
   }

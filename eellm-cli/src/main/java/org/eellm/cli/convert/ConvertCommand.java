@@ -1,10 +1,14 @@
 package org.eellm.cli.convert;
 
+import java.io.PrintWriter;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.concurrent.Callable;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.cli.option.JsonOption;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.RopeScaling;
 import org.eellm.convert.ModelReader;
 import org.eellm.convert.ModelWriter;
 import org.eellm.convert.ModelWriter.Options;
@@ -20,8 +24,8 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "convert",
     description =
-        "Makes a model folder of a model of any layout: Hugging Face's Llama, Mistral, Qwen2,"
-            + " Qwen3, GPT-2 and GPT-NeoX, Megatron's and EE-LLM's.",
+        "Makes a model folder of a model of any layout: Hugging Face's families that"
+            + " docs/models.md lists, Megatron's, EE-LLM's and llama.cpp's.",
     mixinStandardHelpOptions = true)
 public final class ConvertCommand implements Callable<Integer> {
 
@@ -53,9 +57,20 @@ public final class ConvertCommand implements Callable<Integer> {
           "Number format of the weights: float32, bfloat16 or float16; as they are by default.")
   private Optional<Format> format = Optional.empty();
 
+  @Option(
+      names = "--max-positions",
+      paramLabel = "N",
+      description =
+          "Longest text that the model is to see, in tokens; what its file says by default, and of"
+              + " LongRoPE what its factors for short texts are for.")
+  private OptionalInt maxPositions = OptionalInt.empty();
+
   @Override
   public Integer call() {
-    try (SourceModel model = ModelReader.open(options.model())) {
+    try (SourceModel source = ModelReader.open(options.model())) {
+      SourceModel model =
+          maxPositions.isPresent() ? source.withMaxPositions(maxPositions.getAsInt()) : source;
+      sayContext(model);
       Outcome outcome =
           ModelWriter.writeModel(
               model,
@@ -64,6 +79,25 @@ public final class ConvertCommand implements Callable<Integer> {
               options.listener(System.err));
       options.report(outcome, json, spec.commandLine().getOut(), spec.commandLine().getErr());
       return ExitCode.OK;
+    }
+  }
+
+  /** Says which of a model's two lists of factors are taken, and how to get the other. */
+  private void sayContext(SourceModel model) {
+    ModelConfig shape = model.architecture().model();
+    int made = model.configFile().path("max_position_embeddings").asInt();
+    if (shape.ropeScaling() instanceof RopeScaling.LongRope scaled
+        && made > scaled.originalMaxPositions()) {
+      boolean forShort = shape.maxPositions() <= scaled.originalMaxPositions();
+      PrintWriter err = spec.commandLine().getErr();
+      err.printf(
+          "rope: the factors for %s texts, of up to %d tokens; --max-positions %d takes those for"
+              + " %s ones%n",
+          forShort ? "short" : "long",
+          shape.maxPositions(),
+          forShort ? made : scaled.originalMaxPositions(),
+          forShort ? "long" : "short");
+      err.flush();
     }
   }
 }

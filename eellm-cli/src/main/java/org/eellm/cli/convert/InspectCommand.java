@@ -2,12 +2,15 @@ package org.eellm.cli.convert;
 
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.cli.option.Bytes;
@@ -15,7 +18,10 @@ import org.eellm.cli.option.JsonOption;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.LayerType;
+import org.eellm.config.ModelConfig.NormPlacement;
 import org.eellm.config.ModelConfig.Residual;
+import org.eellm.config.RopeScaling;
 import org.eellm.convert.ExitEditor;
 import org.eellm.convert.Inspection;
 import org.eellm.convert.Inspection.StageMemory;
@@ -173,19 +179,7 @@ public final class InspectCommand implements Callable<Integer> {
                 model.numKeyValueHeads(),
                 model.vocabSize(),
                 model.maxPositions()));
-    line(
-        out,
-        "parts",
-        "%s, %s, %s%s%s%s%s%s"
-            .formatted(
-                name(model.normalization()),
-                name(model.positionEmbedding()),
-                name(model.activation()),
-                model.residual() == Residual.PARALLEL ? ", parallel residuals" : "",
-                model.linearBias() ? ", biases" : "",
-                model.qkvBias() ? ", biases of queries, keys and values" : "",
-                model.qkNorm() ? ", norms of queries and keys" : "",
-                model.tieEmbeddings() ? ", output matrix tied" : ""));
+    line(out, "parts", String.join(", ", parts(model)));
     List<Integer> exits = inspection.architecture().exits().layers();
     line(
         out,
@@ -241,6 +235,44 @@ public final class InspectCommand implements Callable<Integer> {
                   tp,
                   dp,
                   pp));
+    }
+  }
+
+  /** What tells the model from others, in words. */
+  private static List<String> parts(ModelConfig model) {
+    List<String> parts = new ArrayList<>();
+    parts.add(name(model.normalization()) + (model.zeroCenteredNorm() ? " around 1" : ""));
+    if (model.normPlacement() != NormPlacement.BEFORE) {
+      parts.add("norms %s branches".formatted(name(model.normPlacement())));
+    }
+    parts.add(name(model.positionEmbedding()) + scaling(model.ropeScaling()));
+    addLayers(parts, model, LayerType.SLIDING, "a window of " + model.slidingWindow());
+    addLayers(parts, model, LayerType.NO_POSITIONS, "no positions");
+    parts.add(name(model.activation()));
+    Map<String, Boolean> flags = new LinkedHashMap<>();
+    flags.put("parallel residuals", model.residual() == Residual.PARALLEL);
+    flags.put("biases", model.linearBias());
+    flags.put("biases of queries, keys and values", model.qkvBias());
+    flags.put("biases of attention", model.attentionBias());
+    flags.put("norms of queries and keys", model.qkNorm() || model.qkNormWhole());
+    flags.put("soft caps", model.attentionSoftcap() > 0 || model.logitSoftcap() > 0);
+    flags.put("output matrix tied", model.tieEmbeddings());
+    flags.forEach((part, there) -> parts.addAll(there ? List.of(part) : List.of()));
+    return parts;
+  }
+
+  private static String scaling(RopeScaling scaling) {
+    return scaling instanceof RopeScaling.None
+        ? ""
+        : " scaled by " + scaling.getClass().getSimpleName().toLowerCase(Locale.ROOT);
+  }
+
+  private static void addLayers(
+      List<String> parts, ModelConfig model, LayerType type, String what) {
+    long count =
+        IntStream.range(0, model.numLayers()).filter(i -> model.layerType(i) == type).count();
+    if (count > 0) {
+      parts.add("%s in %d layers".formatted(what, count));
     }
   }
 

@@ -10,6 +10,8 @@ import org.eellm.cli.option.JsonOption;
 import org.eellm.convert.ModelWriter.Listener;
 import org.eellm.convert.ModelWriter.Outcome;
 import org.eellm.convert.TensorRecord;
+import org.eellm.data.DataException;
+import org.eellm.data.tokenizer.Tokenizer;
 import picocli.CommandLine.Option;
 
 /** Where a model comes from and goes to, as a mixin of the commands that write models. */
@@ -71,7 +73,7 @@ final class WriteOptions {
 
   record NotFinite(String tensor, long values) {}
 
-  /** Says what was written, and warns of values that are no numbers. */
+  /** Says what was written, and warns of values that are no numbers and of no tokenizer. */
   void report(Outcome outcome, JsonOption json, PrintWriter out, PrintWriter err) {
     List<NotFinite> notFinite =
         outcome.tensors().stream()
@@ -85,6 +87,12 @@ final class WriteOptions {
           first.tensor(),
           first.values(),
           notFinite.size() > 1 ? ", and so do %d more".formatted(notFinite.size() - 1) : "");
+      err.flush();
+    }
+    try {
+      var _ = Tokenizer.load(output);
+    } catch (DataException e) {
+      err.printf("warning: %s; give one that can be read with --tokenizer%n", e.getMessage());
       err.flush();
     }
     List<TensorRecord> tensors = outcome.tensors();

@@ -1,9 +1,13 @@
 package org.eellm.cli.generate;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
@@ -12,6 +16,7 @@ import java.util.regex.Pattern;
 import org.eellm.chat.ChatMessage;
 import org.eellm.chat.ChatTemplate;
 import org.eellm.chat.ChatTemplateException;
+import org.eellm.chat.TemplateVariable;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.PlainOutput;
@@ -27,9 +32,11 @@ import org.eellm.decode.request.RequestHandle;
 import org.eellm.decode.request.RequestListener;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.sample.SamplingDefaults;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TextStream;
 import org.eellm.decode.token.TokenListener.Reaction;
+import org.eellm.file.JsonErrors;
 import org.jline.utils.Signals;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Help.Ansi;
@@ -68,6 +75,15 @@ public final class ChatCommand implements Callable<Integer> {
   private String system;
 
   @Option(
+      names = "--template-kwargs",
+      paramLabel = "JSON",
+      defaultValue = "{}",
+      description =
+          "What the chat template is told beside the messages, as in '{\"enable_thinking\":"
+              + " false}'.")
+  private String templateKwargs;
+
+  @Option(
       names = "--max-tokens",
       paramLabel = "N",
       description =
@@ -78,15 +94,17 @@ public final class ChatCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    Sampler sampler = samplingOptions.sampler();
+    samplingOptions.sampler(new SamplingDefaults(Map.of())); // says what is wrong before all else
     if (maxTokens.isPresent() && maxTokens.get() < 1) {
       throw new ConfigException("--max-tokens: " + maxTokens.get() + " is below 1; use 1 or more");
     }
     return meshOptions.talkingOnFirstRank(
-        spec, modelOptions, (model, engines) -> chat(model, engines, sampler));
+        spec, modelOptions, (model, engines) -> chat(model, engines));
   }
 
-  private void chat(LoadedModel model, EngineStarter engines, Sampler sampler) throws IOException {
+  private void chat(LoadedModel model, EngineStarter engines) throws IOException {
+    SamplingDefaults defaults = model.sampling();
+    Sampler sampler = samplingOptions.sampler(defaults);
     int most = maxTokens.orElse(Math.min(MAX_TOKENS, Math.max(1, model.context() / 2)));
     ChatTemplate template = ChatTemplate.read(model.folder(), model.tokenizer());
     template
@@ -102,18 +120,40 @@ public final class ChatCommand implements Callable<Integer> {
             .withVocabulary(model.vocabulary())
             .withMaxPending(decodingOptions.maxPending());
     decodingOptions.require(model, most); // says what is wrong before the first message
+    samplingOptions.tell(defaults, spec.commandLine().getErr());
     try (Engine engine = engines.start(model.decoder(), limits)) {
-      talk(new Speaker(model, template, engine, sampler, most));
+      talk(new Speaker(model, template, variables(template), engine, sampler, most));
+    }
+  }
+
+  private Map<String, Object> variables(ChatTemplate template) {
+    try {
+      JsonNode given = new ObjectMapper().readTree(templateKwargs);
+      if (!given.isObject()) {
+        throw new ConfigException("--template-kwargs: is no JSON object; write '{\"name\": true}'");
+      }
+      return template.variables(TemplateVariable.all(given, "--template-kwargs"));
+    } catch (JsonProcessingException e) {
+      throw new ConfigException(
+          "--template-kwargs: is not valid JSON: %s".formatted(JsonErrors.reason(e)), e);
+    } catch (ChatTemplateException e) {
+      throw new ConfigException(e.field() + ": " + e.problem(), e);
     }
   }
 
   /**
    * Who answers.
    *
+   * @param variables what the template is told beside the messages
    * @param most tokens of an answer
    */
   private record Speaker(
-      LoadedModel model, ChatTemplate template, Engine engine, Sampler sampler, int most) {
+      LoadedModel model,
+      ChatTemplate template,
+      Map<String, Object> variables,
+      Engine engine,
+      Sampler sampler,
+      int most) {
 
     /**
      * The ids that an answer continues.
@@ -122,7 +162,9 @@ public final class ChatCommand implements Callable<Integer> {
      */
     List<Integer> prompt(List<ChatMessage> messages) {
       return template.encode(
-          messages, text -> Arrays.stream(model.tokenizer().encode(text)).boxed().toList());
+          messages,
+          variables,
+          text -> Arrays.stream(model.tokenizer().encode(text)).boxed().toList());
     }
   }
 

@@ -28,6 +28,7 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.request.Result.Usage;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.sample.SamplingDefaults;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.GeneratedToken.Alternative;
 import org.eellm.distributed.World;
@@ -163,7 +164,8 @@ public final class GenerateCommand implements Callable<Integer> {
 
   /** Generates; the first rank tells. */
   private void run(List<String> texts, LoadedModel model, World world) {
-    Sampler sampler = samplingOptions.sampler();
+    SamplingDefaults defaults = model.sampling();
+    Sampler sampler = samplingOptions.sampler(defaults);
     Limits limits =
         Limits.of(model.decoder())
             .withVocabulary(model.vocabulary())
@@ -180,6 +182,9 @@ public final class GenerateCommand implements Callable<Integer> {
     }
     if (world.rank() == 0) {
       decodingOptions.tellCalibration(model);
+      if (beams.isEmpty()) {
+        samplingOptions.tell(defaults, spec.commandLine().getErr());
+      }
     }
     Supplier<Generated> work = () -> generate(model, world, limits, requests, continuations);
     if (world.rank() > 0) {

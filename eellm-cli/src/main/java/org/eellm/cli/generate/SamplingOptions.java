@@ -1,11 +1,15 @@
 package org.eellm.cli.generate;
 
+import java.io.PrintWriter;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.Optional;
+import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.cli.option.GivenValues;
+import org.eellm.config.ConfigException;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.sample.SamplingDefaults;
 import org.eellm.decode.sample.SamplingParams;
 import org.eellm.decode.sample.SamplingSetting;
 import picocli.CommandLine.Command;
@@ -46,28 +50,46 @@ final class SamplingOptions {
     }
   }
 
-  private double value(SamplingSetting setting) {
+  private double value(SamplingSetting setting, SamplingParams defaults) {
     return given
         .get(setting)
         .map(value -> ((Number) value).doubleValue())
-        .orElseGet(() -> setting.of(SamplingParams.GREEDY));
+        .orElseGet(() -> setting.of(defaults));
   }
 
   /** The first of these options that changes something. */
   Optional<String> given() {
     return Arrays.stream(SamplingSetting.values())
-        .filter(setting -> value(setting) != setting.of(SamplingParams.GREEDY))
+        .filter(
+            setting -> value(setting, SamplingParams.GREEDY) != setting.of(SamplingParams.GREEDY))
         .map(setting -> "--" + setting)
         .findFirst()
         .or(() -> logitBias.isEmpty() ? Optional.empty() : Optional.of("--logit-bias"))
         .or(() -> seed == 0 ? Optional.empty() : Optional.of("--seed"));
   }
 
-  Sampler sampler() {
-    SamplingParams params = SamplingParams.GREEDY.withLogitBias(logitBias);
+  /**
+   * The sampler that the options come to.
+   *
+   * @param defaults what holds where there is no option
+   * @throws ConfigException if one of them has a value that means nothing
+   */
+  Sampler sampler(SamplingDefaults defaults) {
+    SamplingParams otherwise = defaults.over(SamplingParams.GREEDY);
+    SamplingParams params = otherwise.withLogitBias(logitBias);
     for (SamplingSetting setting : SamplingSetting.values()) {
-      params = setting.with(params, value(setting));
+      params = setting.with(params, value(setting, otherwise));
     }
     return new RandomSampler(params, seed);
+  }
+
+  /** Tells of a model's own values, if there are any and not all are overruled. */
+  void tell(SamplingDefaults defaults, PrintWriter err) {
+    if (!defaults.values().keySet().stream().allMatch(setting -> given.get(setting).isPresent())) {
+      err.printf(
+          "tokens are drawn as %s says: %s; options overrule it%n",
+          HuggingFaceConfig.GENERATION_CONFIG, defaults.description().orElse("nothing"));
+      err.flush();
+    }
   }
 }

@@ -11,6 +11,7 @@ import java.util.Set;
 import java.util.concurrent.Callable;
 import org.eellm.chat.ChatTemplate;
 import org.eellm.checkpoint.CheckpointStore;
+import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.StopSignals;
@@ -221,6 +222,14 @@ public final class ServeCommand implements Callable<Integer> {
                 err.printf(
                     "serving %s at %s://%s:%d/%nchat template: %s%n",
                     served.name(), scheme, host, server.port(), served.template().description());
+                model
+                    .sampling()
+                    .description()
+                    .ifPresent(
+                        values ->
+                            err.printf(
+                                "tokens are drawn as %s says: %s; requests overrule it%n",
+                                HuggingFaceConfig.GENERATION_CONFIG, values));
                 err.flush();
                 while (!signals.await(LOOK) && engine.isOpen()) {}
                 server.stop(); // before the engine, which its requests need

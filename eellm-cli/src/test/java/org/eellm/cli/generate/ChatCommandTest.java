@@ -67,6 +67,33 @@ final class ChatCommandTest {
   }
 
   @Test
+  void chat_templateKwargs_reachTheTemplate() throws IOException {
+    Path file = folder.resolve("chat_template.jinja");
+    Files.writeString(
+        file,
+        "{{ messages[0].content }}{% if style == 'loud' %}{{ raise_exception('loud!') }}{% endif"
+            + " %}");
+    try {
+      assertThat(chat("the cat\n", "--max-tokens", "2")).isZero();
+      assertThat(err.toString()).doesNotContain("loud!");
+      assertThat(
+              chat("the cat\n", "--max-tokens", "2", "--template-kwargs", "{\"style\": \"loud\"}"))
+          .isZero();
+      assertThat(err.toString()).contains("eellm: messages: loud!");
+      assertThat(chat("", "--template-kwargs", "{\"tone\": 1}")).isEqualTo(2);
+      assertThat(err.toString())
+          .contains(
+              "--template-kwargs.tone: has no effect: this model's chat template does not ask");
+      assertThat(chat("", "--template-kwargs", "{\"style\": []}")).isEqualTo(2);
+      assertThat(err.toString()).contains("--template-kwargs.style: [] is no text, number, true");
+      assertThat(chat("", "--template-kwargs", "style")).isEqualTo(2);
+      assertThat(err.toString()).contains("--template-kwargs: is not valid JSON");
+    } finally {
+      Files.delete(file);
+    }
+  }
+
+  @Test
   void chat_longerThanTheContext_forgetsTheOldest() {
     String line = "and the cat and the dog and\n";
     assertThat(chat(line.repeat(9), "--max-tokens", "9", "--mode", "speculative")).isZero();

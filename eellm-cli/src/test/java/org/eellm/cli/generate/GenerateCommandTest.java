@@ -65,6 +65,29 @@ final class GenerateCommandTest extends WithGenerateCommand {
   }
 
   @Test
+  void generate_modelWithSamplingValues_drawsByThemUnlessOptionsSay() throws IOException {
+    String[] fixed = {"--prompt", "the cat", "--max-tokens", "12", "--seed", "5"};
+    List<JsonNode> greedy = json(fixed);
+    List<JsonNode> drawn = json(concat(fixed, "--temperature", "1.5", "--top-k", "9"));
+    Path file = folder.resolve("model/generation_config.json");
+    String before = Files.readString(file);
+    try {
+      Files.writeString(file, "{\"do_sample\": true, \"temperature\": 1.5, \"top_k\": 9}");
+
+      assertThat(json(fixed).getFirst().get("ids")).isEqualTo(drawn.getFirst().get("ids"));
+      assertThat(err.toString())
+          .contains("generation_config.json says: temperature 1.5, top-k 9; options overrule it");
+      assertThat(json(concat(fixed, "--temperature", "0")).getFirst().get("ids"))
+          .isEqualTo(greedy.getFirst().get("ids"))
+          .isNotEqualTo(drawn.getFirst().get("ids"));
+      assertThat(json(concat(fixed, "--temperature", "1.5", "--top-k", "9"))).hasSize(1);
+      assertThat(err.toString()).doesNotContain("generation_config");
+    } finally {
+      Files.writeString(file, before);
+    }
+  }
+
+  @Test
   void generate_standardInput_isReadLineByLine() throws IOException {
     InputStream standard = System.in;
     System.setIn(new ByteArrayInputStream("the cat\nthe dog".getBytes(StandardCharsets.UTF_8)));

@@ -46,7 +46,7 @@ final class ChatTuningTest {
           sources: %s
           validation: ["%s"]
           tokenizer: "%s"
-          sequence_length: 32
+          sequence_length: 64
         optimizer: {learning_rate: 3e-3, warmup_steps: 10}
         %s
         """
@@ -79,7 +79,7 @@ final class ChatTuningTest {
     Path file = Files.writeString(folder.resolve("questions.txt"), questions);
     List<JsonNode> answers = new ArrayList<>();
     for (String line :
-        run("generate", "--model", model, "--prompt-file", file, "--max-tokens", 16, "--json")
+        run("generate", "--model", model, "--prompt-file", file, "--max-tokens", 24, "--json")
             .lines()
             .toList()) {
       answers.add(new ObjectMapper().readTree(line));
@@ -150,7 +150,7 @@ final class ChatTuningTest {
         config(
             "train.yaml",
             "[\"%s\", \"%s\"]".formatted(text, folder.resolve("chats")),
-            "model: {hidden_size: 64, num_layers: 4, num_heads: 2, max_positions: 32}\n"
+            "model: {hidden_size: 64, num_layers: 4, num_heads: 2, max_positions: 64}\n"
                 + "exits: {layers: []}\n"
                 + "train: {steps: 600, micro_batch_size: 16, global_batch_size: 16,"
                 + " eval_interval: 600, eval_batches: 4, threads: 1}");

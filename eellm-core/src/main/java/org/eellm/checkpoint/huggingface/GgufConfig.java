@@ -2,19 +2,19 @@ package org.eellm.checkpoint.huggingface;
 
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
+import java.util.ArrayList;
 import java.util.List;
-import java.util.Objects;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.function.Predicate;
 import java.util.stream.Stream;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.ModelConfig.Activation;
-import org.eellm.config.ModelConfig.Normalization;
-import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.RopeScaling;
 import org.eellm.gguf.GgufException;
@@ -30,17 +30,21 @@ import org.eellm.gguf.GgufValue;
  */
 final class GgufConfig {
   static final String ROPE_FACTORS = "rope_freqs.weight";
+  static final String SHORT_FACTORS = "rope_factors_short.weight";
+  static final String LONG_FACTORS = "rope_factors_long.weight";
+  static final Set<String> FACTORS_OF_ROPE = Set.of(ROPE_FACTORS, SHORT_FACTORS, LONG_FACTORS);
+  private static final String ORIGINAL = "rope.scaling.original_context_length";
+  private static final String ATTENTION_FACTOR = "rope.scaling.attn_factor";
+  private static final String WINDOW = "attention.sliding_window";
+  private static final String PATTERN = "attention.sliding_window_pattern";
 
   /** Parts of variants that we do not compute; absent, false and 0 switch them off. */
   private static final List<String> PARTS =
       List.of(
           "attention.clamp_kqv",
           "attention.max_alibi_bias",
-          "attention.sliding_window_pattern",
-          "attn_logit_softcapping",
           "expert_count",
           "expert_used_count",
-          "final_logit_softcapping",
           "nextn_predict_layers",
           "pooling_type",
           "rope.dimension_sections");
@@ -49,27 +53,21 @@ final class GgufConfig {
   private static final List<String> FACTORS =
       List.of(
           "attention.temperature_scale",
-          "embedding_scale",
-          "logit_scale",
-          "residual_scale",
-          "rope.scaling.attn_factor");
+          "rope.scaling.yarn_attn_factor",
+          "rope.scaling.yarn_log_multiplier");
 
-  /** The families, by the names that llama.cpp has for them. */
-  enum Family {
-    LLAMA,
-    QWEN2,
-    QWEN3,
-    GPT2,
-    GPTNEOX;
-
-    boolean gpt() {
-      return this == GPT2 || this == GPTNEOX;
-    }
-  }
+  /** Caps and scales, and the families that have them. */
+  private static final Map<String, GgufFamily> OWN =
+      Map.of(
+          "attn_logit_softcapping", GgufFamily.GEMMA2,
+          "final_logit_softcapping", GgufFamily.GEMMA2,
+          "embedding_scale", GgufFamily.GRANITE,
+          "logit_scale", GgufFamily.GRANITE,
+          "residual_scale", GgufFamily.GRANITE);
 
   private final GgufFile file;
   private final GgufMetadata metadata;
-  private final Family family;
+  private final GgufFamily family;
   private final String prefix;
 
   GgufConfig(GgufFile file) {
@@ -78,20 +76,15 @@ final class GgufConfig {
     String name = metadata.text("general.architecture");
     this.prefix = name + ".";
     this.family =
-        switch (name) {
-          case "llama" -> Family.LLAMA;
-          case "qwen2" -> Family.QWEN2;
-          case "qwen3" -> Family.QWEN3;
-          case "gpt2" -> Family.GPT2;
-          case "gptneox" -> Family.GPTNEOX;
-          default ->
-              metadata.refuse(
-                  "general.architecture",
-                  "is not supported; llama, qwen2, qwen3, gpt2 and gptneox are");
-        };
+        GgufFamily.named(name)
+            .orElseGet(
+                () ->
+                    metadata.refuse(
+                        "general.architecture",
+                        "is not supported; %s are".formatted(GgufFamily.names())));
   }
 
-  Family family() {
+  GgufFamily family() {
     return family;
   }
 
@@ -129,46 +122,99 @@ final class GgufConfig {
     int width = metadata.positive(prefix + "attention.key_length", Math.max(1, hidden / heads));
     requireEqual("attention.value_length", width);
     int rotary = metadata.positive(prefix + "rope.dimension_count", width);
-    if (!family.gpt()) {
+    boolean partial = family.partial();
+    if (!partial && family != GgufFamily.GPT2) {
       requireEqual("rope.dimension_count", width);
     }
     String epsilon =
         prefix
             + (family.gpt() ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon");
-    return ModelConfig.builder()
-        .vocabSize(Math.toIntExact(Math.min(Integer.MAX_VALUE, embedding.shape().getFirst())))
-        .hiddenSize(hidden)
-        .numLayers(layers)
-        .numHeads(heads)
-        .numKeyValueHeads(metadata.positive(prefix + "attention.head_count_kv", heads))
-        .headDim(width)
-        .ffnHiddenSize(metadata.positive(prefix + "feed_forward_length"))
-        .maxPositions(metadata.positive(prefix + "context_length"))
-        .normalization(family.gpt() ? Normalization.LAYERNORM : Normalization.RMSNORM)
-        .normEpsilon(
-            metadata.real(epsilon).orElseThrow(() -> new GgufException(epsilon + " is missing")))
-        .residual(parallel() ? Residual.PARALLEL : Residual.SEQUENTIAL)
-        .positionEmbedding(
-            family == Family.GPT2 ? PositionEmbedding.LEARNED : PositionEmbedding.ROPE)
-        .ropeTheta(metadata.real(prefix + "rope.freq_base").orElse(10_000.0))
-        .ropeScaling(ropeScaling(width))
-        .rotaryFraction(family == Family.GPTNEOX ? (double) rotary / width : 1)
-        .activation(
-            switch (family) {
-              case LLAMA, QWEN2, QWEN3 -> Activation.SWIGLU;
-              case GPT2 -> Activation.GELU_TANH;
-              case GPTNEOX -> Activation.GELU;
-            })
-        .linearBias(family.gpt())
-        .qkvBias(family == Family.QWEN2)
-        .qkNorm(family == Family.QWEN3)
-        .tieEmbeddings(isTied(embedding))
-        .dtype(embedding.type() == GgufType.BF16 ? DataType.BFLOAT16 : DataType.FLOAT32)
-        .build();
+    RopeScaling scaling = ropeScaling(rotary);
+    int context = metadata.positive(prefix + "context_length");
+    ModelConfig plain =
+        ModelConfig.builder()
+            .vocabSize(Math.toIntExact(Math.min(Integer.MAX_VALUE, embedding.shape().getFirst())))
+            .hiddenSize(hidden)
+            .numLayers(layers)
+            .numHeads(heads)
+            .numKeyValueHeads(metadata.positive(prefix + "attention.head_count_kv", heads))
+            .headDim(width)
+            .ffnHiddenSize(metadata.positive(prefix + "feed_forward_length"))
+            .maxPositions(
+                scaling instanceof RopeScaling.LongRope scaled // at its best with short texts
+                    ? Math.min(context, scaled.originalMaxPositions())
+                    : context)
+            .normEpsilon(
+                metadata
+                    .real(epsilon)
+                    .orElseThrow(() -> new GgufException(epsilon + " is missing")))
+            .ropeTheta(metadata.real(prefix + "rope.freq_base").orElse(10_000.0))
+            .ropeScaling(scaling)
+            .rotaryFraction(partial ? (double) rotary / width : 1)
+            .tieEmbeddings(isTied(embedding))
+            .build();
+    Residual residual = parallel() ? Residual.PARALLEL : Residual.SEQUENTIAL;
+    ModelConfig model =
+        family.model(new GgufFamily.Said(plain, window(context), residual, factors()));
+    requirePattern(model);
+    return model.withDtype(
+        embedding.type() == GgufType.BF16 ? DataType.BFLOAT16 : DataType.FLOAT32);
+  }
+
+  private GgufFamily.Factors factors() {
+    double score = metadata.real(prefix + "attention.scale").orElse(0.0);
+    double divisor = metadata.real(prefix + "logit_scale").orElse(1.0);
+    return new GgufFamily.Factors(
+        metadata.real(prefix + "attn_logit_softcapping").orElse(50.0),
+        metadata.real(prefix + "final_logit_softcapping").orElse(30.0),
+        score,
+        metadata.real(prefix + "embedding_scale").filter(scale -> scale != 0).orElse(1.0),
+        metadata.real(prefix + "residual_scale").filter(scale -> scale != 0).orElse(1.0),
+        divisor == 0 ? 1 : 1 / divisor);
+  }
+
+  // Windows
+
+  private int window(int context) {
+    int usual = family == GgufFamily.GEMMA2 ? 4096 : 0;
+    int window = metadata.count(prefix + WINDOW).orElse(usual);
+    boolean everywhere = family == GgufFamily.PHI3;
+    boolean patterned = family.gemma() || family == GgufFamily.OLMO2;
+    if (window > 0 && window < context && !everywhere && !patterned) {
+      metadata.refuse(
+          prefix + WINDOW,
+          "is not supported with architecture %s, which attends to all positions"
+              .formatted(family.text()));
+    }
+    return patterned || (everywhere && window < context) ? window : 0;
+  }
+
+  /** Refuses another pattern of windows than the family's own. */
+  private void requirePattern(ModelConfig model) {
+    Optional<GgufValue> pattern = metadata.find(prefix + PATTERN);
+    if (pattern.isEmpty()) {
+      return;
+    }
+    boolean same = true;
+    for (int i = 0; i < model.numLayers(); i++) {
+      boolean slides = model.layerType(i) == LayerType.SLIDING;
+      same &=
+          switch (pattern.get()) {
+            case GgufValue.Whole(long period) -> slides == (period == 0 || i % period < period - 1);
+            case GgufValue.Flags(List<Boolean> all) -> i < all.size() && all.get(i) == slides;
+            case GgufValue.Wholes(List<Long> all) ->
+                i < all.size() && all.get(i) == (slides ? 1 : 0);
+            default -> false;
+          };
+    }
+    if (!same && model.slidingWindow() > 0) {
+      metadata.refuse(prefix + PATTERN, "is not supported; the family's own pattern is");
+    }
   }
 
   private boolean parallel() {
-    return family == Family.GPTNEOX && metadata.flag(prefix + "use_parallel_residual").orElse(true);
+    return family == GgufFamily.GPTNEOX
+        && metadata.flag(prefix + "use_parallel_residual").orElse(true);
   }
 
   /** Some converters store the output matrix though it is the embedding. */
@@ -190,6 +236,9 @@ final class GgufConfig {
   // Rope
 
   private RopeScaling ropeScaling(int width) {
+    if (file.tensors().containsKey(LONG_FACTORS) || file.tensors().containsKey(SHORT_FACTORS)) {
+      return longRope(width / 2);
+    }
     String key = prefix + "rope.scaling.type";
     double factor =
         metadata
@@ -207,17 +256,46 @@ final class GgufConfig {
         }
         yield factor == 1 || factor == 0 ? new RopeScaling.None() : new RopeScaling.Linear(factor);
       }
-      default -> metadata.refuse(key, "is not supported; none and linear are");
+      case "yarn" -> yarn(factor);
+      default -> metadata.refuse(key, "is not supported; none, linear, yarn and longrope are");
     };
+  }
+
+  private RopeScaling yarn(double factor) {
+    int original = metadata.positive(prefix + ORIGINAL);
+    RopeScaling.Yarn usual = new RopeScaling.Yarn(factor, original, 32, 1, 0, true);
+    double times = metadata.real(prefix + ATTENTION_FACTOR).orElse(1.0);
+    return new RopeScaling.Yarn(
+        factor,
+        original,
+        metadata.real(prefix + "rope.scaling.yarn_beta_fast").orElse(usual.betaFast()),
+        metadata.real(prefix + "rope.scaling.yarn_beta_slow").orElse(usual.betaSlow()),
+        times * usual.attentionFactor(),
+        true);
+  }
+
+  private RopeScaling longRope(int pairs) {
+    return new RopeScaling.LongRope(
+        doubles(factors(SHORT_FACTORS, pairs)),
+        doubles(factors(LONG_FACTORS, pairs)),
+        metadata.positive(prefix + ORIGINAL),
+        metadata.real(prefix + ATTENTION_FACTOR).orElse(1.0));
+  }
+
+  /** The decimals that are meant where the nearest float32 is written. */
+  private static List<Double> doubles(float[] values) {
+    List<Double> all = new ArrayList<>();
+    for (float value : values) {
+      all.add(Double.parseDouble(Float.toString(value)));
+    }
+    return all;
   }
 
   /** Llama 3's scaling, of which the file has what each pair's frequency is divided by. */
   private RopeScaling llama3(int width) {
     double theta = metadata.real(prefix + "rope.freq_base").orElse(10_000.0);
     return RopeDivisors.scaling(
-            factors(width / 2),
-            theta,
-            metadata.count(prefix + "rope.scaling.original_context_length").orElse(8192))
+            factors(ROPE_FACTORS, width / 2), theta, metadata.count(prefix + ORIGINAL).orElse(8192))
         .orElseThrow(
             () ->
                 new GgufException(
@@ -225,12 +303,15 @@ final class GgufConfig {
                         .formatted(ROPE_FACTORS)));
   }
 
-  private float[] factors(int pairs) {
-    GgufTensor tensor = Objects.requireNonNull(file.tensors().get(ROPE_FACTORS));
+  private float[] factors(String name, int pairs) {
+    GgufTensor tensor = file.tensors().get(name);
+    if (tensor == null) {
+      throw new GgufException("has no %s beside its other factors".formatted(name));
+    }
     if (tensor.type() != GgufType.F32 || !tensor.shape().equals(List.of((long) pairs))) {
       throw new GgufException(
           "tensor %s has shape %s in %s, but [%d] in F32 follows from the width of a head"
-              .formatted(ROPE_FACTORS, tensor.shape(), tensor.type(), pairs));
+              .formatted(name, tensor.shape(), tensor.type(), pairs));
     }
     return tensor
         .bytes()
@@ -251,13 +332,16 @@ final class GgufConfig {
     }
     refuseUnless("attention.causal", new GgufValue.Flag(true)::equals);
     refuseUnless("tensor_data_layout", value -> false);
-    Optional<Integer> window = metadata.count(prefix + "attention.sliding_window");
-    if (window.orElse(0) > 0 && window.orElse(0) < metadata.positive(prefix + "context_length")) {
-      metadata.refuse(
-          prefix + "attention.sliding_window",
-          "is not supported; this version attends to all positions");
+    OWN.forEach(
+        (name, of) -> {
+          if (family != of) {
+            refuseUnless(name, value -> isZero(value) || value.equals(new GgufValue.Real(1)));
+          }
+        });
+    if (!hasScaledScores()) {
+      refuseUnless(ATTENTION_FACTOR, value -> isZero(value) || value.equals(new GgufValue.Real(1)));
     }
-    if (metadata.has(prefix + "attention.scale")) {
+    if (metadata.has(prefix + "attention.scale") && family != GgufFamily.GRANITE) {
       int hidden = metadata.positive(prefix + "embedding_length");
       int heads = metadata.positive(prefix + "attention.head_count");
       int width = metadata.positive(prefix + "attention.key_length", Math.max(1, hidden / heads));
@@ -267,6 +351,12 @@ final class GgufConfig {
         metadata.refuse(prefix + "attention.scale", "is not supported; %s is".formatted(usual));
       }
     }
+  }
+
+  /** Whether the scaling of rope has a factor for scores. */
+  private boolean hasScaledScores() {
+    String type = metadata.optionalText(prefix + "rope.scaling.type").orElse("none");
+    return type.equals("yarn") || file.tensors().containsKey(LONG_FACTORS);
   }
 
   private static boolean isZero(GgufValue value) {

@@ -13,8 +13,8 @@ import java.util.SequencedMap;
 import java.util.Set;
 import java.util.function.IntUnaryOperator;
 import java.util.regex.Pattern;
-import org.eellm.checkpoint.huggingface.GgufConfig.Family;
 import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
+import org.eellm.checkpoint.huggingface.family.Place;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.StoredTensor;
@@ -149,12 +149,12 @@ public record GgufModel(
   /** Takes the file's tensors one by one. */
   private static final class Tensors {
     private final GgufFile file;
-    private final Family family;
+    private final GgufFamily family;
     private final ModelConfig model;
     private final OriginTable stored;
     private final SequencedMap<String, Origin> taken = new LinkedHashMap<>();
 
-    Tensors(GgufFile file, Family family, ModelConfig model) {
+    Tensors(GgufFile file, GgufFamily family, ModelConfig model) {
       this.file = file;
       this.family = family;
       this.model = model;
@@ -164,14 +164,14 @@ public record GgufModel(
               (name, tensor) ->
                   raw.put(
                       name, new StoredTensor(type(tensor.type()), tensor.shape(), tensor.bytes())));
-      raw.remove(GgufConfig.ROPE_FACTORS); // read with the configuration
+      raw.keySet().removeAll(GgufConfig.FACTORS_OF_ROPE); // read with the configuration
       this.stored = new OriginTable(file.path(), raw, DERIVED);
     }
 
     SequencedMap<String, Origin> all() {
       long h = model.hiddenSize();
       whole("token_embd.weight", "model.embed_tokens.weight", model.vocabSize(), h);
-      if (family == Family.GPT2) {
+      if (family == GgufFamily.GPT2) {
         whole("position_embd.weight", "model.embed_positions.weight", model.maxPositions(), h);
       }
       for (int layer = 0; layer < model.numLayers(); layer++) {
@@ -191,23 +191,41 @@ public record GgufModel(
       long h = model.hiddenSize();
       long ffn = model.ffnHiddenSize();
       long queries = (long) model.numHeads() * model.headDim();
-      norm(from + "attn_norm", to + "input_layernorm", h);
-      norm(from + "ffn_norm", to + "post_attention_layernorm", h);
-      if (family.gpt()) {
-        fused(from + "attn_qkv.", to + "self_attn.");
+      if (model.normPlacement().before()) {
+        norm(from + "attn_norm", to + "input_layernorm", h);
+        norm(from + "ffn_norm", to + "post_attention_layernorm", h);
+      }
+      if (model.normPlacement().after()) {
+        norm(from + "post_attention_norm", to + "attention_output_norm", h);
+        norm(from + "post_ffw_norm", to + "mlp_output_norm", h);
+      }
+      long keys = (long) model.numKeyValueHeads() * model.headDim();
+      if (family.fused()) {
+        fused(from + "attn_qkv.", to + "self_attn.", queries, keys);
       } else {
-        long keys = (long) model.numKeyValueHeads() * model.headDim();
         projection(from + "attn_q.", to + "self_attn.q_proj.", queries);
         projection(from + "attn_k.", to + "self_attn.k_proj.", keys);
         projection(from + "attn_v.", to + "self_attn.v_proj.", keys);
-        linear(from + "ffn_gate", to + "mlp.gate_proj", ffn, h);
       }
-      if (family == Family.QWEN3) {
-        whole(from + "attn_q_norm.weight", to + "self_attn.q_norm.weight", model.headDim());
-        whole(from + "attn_k_norm.weight", to + "self_attn.k_norm.weight", model.headDim());
+      if (model.qkNorm() || model.qkNormWhole()) {
+        boolean whole = model.qkNormWhole();
+        long one = model.headDim();
+        whole(from + "attn_q_norm.weight", to + "self_attn.q_norm.weight", whole ? queries : one);
+        whole(from + "attn_k_norm.weight", to + "self_attn.k_norm.weight", whole ? keys : one);
       }
       linear(from + "attn_output", to + "self_attn.o_proj", h, queries);
-      linear(from + "ffn_up", to + "mlp.up_proj", ffn, h);
+      if (family == GgufFamily.PHI3) {
+        String both = from + "ffn_up.weight";
+        take(both, 2 * ffn, h);
+        IntUnaryOperator same = IntUnaryOperator.identity();
+        put(both, to + "mlp.gate_proj.weight", 0, List.of(ffn, h), same);
+        put(both, to + "mlp.up_proj.weight", ffn, List.of(ffn, h), same);
+      } else {
+        linear(from + "ffn_up", to + "mlp.up_proj", ffn, h);
+      }
+      if (model.activation().gated() && family != GgufFamily.PHI3) {
+        linear(from + "ffn_gate", to + "mlp.gate_proj", ffn, h);
+      }
       linear(from + "ffn_down", to + "mlp.down_proj", h, ffn);
     }
 
@@ -228,14 +246,14 @@ public record GgufModel(
     /** Queries, keys or values; llama.cpp's Llama rotates neighbours among a head's rows. */
     private void projection(String from, String to, long rows) {
       long h = model.hiddenSize();
-      boolean permuted = family == Family.LLAMA && !to.endsWith("v_proj.");
+      boolean permuted = family.interleaved() && !to.endsWith("v_proj.");
       if (permuted) {
         take(from + "weight", rows, h);
         put(from + "weight", to + "weight", 0, List.of(rows, h), neighbours());
       } else {
         whole(from + "weight", to + "weight", rows, h);
       }
-      if (family == Family.QWEN2) {
+      if (family == GgufFamily.QWEN2) {
         whole(from + "bias", to + "bias", rows);
       }
     }
@@ -247,25 +265,29 @@ public record GgufModel(
       return row -> row / width * width + row % half * 2 + row % width / half;
     }
 
-    /** Queries, keys and values below one another; GPT-NeoX has a head's rotated rows first. */
-    private void fused(String from, String to) {
+    /** Queries, keys and values below one another, perhaps with a head's rotated rows first. */
+    private void fused(String from, String to, long queries, long keys) {
       long h = model.hiddenSize();
-      long rows = (long) model.numHeads() * model.headDim();
-      take(from + "weight", 3 * rows, h);
-      take(from + "bias", 3 * rows);
-      List<String> names = List.of("q_proj.", "k_proj.", "v_proj.");
-      for (int i = 0; i < names.size(); i++) {
-        IntUnaryOperator order =
-            family == Family.GPTNEOX && i < 2 ? rotatedFirst() : IntUnaryOperator.identity();
-        String name = to + names.get(i);
-        put(from + "weight", name + "weight", i * rows, List.of(rows, h), order);
-        put(from + "bias", name + "bias", i * rows, List.of(rows), order);
+      take(from + "weight", queries + 2 * keys, h);
+      if (family.gpt()) {
+        take(from + "bias", queries + 2 * keys);
+      }
+      long first = 0;
+      for (String part : List.of("q_proj.", "k_proj.", "v_proj.")) {
+        boolean rotated = family != GgufFamily.GPT2 && !part.equals("v_proj.");
+        IntUnaryOperator order = rotated ? rotatedFirst() : IntUnaryOperator.identity();
+        long rows = part.equals("q_proj.") ? queries : keys;
+        put(from + "weight", to + part + "weight", first, List.of(rows, h), order);
+        if (family.gpt()) {
+          put(from + "bias", to + part + "bias", first, List.of(rows), order);
+        }
+        first += rows;
       }
     }
 
     private IntUnaryOperator rotatedFirst() {
       int width = model.headDim();
-      long[] order = StateDictAdapter.pairOrder(model);
+      long[] order = Place.pairOrder(model);
       return row -> row / width * width + (int) order[row % width];
     }
 

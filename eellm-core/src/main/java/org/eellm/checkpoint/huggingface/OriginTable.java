@@ -39,12 +39,16 @@ public final class OriginTable {
    * @throws CheckpointException if there is none, or its shape is another
    */
   Origin take(String name, long... shape) {
+    return take(name, Arrays.stream(shape).boxed().toList());
+  }
+
+  /** As {@link #take(String, long...)}. */
+  Origin take(String name, List<Long> expected) {
     StoredTensor tensor = stored.get(name);
     if (tensor == null) {
       throw new CheckpointException(
           "%s: the weights lack %s; download the whole model".formatted(folder, name));
     }
-    List<Long> expected = Arrays.stream(shape).boxed().toList();
     if (!tensor.shape().equals(expected)) {
       throw new CheckpointException(
           "%s: tensor %s has shape %s, but %s follows from the configuration; they must be of the same model"
@@ -73,6 +77,11 @@ public final class OriginTable {
     if (a != null && b != null && ModelTensor.equalBytes(a, b)) {
       left.remove(output);
     }
+  }
+
+  /** Forgets what was not taken and is the embedding, stored again as output matrix. */
+  void dropEqual(String embedding) {
+    List.copyOf(left).forEach(name -> dropIfEqual(name, embedding));
   }
 
   /**

@@ -9,10 +9,16 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 import org.eellm.checkpoint.ModelFolder;
+import org.eellm.checkpoint.huggingface.family.Families;
+import org.eellm.checkpoint.huggingface.family.Family;
 import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.checkpoint.safetensors.JsonFields;
 import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.SettingException;
 import org.eellm.model.parameter.ParameterSpec;
 
 /**
@@ -130,6 +136,32 @@ public record SourceModel(
             config.bosTokenId(),
             config.eosTokenIds());
     return new SourceModel(kind, folder, other, file, keepsConfig, all, open, Optional.empty());
+  }
+
+  /**
+   * A copy that is to see texts of up to so many tokens; of a model with factors for short texts
+   * and others for long ones, this tells which are taken.
+   *
+   * @throws SettingException if its positions are a table
+   */
+  public SourceModel withMaxPositions(int positions) {
+    ModelConfig model = architecture().model();
+    if (model.positionEmbedding() == PositionEmbedding.LEARNED) {
+      throw new SettingException(
+          "max-positions",
+          "the model has learned a table of %d positions; leave it out"
+              .formatted(model.maxPositions()));
+    }
+    ObjectNode file = configFile.deepCopy();
+    file.put(Family.MAX_POSITIONS, positions);
+    JsonFields fields = new JsonFields(folder.toString(), file);
+    ModelConfig other = Families.of(fields).model(fields).withDtype(model.dtype());
+    HuggingFaceConfig all =
+        new HuggingFaceConfig(
+            new Architecture(other, architecture().exits()),
+            config.bosTokenId(),
+            config.eosTokenIds());
+    return new SourceModel(kind, folder, all, file, keepsConfig, tensors, files, calibration);
   }
 
   /** A copy with other fields in its file, and its tensors in other formats. */

@@ -97,6 +97,15 @@ public record JsonFields(String place, JsonNode object, Set<String> asked) {
     return List.copyOf(numbers);
   }
 
+  /** A list that has to be there. */
+  public JsonNode array(String name) {
+    JsonNode node = find(name).orElseThrow(() -> missing(name));
+    if (!node.isArray()) {
+      throw wrong(name, node, "is not a list");
+    }
+    return node;
+  }
+
   public Optional<JsonFields> object(String name) {
     return find(name)
         .map(

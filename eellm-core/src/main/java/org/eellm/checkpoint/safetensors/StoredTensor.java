@@ -2,8 +2,10 @@ package org.eellm.checkpoint.safetensors;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.IntUnaryOperator;
 import org.eellm.gguf.GgufRows;
 
 /**
@@ -40,6 +42,65 @@ public record StoredTensor(SafetensorsType type, List<Long> shape, Content conte
     }
   }
 
+  /**
+   * How far elements of a file's matrix are apart.
+   *
+   * @param row elements from a row to the next
+   * @param column elements from a column to the next
+   * @param width bytes of an element
+   */
+  public record Strides(int row, int column, int width) {}
+
+  /**
+   * Rows of a matrix that a file has in another order, or as columns.
+   *
+   * @param stored the file's matrix
+   * @param rows how many are meant
+   * @param order the file's row for each of these
+   */
+  public record Arranged(
+      MemorySegment stored, int rows, int columns, Strides strides, IntUnaryOperator order)
+      implements Content {
+    private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED;
+    private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED;
+    private static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG_UNALIGNED;
+
+    /** Columns that are written of each row in turn, so that lines of the file stay at hand. */
+    private static final int BLOCK = 64;
+
+    private void read(MemorySegment into) {
+      if (strides.column() != 1) {
+        transpose(into);
+        return;
+      }
+      long bytes = (long) columns * strides.width();
+      for (int row = 0; row < rows; row++) {
+        long from = (long) order.applyAsInt(row) * strides.row() * strides.width();
+        MemorySegment.copy(stored, from, into, row * bytes, bytes);
+      }
+    }
+
+    private void transpose(MemorySegment into) {
+      for (int first = 0; first < columns; first += BLOCK) {
+        int end = Math.min(columns, first + BLOCK);
+        for (int row = 0; row < rows; row++) {
+          long from = (long) order.applyAsInt(row) * strides.row();
+          for (int column = first; column < end; column++) {
+            copy(from + (long) column * strides.column(), into, (long) row * columns + column);
+          }
+        }
+      }
+    }
+
+    private void copy(long from, MemorySegment into, long to) {
+      switch (strides.width()) {
+        case Short.BYTES -> into.set(SHORT, 2 * to, stored.get(SHORT, 2 * from));
+        case Integer.BYTES -> into.set(INT, 4 * to, stored.get(INT, 4 * from));
+        default -> into.set(LONG, 8 * to, stored.get(LONG, 8 * from));
+      }
+    }
+  }
+
   public StoredTensor {
     shape = List.copyOf(shape);
   }
@@ -72,6 +133,12 @@ public record StoredTensor(SafetensorsType type, List<Long> shape, Content conte
       case Rows(GgufRows rows) -> {
         MemorySegment made = arena.allocate(rows.rows() * rows.valueBytes(), Long.BYTES);
         rows.read(made);
+        yield made.asReadOnly();
+      }
+      case Arranged arranged -> {
+        long bytes = (long) arranged.rows() * arranged.columns() * arranged.strides().width();
+        MemorySegment made = arena.allocate(bytes, Long.BYTES);
+        arranged.read(made);
         yield made.asReadOnly();
       }
     };

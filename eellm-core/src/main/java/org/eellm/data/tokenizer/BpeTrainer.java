@@ -1,5 +1,7 @@
 package org.eellm.data.tokenizer;
 
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -12,6 +14,7 @@ import java.util.stream.IntStream;
 import org.eellm.data.DataException;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.Corpus;
+import org.eellm.gguf.WordRule;
 
 /**
  * Trains a byte-level byte-pair tokenizer as GPT-2's: from the 256 bytes on, the most frequent pair
@@ -188,10 +191,16 @@ public final class BpeTrainer {
     for (String piece : pieces) {
       vocabulary.put(piece, vocabulary.size());
     }
-    vocabulary.put(BytePairEncoding.END_OF_TEXT, vocabulary.size());
+    vocabulary.put(TokenizerReader.END_OF_TEXT, vocabulary.size());
+    ObjectNode file = WordRule.GPT_2.file(vocabulary, merges);
+    addEndOfText(file);
     return TokenizerReader.of(
-        BytePairEncoding.file(vocabulary, merges),
-        BytePairEncoding.configFile(),
+        file,
+        JsonNodeFactory.instance
+            .objectNode()
+            .put("tokenizer_class", "PreTrainedTokenizerFast")
+            .put("eos_token", TokenizerReader.END_OF_TEXT)
+            .put("clean_up_tokenization_spaces", false),
         "the trained tokenizer");
   }
 
@@ -205,5 +214,18 @@ public final class BpeTrainer {
 
   private static int right(long pair) {
     return (int) pair;
+  }
+
+  /** Makes the vocabulary's end of a text a special token. */
+  static void addEndOfText(ObjectNode file) {
+    file.withArray("added_tokens")
+        .addObject()
+        .put("id", file.path("model").path("vocab").path(TokenizerReader.END_OF_TEXT).intValue())
+        .put("content", TokenizerReader.END_OF_TEXT)
+        .put("single_word", false)
+        .put("lstrip", false)
+        .put("rstrip", false)
+        .put("normalized", false)
+        .put("special", true);
   }
 }

@@ -29,6 +29,15 @@ final class ByteAlphabet {
     return CHARACTERS[value];
   }
 
+  /** The piece that stands for bytes. */
+  static String piece(byte[] bytes) {
+    StringBuilder piece = new StringBuilder(bytes.length);
+    for (byte value : bytes) {
+      piece.append(CHARACTERS[value & 0xFF]);
+    }
+    return piece.toString();
+  }
+
   /** The bytes that a piece stands for; empty if it has a character outside the alphabet. */
   static Optional<byte[]> bytes(String piece) {
     byte[] bytes = new byte[piece.length()];

@@ -12,7 +12,6 @@ import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Set;
 import org.eellm.data.DataException;
 
 /**
@@ -36,11 +35,12 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
   }
 
   /**
-   * @param file the content of a {@code tokenizer.json}
-   * @param vocabulary the pieces of its model
+   * An encoder.
+   *
    * @param place the file's name for messages
    */
-  static HuggingFaceEncoder of(ObjectNode file, Set<String> vocabulary, String place) {
+  static HuggingFaceEncoder of(TokenizerJson json, String place) {
+    ObjectNode file = json.whole();
     ObjectNode literal = file.deepCopy();
     literal.putNull("truncation").putNull("padding").putNull("post_processor").putNull("decoder");
     TokenizerBounds.apply(literal, place);
@@ -50,7 +50,7 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
       String hidden = "\uE000" + token.path("id") + "\uE001";
       if (!token.path("special").asBoolean()) {
         addedTokens.add(token);
-      } else if (!vocabulary.contains(name)) {
+      } else if (!json.pieces().contains(name)) {
         ObjectNode renamed = token.deepCopy();
         addedTokens.add(renamed.put("content", hidden));
       } else if (literal.path("model").path("vocab") instanceof ArrayNode pieces) {

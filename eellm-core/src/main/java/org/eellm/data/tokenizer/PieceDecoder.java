@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.eellm.data.DataException;
@@ -18,6 +19,9 @@ import org.eellm.data.DataException;
 record PieceDecoder(List<JsonNode> parts, String place) {
   private static final Pattern BYTE_PIECE = Pattern.compile("<0x([0-9A-Fa-f]{2})>");
   private static final int MAX_PARTS = 16;
+
+  /** Pieces of words that stand close to what is before them. */
+  private static final Set<String> CLOSE_PIECES = Set.of(".", "?", "!", ",", "n't");
 
   /**
    * The decoder that a file describes.
@@ -35,6 +39,7 @@ record PieceDecoder(List<JsonNode> parts, String place) {
   }
 
   private void requireShort() {
+    bytes(""); // refuses parts that are not known
     if (parts.size() > MAX_PARTS) {
       throw new DataException(
           "%s: decoder: has %d parts; %d are supported".formatted(place, parts.size(), MAX_PARTS));
@@ -55,7 +60,7 @@ record PieceDecoder(List<JsonNode> parts, String place) {
 
   private DataException unsupported(JsonNode decoder) {
     return new DataException(
-        "%s: decoder %s is not supported; ByteLevel, Metaspace and SentencePiece's sequence are"
+        "%s: decoder %s is not supported; ByteLevel, Metaspace, WordPiece and SentencePiece's sequence are"
             .formatted(place, TokenizerReader.shown(decoder.path("type").asText("null"))));
   }
 
@@ -80,6 +85,7 @@ record PieceDecoder(List<JsonNode> parts, String place) {
             text =
                 text.replace(
                     part.path("pattern").path("String").asText(), part.path("content").asText());
+        case "WordPiece" -> text = word(text, part);
         case "Metaspace" -> text = text.replace(part.path("replacement").asText("\u2581"), " ");
         case "Fuse", "Strip" -> {} // about the whole text
         default -> throw unsupported(part);
@@ -88,12 +94,24 @@ record PieceDecoder(List<JsonNode> parts, String place) {
     return text.getBytes(StandardCharsets.UTF_8);
   }
 
+  /** A piece that begins a word has a blank before it, which punctuation loses. */
+  private static String word(String piece, JsonNode part) {
+    String prefix = part.path("prefix").asText("##");
+    if (!prefix.isEmpty() && piece.startsWith(prefix)) {
+      return piece.substring(prefix.length());
+    }
+    return part.path("cleanup").asBoolean(true) && CLOSE_PIECES.contains(piece)
+        ? piece
+        : " " + piece;
+  }
+
   /** Whether a text loses the blank that it begins with. */
   boolean dropsLeadingBlank() {
     return parts.stream()
         .anyMatch(
             part ->
                 switch (part.path("type").asText()) {
+                  case "WordPiece" -> true;
                   case "Strip" -> part.path("start").asInt() > 0;
                   case "Metaspace" ->
                       part.path("add_prefix_space").asBoolean(true)

@@ -7,13 +7,15 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
-import java.util.List;
 import java.util.OptionalInt;
+import java.util.function.IntFunction;
+import java.util.function.Supplier;
 import org.eellm.data.DataException;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Text to token ids and back. Read from a Hugging Face {@code tokenizer.json} or from GPT-2's
- * {@code vocab.json} and {@code merges.txt} ({@link #load}), or trained ({@link BpeTrainer}).
+ * Text to token ids and back. Read from a Hugging Face {@code tokenizer.json} or from files that
+ * become one ({@link #load}), or trained ({@link BpeTrainer}).
  *
  * <p>Encoding takes every text literally: a special token's name in a document, such as {@code
  * <|endoftext|>}, becomes the tokens of its letters, never the special token. Nothing is put before
@@ -50,21 +52,25 @@ public final class Tokenizer {
   }
 
   /**
+   * @param size one more than the highest id
    * @param tokens by id
    * @param dropsLeadingBlank whether the blank that encoding puts before a text is dropped again
    */
   record Vocabulary(
-      List<Token> tokens,
+      int size,
+      IntFunction<Token> tokens,
       int endOfDocument,
       OptionalInt beginningOfSequence,
       boolean dropsLeadingBlank) {}
 
   private final Vocabulary vocabulary;
   private final TextEncoder encoder;
-  private final String file;
+  private final @Nullable Token[] known; // those that were asked for, by id
+  private final Supplier<String> file;
   private final String configFile;
 
-  Tokenizer(Vocabulary vocabulary, TextEncoder encoder, String file, String configFile) {
+  Tokenizer(Vocabulary vocabulary, TextEncoder encoder, Supplier<String> file, String configFile) {
+    known = new Token[vocabulary.size()];
     this.vocabulary = vocabulary;
     this.encoder = encoder;
     this.file = file;
@@ -75,12 +81,12 @@ public final class Tokenizer {
    * Reads a tokenizer.
    *
    * @param path a folder with {@code tokenizer.json} (and, for the names of special tokens, {@code
-   *     tokenizer_config.json}) or with {@code vocab.json} and {@code merges.txt}; or a {@code
-   *     tokenizer.json}; or a GGUF file
+   *     tokenizer_config.json}), with SentencePiece's {@code tokenizer.model}, or with {@code
+   *     vocab.json} and {@code merges.txt}; or one of the first two; or a GGUF file
    * @throws DataException if there is no tokenizer or it cannot be used
    */
   public static Tokenizer load(Path path) {
-    return TokenizerReader.read(path);
+    return TokenizerFiles.read(path);
   }
 
   /**
@@ -129,12 +135,12 @@ public final class Tokenizer {
 
   /** The content of a {@code tokenizer.json} that says all of it. */
   public String definition() {
-    return file;
+    return file.get();
   }
 
   /** Number of ids: they go from 0 to one less. */
   public int vocabSize() {
-    return vocabulary.tokens().size();
+    return vocabulary.size();
   }
 
   /** The id that ends every document in training data, and a generated text. */
@@ -169,7 +175,12 @@ public final class Tokenizer {
       throw new DataException(
           "token %d is outside the tokenizer's vocabulary of %d".formatted(id, vocabSize()));
     }
-    return vocabulary.tokens().get(id);
+    Token token = known[id]; // of any thread, and whole
+    if (token == null) {
+      token = vocabulary.tokens().apply(id);
+      known[id] = token;
+    }
+    return token;
   }
 
   /**
@@ -179,7 +190,7 @@ public final class Tokenizer {
   public void save(Path folder) {
     try {
       Files.createDirectories(folder);
-      Path newFile = writeBeside(folder.resolve(FILE), file);
+      Path newFile = writeBeside(folder.resolve(FILE), file.get());
       Path newConfigFile = writeBeside(folder.resolve(CONFIG_FILE), configFile);
       Files.move(newFile, folder.resolve(FILE), StandardCopyOption.REPLACE_EXISTING);
       Files.move(newConfigFile, folder.resolve(CONFIG_FILE), StandardCopyOption.REPLACE_EXISTING);

@@ -43,7 +43,7 @@ final class TokenizerBounds {
           "Whitespace",
           "WhitespaceSplit");
 
-  private static final Set<String> MODELS = Set.of("BPE", "Unigram", "WordLevel");
+  private static final Set<String> MODELS = Set.of("BPE", "Unigram", "WordLevel", "WordPiece");
 
   private static final int MAX_PARTS = 32;
   private static final int MAX_WAYS = 300;
@@ -118,13 +118,22 @@ final class TokenizerBounds {
   private void model(JsonNode model) {
     if (!MODELS.contains(model.path("type").asText("BPE"))) {
       throw refusal(
-          "model %s: is not supported; BPE, Unigram and WordLevel are"
+          "model %s: is not supported; BPE, Unigram, WordLevel and WordPiece are"
               .formatted(shown(model.path("type"))));
     }
+    boolean wordPiece = model.path("type").asText().equals("WordPiece");
     for (String key : new String[] {"continuing_subword_prefix", "end_of_word_suffix"}) {
-      if (!model.path(key).asText("").isEmpty()) {
+      String affix = model.path(key).asText("");
+      boolean prefix = wordPiece && key.startsWith("continuing") && affix.length() <= MAX_LITERAL;
+      if (!prefix && !affix.isEmpty()) {
         throw refusal("model.%s: is not supported; \"\" is".formatted(key));
       }
+    }
+    // A word is tried from each of its places to each of its ends.
+    if (wordPiece && model.path("max_input_chars_per_word").asLong() > MAX_PIECE) {
+      throw refusal(
+          "model.max_input_chars_per_word: %s is more than %d"
+              .formatted(shown(model.path("max_input_chars_per_word")), MAX_PIECE));
     }
     if (model.path("vocab") instanceof ArrayNode pieces) {
       for (JsonNode piece : pieces) {

@@ -41,7 +41,7 @@ final class WordCounts {
   private static Map<String, Long> count(List<Corpus.DocumentChunk> pieces) {
     Map<String, Long> counts = new HashMap<>();
     for (Corpus.DocumentChunk piece : pieces) {
-      Matcher words = BytePairEncoding.WORD.matcher(piece.text());
+      Matcher words = WordCutter.GPT_2_WORD.matcher(piece.text());
       while (words.find()) {
         if (words.end() - words.start() <= MAX_WORD_LENGTH) {
           counts.merge(words.group(), 1L, Long::sum);

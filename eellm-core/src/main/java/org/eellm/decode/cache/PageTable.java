@@ -1,19 +1,49 @@
 package org.eellm.decode.cache;
 
 import java.util.Arrays;
+import java.util.List;
+import java.util.stream.IntStream;
 import org.eellm.decode.engine.ModelRunner;
 
 /** The pages that the keys and values of a sequence lie in. */
 public final class PageTable implements AutoCloseable {
   private final PagePool pool;
   private final int[] pages;
+  private final int[] users; // all pages, each once
 
   /**
    * @param pages in order of positions; this is a user of each, and lets go of them on closing
    */
   public PageTable(PagePool pool, int[] pages) {
+    this(pool, pages, pages);
+  }
+
+  private PageTable(PagePool pool, int[] pages, int[] users) {
     this.pool = pool;
     this.pages = pages;
+    this.users = users;
+  }
+
+  /**
+   * A sequence's first pages, then others in turn: where there are fewer than it has places, they
+   * are used again once what they had has fallen out of all windows.
+   *
+   * @param count of places
+   */
+  public static PageTable inTurn(PagePool pool, List<Integer> first, int[] others, int count) {
+    int[] users =
+        IntStream.concat(first.stream().mapToInt(Integer::intValue), Arrays.stream(others))
+            .toArray();
+    int[] pages = Arrays.copyOf(users, count);
+    for (int i = users.length; i < count; i++) {
+      pages[i] = pages[i - others.length];
+    }
+    return new PageTable(pool, pages, users);
+  }
+
+  /** Whether some of its pages are used again for later positions. */
+  public boolean usesPagesAgain() {
+    return users.length < pages.length;
   }
 
   /**
@@ -42,7 +72,7 @@ public final class PageTable implements AutoCloseable {
 
   @Override
   public void close() {
-    for (int page : pages) {
+    for (int page : users) {
       pool.release(page);
     }
   }

@@ -2,7 +2,6 @@ package org.eellm.decode.request;
 
 import java.util.List;
 import org.eellm.config.ModelConfig;
-import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.exit.Gate;
 import org.eellm.decode.head.Vocabulary;
@@ -103,10 +102,11 @@ public final class Job implements RequestHandle {
    * Refuses a request that can never be scheduled.
    *
    * @param name of the prompt, for messages
-   * @param pages of keys and values that there are
+   * @param needed pages of keys and values that it takes
+   * @param pages that there are
    */
-  public void requireRoom(String name, int pages) {
-    if (PagePool.pages(positions()) > pages) {
+  public void requireRoom(String name, int needed, int pages) {
+    if (needed > pages) {
       throw new GenerateException(
           "%s has %d tokens and up to %d are to follow, but there is memory for keys and values of %d; let fewer follow, shorten the prompt, or use a larger cache"
               .formatted(

@@ -26,6 +26,22 @@ final class ActivationCode extends RowAssembler {
    * gate}.
    */
   MachineCode swiGlu() {
+    return gated(
+        () -> {
+          vmovaps(X, FIRST);
+          negate(X);
+          sigmoidOfNegative();
+          vmulps(P, FIRST, P);
+        });
+  }
+
+  /** {@code gelu(gate) up} with the gelu of {@link #geluTanh}; parameters as {@link #swiGlu}'s. */
+  MachineCode geGluTanh() {
+    return gated(this::geluTanhOfFirst);
+  }
+
+  /** A gate's function times what it lets through; the function makes P of FIRST. */
+  private MachineCode gated(Runnable function) {
     begin();
     mov(RSI, R9);
     sub(RSI, R8);
@@ -34,10 +50,7 @@ final class ActivationCode extends RowAssembler {
         () -> {
           load(FIRST, R8);
           load(SECOND, R9);
-          vmovaps(X, FIRST);
-          negate(X);
-          sigmoidOfNegative();
-          vmulps(P, FIRST, P);
+          function.run();
           vmulps(P, P, SECOND);
           store(RDI, P);
           advance(R8, R9, RDI);
@@ -100,28 +113,42 @@ final class ActivationCode extends RowAssembler {
     each(
         () -> {
           load(FIRST, R8);
-          vmulps(X, FIRST, FIRST);
-          vmulps(X, X, FIRST);
-          multiplyBy(X, X, 0.044715f);
-          vaddps(X, X, FIRST);
-          multiplyBy(X, X, 2 * 0.79788456f);
-          negate(X);
-          sigmoidOfNegative();
-          vmulps(P, FIRST, P);
+          geluTanhOfFirst();
           store(RDI, P);
           advance(R8, RDI);
         });
     return end();
   }
 
-  /** Makes P one over one and the exponential of X, within bounds. */
-  private void sigmoidOfNegative() {
-    vmaxps(X, LOWEST, X); // NaN stays
-    vminps(X, HIGHEST, X);
-    exponential();
-    vmulps(P, P, SHIFTED);
-    vaddps(P, P, ONE);
-    vdivps(P, ONE, P);
+  private void geluTanhOfFirst() {
+    vmulps(X, FIRST, FIRST);
+    vmulps(X, X, FIRST);
+    multiplyBy(X, X, 0.044715f);
+    vaddps(X, X, FIRST);
+    multiplyBy(X, X, 2 * 0.79788456f);
+    negate(X);
+    sigmoidOfNegative();
+    vmulps(P, FIRST, P);
+  }
+
+  /**
+   * {@code cap tanh(x / cap)}, in place: {@code f(x, vectors, cap, factor)}, the factor being minus
+   * two over the cap.
+   */
+  MachineCode softcap() {
+    exponentialConstants();
+    broadcast(FIRST, EDX);
+    broadcast(SECOND, ECX);
+    vaddps(SUM, FIRST, FIRST);
+    Label start = here();
+    vmovups(X, at(RDI));
+    vmulps(X, X, SECOND);
+    sigmoidOfNegative();
+    vmulps(P, P, SUM);
+    vsubps(P, P, FIRST);
+    vmovups(at(RDI), P);
+    nextVector(start);
+    return end();
   }
 
   private void multiplyBy(Vector to, Vector from, float factor) {

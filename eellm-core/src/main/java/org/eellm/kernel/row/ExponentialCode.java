@@ -84,4 +84,14 @@ public abstract class ExponentialCode extends Assembler {
     vpaddd(SHIFTED, SHIFTED, EXPONENT);
     vpslld(SHIFTED, SHIFTED, 23);
   }
+
+  /** Makes P one over one and the exponential of X, within bounds. */
+  protected final void sigmoidOfNegative() {
+    vmaxps(X, LOWEST, X); // NaN stays
+    vminps(X, HIGHEST, X);
+    exponential();
+    vmulps(P, P, SHIFTED);
+    vaddps(P, P, ONE);
+    vdivps(P, ONE, P);
+  }
 }

@@ -44,6 +44,8 @@ public final class MachineRows implements RowKernel {
     MULTIPLICATION(bits -> new RowCode(bits).multiplication()),
     GELU(bits -> new ActivationCode(bits).gelu()),
     GELU_TANH(bits -> new ActivationCode(bits).geluTanh()),
+    GE_GLU_TANH(bits -> new ActivationCode(bits).geGluTanh()),
+    SOFTCAP(bits -> new ActivationCode(bits).softcap()),
     SCALING(bits -> new SamplingCode(bits).scaling()),
     POWERS_OF_TWO(bits -> new SamplingCode(bits).powersOfTwo()),
     CALLS(_ -> new CallCode().running()),
@@ -149,6 +151,12 @@ public final class MachineRows implements RowKernel {
   }
 
   @Override
+  public void multiply(long x, int count, float factor) {
+    requireNotNegative(count);
+    function(Name.MULTIPLICATION).call(x, x, count, bits(factor));
+  }
+
+  @Override
   public void store(FloatArray x, int from, int count, long to) {
     Objects.checkFromIndexSize(from, count, x.length());
     function(Name.ROUNDING).callWithArrays(x, x, x, count, 4L * from, to, 0);
@@ -198,6 +206,19 @@ public final class MachineRows implements RowKernel {
   public void geluTanh(long x, int count, FloatArray out) {
     Objects.checkFromIndexSize(0, count, out.length());
     function(Name.GELU_TANH).callWithArrays(out, out, out, count, x, 0, 0);
+  }
+
+  @Override
+  public void geGluTanh(long blocks, int count, FloatArray out) {
+    Objects.checkFromIndexSize(0, count, out.length());
+    function(Name.GE_GLU_TANH)
+        .callWithArrays(out, out, out, count, blocks, blocks + BLOCK_BYTES, 0);
+  }
+
+  @Override
+  public void softcap(long x, int count, float cap) {
+    requirePositive(count);
+    function(Name.SOFTCAP).call(x, Math.ceilDiv(count, LANES), bits(cap), bits(-2 / cap));
   }
 
   @Override

@@ -58,6 +58,9 @@ public sealed interface RowKernel permits MachineRows, VectorRows {
   /** Adds float32 numbers of an array to others. */
   void add(FloatArray x, int from, long to, int count);
 
+  /** Multiplies float32 numbers in place. */
+  void multiply(long x, int count, float factor);
+
   /** Stores numbers of an array as bfloat16. */
   void store(FloatArray x, int from, int count, long to);
 
@@ -94,6 +97,15 @@ public sealed interface RowKernel permits MachineRows, VectorRows {
 
   /** {@code x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))}; counts as {@link #swiGlu} does. */
   void geluTanh(long x, int count, FloatArray out);
+
+  /** {@code gelu(gate) up} with the gelu of {@link #geluTanh}; parameters as of {@link #swiGlu}. */
+  void geGluTanh(long blocks, int count, FloatArray out);
+
+  /**
+   * {@code cap tanh(x / cap)}, in place, within 2e-7 of the cap. There is room for whole vectors,
+   * and what is behind the last number may change.
+   */
+  void softcap(long x, int count, float cap);
 
   /** The largest of whole vectors; NaN if there is one. */
   float max(long x, int count);

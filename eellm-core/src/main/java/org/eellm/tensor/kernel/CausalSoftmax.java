@@ -12,10 +12,10 @@ import org.eellm.kernel.vector.NativeNumbers;
 /**
  * Softmax of attention scores that causality limits, and its gradient, in place.
  *
- * <p>Scores are [n, r, e]: the r queries at positions {@code first} to {@code first + r - 1} see
- * keys up to their own position, from the first that {@link KeyStarts} lets them see. n counts
- * sequences and heads; queries of a group's heads follow each other, so that the second dimension
- * may be a multiple of r.
+ * <p>Scores are [n, r, e] of r queries and e keys, both at consecutive positions. A query sees keys
+ * up to its own position, from the first that {@link KeyStarts} lets it see. n counts sequences and
+ * heads; queries of a group's heads follow each other, so that the second dimension may be a
+ * multiple of r.
  */
 public final class CausalSoftmax {
   private static final int GRAIN_SIZE = 32;
@@ -30,9 +30,11 @@ public final class CausalSoftmax {
   /**
    * Replaces scores by probabilities; those of keys that a query does not see become 0.
    *
+   * @param first position of the first query
    * @param length r
+   * @param key position of the first key
    */
-  public static void forward(Tensor scores, long first, long length, KeyStarts starts) {
+  public static void forward(Tensor scores, long first, long length, long key, KeyStarts starts) {
     long address = scores.data_ptr().address();
     int keys = Math.toIntExact(scores.size(2));
     long rows = scores.size(0) * scores.size(1);
@@ -43,8 +45,9 @@ public final class CausalSoftmax {
         (member, from, to) -> {
           float[] scratch = new float[keys];
           for (long i = from; i < to; i++) {
-            int start = (int) begin.applyAsLong(i);
-            forward(address + 2 * i * keys, keys, start, (int) (first + i % length + 1), scratch);
+            int start = (int) Math.max(0, begin.applyAsLong(i) - key);
+            int seen = (int) (first + i % length + 1 - key);
+            forward(address + 2 * i * keys, keys, start, seen, scratch);
           }
         });
   }
@@ -53,7 +56,7 @@ public final class CausalSoftmax {
   private static LongUnaryOperator begin(long rows, long first, long length, KeyStarts starts) {
     return switch (starts) {
       case KeyStarts.OfSequence _ -> _ -> 0;
-      case KeyStarts.OfDocument(Tensor positions) -> {
+      case KeyStarts.OfTokens(Tensor positions) -> {
         long tokens = positions.size(1);
         long rowsOfSequence = rows / positions.size(0);
         long address = positions.data_ptr().address();
@@ -130,6 +133,7 @@ public final class CausalSoftmax {
    *
    * @param probabilities what {@link #forward} gave
    * @param gradient of the same shape
+   * @param first position of the first query, counted from the first key's
    */
   public static void backward(Tensor probabilities, Tensor gradient, long first, long length) {
     long p = probabilities.data_ptr().address();

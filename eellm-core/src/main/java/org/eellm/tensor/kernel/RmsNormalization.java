@@ -9,7 +9,10 @@ import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
-/** {@code x / sqrt(mean(x^2) + epsilon) * weight} of rows, and its gradients, in one pass each. */
+/**
+ * {@code x / sqrt(mean(x^2) + epsilon) * weight} of rows, and its gradients, in one pass each; with
+ * one plus the weight where weights are zero-centered.
+ */
 public final class RmsNormalization {
   private static final int GRAIN_SIZE = 16;
 
@@ -21,39 +24,22 @@ public final class RmsNormalization {
   }
 
   /** x [n, h] and weight [h] to [n, h]. */
-  public static Tensor forward(Tensor x, Tensor weight, double epsilon) {
+  public static Tensor forward(Tensor x, Tensor weight, boolean zeroCentered, double epsilon) {
     Tensor out = torch.empty_like(x);
     long in = x.data_ptr().address();
-    long scale = weight.data_ptr().address();
     long result = out.data_ptr().address();
     int width = Math.toIntExact(x.size(1));
+    Rows rows = Rows.of(weight, zeroCentered, epsilon);
     OpenMpTeam.parallelFor(
         Math.toIntExact(x.size(0)),
         GRAIN_SIZE,
         (member, from, to) -> {
           for (long i = from; i < to; i++) {
             long at = 2 * i * width;
-            forward(in + at, scale, result + at, width, (float) epsilon);
+            rows.forward(in + at, result + at);
           }
         });
     return out;
-  }
-
-  private static void forward(long x, long weight, long out, int width, float epsilon) {
-    float inverse = inverse(x, width, epsilon);
-    for (long i = 0; i < 2L * width; i += 2 * NativeNumbers.WIDTH) {
-      Lanes.store(Lanes.load(x + i).mul(inverse).mul(Lanes.load(weight + i)), out + i);
-    }
-  }
-
-  private static float inverse(long x, int width, float epsilon) {
-    FloatVector squares = FloatVector.zero(Lanes.FLOATS);
-    for (long i = 0; i < 2L * width; i += 2 * NativeNumbers.WIDTH) {
-      FloatVector v = Lanes.load(x + i);
-      squares = v.fma(v, squares);
-    }
-    float mean = Lanes.sum(squares) / width;
-    return (float) (1 / Math.sqrt(mean + epsilon));
   }
 
   /**
@@ -65,13 +51,14 @@ public final class RmsNormalization {
   public record Backward(Tensor x, Tensor weight) {}
 
   /** The gradients of x [n, h] and weight [h] from that of the output, g [n, h]. */
-  public static Backward backward(Tensor x, Tensor weight, Tensor g, double epsilon) {
+  public static Backward backward(
+      Tensor x, Tensor weight, boolean zeroCentered, Tensor g, double epsilon) {
     try (Scope scope = Scope.open()) {
       int width = Math.toIntExact(x.size(1));
       Tensor out = torch.empty_like(x);
       Tensor sums = Tensors.zeros(ScalarType.Float, x.device(), OpenMpTeam.size(), width);
       long in = x.data_ptr().address();
-      Rows rows = new Rows(weight.data_ptr().address(), width, (float) epsilon);
+      Rows rows = Rows.of(weight, zeroCentered, epsilon);
       long gradient = g.data_ptr().address();
       long result = out.data_ptr().address();
       long sum = sums.data_ptr().address();
@@ -89,14 +76,44 @@ public final class RmsNormalization {
   }
 
   /**
-   * Back through rows of one width.
+   * Rows of one width.
    *
    * @param weight address of the weight
+   * @param center what is added to it
    */
-  private record Rows(long weight, int width, float epsilon) {
+  private record Rows(long weight, float center, int width, float epsilon) {
+
+    static Rows of(Tensor weight, boolean zeroCentered, double epsilon) {
+      return new Rows(
+          weight.data_ptr().address(),
+          zeroCentered ? 1 : 0,
+          Math.toIntExact(weight.numel()),
+          (float) epsilon);
+    }
+
+    void forward(long x, long out) {
+      float inverse = inverse(x);
+      for (long i = 0; i < 2L * width; i += 2 * NativeNumbers.WIDTH) {
+        Lanes.store(Lanes.load(x + i).mul(inverse).mul(scale(i)), out + i);
+      }
+    }
+
+    private FloatVector scale(long i) {
+      return Lanes.load(weight + i).add(center);
+    }
+
+    private float inverse(long x) {
+      FloatVector squares = FloatVector.zero(Lanes.FLOATS);
+      for (long i = 0; i < 2L * width; i += 2 * NativeNumbers.WIDTH) {
+        FloatVector v = Lanes.load(x + i);
+        squares = v.fma(v, squares);
+      }
+      float mean = Lanes.sum(squares) / width;
+      return (float) (1 / Math.sqrt(mean + epsilon));
+    }
 
     void backward(long x, long g, long out, long weightSum) {
-      float inverse = inverse(x, width, epsilon);
+      float inverse = inverse(x);
       float along = // the part of the gradient along x
           -product(x, g) * inverse * inverse * inverse / width;
       gradients(x, g, out, weightSum, inverse, along);
@@ -106,7 +123,7 @@ public final class RmsNormalization {
     private float product(long x, long g) {
       FloatVector products = FloatVector.zero(Lanes.FLOATS);
       for (long i = 0; i < 2L * width; i += 2 * NativeNumbers.WIDTH) {
-        products = Lanes.load(x + i).mul(Lanes.load(g + i)).fma(Lanes.load(weight + i), products);
+        products = Lanes.load(x + i).mul(Lanes.load(g + i)).fma(scale(i), products);
       }
       return Lanes.sum(products);
     }
@@ -115,7 +132,7 @@ public final class RmsNormalization {
       for (long i = 0; i < 2L * width; i += 2 * NativeNumbers.WIDTH) {
         FloatVector v = Lanes.load(x + i);
         FloatVector scaled = Lanes.load(g + i).mul(inverse);
-        Lanes.store(v.mul(along).add(scaled.mul(Lanes.load(weight + i))), out + i);
+        Lanes.store(v.mul(along).add(scaled.mul(scale(i))), out + i);
         long sum = weightSum + 2 * i;
         Lanes.storeFloats(v.fma(scaled, Lanes.loadFloats(sum)), sum);
       }

@@ -27,7 +27,7 @@ record DeviceBatch(Tensor inputs, Tensor targets, Tensor mask, double counted, K
         batch.counted(),
         IntStream.of(batch.starts()).allMatch(start -> start == 0)
             ? KeyStarts.SEQUENCE
-            : new KeyStarts.OfDocument(
+            : new KeyStarts.OfTokens(
                 retained.retain(
                     own.apply(Tensors.ofInts(batch.starts(), model.device(), n))
                         .view(batch.batch(), -1))));

@@ -13,7 +13,6 @@ import org.eellm.model.parameter.Gradients;
 import org.eellm.tensor.OwnedTensor;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
-import org.eellm.train.objective.HeadLoss.OutputMatrix;
 import org.eellm.train.objective.HeadLoss.Reference;
 import org.eellm.train.objective.HeadLoss.TokenWeights;
 import org.eellm.train.objective.StageExecutor.HeadResult;
@@ -73,10 +72,6 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
    */
   private record HeadTape(List<Branch.Tape> tapes, Tensor top, Tensor normed) {}
 
-  private OutputMatrix matrix() {
-    return new OutputMatrix(head.output(), head.parallel());
-  }
-
   private HeadTape forward(RetainedTensors retained) {
     Tensor x = stream;
     List<Branch.Tape> tapes = new ArrayList<>();
@@ -104,7 +99,7 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
     HeadLoss.Result result =
         HeadLoss.forwardBackward(
             headTape.normed(),
-            matrix(),
+            head.output(),
             target,
             new TokenWeights(
                 batch.mask(), weight, objective.dynamicTokenWeights() && head.head().isExit()),
@@ -144,7 +139,7 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
         OwnedTensor x = new OwnedTensor(stream)) {
       head.branches().forEach(branch -> advance(x, branch, context));
       HeadLoss.Score score =
-          HeadLoss.score(head.normed(x.get()), matrix(), reference, batch.mask());
+          HeadLoss.score(head.normed(x.get()), head.output(), reference, batch.mask());
       TensorVector sums = new TensorVector(score.loss(), score.correct());
       score.agreed().ifPresent(sums::push_back);
       return new HeadScore(

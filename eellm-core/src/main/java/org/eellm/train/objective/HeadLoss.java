@@ -11,6 +11,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.cost.MicrobatchShape;
 import org.eellm.distributed.collective.Reduction;
+import org.eellm.model.OutputMatrix;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Weight;
@@ -43,7 +44,7 @@ public final class HeadLoss {
      * @param normed the other head's normed hidden state, the rows that are here, [local rows, h]
      * @param output its output matrix, split as the head's
      */
-    record Teacher(Tensor normed, Weight output) implements Target {}
+    record Teacher(Tensor normed, OutputMatrix output) implements Target {}
 
     /**
      * Both at once: the gradient is that of the cross entropy and {@code share} times the
@@ -66,14 +67,6 @@ public final class HeadLoss {
    * @param agreed mask where it is the teacher's likeliest, too; absent without a teacher
    */
   record Score(Tensor loss, Tensor correct, Optional<Tensor> agreed) {}
-
-  /**
-   * A head's output matrix.
-   *
-   * @param weight [V, h], or this rank's rows of it
-   * @param parallel the ranks that share it
-   */
-  public record OutputMatrix(Weight weight, TensorParallel parallel) {}
 
   /**
    * The weights of the tokens' losses.
@@ -117,23 +110,21 @@ public final class HeadLoss {
       for (long start = 0; start < all.size(0); start += chunk) {
         try (Scope chunkScope = Scope.open()) {
           long count = Math.min(chunk, all.size(0) - start);
-          Tensor h = all.narrow(0, start, count);
-          if (temperature != 1) {
-            h = h.div(new Scalar(temperature));
-          }
+          Tensor h = matrix.operand(all.narrow(0, start, count), temperature);
           Tensor weight = weights.mask().narrow(0, start, count).unsqueeze(1); // [c, 1]
-          Tensor logits = torch.linear(h, output.value()); // [c, V]
+          Tensor logits = matrix.logits(h, temperature); // [c, V]
+          Optional<Tensor> slope = matrix.slope(logits, temperature);
           TokenLosses terms =
               switch (target) {
                 case Target.Labels(Tensor ids) ->
                     vocabulary.terms(logits, ids.narrow(0, start, count).unsqueeze(1));
                 case Target.Teacher teacher ->
-                    divergence(vocabulary, logits, logits(teacher, start, count, 1 / temperature));
+                    divergence(vocabulary, logits, logits(teacher, start, count, temperature));
                 case Target.LabelsAndTeacher(Tensor ids, Target.Teacher teacher, double share) ->
                     both(
                         vocabulary,
                         logits,
-                        logits(teacher, start, count, 1 / temperature),
+                        logits(teacher, start, count, temperature),
                         ids.narrow(0, start, count).unsqueeze(1),
                         share);
               };
@@ -142,12 +133,13 @@ public final class HeadLoss {
           }
           loss.add_(terms.loss().mul(weight).sum());
           Tensor gLogits = terms.gradient(); // before the token's weight
+          slope.ifPresent(gLogits::mul_);
           Tensor tokenScale = weight.mul(new Scalar(weights.scale())); // [c, 1], float32
           gradients.addProduct(output, gLogits, h.mul(tokenScale).to(h.scalar_type()));
           Tensor g = torch.mm(gLogits, output.value());
           gradient
               .narrow(0, start, count)
-              .copy_(g.mul(tokenScale.mul_(new Scalar(1 / temperature))));
+              .copy_(g.mul(tokenScale.mul_(new Scalar(matrix.factor(temperature)))));
         }
       }
       return new Result(scope.moveToOuter(loss), scope.moveToOuter(parallel.reduce(gradient)));
@@ -167,10 +159,11 @@ public final class HeadLoss {
     return new Target.Teacher(parallel.gather(teacher.normed()), teacher.output());
   }
 
-  /** Of consecutive tokens of all of a teacher's, scaled, [c, V] or this rank's columns. */
-  private static Tensor logits(Target.Teacher teacher, long start, long count, double scale) {
+  /** Of consecutive tokens of all of a teacher's, [c, V] or this rank's columns. */
+  private static Tensor logits(Target.Teacher teacher, long start, long count, double temperature) {
+    OutputMatrix matrix = teacher.output();
     Tensor h = teacher.normed().narrow(0, start, count);
-    return torch.linear(scale == 1 ? h : h.mul(new Scalar(scale)), teacher.output().value());
+    return matrix.logits(matrix.operand(h, temperature), temperature);
   }
 
   /** With q the teacher's probabilities: {@code sum q (log q - log p)}, whose gradient is p - q. */
@@ -217,7 +210,7 @@ public final class HeadLoss {
           long count = Math.min(chunk, all.size(0) - start);
           Tensor target = reference.ids().narrow(0, start, count).unsqueeze(1);
           Tensor weight = mask.narrow(0, start, count).unsqueeze(1);
-          Tensor logits = torch.linear(all.narrow(0, start, count), output.value());
+          Tensor logits = matrix.logits(all.narrow(0, start, count));
           loss.add_(vocabulary.crossEntropy(logits, target).mul(weight).sum());
           Tensor likeliest = vocabulary.argmax(logits);
           correct.add_(likeliest.eq(target).mul(weight).sum());

@@ -16,10 +16,10 @@ import org.eellm.model.Decoder;
 import org.eellm.model.Dropout;
 import org.eellm.model.ForwardContext;
 import org.eellm.model.HeadLayers;
+import org.eellm.model.OutputMatrix;
 import org.eellm.model.ResidualPath;
 import org.eellm.model.Stage;
 import org.eellm.model.parameter.Gradients;
-import org.eellm.model.parameter.Weight;
 import org.eellm.tensor.OwnedTensor;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
@@ -275,7 +275,7 @@ public final class StageExecutor {
         || !head.head().isExit()) {
       return new HeadLoss.Target.Labels(ids);
     }
-    Weight output = model.finalHead().map(HeadLayers::output).orElseGet(head::output);
+    OutputMatrix output = model.finalHead().map(HeadLayers::output).orElseGet(head::output);
     return new HeadLoss.Target.LabelsAndTeacher(
         ids, new HeadLoss.Target.Teacher(normed, output), share);
   }

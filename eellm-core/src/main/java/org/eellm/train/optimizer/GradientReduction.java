@@ -227,7 +227,7 @@ public final class GradientReduction implements AutoCloseable {
   private boolean servesSeveral() {
     long heads =
         model.heads().stream()
-            .filter(head -> head.output().name().equals(model.sharedOutputWeight()))
+            .filter(head -> head.output().weight().name().equals(model.sharedOutputWeight()))
             .count();
     return heads > 1
         || copies.stream()

@@ -9,14 +9,20 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.OptionalInt;
+import java.util.Random;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.config.Architecture;
+import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
+import org.eellm.config.ModelConfig.LayerType;
+import org.eellm.config.ModelConfig.NormPlacement;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.ModelConfig.Residual;
@@ -127,13 +133,7 @@ class HuggingFaceConfigTest {
       quoteCharacter = '~',
       textBlock =
           """
-          {'model_type':'gpt2'}                       | model_type: gpt2 has another layout; eellm convert makes a model of it
-          {'model_type':'mamba'}                      | model_type: mamba is not supported; eellm, llama, mistral, qwen2 and qwen3 are
-          {'model_type':'qwen2','num_key_value_heads':8,'use_sliding_window':true} | use_sliding_window: true is not supported
-          {'model_type':'qwen3','num_key_value_heads':8,'head_dim':8,'attention_bias':true} | attention_bias: true is not supported
-          {'model_type':'mistral','num_key_value_heads':8,'sliding_window':4096} | sliding_window: 4096 is not supported
-          {'model_type':'mistral'}                    | num_key_value_heads is missing
-          {'model_type':'qwen3','num_key_value_heads':8} | head_dim is missing
+          {'model_type':'mamba'}                      | model_type: mamba is not supported; eellm, llama, mistral, qwen2, qwen3, smollm3, granite, gemma2, gemma3_text, olmo2, olmo3, phi3, gpt2, gpt_neox are
           {'model_type':1}                            | model_type: 1 is not a text
           {'hidden_size':64.0}                        | hidden_size: 64.0 is not a whole number
           {'hidden_size':0}                           | hidden_size: 0 is not a whole number from 1
@@ -149,24 +149,38 @@ class HuggingFaceConfigTest {
           {'num_key_value_heads':3}                   | 3 does not divide num_heads 8
           {'num_attention_heads':7}                   | 7 does not divide hidden_size 64
           {'hidden_act':'gelu'}                       | hidden_act: gelu is not supported with model_type llama; silu is
-          {'model_type':'eellm','hidden_act':'relu'}  | hidden_act: relu is not supported; silu and gelu are
-          {'normalization':'layernorm'}               | normalization: layernorm is not supported with model_type llama
-          {'position_embedding':'learned'}            | position_embedding: learned is not supported with
-          {'model_type':'eellm','position_embedding':'alibi'} | position_embedding: alibi is not supported; rope and learned are
-          {'attention_bias':true}                     | attention_bias true, mlp_bias false
-          {'linear_bias':true,'mlp_bias':false}       | attention_bias true, mlp_bias false, linear_bias true
-          {'linear_bias':true,'attention_bias':false,'mlp_bias':false} | linear_bias true
-          {'sliding_window':4096}                     | sliding_window: 4096 is not supported
+          {'model_type':'eellm','hidden_act':'relu'}  | hidden_act: relu is not supported; silu, gelu, gelu_pytorch_tanh, geglu_tanh are
+          {'normalization':'layernorm'}               | normalization: "layernorm" is not supported with model_type llama
+          {'position_embedding':'learned'}            | position_embedding: "learned" is not supported with
+          {'model_type':'eellm','position_embedding':'alibi'} | position_embedding: alibi is not supported; rope, learned are
+          {'mlp_bias':true}                           | attention_bias false, mlp_bias true: biases on the MLP alone are not supported
+          {'linear_bias':true}                        | linear_bias: true is not supported with model_type llama
           {'sliding_window':1}                        | sliding_window: 1 is not supported
           {'use_qk_norm':true}                        | use_qk_norm: true is not supported
           {'quantization_config':{'bits':4}}          | quantization_config: {"bits":4} is not supported
           {'partial_rotary_factor':0.5}               | partial_rotary_factor: 0.5 is not supported
           {'layer_types':['full_attention','sliding_attention']} | layer_types: "sliding_attention" is not supported
+          {'model_type':'mistral','attention_bias':true} | attention_bias: true is not supported with model_type mistral
+          {'model_type':'gemma2','head_dim':8,'hidden_activation':'gelu'} | hidden_activation: gelu is not supported with model_type gemma2; gelu_pytorch_tanh is
+          {'model_type':'gemma2','head_dim':8,'use_bidirectional_attention':true} | use_bidirectional_attention: true is not supported
+          {'model_type':'gemma2','head_dim':8,'layer_types':['full_attention']} | layer_types: 1 types are there for 5 layers
+          {'model_type':'gemma2','head_dim':8,'layer_types':['chunked_attention']} | layer_types: "chunked_attention" is not supported
+          {'model_type':'granite','logits_scaling':0} | logit_scale: Infinity is not
+          {'model_type':'smollm3','use_sliding_window':true} | use_sliding_window: true is not supported with model_type smollm3
+          {'model_type':'smollm3','no_rope_layers':[1,0]} | no_rope_layers: 2 numbers are there for 5 layers
+          {'model_type':'phi3','lm_head_bias':true}   | lm_head_bias: true is not supported with model_type phi3
+          {'model_type':'phi3','partial_rotary_factor':0.4} | rope rotates pairs; choose an even number
+          {'model_type':'olmo3','num_experts':4}      | num_experts: 4 is not supported with model_type olmo3
+          {'model_type':'eellm','layer_types':['some']} | layer_types: "some" is not supported; full, sliding and no_positions are
+          {'max_positions':0}                         | max_positions: 0 is not a whole number from 1
           {'torch_dtype':'float8_e4m3fn'}             | torch_dtype: float8_e4m3fn is not supported
           {'eos_token_id':-1}                         | eos_token_id: -1 is neither
           {'eos_token_id':['2']}                      | eos_token_id: ["2"] is neither
           {'rope_scaling':'linear'}                   | rope_scaling: "linear" is not an object
-          {'rope_scaling':{'rope_type':'yarn','factor':4}} | rope_scaling: rope_type: yarn is not supported; default, linear and llama3 are
+          {'rope_scaling':{'rope_type':'yarn'}}       | rope_scaling: factor is missing
+          {'rope_scaling':{'rope_type':'yarn','factor':4,'mscale':0.7}} | rope_scaling: mscale: 0.7 is not supported
+          {'rope_scaling':{'rope_type':'longrope','short_factor':[1]}} | rope_scaling: long_factor is missing
+          {'rope_scaling':{'rope_type':'longrope','short_factor':[1],'long_factor':[1]}} | model.rope_scaling.short_factors: 1 factors beside 4 rotated pairs
           {'rope_scaling':{'type':'dynamic','factor':4}} | rope_scaling: rope_type: dynamic is not supported
           {'rope_scaling':{'type':'linear'}}          | rope_scaling: factor is missing
           {'rope_scaling':{'type':'linear','factor':0.5}} | model.rope_scaling.factor: 0.5 is below 1
@@ -294,6 +308,97 @@ class HuggingFaceConfigTest {
         }
       }
     }
+  }
+
+  /** Any combination of what tells models apart, also what no family has. */
+  @Test
+  void write_anyModel_readsBackTheSame() throws IOException {
+    Random random = new Random(7);
+    int written = 0;
+    while (written < 400) {
+      ModelConfig model;
+      try {
+        model = draw(random);
+      } catch (ConfigException contradiction) {
+        continue;
+      }
+      HuggingFaceConfig config =
+          new HuggingFaceConfig(
+              new Architecture(model, ExitLayout.none()), OptionalInt.empty(), List.of(1));
+      config.write(folder);
+      assertThat(HuggingFaceConfig.read(folder)).isEqualTo(config);
+      written++;
+    }
+  }
+
+  private static ModelConfig draw(Random random) {
+    int heads = 1 << random.nextInt(3);
+    int headDim = 4 * (1 + random.nextInt(3));
+    double fraction = random.nextInt(3) == 0 ? 0.5 : 1;
+    List<LayerType> types = new ArrayList<>();
+    for (int i = 0; i <= random.nextInt(5); i++) {
+      types.add(any(random, LayerType.values()));
+    }
+    boolean sliding = types.contains(LayerType.SLIDING);
+    List<Double> factors = Collections.nCopies((int) (headDim * fraction) / 2, 1.5);
+    return ModelConfig.builder()
+        .vocabSize(10 + random.nextInt(90))
+        .hiddenSize(8 * heads)
+        .numLayers(1 + random.nextInt(6))
+        .numHeads(heads)
+        .numKeyValueHeads(random.nextBoolean() ? 1 : heads)
+        .headDim(headDim)
+        .ffnHiddenSize(1 + random.nextInt(50))
+        .maxPositions(1 + random.nextInt(100))
+        .normalization(any(random, Normalization.values()))
+        .normEpsilon(random.nextDouble())
+        .normPlacement(any(random, NormPlacement.values()))
+        .zeroCenteredNorm(random.nextBoolean())
+        .residual(any(random, Residual.values()))
+        .positionEmbedding(any(random, PositionEmbedding.values()))
+        .ropeTheta(1 + 1e5 * random.nextDouble())
+        .ropeScaling(
+            switch (random.nextInt(5)) {
+              case 0 -> new RopeScaling.None();
+              case 1 -> new RopeScaling.Linear(1 + random.nextDouble());
+              case 2 -> new RopeScaling.Llama3(2, random.nextDouble(), 1.5, 12);
+              case 3 ->
+                  new RopeScaling.Yarn(
+                      1 + random.nextDouble(),
+                      1 + random.nextInt(50),
+                      random.nextInt(20, 30),
+                      random.nextInt(1, 9),
+                      random.nextInt(2) * random.nextDouble(),
+                      random.nextBoolean());
+              default ->
+                  new RopeScaling.LongRope(
+                      factors, factors, 1 + random.nextInt(100), 1 + random.nextDouble());
+            })
+        .rotaryFraction(fraction)
+        .layerTypes(types)
+        .slidingWindow(sliding ? 1 + random.nextInt(120) : 0)
+        .slidingRopeTheta(sliding && random.nextBoolean() ? 1 + random.nextDouble() : 0)
+        .activation(any(random, Activation.values()))
+        .linearBias(random.nextBoolean())
+        .qkvBias(random.nextBoolean())
+        .attentionBias(random.nextBoolean())
+        .qkNorm(random.nextBoolean())
+        .qkNormWhole(random.nextBoolean())
+        .attentionScale(random.nextInt(2) * random.nextDouble())
+        .attentionSoftcap(random.nextInt(2) * random.nextDouble())
+        .logitSoftcap(random.nextInt(2) * random.nextDouble())
+        .embeddingScale(random.nextBoolean() ? 1 : random.nextDouble())
+        .residualScale(random.nextBoolean() ? 1 : random.nextDouble())
+        .logitScale(random.nextBoolean() ? 1 : random.nextDouble())
+        .tieEmbeddings(random.nextBoolean())
+        .attentionDropout(random.nextDouble())
+        .initStd(random.nextDouble())
+        .dtype(any(random, DataType.values()))
+        .build();
+  }
+
+  private static <E> E any(Random random, E[] values) {
+    return values[random.nextInt(values.length)];
   }
 
   @Test

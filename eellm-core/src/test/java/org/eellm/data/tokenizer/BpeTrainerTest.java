@@ -144,7 +144,7 @@ final class BpeTrainerTest {
   private static List<String> slowly(List<String> documents, int merges) {
     List<List<String>> words = new ArrayList<>();
     for (String document : documents) {
-      BytePairEncoding.WORD
+      WordCutter.GPT_2_WORD
           .matcher(document)
           .results()
           .map(MatchResult::group)

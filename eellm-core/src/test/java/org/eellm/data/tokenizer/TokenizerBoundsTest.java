@@ -77,7 +77,10 @@ final class TokenizerBoundsTest {
     assertRefused(
         normalizers("{'type': 'Precompiled', 'precompiled_charsmap': 'AAAA'}"),
         "normalizer \"Precompiled\": is not supported");
-    assertRefused("{'model': {'type': 'WordPiece'}}", "model \"WordPiece\": is not supported");
+    assertRefused("{'model': {'type': 'Markov'}}", "model \"Markov\": is not supported");
+    assertRefused(
+        "{'model': {'type': 'WordPiece', 'max_input_chars_per_word': 100000}}",
+        "max_input_chars_per_word: 100000 is more than 256");
     assertRefused(
         "{'model': {'continuing_subword_prefix': '########'}}",
         "continuing_subword_prefix: is not");
@@ -138,7 +141,7 @@ final class TokenizerBoundsTest {
 
   @Test
   void encode_aTextWithoutEnd_isRefused() throws IOException {
-    Tokenizer tokenizer = load(words(split("\\s+")));
+    Tokenizer tokenizer = load("{'normalizer': {'type': 'Lowercase'}}");
     assertThatThrownBy(() -> tokenizer.encode("a".repeat((1 << 20) + 1)))
         .isInstanceOf(DataException.class)
         .hasMessageContaining("a text of 1048577 characters is longer than the 1048576");

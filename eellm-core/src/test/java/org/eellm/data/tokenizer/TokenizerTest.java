@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Base64;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -152,7 +153,7 @@ public final class TokenizerTest {
                 .put("invert", false)
                 .set(
                     "pattern",
-                    json.createObjectNode().put("Regex", BytePairEncoding.WORD.pattern())))
+                    json.createObjectNode().put("Regex", WordCutter.GPT_2_WORD.pattern())))
         .add(
             json.createObjectNode()
                 .put("type", "ByteLevel")
@@ -184,7 +185,7 @@ public final class TokenizerTest {
   }
 
   @Test
-  void load_addedTokensThatTheLibraryNumbersAnew_areRefused() throws IOException {
+  void load_addedTokensWithGapsOrOutOfOrder_haveTheirIds() throws IOException {
     ObjectMapper json = new ObjectMapper();
     for (int[] ids : new int[][] {{1, 2}, {0, 2}, {1, 0}}) { // all behind; with a gap; swapped
       trained().save(folder);
@@ -192,6 +193,13 @@ public final class TokenizerTest {
       int next = file.path("model").path("vocab").size();
       addToken(file, next + ids[0], "<think>", false);
       addToken(file, next + ids[1], "</think>", false);
+      write("tokenizer.json", file.toString());
+      Tokenizer tokenizer = Tokenizer.load(folder);
+      assertThat(tokenizer.encode("a<think>")).endsWith(next + ids[0]);
+      assertThat(tokenizer.encode("</think>")).containsExactly(next + ids[1]);
+      assertThat(tokenizer.decode(next + ids[0], next + ids[1])).isEqualTo("<think></think>");
+      // The library counts on from the vocabulary's size.
+      file.set("normalizer", json.createObjectNode().put("type", "Lowercase"));
       write("tokenizer.json", file.toString());
       assertBad("", "think>' has the id");
       assertBad("", "which does not follow those before it; sort added tokens by their ids");
@@ -204,12 +212,10 @@ public final class TokenizerTest {
       quoteCharacter = '~',
       textBlock =
           """
-          "tokenizer_class": "Qwen2Tokenizer"      | tokenizer_class: Qwen2Tokenizer is not GPT-2's
-          "tokenizer_class": "RobertaTokenizer"    | tokenizer_class: RobertaTokenizer is not GPT-2's
-          "add_prefix_space": true                 | add_prefix_space: true is not GPT-2's
-          "add_bos_token": true                    | add_bos_token: true is not GPT-2's
-          "eos_token": {"content": "</s>"}         | eos_token: </s> is not GPT-2's
-          "added_tokens_decoder": {"50257": {"content": "<x>"}} | added_tokens_decoder: 50257: '<x>' is not
+          "tokenizer_class": "RobertaTokenizer"    | RobertaTokenizer is none of CodeGenTokenizer, GPT2Tokenizer, Qwen2Tokenizer
+          "eos_token": {"content": "</s>"}         | eos_token </s> of tokenizer_config.json is not in the vocabulary
+          "added_tokens_decoder": {"50257": {"content": "<x>"}} | ids go to 50257, but there are 283 tokens
+          "added_tokens_decoder": {"x": {"content": "<x>"}}     | added_tokens_decoder: x is no token id
           ~"tokenizer_class": "GPT2Tokenizer", "eos_token": "<|endoftext|>"~ |
           "tokenizer_class": "GPT2TokenizerFast"   |
           "model_max_length": 1024                 |
@@ -222,15 +228,77 @@ public final class TokenizerTest {
       assertThat(Tokenizer.load(folder).encode("the end")).isEqualTo(plain);
     } else {
       assertBad("", message);
-      assertBad("", "save the tokenizer as tokenizer.json");
     }
   }
 
   @Test
-  void load_pairsWithTokensBeside_areRefused() throws IOException {
+  void load_pairsWithTokensBeside_haveThem() throws IOException {
     writePairs();
-    write("added_tokens.json", "{\"<think>\": 50300}");
-    assertBad("", "added_tokens.json: '<think>' is not GPT-2's");
+    int end = Tokenizer.load(folder).endOfDocument();
+    write("added_tokens.json", "{\"<think>\": %d, \"<end>\": %d}".formatted(end + 2, end + 1));
+    write("special_tokens_map.json", "{\"eos_token\": \"<end>\", \"bos_token\": \"<end>\"}");
+    write("tokenizer_config.json", "{\"add_bos_token\": true}");
+    Tokenizer tokenizer = Tokenizer.load(folder);
+
+    assertThat(tokenizer.encode("the<think>")).endsWith(end + 2);
+    assertThat(tokenizer.endOfDocument()).isEqualTo(end + 1);
+    assertThat(tokenizer.beginningOfSequence()).hasValue(end + 1);
+    assertThat(tokenizer.encode("<end>")).doesNotContain(end + 1);
+    String other = "{\"%d\": {\"content\": \"<other>\"}}".formatted(end + 1);
+    write("tokenizer_config.json", "{\"added_tokens_decoder\": " + other + "}");
+    assertBad("", "is '<other>' there, but '<end>' elsewhere; keep one");
+  }
+
+  @Test
+  void load_pairsOfQwen2_areCutAndEndAsQwenDoes() throws IOException {
+    writePairs();
+    int next = Tokenizer.load(folder).vocabSize();
+    write(
+        "tokenizer_config.json",
+        """
+        {"tokenizer_class": "Qwen2Tokenizer", "eos_token": "<|im_end|>", "added_tokens_decoder": {
+          "%d": {"content": "<|im_end|>", "special": true}}}
+        """
+            .formatted(next));
+    Tokenizer tokenizer = Tokenizer.load(folder);
+
+    assertThat(tokenizer.endOfDocument()).isEqualTo(next);
+    assertThat(tokenizer.encode("e\u0301")).isEqualTo(tokenizer.encode("\u00e9"));
+    assertThat(tokenizer.definition()).contains("\\\\p{N}|", "NFC");
+    tokenizer.save(folder.resolve("saved"));
+    assertThat(Tokenizer.load(folder.resolve("saved")).encode("the end 12"))
+        .isEqualTo(tokenizer.encode("the end 12"));
+  }
+
+  /** The same pairs as ranks, in both places where tiktoken's files are. */
+  @ParameterizedTest
+  @CsvSource({"tokenizer.model, PreTrainedTokenizerFast", "qwen.tiktoken, QWenTokenizer"})
+  void load_tiktoken_encodesAsTheSamePairs(String file, String kind) throws IOException {
+    StringBuilder ranks = new StringBuilder();
+    Tokenizer pairs = trained();
+    for (int id = 0; id < pairs.endOfDocument(); id++) {
+      String bytes = Base64.getEncoder().encodeToString(pairs.bytes(id));
+      ranks.append(bytes).append(' ').append(id).append('\n');
+    }
+    write(file, ranks.toString());
+    assertBad("", file + ": how tiktoken's tokenizer_class '' cuts text is not known");
+    write(
+        "tokenizer_config.json",
+        """
+        {"tokenizer_class": "%s", "eos_token": "<end>", "added_tokens_decoder": {
+          "%d": {"content": "<end>", "special": true}}}
+        """
+            .formatted(kind, pairs.endOfDocument()));
+    Tokenizer tokenizer = Tokenizer.load(folder);
+
+    assertThat(tokenizer.endOfDocument()).isEqualTo(pairs.endOfDocument());
+    for (String text : List.of("the cat and that bird", " the  dog<end>", "naïve 🦙")) {
+      assertThat(tokenizer.encode(text)).isEqualTo(pairs.encode(text));
+    }
+    write(file, ranks + "IQ== 1\n");
+    assertBad("", file + ":%d: the token is there twice".formatted(pairs.vocabSize()));
+    write(file, ranks + "!!! 1\n");
+    assertBad("", "'!!! 1' is no token of tiktoken's, in base64, with its rank");
   }
 
   private void writePairs() throws IOException {
@@ -374,8 +442,8 @@ public final class TokenizerTest {
     assertBad("", "-1 is no token id");
     write(
         "tokenizer.json",
-        "{\"model\": {\"vocab\": {\"a\": 0}}, \"decoder\": {\"type\": \"WordPiece\"}}");
-    assertBad("", "decoder WordPiece is not supported");
+        "{\"model\": {\"vocab\": {\"</s>\": 0}}, \"decoder\": {\"type\": \"CTC\"}}");
+    assertBad("", "decoder CTC is not supported");
     write(
         "tokenizer.json",
         "{\"model\": {\"vocab\": {\"a\": 0}}, \"decoder\": {\"type\": \"Fuse\"}}");
@@ -383,7 +451,7 @@ public final class TokenizerTest {
     write("tokenizer_config.json", "{\"eos_token\": {\"content\": \"</end>\"}}");
     assertBad("", "eos_token </end> of tokenizer_config.json is not in the vocabulary");
     write("tokenizer_config.json", "{\"eos_token\": \"a\"}");
-    assertBad("", "the tokenizers library cannot use it");
+    assertBad("", "model.merges: null is no list of pairs");
   }
 
   private void assertBad(String path, String message) {

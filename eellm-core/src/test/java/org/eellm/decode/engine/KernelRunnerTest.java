@@ -46,6 +46,39 @@ final class KernelRunnerTest {
   }
 
   @ParameterizedTest
+  @EnumSource(mode = EnumSource.Mode.EXCLUDE, names = "NEO_X") // whose erf is no loop
+  void logits_inFloat32_areThoseOfLoopsInFloat64(RunnerFamily family) {
+    try (Decoder model = family.decoder(DataType.FLOAT32);
+        KernelRunner fastest = runner(model, 2, KernelChoice.FASTEST);
+        KernelRunner vectors = runner(model, 2, KernelChoice.VECTORS)) {
+      for (KernelRunner runner : List.of(fastest, vectors)) {
+        RunnerText text = new RunnerText(runner, 1, 80, 7, 2, 9, 0, 4);
+        double[][][] expected = new LoopModel(model).logits(model, text.ids());
+        int at = 0;
+        for (int count : new int[] {1, 37, 2, 1, 17, 22}) {
+          int from = at;
+          at += count;
+          float[][][] exact =
+              Arrays.stream(expected)
+                  .map(head -> floats(head, from, count))
+                  .toArray(float[][][]::new);
+          assertClose(text.next(count), exact, 1e-4f);
+        }
+      }
+    }
+  }
+
+  private static float[][] floats(double[][] rows, int from, int count) {
+    float[][] some = new float[count][VOCABULARY];
+    for (int row = 0; row < count; row++) {
+      for (int id = 0; id < VOCABULARY; id++) {
+        some[row][id] = (float) rows[from + row][id];
+      }
+    }
+    return some;
+  }
+
+  @ParameterizedTest
   @EnumSource
   void logits_inBfloat16_areFloat32sWithinItsPrecision(RunnerFamily family) {
     try (Decoder half = family.decoder(DataType.BFLOAT16);
@@ -71,7 +104,12 @@ final class KernelRunnerTest {
                 Stream.of(KernelChoice.values())
                     .flatMap(
                         choice ->
-                            Stream.of(RunnerFamily.LLAMA, RunnerFamily.NEO_X, RunnerFamily.BLOCKS)
+                            Stream.of(
+                                    RunnerFamily.LLAMA,
+                                    RunnerFamily.NEO_X,
+                                    RunnerFamily.BLOCKS,
+                                    RunnerFamily.GEMMA,
+                                    RunnerFamily.OLMO)
                                 .map(family -> Arguments.of(family, type, choice))));
   }
 

@@ -26,9 +26,17 @@ final class RunnerText {
   private int done;
 
   RunnerText(ModelRunner runner, int seed, int length, int... pages) {
+    this(runner, new Random(seed).ints(length, 0, VOCABULARY).toArray(), pages);
+  }
+
+  RunnerText(ModelRunner runner, int[] ids, int[] pages) {
     this.runner = runner;
+    this.ids = ids;
     this.pages = pages;
-    ids = new Random(seed).ints(length, 0, VOCABULARY).toArray();
+  }
+
+  int[] ids() {
+    return ids;
   }
 
   /** The logits of all heads for the next rows, [heads][rows][vocabulary]. */

@@ -5,14 +5,19 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.Arrays;
+import java.util.List;
 import java.util.Random;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.engine.torch.TorchRunner;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.head.Vocabulary;
+import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
+import org.eellm.train.objective.Microbatch;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.FieldSource;
 
 final class TorchRunnerTest {
   private static final int PAGES = 8;
@@ -103,6 +108,44 @@ final class TorchRunnerTest {
           .containsExactly(runner.keysAndValues(4, 1, 9), within(1e-5f));
       runner.copyPage(3, 6);
       assertThat(runner.keysAndValues(4, 6, 9)).isEqualTo(runner.keysAndValues(4, 3, 9));
+    }
+  }
+
+  static final List<String> GOLDEN = GoldenCase.NAMES;
+
+  /** In pages that follow each other in memory, and in pages that do not. */
+  @ParameterizedTest
+  @FieldSource("GOLDEN")
+  void logits_goldenCase_areTheOracles(String name) {
+    GoldenCase golden = GoldenCase.named(name);
+    int vocabulary = golden.architecture().model().vocabSize();
+    Microbatch inputs = golden.inputs().getFirst();
+    int[] ids = Arrays.copyOf(inputs.inputs(), inputs.sequence());
+    for (int[] pages : new int[][] {{2, 3}, {5, 1}}) {
+      try (Decoder model = golden.model();
+          ModelRunner runner = new TorchRunner(model, Vocabulary.of(vocabulary), PAGES)) {
+        RunnerText text = new RunnerText(runner, ids, pages);
+        int at = 0;
+        for (int count : new int[] {5, 1, 1, 9, 1, 7}) {
+          float[][][] logits = text.next(count);
+          for (Head head : model.allHeads()) {
+            float[] expected =
+                GoldenCase.floats(
+                    golden
+                        .tensors("expected.safetensors")
+                        .get("logits." + GoldenCase.oracleName(head.id())));
+            for (int row = 0; row < count; row++) {
+              int first = (at + row) * vocabulary;
+              assertThat(logits[head.index()][row])
+                  .as("%s, position %d", head.id(), at + row)
+                  .containsExactly(
+                      Arrays.copyOfRange(expected, first, first + vocabulary),
+                      within((float) golden.tolerance("logits_absolute")));
+            }
+          }
+          at += count;
+        }
+      }
     }
   }
 

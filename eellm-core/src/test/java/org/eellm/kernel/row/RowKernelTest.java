@@ -59,6 +59,58 @@ final class RowKernelTest {
 
   @ParameterizedTest
   @MethodSource("counts")
+  void multiply_anyCount_multipliesThatManyOnly(int count) {
+    float[] x = RandomMatrix.rows(1, count + 9, new Random(1))[0];
+    float[] expected = x.clone();
+    for (int i = 0; i < count; i++) {
+      expected[i] = x[i] * 0.3f;
+    }
+    for (RowKernel kernel : new RowKernel[] {CHOSEN, VECTORS}) {
+      try (NativeFloats memory = NativeFloats.of(x)) {
+        kernel.multiply(memory.address(), count, 0.3f);
+        assertThat(memory.read()).isEqualTo(expected);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("counts")
+  void softcap_anyCount_isTheSameByVectorsAndNearFloat64(int count) {
+    int room = Math.ceilDiv(count, NativeNumbers.WIDTH) * NativeNumbers.WIDTH;
+    float[] x = RandomMatrix.rows(1, room, new Random(1))[0];
+    for (int i = 0; i < room; i++) {
+      x[i] *= (float) Math.pow(10, i % 6);
+    }
+    try (NativeFloats capped = NativeFloats.of(x);
+        NativeFloats byVectors = NativeFloats.of(x)) {
+      CHOSEN.softcap(capped.address(), count, 30);
+      VECTORS.softcap(byVectors.address(), count, 30);
+      assertThat(Arrays.copyOf(capped.read(), count))
+          .isEqualTo(Arrays.copyOf(byVectors.read(), count));
+      for (int i = 0; i < count; i++) {
+        assertThat((double) capped.read()[i])
+            .as("of %s", x[i])
+            .isCloseTo(30 * Math.tanh(x[i] / 30.0), within(30 * 2e-7));
+      }
+    }
+  }
+
+  @Test
+  void softcap_nanAndInfinity_stayNanAndBecomeTheCap() {
+    float[] x = spread();
+    x[0] = Float.NaN;
+    x[1] = Float.NEGATIVE_INFINITY;
+    x[2] = Float.POSITIVE_INFINITY;
+    for (RowKernel kernel : new RowKernel[] {CHOSEN, VECTORS}) {
+      try (NativeFloats memory = NativeFloats.of(x)) {
+        kernel.softcap(memory.address(), BLOCK, 50);
+        assertThat(Arrays.copyOf(memory.read(), 3)).containsExactly(Float.NaN, -50, 50);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("counts")
   void dot_anyCount_isTheSameByVectorsAndNearFloat64(int count) {
     float[] x = RandomMatrix.rows(1, count, new Random(1))[0];
     float[] y = RandomMatrix.rows(1, count, new Random(2))[0];
@@ -152,6 +204,28 @@ final class RowKernelTest {
       VECTORS.swiGlu(blocks.address(), BLOCK, FloatArray.of(byVectors));
     }
     assertThat(out).isEqualTo(byVectors);
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 16, 40, BLOCK, BLOCK + 1, 3 * BLOCK - 5})
+  void geGluTanh_severalBlocks_isGeluTanhTimesTheOtherBlocksByBothKernels(int count) {
+    float[] numbers = RandomMatrix.rows(1, 6 * BLOCK, new Random(1))[0];
+    System.arraycopy(spread(), 0, numbers, 0, BLOCK);
+    numbers[3] = Float.NaN;
+    FloatArray gelu = FloatArray.allocate(BLOCK);
+    FloatArray ours = FloatArray.allocate(3 * BLOCK);
+    FloatArray byVectors = FloatArray.allocate(3 * BLOCK);
+    try (NativeFloats x = NativeFloats.of(numbers)) {
+      CHOSEN.geGluTanh(x.address(), count, ours);
+      VECTORS.geGluTanh(x.address(), count, byVectors);
+      for (int i = 0; i < count; i++) {
+        int gate = i / BLOCK * 2 * BLOCK;
+        CHOSEN.geluTanh(x.address() + 4L * gate, BLOCK, gelu);
+        Float expected = gelu.values()[i % BLOCK] * numbers[gate + BLOCK + i % BLOCK];
+        assertThat(ours.values()[i]).isEqualTo(expected);
+        assertThat(byVectors.values()[i]).isEqualTo(expected);
+      }
+    }
   }
 
   @ParameterizedTest

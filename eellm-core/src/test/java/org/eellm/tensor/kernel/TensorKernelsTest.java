@@ -39,22 +39,24 @@ final class TensorKernelsTest {
     scope.close();
   }
 
-  @Test
-  void rmsNormalization_forwardBackward_equalsLibtorch() {
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void rmsNormalization_forwardBackward_equalsLibtorch(boolean zeroCentered) {
     Tensor x = bfloat16(torch.randn(37, 96));
     Tensor weight = bfloat16(torch.randn(96));
     Tensor gradient = bfloat16(torch.randn(37, 96));
     Tensor wideX = leaf(x);
     Tensor wideWeight = leaf(weight);
+    Tensor scale = wideWeight.add(new Scalar(zeroCentered ? 1.0 : 0.0));
     Tensor expected =
-        torch.rms_norm(
-            wideX, new long[] {96}, new TensorOptional(wideWeight), new DoubleOptional(1e-5));
+        torch.rms_norm(wideX, new long[] {96}, new TensorOptional(scale), new DoubleOptional(1e-5));
     expected.mul(wide(gradient)).sum().backward();
 
-    RmsNormalization.Backward backward = RmsNormalization.backward(x, weight, gradient, 1e-5);
+    RmsNormalization.Backward backward =
+        RmsNormalization.backward(x, weight, zeroCentered, gradient, 1e-5);
 
     assertThat(RmsNormalization.fits(x)).isTrue();
-    assertClose(RmsNormalization.forward(x, weight, 1e-5), expected);
+    assertClose(RmsNormalization.forward(x, weight, zeroCentered, 1e-5), expected);
     assertClose(backward.x(), wideX.grad());
     assertClose(backward.weight(), wideWeight.grad());
   }
@@ -106,7 +108,7 @@ final class TensorKernelsTest {
     Tensor expectedGradient = p.mul(wide(gradient).sub(inner));
 
     assertThat(CausalSoftmax.fits(scores)).isTrue();
-    CausalSoftmax.forward(scores, first, length, KeyStarts.SEQUENCE);
+    CausalSoftmax.forward(scores, first, length, 0, KeyStarts.SEQUENCE);
     CausalSoftmax.backward(bfloat16(p), gradient, first, length);
 
     assertClose(scores, expected);
@@ -132,7 +134,28 @@ final class TensorKernelsTest {
     Tensor expected =
         torch.softmax(wide(scores).masked_fill(both, new Scalar(Double.NEGATIVE_INFINITY)), -1);
 
-    CausalSoftmax.forward(scores, first, length, new KeyStarts.OfDocument(begin));
+    CausalSoftmax.forward(scores, first, length, 0, new KeyStarts.OfTokens(begin));
+
+    assertClose(scores, expected);
+    assertThat(wide(scores).masked_select(both).abs().max().item_double()).isZero();
+  }
+
+  /** Keys that no query of a block sees are not among its scores. */
+  @Test
+  void causalSoftmax_windowThatBeginsLater_equalsLibtorch() {
+    long key = 32;
+    long keys = 64;
+    long first = 64; // of 32 queries, which see 33 keys each
+    Tensor scores = bfloat16(torch.randn(3, 64, keys).mul(new Scalar(4.0)));
+    Tensor position = torch.arange(new Scalar(96L), Torch.options(ScalarType.Long, cpu()));
+    Tensor distance = position.narrow(0, first, 32).view(32, 1).sub(position.narrow(0, key, keys));
+    Tensor hidden = distance.lt(new Scalar(0L)).logical_or(distance.gt(new Scalar(32L)));
+    Tensor both = torch.cat(new TensorVector(hidden, hidden), 0);
+    Tensor expected =
+        torch.softmax(wide(scores).masked_fill(both, new Scalar(Double.NEGATIVE_INFINITY)), -1);
+
+    KeyStarts starts = KeyStarts.SEQUENCE.notBefore(position.sub(new Scalar(32L)).view(1, 96));
+    CausalSoftmax.forward(scores, first, 32, key, starts);
 
     assertClose(scores, expected);
     assertThat(wide(scores).masked_select(both).abs().max().item_double()).isZero();

@@ -3,6 +3,7 @@ package org.eellm.decode.engine.cpu;
 import java.util.Optional;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
+import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.decode.engine.ForwardProfiler.Part;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.machine.ThreadTeam.Member;
@@ -27,17 +28,20 @@ sealed interface KernelBranch {
    * Attention.
    *
    * @param bias of queries, keys and values
+   * @param norms of queries and keys
+   * @param shape with this rank's heads
+   * @param type whose rotation it has
    * @param slot which attention's pages
    */
   record Attention(
       KernelNorm norm,
       PackedMatrix qkv,
       Optional<FloatArray> bias,
-      Optional<KernelNorm.Rms> queryNorm,
-      Optional<KernelNorm.Rms> keyNorm,
+      Optional<KernelHeadNorms> norms,
       PackedMatrix output,
       KernelExecutor.Residual residual,
-      ModelConfig shard,
+      ModelConfig.Attention shape,
+      LayerType type,
       ModelConfig.Residual path,
       int slot)
       implements KernelBranch {
@@ -51,7 +55,7 @@ sealed interface KernelBranch {
     public void run(Member member, KernelExecutor pass) {
       Workspace space = pass.workspace();
       multiply(member, pass);
-      int heads = shard.numKeyValueHeads();
+      int heads = shape.keyValueHeads();
       if (pass.attendsInParts()) {
         writeKeysAndValues(member, pass);
       }
@@ -84,10 +88,47 @@ sealed interface KernelBranch {
       PackedInput normed = pass.normed(member, norm, 0);
       pass.product(member, qkv, normed, space.qkv.address(), space.qkvWidth);
       pass.profiler().mark(member, Part.QKV_PRODUCTS);
+      if (normsTogether()) {
+        normTogether(norms.orElseThrow(), member, pass);
+      }
+    }
+
+    private boolean normsTogether() {
+      return norms.isPresent() && norms.get().together();
+    }
+
+    /** Norms rows' queries and keys, of all heads together. */
+    private void normTogether(KernelHeadNorms norms, Member member, KernelExecutor pass) {
+      Workspace space = pass.workspace();
+      FloatArray scratch = space.own(member.index()).heads;
+      int keys = shape.queryWidth(); // where they begin
+      long sums = space.partial.address();
+      member.begin(pass.rows());
+      for (int row = member.next(); row >= 0; row = member.next()) {
+        long at = space.qkv(row, 0);
+        addBias(at, 0, keys + shape.keyValueWidth());
+        if (pass.ranks() == 1) {
+          norms.apply(at, at + 4L * keys, scratch);
+        } else {
+          norms.sum(at, at + 4L * keys, sums + (long) KernelHeadNorms.SUM_BYTES * row, scratch);
+        }
+      }
+      member.end();
+      if (pass.ranks() == 1) {
+        return;
+      }
+      pass.sumOverRanks(member, sums, (long) KernelHeadNorms.SUM_BYTES / Float.BYTES * pass.rows());
+      member.begin(pass.rows());
+      for (int row = member.next(); row >= 0; row = member.next()) {
+        long at = space.qkv(row, 0);
+        long ofRow = sums + (long) KernelHeadNorms.SUM_BYTES * row;
+        norms.apply(at, at + 4L * keys, ofRow, pass.ranks());
+      }
+      member.end();
     }
 
     private void writeKeysAndValues(Member member, KernelExecutor pass) {
-      int heads = shard.numKeyValueHeads();
+      int heads = shape.keyValueHeads();
       member.begin(pass.ranges() * heads);
       for (int i = member.next(); i >= 0; i = member.next()) {
         int range = i / heads;
@@ -102,29 +143,31 @@ sealed interface KernelBranch {
         Member member, KernelExecutor pass, int from, int to, int head) {
       Workspace space = pass.workspace();
       Workspace.ThreadWorkspace own = space.own(member.index());
-      int width = shard.headDim();
-      int keyAt = (shard.numHeads() + head) * width;
-      int valueAt = keyAt + shard.numKeyValueHeads() * width;
+      int width = shape.headDim();
+      int keyAt = (shape.heads() + head) * width;
+      int valueAt = keyAt + shape.keyValueHeads() * width;
       long first = pass.memory().head(slot, head);
       for (int row = from; row < to; row++) {
         long key = space.qkv(row, keyAt);
         long value = space.qkv(row, valueAt);
-        addBias(key, keyAt, width);
-        if (keyNorm.isPresent()) {
-          normHeads(keyNorm.get(), key, 1, own.head);
+        if (!normsTogether()) {
+          addBias(key, keyAt, width);
+          if (norms.isPresent()) {
+            normHeads(norms.get().key(), key, 1, own.heads);
+          }
         }
         addBias(value, valueAt, width);
         int position = pass.position(row);
-        pass.rotation().rotate(own.attention, key, position);
+        pass.rotations().of(type).rotate(own.attention, key, position);
         int page = pass.pages(row).get(position / PageLayout.POSITIONS);
         own.attention.write(
             first + page * pass.memory().pageBytes(), position % PageLayout.POSITIONS, key, value);
       }
     }
 
-    private void normHeads(KernelNorm.Rms norm, long at, int heads, FloatArray scratch) {
+    private void normHeads(KernelNorm norm, long at, int heads, FloatArray scratch) {
       for (int head = 0; head < heads; head++) {
-        norm.applyInPlace(at + 4L * head * shard.headDim(), scratch);
+        norm.applyInPlace(at + 4L * head * shape.headDim(), scratch);
       }
     }
 
@@ -138,19 +181,23 @@ sealed interface KernelBranch {
     private void attend(Member member, KernelExecutor pass, int tile, int head) {
       Workspace space = pass.workspace();
       Workspace.ThreadWorkspace own = space.own(member.index());
-      int width = shard.headDim();
+      int width = shape.headDim();
       int group = space.group;
       int column = head * group * width;
       int start = pass.tileStart(tile);
       int end = pass.tileEnd(tile);
       for (int row = start; row < end; row++) {
         long queries = space.qkv(row, column);
-        addBias(queries, column, group * width);
-        if (queryNorm.isPresent()) {
-          normHeads(queryNorm.get(), queries, group, own.head);
+        if (!normsTogether()) {
+          addBias(queries, column, group * width);
+          if (norms.isPresent()) {
+            normHeads(norms.get().query(), queries, group, own.heads);
+          }
         }
         for (int g = 0; g < group; g++) {
-          pass.rotation().rotate(own.attention, queries + 4L * g * width, pass.position(row));
+          pass.rotations()
+              .of(type)
+              .rotate(own.attention, queries + 4L * g * width, pass.position(row));
         }
       }
       own.attention.attend(
@@ -160,6 +207,7 @@ sealed interface KernelBranch {
           own.queries.at(space.qkv(start, column), 4L * space.qkvWidth, end - start, group),
           space.limits,
           start * group,
+          shape.window(),
           own.attended.address());
       int outWidth = pass.memory().layout().valueWidth();
       int together = outWidth == width ? group : 1; // heads that follow each other
@@ -175,8 +223,8 @@ sealed interface KernelBranch {
   /**
    * An MLP.
    *
-   * @param up blocks of gate and up in turn with SwiGLU, else up alone
-   * @param gateBias with SwiGLU
+   * @param up blocks of gate and up in turn where there is a gate, else up alone
+   * @param gateBias of a gate
    */
   record Mlp(
       KernelNorm norm,
@@ -206,7 +254,7 @@ sealed interface KernelBranch {
 
     /** Blocks that go together: gate and up, or up alone. */
     private int blocksEach() {
-      return activation == Activation.SWIGLU ? 2 : 1;
+      return activation.gated() ? 2 : 1;
     }
 
     @Override
@@ -223,21 +271,17 @@ sealed interface KernelBranch {
     }
 
     private void activate(long at, int column, int count, FloatArray out) {
-      if (activation == Activation.SWIGLU) {
-        if (gateBias.isPresent()) {
-          addToBlocks(gateBias.get(), column, at, count);
-          addToBlocks(upBias.orElseThrow(), column, at + 4L * PackedMatrix.BLOCK, count);
-        }
-        RowKernel.chosen().swiGlu(at, count, out);
-        return;
-      }
-      if (upBias.isPresent()) {
+      if (gateBias.isPresent()) {
+        addToBlocks(gateBias.get(), column, at, count);
+        addToBlocks(upBias.orElseThrow(), column, at + 4L * PackedMatrix.BLOCK, count);
+      } else if (upBias.isPresent()) {
         RowKernel.chosen().add(upBias.get(), column, at, count);
       }
-      if (activation == Activation.GELU) {
-        RowKernel.chosen().gelu(at, count, out);
-      } else {
-        RowKernel.chosen().geluTanh(at, count, out);
+      switch (activation) {
+        case SWIGLU -> RowKernel.chosen().swiGlu(at, count, out);
+        case GEGLU_TANH -> RowKernel.chosen().geGluTanh(at, count, out);
+        case GELU -> RowKernel.chosen().gelu(at, count, out);
+        case GELU_TANH -> RowKernel.chosen().geluTanh(at, count, out);
       }
     }
 

@@ -25,7 +25,7 @@ final class KernelExecutor implements AutoCloseable {
   private final Workspace workspace;
   private final HiddenStates states;
   private final KernelKeyValueCache memory;
-  private final RotaryTable rotation;
+  private final RotaryTables rotations;
   private final TensorParallel parallel;
   private final int hidden;
   private final ForwardProfiler profiler = new ForwardProfiler();
@@ -54,24 +54,47 @@ final class KernelExecutor implements AutoCloseable {
     void write(KernelExecutor pass, Workspace.ThreadWorkspace own);
   }
 
-  /** Adds outputs, and a bias, to the stream. */
-  record Residual(Optional<FloatArray> bias) implements Sink {
+  /**
+   * Adds outputs to the stream.
+   *
+   * @param bias that is added, too
+   * @param factor of the outputs alone
+   * @param norm of outputs with their bias; it takes whole rows
+   */
+  record Residual(Optional<FloatArray> bias, float factor, Optional<KernelNorm> norm)
+      implements Sink {
     @Override
     public void write(KernelExecutor pass, Workspace.ThreadWorkspace own) {
       Workspace.OutputTile tile = own.tile;
       int column = tile.firstBlock * PackedMatrix.BLOCK;
       int width = Math.min(tile.blocks * PackedMatrix.BLOCK, pass.hidden - column);
       for (int row = 0; row < tile.rows; row++) {
-        add(pass, tile.address(row), tile.firstRow + row, column, width);
+        add(tile.address(row), pass.stream(tile.firstRow + row), column, width);
       }
     }
 
-    private void add(KernelExecutor pass, long from, int row, int column, int width) {
-      long to = pass.stream(row) + 4L * column;
+    private void add(long from, long stream, int column, int width) {
+      long to = stream + 4L * column;
+      if (factor != 1) {
+        RowKernel.chosen().multiply(from, width, factor);
+      }
       RowKernel.chosen().add(from, to, width);
       if (bias.isPresent()) {
         RowKernel.chosen().add(bias.get(), column, to, width);
       }
+    }
+
+    private void addRow(long from, long to, FloatArray scratch) {
+      int width = scratch.length();
+      if (norm.isEmpty()) {
+        add(from, to, 0, width);
+        return;
+      }
+      if (bias.isPresent()) {
+        RowKernel.chosen().add(bias.get(), 0, from, width);
+      }
+      norm.get().apply(from, scratch);
+      RowKernel.chosen().add(scratch, 0, to, width);
     }
   }
 
@@ -80,13 +103,13 @@ final class KernelExecutor implements AutoCloseable {
       Workspace workspace,
       HiddenStates states,
       KernelKeyValueCache memory,
-      RotaryTable rotation,
+      RotaryTables rotations,
       TensorParallel parallel) {
     this.team = team;
     this.workspace = workspace;
     this.states = states;
     this.memory = memory;
-    this.rotation = rotation;
+    this.rotations = rotations;
     this.parallel = parallel;
     hidden = workspace.normed.in();
     limits = new int[workspace.limits.room()];
@@ -105,8 +128,17 @@ final class KernelExecutor implements AutoCloseable {
     return memory;
   }
 
-  RotaryTable rotation() {
-    return rotation;
+  RotaryTables rotations() {
+    return rotations;
+  }
+
+  int rows() {
+    return rows;
+  }
+
+  /** That share the model's matrices. */
+  int ranks() {
+    return parallel.size();
   }
 
   int ranges() {
@@ -183,7 +215,7 @@ final class KernelExecutor implements AutoCloseable {
       ranges++;
       starts[ranges] = rows;
     }
-    rotation.require(longest);
+    rotations.require(longest);
     writeLimits();
     return end;
   }
@@ -426,25 +458,27 @@ final class KernelExecutor implements AutoCloseable {
 
   /** Adds a product to the stream. */
   void addProduct(Member member, PackedMatrix w, PackedInput x, Residual residual) {
-    if (parallel.size() == 1) {
+    if (parallel.size() == 1 && residual.norm().isEmpty()) {
       product(member, w, x, 1, residual);
       return;
     }
     product(member, w, x, workspace.partial.address(), workspace.partialWidth);
-    sumOverRanks(member);
+    if (parallel.size() > 1) {
+      sumOverRanks(member, workspace.partial.address(), (long) rows * workspace.partialWidth);
+    }
     member.begin(rows);
     for (int row = member.next(); row >= 0; row = member.next()) {
       long from = workspace.partial.address() + 4L * row * workspace.partialWidth;
-      residual.add(this, from, row, 0, hidden);
+      residual.addRow(from, stream(row), workspace.own(member.index()).row);
     }
     member.end();
   }
 
-  /** Replaces partial sums with the sums over the ranks that share the inputs. */
-  private void sumOverRanks(Member member) {
+  /** Replaces numbers with their sums over all ranks. */
+  void sumOverRanks(Member member, long at, long count) {
     member.begin(1);
     for (int i = member.next(); i >= 0; i = member.next()) {
-      parallel.sum(workspace.partial.address(), (long) rows * workspace.partialWidth);
+      parallel.sum(at, count);
     }
     member.end();
   }
@@ -454,6 +488,6 @@ final class KernelExecutor implements AutoCloseable {
     for (NativeInts numbers : pages) {
       numbers.close();
     }
-    rotation.close();
+    rotations.close();
   }
 }

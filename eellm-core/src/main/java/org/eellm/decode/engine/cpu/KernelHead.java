@@ -26,7 +26,7 @@ record KernelHead(
     return (row, ids) -> {
       float[] scores = new float[ids.length];
       for (int i = 0; i < ids.length; i++) {
-        scores[i] = rows.times(ids[i], logits.hiddenAddress(row), scratch);
+        scores[i] = logits.scale().of(rows.times(ids[i], logits.hiddenAddress(row), scratch));
       }
       return scores;
     };

@@ -25,6 +25,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
   static final int CHUNK = 4096;
 
   private final Head head;
+  private final LogitScale scale;
   private final int vocabSize;
   private final int outputs; // of this rank
   private final int width;
@@ -48,17 +49,19 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
    * @param outputs of the head's matrix on each rank
    * @param ranks that share the matrix
    */
-  KernelLogits(Head head, int vocabSize, int outputs, int ranks) {
-    this(head, vocabSize, outputs, ranks, 0);
+  KernelLogits(Head head, LogitScale scale, int vocabSize, int outputs, int ranks) {
+    this(head, scale, vocabSize, outputs, ranks, 0);
   }
 
-  /** Of a short list, with the hidden states that it was scored from. */
-  static KernelLogits ofShortList(Head head, int ids, int outputs, int hiddenWidth) {
-    return new KernelLogits(head, ids, outputs, 1, hiddenWidth);
+  /** The same head's of a short list, with the hidden states that it was scored from. */
+  KernelLogits ofShortList(int ids, int outputs, int hiddenWidth) {
+    return new KernelLogits(head, scale, ids, outputs, 1, hiddenWidth);
   }
 
-  private KernelLogits(Head head, int vocabSize, int outputs, int ranks, int hiddenWidth) {
+  private KernelLogits(
+      Head head, LogitScale scale, int vocabSize, int outputs, int ranks, int hiddenWidth) {
     this.head = head;
+    this.scale = scale;
     this.hiddenWidth = hiddenWidth;
     this.vocabSize = vocabSize;
     this.outputs = outputs;
@@ -122,6 +125,10 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     return width;
   }
 
+  LogitScale scale() {
+    return scale;
+  }
+
   /** Address of a row. */
   long row(int row) {
     return logits.address() + 4L * row * width;
@@ -152,11 +159,12 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     return count * chunks;
   }
 
-  /** Finds the largest logit of an item. */
+  /** Makes an item's products its logits, and finds the largest. */
   void findLargest(int item) {
     int row = item / chunks;
     int first = item % chunks * CHUNK;
     int count = Math.min(CHUNK, vocabSize - first);
+    scale.apply(row(row) + 4L * first, count);
     float max = LogitArithmetic.max(row(row) + 4L * first, count);
     chunkMaxima[item] = max;
     chunkPlaces[item] = first + LogitArithmetic.place(max, row(row) + 4L * first, count);

@@ -20,7 +20,9 @@ import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.machine.Threads;
 import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.matmul.MatmulKernel;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
@@ -42,6 +44,7 @@ public final class KernelRunner implements ModelRunner {
   private final ModelUsers.Use use;
   private final TensorParallel parallel;
   private final int hidden;
+  private final float embeddingScale;
   private final int firstBranch; // of those here, in the whole model
   private final ThreadTeam team;
   private final PackedModel packed;
@@ -79,6 +82,7 @@ public final class KernelRunner implements ModelRunner {
       ModelConfig shape = model.architecture().model();
       ModelConfig shard = shape.shard(parallel.size());
       hidden = shape.hiddenSize();
+      embeddingScale = embeddingScale(shape);
       firstBranch = model.firstBranch();
       team = new ThreadTeam(threads);
       packed = PackedModel.of(model, vocabulary, team);
@@ -89,9 +93,7 @@ public final class KernelRunner implements ModelRunner {
       states = new HiddenStates(2 * Workspace.MAX_ROWS, width);
       memory =
           new KernelKeyValueCache(layout, shard.numKeyValueHeads(), pages, packed.attentions());
-      pass =
-          new KernelExecutor(
-              team, workspace, states, memory, new RotaryTable(shape.positions()), parallel);
+      pass = new KernelExecutor(team, workspace, states, memory, RotaryTables.of(shape), parallel);
       predictions = programs(packed.heads());
       draftPredictions = programs(packed.draftHeads());
       draftIds = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();
@@ -109,6 +111,15 @@ public final class KernelRunner implements ModelRunner {
       use.close();
       throw e;
     }
+  }
+
+  /** What embeddings are multiplied by, in the format that the model computes in. */
+  private static float embeddingScale(ModelConfig model) {
+    float scale = (float) model.embeddingScale();
+    return switch (model.dtype()) {
+      case FLOAT32 -> scale;
+      case BFLOAT16 -> Float.intBitsToFloat(NativeNumbers.bfloat16(scale) << Short.SIZE);
+    };
   }
 
   /** Packs a stored model's weights, once for all its runners, and closes its files. */
@@ -239,6 +250,9 @@ public final class KernelRunner implements ModelRunner {
   }
 
   private void embed(long from, ForwardBatch rows, int index) {
+    if (embeddingScale != 1) {
+      RowKernel.chosen().multiply(from, hidden, embeddingScale);
+    }
     FloatArithmetic.read(from, row, 0, hidden);
     Optional<EmbeddingTable> positions = packed.weights().positions();
     if (positions.isPresent()) {

@@ -2,6 +2,7 @@ package org.eellm.decode.engine.cpu;
 
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.PagedAttention;
+import org.eellm.kernel.ScoreFunction;
 import org.eellm.kernel.matmul.MatmulKernel;
 import org.eellm.kernel.weight.WeightFormat;
 import org.eellm.model.DecodingModel;
@@ -30,10 +31,10 @@ record ModelKernels(MatmulKernel layers, MatmulKernel heads, KernelChoice choice
   }
 
   /** Attention over pages of a layout. */
-  PagedAttention attention(PageLayout layout) {
+  PagedAttention attention(PageLayout layout, ScoreFunction scores) {
     return switch (choice) {
-      case FASTEST -> PagedAttention.fastest(layout);
-      case VECTORS -> PagedAttention.vectors(layout);
+      case FASTEST -> PagedAttention.fastest(layout, scores);
+      case VECTORS -> PagedAttention.vectors(layout, scores);
     };
   }
 

@@ -9,7 +9,6 @@ import java.util.Optional;
 import java.util.stream.Stream;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.StageLayout.Slice;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.kernel.machine.ThreadTeam;
@@ -61,8 +60,7 @@ record PackedModel(
                 head.output().address(), _ -> drafts(head.output(), vocabulary, draftMemory));
         int count = vocabulary.draftIds().size();
         KernelLogits logits =
-            KernelLogits.ofShortList(
-                head.logits().head(), count, rows.out(), model.architecture().model().hiddenSize());
+            head.logits().ofShortList(count, rows.out(), model.architecture().model().hiddenSize());
         draftHeads.add(new KernelHead(head.branches(), head.norm(), rows, head.rows(), logits));
       }
     }
@@ -94,10 +92,6 @@ record PackedModel(
       return model.architecture().model();
     }
 
-    private ModelConfig shard() {
-      return shape().shard(model.parallel().size());
-    }
-
     List<KernelBranch> trunk() {
       List<KernelBranch> branches = new ArrayList<>();
       for (Slice slice : model.slices()) {
@@ -109,32 +103,44 @@ record PackedModel(
     }
 
     private List<KernelBranch> layer(String name, int slot) {
-      return List.of(attention(name, slot), mlp(name + ".post_attention_layernorm", name + ".mlp"));
+      return List.of(attention(name, slot), mlp(name, name + ".mlp"));
     }
 
     private KernelBranch attention(String layer, int slot) {
       String name = layer + ".self_attn.";
       return new KernelBranch.Attention(
-          norm(layer + ".input_layernorm"),
+          normBefore(layer + ".input_layernorm"),
           weights.matrix(name + "q_proj.weight"),
           weights.optionalVector(name + "q_proj.bias"),
-          headNorm(name + "q_norm.weight"),
-          headNorm(name + "k_norm.weight"),
+          headNorms(name),
           weights.matrix(name + "o_proj.weight"),
-          residual(name + "o_proj.bias"),
-          shard(),
+          residual(name + "o_proj.bias", layer + ".attention_output_norm"),
+          shape().attention(slot).shard(model.parallel().size()),
+          shape().layerType(slot),
           shape().residual(),
           slot);
     }
 
-    private Optional<KernelNorm.Rms> headNorm(String weight) {
-      return weights
-          .optionalVector(weight)
-          .map(values -> new KernelNorm.Rms(values, shape().normEpsilon()));
+    private Optional<KernelHeadNorms> headNorms(String attention) {
+      return shape().qkNorm() || shape().qkNormWhole()
+          ? Optional.of(
+              new KernelHeadNorms(
+                  headNorm(attention + "q_norm.weight"),
+                  headNorm(attention + "k_norm.weight"),
+                  shape().qkNormWhole()))
+          : Optional.empty();
     }
 
-    private KernelBranch mlp(String norm, String name) {
-      boolean gated = shape().activation() == Activation.SWIGLU;
+    private KernelNorm.Rms headNorm(String weight) {
+      return new KernelNorm.Rms(normWeight(weights.vector(weight), 1), shape().normEpsilon());
+    }
+
+    /**
+     * @param layer whose norms it has
+     * @param name of its maps
+     */
+    private KernelBranch mlp(String layer, String name) {
+      boolean gated = shape().activation().gated();
       String first = name + (gated ? ".gate_proj." : ".up_proj.");
       PackedMatrix up = weights.matrix(first + "weight");
       Optional<FloatArray> bias =
@@ -142,12 +148,12 @@ record PackedModel(
       PackedMatrix down = weights.matrix(name + ".down_proj.weight");
       int ffn = down.in();
       return new KernelBranch.Mlp(
-          norm(norm),
+          normBefore(layer + ".post_attention_layernorm"),
           up,
           gated ? bias.map(all -> part(all, 0, ffn)) : Optional.empty(),
           gated ? bias.map(all -> part(all, ffn, 2 * ffn)) : bias,
           down,
-          residual(name + ".down_proj.bias"),
+          residual(name + ".down_proj.bias", layer + ".mlp_output_norm"),
           shape().activation(),
           shape().residual());
     }
@@ -156,17 +162,47 @@ record PackedModel(
       return FloatArray.of(Arrays.copyOfRange(all.values(), from, to));
     }
 
-    private KernelExecutor.Residual residual(String bias) {
-      return new KernelExecutor.Residual(weights.optionalVector(bias));
+    private KernelNorm normBefore(String name) {
+      return shape().normPlacement().before()
+          ? norm(name, 1)
+          : new KernelNorm.None(shape().hiddenSize());
     }
 
-    private KernelNorm norm(String name) {
-      FloatArray weight = weights.vector(name + ".weight");
+    /**
+     * How a branch is added to the stream. Its factor stands in what it is multiplied with anyway,
+     * where there is such.
+     */
+    private KernelExecutor.Residual residual(String bias, String normAfter) {
+      float factor = (float) shape().residualScale();
+      Optional<FloatArray> vector = weights.optionalVector(bias);
+      return shape().normPlacement().after()
+          ? new KernelExecutor.Residual(vector, 1, Optional.of(norm(normAfter, factor)))
+          : new KernelExecutor.Residual(
+              vector.map(values -> changed(values, 0, factor)), factor, Optional.empty());
+    }
+
+    /** A norm times a factor. */
+    private KernelNorm norm(String name, float factor) {
+      FloatArray weight = normWeight(weights.vector(name + ".weight"), factor);
       return switch (shape().normalization()) {
         case RMSNORM -> new KernelNorm.Rms(weight, shape().normEpsilon());
         case LAYERNORM ->
-            new KernelNorm.Layer(weight, weights.vector(name + ".bias"), shape().normEpsilon());
+            new KernelNorm.Layer(
+                weight, changed(weights.vector(name + ".bias"), 0, factor), shape().normEpsilon());
       };
+    }
+
+    private FloatArray normWeight(FloatArray weight, float factor) {
+      return changed(weight, shape().zeroCenteredNorm() ? 1 : 0, factor);
+    }
+
+    /** Numbers with another added, and then times a factor. */
+    private static FloatArray changed(FloatArray numbers, float more, float factor) {
+      FloatArray changed = FloatArray.allocate(numbers.length());
+      for (int i = 0; i < numbers.length(); i++) {
+        changed.values()[i] = (numbers.values()[i] + more) * factor;
+      }
+      return changed;
     }
 
     KernelHead head(Head head, int vocabSize) {
@@ -175,8 +211,7 @@ record PackedModel(
       String name = "exits." + head.layer();
       List<KernelBranch> branches = new ArrayList<>();
       if (own && exits.mlp()) {
-        String norm = ParameterName.layer(head.layer() - 1) + ".post_attention_layernorm";
-        branches.add(mlp(norm, name + ".mlp"));
+        branches.add(mlp(ParameterName.layer(head.layer() - 1), name + ".mlp"));
       }
       if (own && exits.block()) {
         branches.addAll(layer(name + ".block", shape().numLayers() + head.index()));
@@ -187,14 +222,14 @@ record PackedModel(
       PackedMatrix whole = weights.matrix(output);
       KernelNorm norm =
           own
-              ? exits.norm() ? norm(name + ".norm") : new KernelNorm.None(shape().hiddenSize())
-              : norm("model.norm");
+              ? exits.norm() ? norm(name + ".norm", 1) : new KernelNorm.None(shape().hiddenSize())
+              : norm("model.norm", 1);
       return new KernelHead(
           List.copyOf(branches),
           norm,
           ranks == 1 ? whole.first(vocabSize) : whole,
           weights.rows(output),
-          new KernelLogits(head, vocabSize, whole.out(), ranks));
+          new KernelLogits(head, LogitScale.of(shape()), vocabSize, whole.out(), ranks));
     }
   }
 

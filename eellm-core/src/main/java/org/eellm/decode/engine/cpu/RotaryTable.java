@@ -21,12 +21,22 @@ final class RotaryTable implements AutoCloseable {
   private int room; // positions
   private int known; // of these, from 0
 
-  RotaryTable(Positions positions) {
-    frequencies =
-        positions.rotary()
-            ? Arrays.copyOf(Rope.frequencies(positions), positions.rotaryDim() / 2)
-            : new double[0];
-    factor = positions.ropeScaling().attentionFactor();
+  private RotaryTable(double[] frequencies, double factor) {
+    this.frequencies = frequencies;
+    this.factor = factor;
+  }
+
+  static RotaryTable of(Positions positions) {
+    return positions.rotary()
+        ? new RotaryTable(
+            Arrays.copyOf(Rope.frequencies(positions), positions.rotaryDim() / 2),
+            positions.ropeScaling().attentionFactor())
+        : empty();
+  }
+
+  /** One that rotates nothing. */
+  static RotaryTable empty() {
+    return new RotaryTable(new double[0], 1);
   }
 
   /** Makes sure of positions below {@code end}; on the engine's thread. */

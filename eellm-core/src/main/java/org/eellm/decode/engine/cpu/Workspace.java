@@ -5,6 +5,7 @@ import java.util.List;
 import org.eellm.config.ModelConfig;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.PagedAttention;
+import org.eellm.kernel.ScoreFunction;
 import org.eellm.kernel.matmul.MatmulKernel;
 import org.eellm.kernel.matmul.PackedInput;
 import org.eellm.kernel.vector.FloatArray;
@@ -83,7 +84,7 @@ final class Workspace implements AutoCloseable {
     final FloatArray activations =
         FloatArray.allocate(ITEM_BLOCKS * PackedMatrix.BLOCK); // of a row
     final OutputTile tile = new OutputTile(); // of an item, before it is added to the stream
-    final FloatArray head; // [D]
+    final FloatArray heads; // of those that are normed together
     final PagedAttention.Queries queries = new PagedAttention.Queries();
     final NativeBuffer attended; // of each query: [ATTENTION_ROWS G, valueWidth]
     final PagedAttention attention;
@@ -93,9 +94,13 @@ final class Workspace implements AutoCloseable {
       normed = kernels.layers().allocate(OWN_ROWS, shard.hiddenSize());
       headNormed = kernels.heads().allocate(OWN_ROWS, shard.hiddenSize());
       row = FloatArray.allocate(shard.hiddenSize());
-      head = FloatArray.allocate(shard.headDim());
+      heads =
+          FloatArray.allocate(
+              shard.qkNormWhole() ? shard.numHeads() * shard.headDim() : shard.headDim());
       attended = NativeBuffer.allocate(4L * queryRows * layout.valueWidth());
-      attention = kernels.attention(layout);
+      ModelConfig.Attention any = shard.attention(0); // all have the same scores
+      attention =
+          kernels.attention(layout, new ScoreFunction((float) any.scale(), (float) any.softcap()));
     }
 
     @Override

@@ -1,0 +1,229 @@
+package org.eellm.convert;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.net.URISyntaxException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.TreeMap;
+import org.eellm.checkpoint.WeightFiles;
+import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
+import org.eellm.checkpoint.huggingface.ModelTensor;
+import org.eellm.checkpoint.huggingface.SourceModel;
+import org.eellm.checkpoint.huggingface.family.Families;
+import org.eellm.checkpoint.safetensors.Checksums;
+import org.eellm.checkpoint.safetensors.JsonFields;
+import org.eellm.checkpoint.safetensors.JsonFiles;
+import org.eellm.checkpoint.safetensors.SafetensorsFile;
+import org.eellm.checkpoint.safetensors.StoredTensor;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.ModelConfig;
+import org.eellm.convert.ModelWriter.Options;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.FieldSource;
+
+/** The models of {@code src/test/resources/families}, which make_families.py wrote. */
+final class FamiliesTest {
+  static final List<String> NAMES =
+      List.of(
+          "gemma2",
+          "gemma3_text",
+          "gemma3",
+          "phi3",
+          "phi4_mini",
+          "smollm3",
+          "granite",
+          "olmo2",
+          "olmo3",
+          "mistral_window",
+          "qwen2_window",
+          "qwen3_window",
+          "llama_bias");
+
+  @TempDir private Path folder;
+
+  static Path theirs(String name) {
+    try {
+      return Path.of(
+          Objects.requireNonNull(FamiliesTest.class.getResource("/families/" + name)).toURI());
+    } catch (URISyntaxException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  private Path write(SourceModel model, String to) {
+    ModelWriter.writeModel(model, folder.resolve(to), Options.asItIs(), (done, total) -> {});
+    return folder.resolve(to);
+  }
+
+  private Path export(Path from, String to) {
+    try (SourceModel model = ModelReader.open(from)) {
+      ModelWriter.writeHuggingFace(
+          model, folder.resolve(to), Options.asItIs(), (done, total) -> {});
+    }
+    return folder.resolve(to);
+  }
+
+  @ParameterizedTest
+  @FieldSource("NAMES")
+  void convert_familyThereAndBack_keepsEveryByteAndField(String name) throws IOException {
+    Path source = theirs(name);
+    Path ours;
+    try (SourceModel model = ModelReader.open(source)) {
+      ours = write(model, "ours");
+    }
+    Path exported = export(ours, "exported");
+
+    assertSameText(source, exported);
+    assertThat(config(exported)).isEqualTo(HuggingFaceConfig.fields(source).object());
+    assertThat(HuggingFaceConfig.read(exported)).isEqualTo(HuggingFaceConfig.read(source));
+  }
+
+  @ParameterizedTest
+  @FieldSource("NAMES")
+  void addExits_anyFamily_writesThemBesideTheSourcesBytes(String name) throws IOException {
+    Path source = theirs(name);
+    ExitLayout exits = new ExitLayout(List.of(1, 2), true, true, true, false);
+    Path ours;
+    Map<String, String> parameters;
+    try (SourceModel model = ModelReader.open(source)) {
+      SourceModel with = ExitEditor.add(model, exits, ExitEditor.Start.COPY, 1);
+      parameters = checksums(with.tensors());
+      ours = write(with, "ours");
+    }
+    try (SourceModel model = ModelReader.open(ours)) {
+      assertThat(model.architecture().exits()).isEqualTo(exits);
+      assertThat(checksums(model.tensors())).isEqualTo(parameters);
+    }
+    Path exported = export(ours, "exported");
+    assertSameText(source, exported);
+    try (SourceModel model = ModelReader.open(exported)) {
+      assertThat(checksums(model.tensors())).isEqualTo(parameters);
+    }
+  }
+
+  /** As a training run writes them. */
+  @ParameterizedTest
+  @FieldSource("NAMES")
+  void export_modelUnderOurNames_findsItsFamily(String name) throws IOException {
+    Path source = theirs(name);
+    Path ours;
+    try (SourceModel model = ModelReader.open(source)) {
+      ours =
+          write(
+              new SourceModel(
+                  model.kind(),
+                  model.folder(),
+                  model.config(),
+                  model.config().config(),
+                  false,
+                  model.tensors(),
+                  List.of(),
+                  Optional.empty()),
+              "ours");
+      assertThat(HuggingFaceConfig.read(ours).architecture()).isEqualTo(model.architecture());
+    }
+    Path exported = export(ours, "exported");
+
+    if (name.equals("phi3")) { // which is a Mistral but for the names of its tensors
+      assertThat(config(exported).path("model_type").asText()).isEqualTo("mistral");
+    } else {
+      assertSameText(source, exported);
+      assertThat(config(exported).path("model_type"))
+          .isEqualTo(HuggingFaceConfig.fields(source).object().path("model_type"));
+    }
+    assertThat(HuggingFaceConfig.read(exported).architecture())
+        .isEqualTo(HuggingFaceConfig.read(source).architecture());
+  }
+
+  @ParameterizedTest
+  @FieldSource("NAMES")
+  void weightFiles_anyFamily_haveOurParameters(String name) {
+    Map<String, String> opened = new TreeMap<>();
+    try (WeightFiles weights = WeightFiles.open(theirs(name))) {
+      weights
+          .tensors()
+          .forEach((parameter, stored) -> opened.put(parameter, Checksums.of(stored.bytes())));
+    }
+    try (SourceModel model = ModelReader.open(theirs(name))) {
+      assertThat(opened).isEqualTo(checksums(model.tensors()));
+    }
+  }
+
+  @Test
+  void families_ofOwnNames_areWrittenWithTheirOwnModelType() {
+    for (String name : List.of("smollm3", "granite", "mistral_window", "qwen3_window")) {
+      HuggingFaceConfig config = HuggingFaceConfig.read(theirs(name));
+      JsonFields written = new JsonFields(name, config.config());
+      assertThat(Families.of(written).modelType())
+          .isEqualTo(HuggingFaceConfig.fields(theirs(name)).text("model_type"));
+    }
+  }
+
+  @Test
+  void convert_longRope_isForShortTextsUnlessItIsAsked() {
+    Path source = theirs("phi4_mini");
+    assertThat(HuggingFaceConfig.read(source).architecture().model().maxPositions()).isEqualTo(16);
+    try (SourceModel model = ModelReader.open(source)) {
+      Path ours = write(model.withMaxPositions(64), "ours");
+      assertThat(HuggingFaceConfig.read(ours).architecture().model().maxPositions()).isEqualTo(64);
+      assertThat(config(export(ours, "exported"))).isEqualTo(config(source));
+    }
+  }
+
+  @Test
+  void convert_windowThatSeesAll_isNone() {
+    try (SourceModel model = ModelReader.open(theirs("mistral_window"))) {
+      assertThat(model.architecture().model().attention(0).window()).isEqualTo(7);
+      Path ours = write(model.withMaxPositions(7), "ours");
+      ModelConfig read = HuggingFaceConfig.read(ours).architecture().model();
+      assertThat(read.slidingWindow()).isZero();
+      assertThat(read.attention(0).window()).isEqualTo(Integer.MAX_VALUE);
+      assertThat(config(export(ours, "exported"))).isEqualTo(config(theirs("mistral_window")));
+    }
+  }
+
+  @Test
+  void withMaxPositions_learnedTable_isRefused() {
+    try (SourceModel model = ModelReader.open(Layouts.folder("gpt2"))) {
+      assertThatThrownBy(() -> model.withMaxPositions(8))
+          .hasMessageContaining("the model has learned a table of 16 positions");
+    }
+  }
+
+  private static ObjectNode config(Path folder) {
+    return (ObjectNode) JsonFiles.read(folder.resolve("config.json"));
+  }
+
+  private static Map<String, String> checksums(List<ModelTensor> tensors) {
+    Map<String, String> sums = new TreeMap<>();
+    tensors.forEach(tensor -> sums.put(tensor.name(), tensor.sha256()));
+    return sums;
+  }
+
+  /** The same tensors but those of a tower that sees; the text model's under their plain names. */
+  private static void assertSameText(Path source, Path exported) {
+    try (WeightFiles before = WeightFiles.openStored(source);
+        SafetensorsFile after = SafetensorsFile.open(exported.resolve("model.safetensors"))) {
+      Map<String, StoredTensor> expected = new TreeMap<>();
+      before
+          .tensors()
+          .forEach((tensor, stored) -> expected.put(tensor.replace("language_model.", ""), stored));
+      expected
+          .keySet()
+          .removeIf(tensor -> tensor.matches("(vision_tower|multi_modal_projector).*"));
+      assertThat(after.tensors().keySet()).isEqualTo(expected.keySet());
+      expected.forEach(
+          (tensor, stored) ->
+              assertThat(ModelTensor.equalBytes(stored, after.tensor(tensor))).as(tensor).isTrue());
+    }
+  }
+}

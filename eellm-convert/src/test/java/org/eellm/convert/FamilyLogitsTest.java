@@ -1,0 +1,146 @@
+package org.eellm.convert;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.Set;
+import org.eellm.checkpoint.ModelFolder;
+import org.eellm.checkpoint.ModelWeights;
+import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
+import org.eellm.checkpoint.huggingface.SourceModel;
+import org.eellm.checkpoint.safetensors.SafetensorsFile;
+import org.eellm.config.Architecture;
+import org.eellm.config.DataType;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.MatrixQuantization;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.convert.ModelWriter.Options;
+import org.eellm.decode.Generator;
+import org.eellm.decode.request.DecodingMethod;
+import org.eellm.decode.request.Limits;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.token.TokenListener;
+import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
+import org.eellm.tensor.Torch;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.FieldSource;
+
+/** What models of all families compute, beside PyTorch in float64. */
+final class FamilyLogitsTest {
+  private static final int GREEDY = 24;
+
+  static final List<String> NAMES = FamiliesTest.NAMES;
+
+  @TempDir private Path folder;
+
+  /** A text and the logits that follow each of its tokens. */
+  private record Expected(long[] ids, float[] logits) {
+    static Expected of(Path theirs, String name) {
+      try (SafetensorsFile file = SafetensorsFile.open(theirs.resolve("expected.safetensors"))) {
+        float[] logits = file.tensor(name).bytes().toArray(ValueLayout.JAVA_FLOAT_UNALIGNED);
+        long[] ids = file.tensor("ids").bytes().toArray(ValueLayout.JAVA_LONG_UNALIGNED);
+        int count = Math.toIntExact(file.tensor(name).shape().getFirst());
+        return new Expected(Arrays.copyOf(ids, count), logits);
+      }
+    }
+
+    List<Integer> tokens() {
+      return Arrays.stream(ids).mapToObj(Math::toIntExact).toList();
+    }
+  }
+
+  /** Of a model for short texts and for long ones, the latter. */
+  private Path forLongTexts(String name) {
+    Path theirs = FamiliesTest.theirs(name);
+    if (!name.equals("phi4_mini")) {
+      return theirs;
+    }
+    try (SourceModel model = ModelReader.open(theirs)) {
+      return write(model.withMaxPositions(64), "long");
+    }
+  }
+
+  private Path write(SourceModel model, String to) {
+    ModelWriter.writeModel(model, folder.resolve(to), Options.asItIs(), (done, total) -> {});
+    return folder.resolve(to);
+  }
+
+  private static Architecture wide(Path model) {
+    Architecture stored = HuggingFaceConfig.read(model).architecture();
+    return new Architecture(stored.model().withDtype(DataType.FLOAT32), stored.exits());
+  }
+
+  private static void assertLogits(Path model, Expected expected) {
+    try (Decoder decoder = ModelWeights.read(model, wide(model), Torch.cpu())) {
+      float[] ours = Layouts.logits(decoder, expected.ids).get("final");
+      assertThat(logProbabilities(Objects.requireNonNull(ours)))
+          .usingComparatorWithPrecision(1e-4f)
+          .containsExactly(logProbabilities(expected.logits));
+    }
+  }
+
+  private static float[] logProbabilities(float[] logits) {
+    int vocabulary = 48;
+    float[] all = new float[logits.length];
+    for (int row = 0; row < logits.length; row += vocabulary) {
+      double sum = 0;
+      for (int i = row; i < row + vocabulary; i++) {
+        sum += Math.exp(logits[i]);
+      }
+      for (int i = row; i < row + vocabulary; i++) {
+        all[i] = (float) (logits[i] - Math.log(sum));
+      }
+    }
+    return all;
+  }
+
+  @ParameterizedTest
+  @FieldSource("NAMES")
+  void forward_theirFolder_computesWhatPyTorchComputes(String name) {
+    assertLogits(forLongTexts(name), Expected.of(FamiliesTest.theirs(name), "final"));
+    if (name.equals("phi4_mini")) {
+      assertLogits(FamiliesTest.theirs(name), Expected.of(FamiliesTest.theirs(name), "short"));
+    }
+  }
+
+  /** Longer than any window, by own kernels. */
+  @ParameterizedTest
+  @FieldSource("NAMES")
+  void generate_theirFolder_writesPyTorchsTokens(String name) {
+    List<Integer> text = Expected.of(FamiliesTest.theirs(name), "final").tokens();
+    assertThat(greedy(forLongTexts(name), text, DecodingMethod.full()))
+        .isEqualTo(text.subList(text.size() - GREEDY, text.size()));
+  }
+
+  @ParameterizedTest
+  @FieldSource("NAMES")
+  void generate_withExitsLosslessly_writesPyTorchsTokens(String name) {
+    List<Integer> text = Expected.of(FamiliesTest.theirs(name), "final").tokens();
+    Path model;
+    try (SourceModel source = ModelReader.open(forLongTexts(name))) {
+      ExitLayout exits = new ExitLayout(List.of(1, 2), true, false, true, false);
+      model = write(ExitEditor.add(source, exits, ExitEditor.Start.COPY, 1), "exits");
+    }
+    assertThat(greedy(model, text, DecodingMethod.lossless()))
+        .isEqualTo(text.subList(text.size() - GREEDY, text.size()));
+  }
+
+  private static List<Integer> greedy(Path model, List<Integer> text, DecodingMethod method) {
+    ModelFolder files = new ModelFolder(model, Optional.empty());
+    List<Integer> prompt = text.subList(0, text.size() - GREEDY);
+    Request request = new Request(prompt, GREEDY, Set.of(), method, Sampler.greedy());
+    try (DecodingModel decoder = files.decoder(wide(model), Device.CPU, MatrixQuantization.NONE)) {
+      return Generator.generate(decoder, Limits.of(decoder), List.of(request), TokenListener.none())
+          .getFirst()
+          .ids();
+    }
+  }
+}

@@ -1,0 +1,198 @@
+package org.eellm.checkpoint.huggingface;
+
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SequencedMap;
+import java.util.function.IntUnaryOperator;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import org.bytedeco.pytorch.Tensor;
+import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
+import org.eellm.checkpoint.huggingface.family.Family;
+import org.eellm.checkpoint.huggingface.family.Place;
+import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.checkpoint.safetensors.StoredTensor;
+import org.eellm.config.Architecture;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.ModelConfig;
+import org.eellm.model.parameter.ParameterName;
+import org.eellm.model.parameter.ParameterSpec;
+import org.eellm.tensor.Tensors;
+import org.eellm.tensor.Torch;
+
+/** The tensors of a model as its family's files have them, and the parameters that they are. */
+public final class StoredLayout {
+  /** Tables that other tools store along; they follow from the configuration. */
+  public static final Pattern DERIVED =
+      Pattern.compile(
+          ".*\\.(rotary_emb\\.inv_freq|attn\\.bias|attn\\.masked_bias|attention\\.bias|attention\\.masked_bias)");
+
+  private final Family family;
+  private final ModelConfig model;
+  private final SequencedMap<String, List<Part>> tensors = new LinkedHashMap<>();
+
+  /** A parameter in a tensor. */
+  private record Part(ParameterSpec parameter, Place place) {
+    int rows() {
+      return Math.toIntExact(parameter.shape().getFirst());
+    }
+
+    int columns() {
+      return parameter.shape().size() == 1 ? 1 : Math.toIntExact(parameter.shape().getLast());
+    }
+
+    /** Whether its rows lie one behind the other. */
+    boolean isRange() {
+      IntUnaryOperator row = place.row();
+      int first = row.applyAsInt(0);
+      for (int i = 1; i < rows(); i++) {
+        if (row.applyAsInt(i) != first + i) {
+          return false;
+        }
+      }
+      return !place.transposed();
+    }
+  }
+
+  public StoredLayout(Family family, ModelConfig model) {
+    this.family = family;
+    this.model = model;
+    for (ParameterSpec spec : ParameterSpec.of(new Architecture(model, ExitLayout.none()))) {
+      Place place = family.tensors().place(ParameterName.parse(spec.name()), model);
+      tensors.computeIfAbsent(place.tensor(), _ -> new ArrayList<>()).add(new Part(spec, place));
+    }
+  }
+
+  /** The family that the files are of. */
+  public Family family() {
+    return family;
+  }
+
+  private static List<Long> shape(List<Part> parts) {
+    long rows = parts.stream().mapToLong(Part::rows).sum();
+    Part first = parts.getFirst();
+    if (first.parameter().shape().size() == 1) {
+      return List.of(rows);
+    }
+    long columns = first.columns();
+    return first.place().transposed() ? List.of(columns, rows) : List.of(rows, columns);
+  }
+
+  /**
+   * The parameters in a folder's tensors, and its exits, which have our names.
+   *
+   * @throws CheckpointException if a tensor is missing, of another shape or surplus
+   */
+  public SequencedMap<String, Origin> parameters(Path folder, Map<String, StoredTensor> stored) {
+    Map<String, StoredTensor> relevant = new LinkedHashMap<>(stored);
+    relevant.keySet().removeIf(family.tensors()::leftOut);
+    OriginTable table = new OriginTable(folder, relevant, DERIVED);
+    String prefix = prefix(stored);
+    SequencedMap<String, Origin> parameters = new LinkedHashMap<>();
+    tensors.forEach(
+        (name, parts) -> {
+          Origin whole = table.take(actual(name, prefix), shape(parts));
+          parts.forEach(
+              part ->
+                  parameters.put(
+                      part.parameter().name(),
+                      new Origin(whole.name(), part(whole.stored(), part, parts))));
+        });
+    table.takeAll(HeadFiles.PREFIX).forEach(exit -> parameters.put(exit.name(), exit));
+    if (model.tieEmbeddings()) {
+      table.dropEqual(actual(embedding(), prefix));
+    }
+    table.requireAllTaken();
+    return parameters;
+  }
+
+  private String embedding() {
+    return family.tensors().place(ParameterName.TOKENS, model).tensor();
+  }
+
+  /** The beginning of names in these files in place of the usual one. */
+  private String prefix(Map<String, StoredTensor> stored) {
+    List<String> prefixes = family.tensors().prefixes();
+    String usual = prefixes.isEmpty() ? "" : prefixes.getFirst();
+    return prefixes.stream()
+        .filter(other -> stored.containsKey(other + embedding().substring(usual.length())))
+        .findFirst()
+        .orElse(usual);
+  }
+
+  private String actual(String name, String prefix) {
+    List<String> prefixes = family.tensors().prefixes();
+    return prefixes.isEmpty() || !name.startsWith(prefixes.getFirst())
+        ? name
+        : prefix + name.substring(prefixes.getFirst().length());
+  }
+
+  private static StoredTensor part(StoredTensor whole, Part part, List<Part> all) {
+    List<Long> shape = part.parameter().shape();
+    if (all.size() == 1 && part.isRange()) {
+      return whole;
+    }
+    MemorySegment bytes = whole.bytes();
+    int width = whole.type().bits() / 8;
+    if (part.isRange()) {
+      long row = (long) part.columns() * width;
+      return new StoredTensor(
+          whole.type(),
+          shape,
+          bytes.asSlice(part.place().row().applyAsInt(0) * row, part.rows() * row));
+    }
+    int allRows = all.stream().mapToInt(Part::rows).sum();
+    boolean transposed = part.place().transposed();
+    return new StoredTensor(
+        whole.type(),
+        shape,
+        new StoredTensor.Arranged(
+            bytes,
+            part.rows(),
+            part.columns(),
+            new StoredTensor.Strides(
+                transposed ? 1 : part.columns(), transposed ? allRows : 1, width),
+            part.place().row()));
+  }
+
+  /** The tensors that files of the family keep these parameters in; exits' stay as they are. */
+  public List<ModelTensor> tensors(List<ModelTensor> parameters) {
+    if (family.hasOurNames()) {
+      return parameters;
+    }
+    Map<String, ModelTensor> byName =
+        parameters.stream().collect(Collectors.toMap(ModelTensor::name, parameter -> parameter));
+    List<ModelTensor> stored = new ArrayList<>();
+    tensors.forEach(
+        (name, parts) -> {
+          List<ModelTensor> own = new ArrayList<>();
+          for (Part part : parts) {
+            own.add(byName.remove(part.parameter().name()));
+          }
+          stored.add(
+              parts.size() == 1 && parts.getFirst().isRange()
+                  ? own.getFirst().named(name)
+                  : ModelTensor.combined(name, shape(parts), own, all -> joined(all, parts)));
+        });
+    parameters.stream().filter(left -> byName.containsKey(left.name())).forEach(stored::add);
+    return stored;
+  }
+
+  private static Tensor joined(List<Tensor> parameters, List<Part> parts) {
+    Tensor rows = Tensors.concatenate(parameters);
+    long[] order = new long[Math.toIntExact(rows.size(0))]; // our row for each of the file's
+    int first = 0;
+    for (Part part : parts) {
+      for (int row = 0; row < part.rows(); row++) {
+        order[part.place().row().applyAsInt(row)] = first + row;
+      }
+      first += part.rows();
+    }
+    Tensor ordered = rows.index_select(0, Tensors.ofLongs(order, Torch.cpu(), order.length));
+    return parts.getFirst().place().transposed() ? ordered.t() : ordered;
+  }
+}

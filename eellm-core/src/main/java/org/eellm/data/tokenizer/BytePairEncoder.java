@@ -1,0 +1,334 @@
+package org.eellm.data.tokenizer;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Byte-pair encoding: a text is cut into words, a word into the tokens of its bytes or characters,
+ * and the neighbours that were joined first in training are joined first.
+ */
+final class BytePairEncoder implements Tokenizer.TextEncoder {
+  private static final int LONGEST_KEPT = 32;
+  private static final int KEPT_WORDS = 1 << 14;
+
+  /** Turns a word into the tokens that pairs are made of. */
+  private sealed interface WordStart {
+    /** The tokens of a word, in an array of their number. */
+    int[] tokens(String word);
+
+    /** How the vocabulary spells a word. */
+    String piece(String word);
+
+    /**
+     * A token for each byte.
+     *
+     * @param ids by byte
+     */
+    @SuppressWarnings("ArrayRecordComponent") // compared by nobody
+    record Bytes(int[] ids) implements WordStart {
+      /** Of a vocabulary; empty if it lacks a byte. */
+      static Optional<WordStart> of(Pieces pieces) {
+        int[] ids = new int[256];
+        for (int value = 0; value < ids.length; value++) {
+          ids[value] = pieces.id(String.valueOf(ByteAlphabet.character(value)));
+          if (ids[value] == Pieces.NONE) {
+            return Optional.empty();
+          }
+        }
+        return Optional.of(new Bytes(ids));
+      }
+
+      @Override
+      public int[] tokens(String word) {
+        byte[] bytes = word.getBytes(StandardCharsets.UTF_8);
+        int[] tokens = new int[bytes.length];
+        for (int i = 0; i < tokens.length; i++) {
+          tokens[i] = ids[bytes[i] & 0xFF];
+        }
+        return tokens;
+      }
+
+      @Override
+      public String piece(String word) {
+        return ByteAlphabet.piece(word.getBytes(StandardCharsets.UTF_8));
+      }
+    }
+
+    /**
+     * A token for each character; for one that has none, those of its bytes, or the unknown one.
+     *
+     * @param unknown absent leaves such characters out
+     * @param fuses whether several unknown characters after each other are one token
+     * @param byBytes whether bytes are tried first
+     */
+    record Characters(Pieces pieces, OptionalInt unknown, boolean fuses, boolean byBytes)
+        implements WordStart {
+
+      @Override
+      public int[] tokens(String word) {
+        int[] tokens = new int[4 * word.length()];
+        int count = 0;
+        boolean behindUnknown = false;
+        for (int at = 0; at < word.length(); at += Character.charCount(word.codePointAt(at))) {
+          String character = Character.toString(word.codePointAt(at));
+          int id = pieces.id(character);
+          if (id != Pieces.NONE) {
+            tokens[count++] = id;
+          }
+          int bytes = id == Pieces.NONE && byBytes ? bytes(character, tokens, count) : 0;
+          count += bytes;
+          boolean isUnknown = id == Pieces.NONE && bytes == 0;
+          if (isUnknown && unknown.isPresent() && !(fuses && behindUnknown)) {
+            tokens[count++] = unknown.getAsInt();
+          }
+          behindUnknown = isUnknown;
+        }
+        return Arrays.copyOf(tokens, count);
+      }
+
+      /** Writes the tokens of a character's bytes, and gives their number; 0 if one is missing. */
+      private int bytes(String character, int[] tokens, int from) {
+        byte[] bytes = character.getBytes(StandardCharsets.UTF_8);
+        for (int i = 0; i < bytes.length; i++) {
+          tokens[from + i] = pieces.id("<0x%02X>".formatted(bytes[i]));
+          if (tokens[from + i] == Pieces.NONE) {
+            return 0;
+          }
+        }
+        return bytes.length;
+      }
+
+      @Override
+      public String piece(String word) {
+        return word;
+      }
+    }
+  }
+
+  /** A word that was met, with its tokens. */
+  @SuppressWarnings("ArrayRecordComponent") // compared by nobody
+  private record Known(String word, int[] ids) {}
+
+  private final Added added;
+  private final TextChanges changes;
+  private final WordCutter cutter;
+  private final WordStart start;
+  private final Pairs pairs;
+  private final @Nullable Known[] known = new Known[KEPT_WORDS];
+
+  private BytePairEncoder(
+      Added added, TextChanges changes, WordCutter cutter, WordStart start, Pairs pairs) {
+    this.added = added;
+    this.changes = changes;
+    this.cutter = cutter;
+    this.start = start;
+    this.pairs = pairs;
+  }
+
+  /**
+   * Tokens that are found in a text before all else.
+   *
+   * @param names finds them, of several at one place the longest
+   */
+  private record Added(Map<String, Integer> ids, Pattern names) {
+    static Added of(Map<String, Integer> ids) {
+      if (ids.isEmpty()) {
+        return new Added(ids, Pattern.compile("(?!)"));
+      }
+      String firsts =
+          ids.keySet().stream()
+              .map(name -> Pattern.quote(Character.toString(name.codePointAt(0))))
+              .distinct()
+              .collect(Collectors.joining());
+      String all =
+          ids.keySet().stream()
+              .sorted(Comparator.comparingInt(String::length).reversed())
+              .map(Pattern::quote)
+              .collect(Collectors.joining("|"));
+      return new Added(ids, Pattern.compile("(?=[%s])(?:%s)".formatted(firsts, all)));
+    }
+  }
+
+  /**
+   * What becomes one token.
+   *
+   * @param words those that do as they are; none of most tokenizers
+   */
+  private record Pairs(PairTable table, Optional<Pieces> words, Set<Integer> added) {}
+
+  /**
+   * An encoder; empty if a file asks for more than is done here.
+   *
+   * @param addedTokens by their names
+   * @param place the file's name for messages
+   * @throws DataException if the file contradicts itself, or may take time without end
+   */
+  static Optional<Tokenizer.TextEncoder> of(
+      TokenizerJson json, Map<String, JsonNode> addedTokens, String place) {
+    ObjectNode file = json.rest();
+    JsonNode model = file.path("model");
+    List<JsonNode> words = TokenizerReader.parts(file.path("pre_tokenizer"), "pretokenizers");
+    Optional<TextChanges> changes =
+        TextChanges.of(TokenizerReader.parts(file.path("normalizer"), "normalizers"), words);
+    Optional<WordCutter> cutter = WordCutter.of(words);
+    boolean byteLevel =
+        !words.isEmpty() && words.getLast().path("type").asText().equals("ByteLevel");
+    boolean plain =
+        model.path("type").asText("BPE").equals("BPE")
+            && model.path("dropout").asDouble() == 0
+            && model.path("continuing_subword_prefix").asText("").isEmpty()
+            && model.path("end_of_word_suffix").asText("").isEmpty()
+            && changes.isPresent()
+            && cutter.isPresent()
+            && addedTokens.values().stream()
+                .allMatch(token -> isPlain(token, changes.get().areNone()));
+    if (!plain) {
+      return Optional.empty();
+    }
+    Optional<WordStart> start =
+        byteLevel
+            ? WordStart.Bytes.of(json.pieces())
+            : Optional.of(characters(model, json.pieces(), addedTokens));
+    if (start.isEmpty()) {
+      return Optional.empty();
+    }
+    requireBounded(file, place);
+    Map<String, Integer> found = new LinkedHashMap<>();
+    Set<Integer> all = new HashSet<>();
+    addedTokens.forEach(
+        (name, token) -> {
+          all.add(token.path("id").asInt());
+          if (!token.path("special").asBoolean()) {
+            found.put(name, token.path("id").asInt());
+          }
+        });
+    boolean takesWords = model.path("ignore_merges").asBoolean();
+    return Optional.of(
+        new BytePairEncoder(
+            Added.of(found),
+            changes.get(),
+            cutter.get(),
+            start.get(),
+            new Pairs(
+                table(json, all),
+                takesWords ? Optional.of(json.pieces()) : Optional.empty(),
+                all)));
+  }
+
+  private static boolean isPlain(JsonNode token, boolean unchanged) {
+    return token.path("special").asBoolean()
+        || (!token.path("lstrip").asBoolean()
+            && !token.path("rstrip").asBoolean()
+            && !token.path("single_word").asBoolean()
+            && (unchanged || !token.path("normalized").asBoolean()));
+  }
+
+  private static WordStart characters(
+      JsonNode model, Pieces pieces, Map<String, JsonNode> addedTokens) {
+    String unknown = model.path("unk_token").asText("");
+    JsonNode token = addedTokens.get(unknown);
+    int id = token == null ? pieces.id(unknown) : token.path("id").asInt();
+    return new WordStart.Characters(
+        pieces,
+        id == Pieces.NONE ? OptionalInt.empty() : OptionalInt.of(id),
+        model.path("fuse_unk").asBoolean(),
+        model.path("byte_fallback").asBoolean());
+  }
+
+  private static void requireBounded(ObjectNode file, String place) {
+    ObjectNode parts = JsonNodeFactory.instance.objectNode();
+    parts.set("normalizer", file.path("normalizer").deepCopy());
+    parts.set("pre_tokenizer", file.path("pre_tokenizer").deepCopy());
+    parts.set("model", file.path("model"));
+    TokenizerBounds.apply(parts, place);
+  }
+
+  private static PairTable table(TokenizerJson json, Set<Integer> added) {
+    PairTable table = new PairTable(json.pieces().size());
+    json.forEachMerge(
+        (left, right, whole) -> {
+          if (!added.contains(whole)) { // the name of an added token is letters in a text
+            table.add(left, right, whole);
+          }
+        });
+    return table;
+  }
+
+  @Override
+  public int[] encode(String text) {
+    String wellFormed = new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8);
+    Ids ids = new Ids();
+    int done = 0;
+    if (!added.ids.isEmpty()) {
+      Matcher names = added.names.matcher(wellFormed);
+      while (names.find()) {
+        part(wellFormed.substring(done, names.start()), done == 0, ids);
+        ids.add(added.ids.get(names.group()));
+        done = names.end();
+      }
+    }
+    part(wellFormed.substring(done), done == 0, ids);
+    return Arrays.copyOf(ids.values, ids.count);
+  }
+
+  private void part(String text, boolean first, Ids ids) {
+    if (!text.isEmpty()) {
+      cutter.cut(changes.apply(text, first), word -> ids.add(tokens(word)));
+    }
+  }
+
+  private int[] tokens(String word) {
+    if (word.length() > LONGEST_KEPT) {
+      return joined(word);
+    }
+    int hash = word.hashCode();
+    int place = (hash ^ hash >>> 15) & KEPT_WORDS - 1;
+    Known there = known[place]; // of any thread, and whole
+    if (there != null && there.word.equals(word)) {
+      return there.ids;
+    }
+    int[] ids = joined(word);
+    known[place] = new Known(word, ids);
+    return ids;
+  }
+
+  private int[] joined(String word) {
+    if (pairs.words.isPresent()) {
+      int whole = pairs.words.get().id(start.piece(word));
+      if (whole != Pieces.NONE && !pairs.added.contains(whole)) {
+        return new int[] {whole};
+      }
+    }
+    int[] tokens = start.tokens(word);
+    return Arrays.copyOf(tokens, pairs.table.join(tokens, tokens.length));
+  }
+
+  /** A list that grows. */
+  private static final class Ids {
+    private int[] values = new int[64];
+    private int count;
+
+    void add(int... ids) {
+      if (count + ids.length > values.length) {
+        values = Arrays.copyOf(values, Math.max(2 * values.length, count + ids.length));
+      }
+      System.arraycopy(ids, 0, values, count, ids.length);
+      count += ids.length;
+    }
+  }
+}

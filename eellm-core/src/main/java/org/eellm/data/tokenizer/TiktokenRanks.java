@@ -1,0 +1,110 @@
+package org.eellm.data.tokenizer;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Base64;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.eellm.data.DataException;
+import org.eellm.gguf.WordRule;
+
+/**
+ * tiktoken's file of byte pairs: a line for each token, its bytes in base64 and its rank, which is
+ * its id. How text is cut, and which tokens are special, is in a program beside it.
+ */
+final class TiktokenRanks {
+  /** Programs by their names in {@code tokenizer_config.json}: Llama 3's and Qwen's first. */
+  private static final Map<String, WordRule> CLASSES =
+      Map.of("PreTrainedTokenizerFast", WordRule.LLAMA_3, "QWenTokenizer", WordRule.QWEN_2);
+
+  /** Bytes of a token, which is cut at each place for the pairs that make it. */
+  private static final int MAX_TOKEN = 256;
+
+  private TiktokenRanks() {}
+
+  /** Whether this is how such a file begins: a byte in base64, and a rank. */
+  static boolean isOne(byte[] content) {
+    String start =
+        new String(content, 0, Math.min(content.length, 64), StandardCharsets.ISO_8859_1);
+    return start.lines().findFirst().orElse("").matches("[A-Za-z0-9+/]{2,}={0,2} [0-9]+");
+  }
+
+  /**
+   * Reads ranks.
+   *
+   * @param config the content of {@code tokenizer_config.json}
+   * @param place the file's name for messages
+   * @return what would be in {@code tokenizer.json}
+   * @throws DataException if the file is damaged, or how it cuts text is not known
+   */
+  static ObjectNode read(byte[] content, ObjectNode config, String place) {
+    String kind = config.path("tokenizer_class").asText("");
+    WordRule rule = CLASSES.get(kind);
+    if (rule == null) {
+      throw new DataException(
+          "%s: how tiktoken's tokenizer_class '%s' cuts text is not known; %s in %s beside it are, and any as tokenizer.json"
+              .formatted(
+                  place,
+                  TokenizerReader.shown(kind),
+                  String.join(", ", CLASSES.keySet().stream().sorted().toList()),
+                  Tokenizer.CONFIG_FILE));
+    }
+    Map<String, Integer> ranks = new HashMap<>();
+    int number = 0;
+    for (String line : new String(content, StandardCharsets.ISO_8859_1).lines().toList()) {
+      number++;
+      if (!line.isEmpty() && ranks.putIfAbsent(piece(line, number, place), rank(line)) != null) {
+        throw new DataException(
+            "%s:%d: the token is there twice; is the file whole?".formatted(place, number));
+      }
+    }
+    List<String> merges =
+        ranks.entrySet().stream()
+            .sorted(Map.Entry.comparingByValue())
+            .flatMap(entry -> merges(entry.getKey(), ranks).stream())
+            .toList();
+    ObjectNode file = rule.file(ranks, merges);
+    ((ObjectNode) file.path("model")).put("ignore_merges", true); // a word that is a token is one
+    return file;
+  }
+
+  private static String piece(String line, int number, String place) {
+    int blank = line.indexOf(' ');
+    try {
+      byte[] bytes = Base64.getDecoder().decode(line.substring(0, Math.max(blank, 0)));
+      if (bytes.length > 0
+          && bytes.length <= MAX_TOKEN
+          && line.substring(blank + 1).matches("[0-9]{1,7}")) {
+        return ByteAlphabet.piece(bytes);
+      }
+    } catch (IllegalArgumentException expected) {
+      // said below
+    }
+    throw new DataException(
+        "%s:%d: '%s' is no token of tiktoken's, in base64, with its rank"
+            .formatted(place, number, TokenizerReader.shown(line)));
+  }
+
+  private static int rank(String line) {
+    return Integer.parseInt(line.substring(line.indexOf(' ') + 1));
+  }
+
+  /** All pairs that make a token, the pair of the lowest ranks first. */
+  private static List<String> merges(String piece, Map<String, Integer> ranks) {
+    List<String[]> pairs = new ArrayList<>();
+    for (int cut = 1; cut < piece.length(); cut++) {
+      String[] pair = {piece.substring(0, cut), piece.substring(cut)};
+      if (Arrays.stream(pair).allMatch(ranks::containsKey)) {
+        pairs.add(pair);
+      }
+    }
+    pairs.sort(
+        Comparator.<String[]>comparingInt(pair -> ranks.get(pair[0]))
+            .thenComparingInt(pair -> ranks.get(pair[1])));
+    return pairs.stream().map(pair -> pair[0] + " " + pair[1]).toList();
+  }
+}

@@ -1,0 +1,100 @@
+package org.eellm.decode.sample;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.EnumMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Collectors;
+import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
+import org.eellm.checkpoint.safetensors.JsonFiles;
+import org.eellm.config.ConfigException;
+import org.eellm.config.SettingException;
+
+/**
+ * How a model's makers say that its tokens are to be drawn, in {@code generation_config.json}.
+ *
+ * @param values of the settings that the file has; {@code do_sample: false} is the temperature 0
+ */
+public record SamplingDefaults(Map<SamplingSetting, Double> values) {
+  public SamplingDefaults {
+    values = Map.copyOf(values);
+  }
+
+  /**
+   * Reads a model folder's file; nothing if it has none, or is a file itself.
+   *
+   * @throws ConfigException if a value cannot be honoured
+   */
+  public static SamplingDefaults read(Path folder) {
+    Path path = folder.resolve(HuggingFaceConfig.GENERATION_CONFIG);
+    return Files.exists(path)
+        ? of(JsonFiles.read(path), path.toString())
+        : new SamplingDefaults(Map.of());
+  }
+
+  private static SamplingDefaults of(JsonNode file, String place) {
+    Map<SamplingSetting, Double> values = new EnumMap<>(SamplingSetting.class);
+    for (SamplingSetting setting : SamplingSetting.values()) {
+      if (file.hasNonNull(setting.field())) {
+        values.put(setting, value(file.path(setting.field()), setting, place));
+      }
+    }
+    JsonNode samples = file.path("do_sample");
+    if (samples.isBoolean()) {
+      if (samples.booleanValue()) {
+        values.putIfAbsent(SamplingSetting.TEMPERATURE, 1.0);
+      } else {
+        values.put(SamplingSetting.TEMPERATURE, 0.0);
+      }
+    }
+    return new SamplingDefaults(values);
+  }
+
+  private static double value(JsonNode given, SamplingSetting setting, String place) {
+    String field = place + ": " + setting.field();
+    if (!given.isNumber()
+        || (setting.range().whole() && (!given.isIntegralNumber() || !given.canConvertToInt()))) {
+      throw new ConfigException(
+          "%s: %s is no %snumber; correct it"
+              .formatted(field, shown(given), setting.range().whole() ? "whole " : ""));
+    }
+    double value = setting.range().whole() ? Math.max(0, given.intValue()) : given.doubleValue();
+    try {
+      setting.with(SamplingParams.AS_PREDICTED, value);
+      return value;
+    } catch (SettingException e) {
+      throw e.named(name -> field);
+    }
+  }
+
+  private static String shown(JsonNode value) {
+    String text = value.toString().replaceAll("\\p{Cntrl}", "?");
+    return text.length() <= 60 ? text : text.substring(0, 57) + "...";
+  }
+
+  /** These values in place of others. */
+  public SamplingParams over(SamplingParams others) {
+    SamplingParams params = others;
+    for (Map.Entry<SamplingSetting, Double> entry : values.entrySet()) {
+      params = entry.getKey().with(params, entry.getValue());
+    }
+    return params;
+  }
+
+  /** What they come to, for people; empty if there are none. */
+  public Optional<String> description() {
+    return values.isEmpty()
+        ? Optional.empty()
+        : Optional.of(
+            values.entrySet().stream()
+                .sorted(Map.Entry.comparingByKey())
+                .map(entry -> entry.getKey() + " " + number(entry.getValue()))
+                .collect(Collectors.joining(", ")));
+  }
+
+  private static String number(double value) {
+    return value == Math.rint(value) ? Long.toString((long) value) : Double.toString(value);
+  }
+}
