@@ -474,7 +474,8 @@ public final class ChatTemplate {
     }
     for (TemplateError error : result.getErrors()) {
       if (error.getReason() == ErrorReason.OUTPUT_TOO_BIG
-          || ChatTemplateException.cause(error.getException(), TemplateBounds.ExceededError.class).isPresent()) {
+          || ChatTemplateException.cause(error.getException(), TemplateBounds.ExceededError.class)
+              .isPresent()) {
         throw new TemplateBounds.ExceededError();
       }
       throw ChatTemplateException.cause(error.getException(), TemplateFunctions.Raised.class)

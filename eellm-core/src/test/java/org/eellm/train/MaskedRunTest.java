@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.SplittableRandom;
 import java.util.stream.Stream;
 import org.eellm.config.HeadId;
@@ -103,7 +104,7 @@ final class MaskedRunTest {
         .heads()
         .forEach(
             (head, quality) ->
-                assertThat(actual.evaluation().heads().get(head).loss())
+                assertThat(Objects.requireNonNull(actual.evaluation().heads().get(head)).loss())
                     .isCloseTo(quality.loss(), within(2e-5)));
   }
 

@@ -170,6 +170,5 @@ final class ChatTuningTest {
     double onChats = tuned(chats, "on-chats").get("validation_agreement_exit_1").asDouble();
     double onText = tuned(texts, "on-text").get("validation_agreement_exit_1").asDouble();
     assertThat(onChats).as("agreement on answers; on text %s", onText).isGreaterThan(onText + 0.1);
-    System.out.printf("agreement on answers: tuned on chats %.3f, on text %.3f%n", onChats, onText);
   }
 }

@@ -6,9 +6,7 @@ import java.io.InputStream;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import org.eellm.data.DataException;
 import org.eellm.file.InputFiles;
@@ -58,19 +56,21 @@ public final class TextCorpus implements Corpus {
 
   private final List<Path> files;
   private final Format format;
-  private final Map<Path, Long> sizes = new HashMap<>();
+  private final long size;
 
   private TextCorpus(List<Path> files, Format format) {
     this.files = files;
     this.format = format;
+    long total = 0;
     for (Path file : files) {
       try {
         InputFiles.requireRegular(file);
-        sizes.put(file, Files.size(file));
+        total += Files.size(file);
       } catch (IOException e) {
         throw unreadable(file, e);
       }
     }
+    this.size = total;
   }
 
   /**
@@ -94,7 +94,7 @@ public final class TextCorpus implements Corpus {
   /** Bytes on disk. */
   @Override
   public long size() {
-    return files.stream().mapToLong(sizes::get).sum();
+    return size;
   }
 
   @Override
@@ -126,7 +126,7 @@ public final class TextCorpus implements Corpus {
         } catch (IOException e) {
           throw unreadable(file.path, e);
         }
-        finishedBytes += sizes.get(file.path);
+        finishedBytes += file.size;
         finishedSkips += file.documents.skippedLines();
         close();
       }
@@ -149,13 +149,13 @@ public final class TextCorpus implements Corpus {
     }
   }
 
-  private record OpenFile(Path path, CountedStream bytes, Documents documents) {
+  private record OpenFile(Path path, long size, CountedStream bytes, Documents documents) {
     static OpenFile open(Path path, Format format) {
       String name = path.toString();
       try {
         CountedStream bytes = new CountedStream(InputFiles.stream(path));
         try {
-          return new OpenFile(path, bytes, documents(bytes, name, format));
+          return new OpenFile(path, Files.size(path), bytes, documents(bytes, name, format));
         } catch (IOException e) {
           bytes.close();
           throw e;
