@@ -26,7 +26,7 @@ public sealed interface TrainEvent {
    * One optimizer step.
    *
    * @param loss the weighted objective {@code L_final + sum_n w_n L_n}, mean over the step's
-   *     microbatches; without the final head's where only exits learn
+   *     counted tokens; without the final head's where only exits learn
    * @param losses each head's own loss in nats a token; a head that was not computed in this step
    *     is absent
    * @param exitWeights each exit's weight in this step
