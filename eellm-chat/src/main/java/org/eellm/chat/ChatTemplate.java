@@ -40,6 +40,9 @@ import org.eellm.file.IoErrors;
  * message becomes the tokens of its letters.
  */
 public final class ChatTemplate {
+  /** A template beside a tokenizer. */
+  public static final String FILE = "chat_template.jinja";
+
   /** A dialogue as any model can continue it. */
   private static final String PLAIN =
       """
@@ -48,15 +51,18 @@ public final class ChatTemplate {
       {% elif message.role == 'assistant' %}Assistant: {{ message.content }}
       {% else %}{{ message.content }}
 
-      {% endif %}{% endfor %}Assistant:\
+      {% endif %}{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}\
       """;
 
   /** Of a template, or of the configuration that has one. */
   private static final int MOST_BYTES = 100_000_000;
 
+  /** Whether an answer is to follow, true by default. */
+  static final String ANSWERS = "add_generation_prompt";
+
   /** Variables that every template gets. */
   private static final Set<String> OWN_VARIABLES =
-      Set.of("messages", "bos_token", "eos_token", "add_generation_prompt");
+      Set.of("messages", "bos_token", "eos_token", ANSWERS);
 
   private static final List<String> PLAIN_STOPS = List.of("\nUser:", "\nAssistant:");
 
@@ -182,7 +188,7 @@ public final class ChatTemplate {
    * @throws ChatTemplateException if a file cannot be read
    */
   public static ChatTemplate read(Path folder, Tokenizer tokenizer) {
-    Path file = folder.resolve("chat_template.jinja");
+    Path file = folder.resolve(FILE);
     Path config = folder.resolve("tokenizer_config.json");
     try {
       JsonNode root =
@@ -317,49 +323,51 @@ public final class ChatTemplate {
       List<ChatMessage> messages,
       Map<String, Object> variables,
       Function<String, List<Integer>> literal) {
-    if (refusal.isPresent()) {
-      throw ChatTemplateException.ofTemplate(
-          "this model's chat template cannot be rendered (%s)".formatted(refusal.get()));
-    }
-    requireFew(messages);
-    requireAllInPrompt(messages, variables);
-    List<ChatMessage> quoted = new ArrayList<>();
-    for (ChatMessage message : messages) {
-      String name = "messages[%d].content".formatted(quoted.size());
-      quoted.add(new ChatMessage(message.role(), quote(message.content(), name), message.name()));
-    }
-    String text = render(quoted, variables);
     List<Integer> ids = new ArrayList<>();
-    int done = 0;
-    if (specials.isPresent()) {
-      Matcher special = specials.get().matcher(text);
-      while (special.find()) {
-        ids.addAll(encode(text.substring(done, special.start()), literal));
-        ids.add(specialIds.get(specialNames.indexOf(special.group())));
-        done = special.end();
+    for (TextPiece piece : pieces(render(quoted(messages, variables), variables))) {
+      switch (piece) {
+        case TextPiece.Special(int id) -> ids.add(id);
+        case TextPiece.Literal(String text) -> ids.addAll(literal.apply(text));
       }
     }
-    ids.addAll(encode(text.substring(done), literal));
     if (ids.isEmpty()) {
       throw ChatTemplateException.ofMessages("messages", "become an empty text; say something");
     }
     return ids;
   }
 
-  private static void requireFew(List<ChatMessage> messages) {
-    if (messages.size() > TemplateBounds.MAX_MESSAGES) {
-      throw ChatTemplateException.ofMessages(
-          "messages",
-          "%d are more than the %d of a chat; leave some out"
-              .formatted(messages.size(), TemplateBounds.MAX_MESSAGES));
+  /** The messages as {@link #pieces} needs them, if the template has a place for each. */
+  List<ChatMessage> quoted(List<ChatMessage> messages, Map<String, Object> variables) {
+    if (refusal.isPresent()) {
+      throw ChatTemplateException.ofTemplate(
+          "this model's chat template cannot be rendered (%s)".formatted(refusal.get()));
     }
-    long length = messages.stream().mapToLong(message -> message.content().length()).sum();
-    if (length > TemplateBounds.MAX_LENGTH) {
-      throw ChatTemplateException.ofMessages(
-          "messages",
-          "%d characters are more than the %d of a chat; shorten them"
-              .formatted(length, TemplateBounds.MAX_LENGTH));
+    TemplateBounds.requireFew(messages);
+    requireAllInPrompt(messages, variables);
+    List<ChatMessage> quoted = new ArrayList<>();
+    for (ChatMessage message : messages) {
+      String name = "messages[%d].content".formatted(quoted.size());
+      quoted.add(new ChatMessage(message.role(), quote(message.content(), name), message.name()));
     }
+    return quoted;
+  }
+
+  /** A rendered text's special tokens and what is between them, without quotes. */
+  List<TextPiece> pieces(String text) {
+    List<TextPiece> pieces = new ArrayList<>();
+    int done = 0;
+    for (MatchResult special : specials(text)) {
+      addLiteral(text.substring(done, special.start()), pieces);
+      pieces.add(new TextPiece.Special(specialIds.get(specialNames.indexOf(special.group()))));
+      done = special.end();
+    }
+    addLiteral(text.substring(done), pieces);
+    return pieces;
+  }
+
+  /** The special tokens in a rendered text, in order. */
+  List<MatchResult> specials(String text) {
+    return specials.map(pattern -> pattern.matcher(text).results().toList()).orElse(List.of());
   }
 
   /**
@@ -408,14 +416,16 @@ public final class ChatTemplate {
         .orElse(content);
   }
 
-  private List<Integer> encode(String quoted, Function<String, List<Integer>> literal) {
-    String text =
-        QUOTED
-            .matcher(quoted)
-            .replaceAll(
-                found ->
-                    Matcher.quoteReplacement(specialNames.get(Integer.parseInt(found.group(1)))));
-    return text.isEmpty() ? List.of() : literal.apply(text);
+  private void addLiteral(String quoted, List<TextPiece> pieces) {
+    if (!quoted.isEmpty()) {
+      String text =
+          QUOTED
+              .matcher(quoted)
+              .replaceAll(
+                  found ->
+                      Matcher.quoteReplacement(specialNames.get(Integer.parseInt(found.group(1)))));
+      pieces.add(new TextPiece.Literal(text));
+    }
   }
 
   String render(List<ChatMessage> messages) {
@@ -449,11 +459,12 @@ public final class ChatTemplate {
       message.name().ifPresent(name -> map.put("name", name));
       asMaps.add(map);
     }
-    Map<String, Object> context = new HashMap<>(variables);
+    Map<String, Object> context = new HashMap<>();
     context.put("messages", asMaps);
     context.put("bos_token", beginningOfSequence);
     context.put("eos_token", endOfSequence);
-    context.put("add_generation_prompt", true);
+    context.put(ANSWERS, true);
+    context.putAll(variables); // none of these, but of our own callers
     context.put(TemplateBounds.WORK, new AtomicLong());
     RenderResult result;
     try {
@@ -463,42 +474,24 @@ public final class ChatTemplate {
     }
     for (TemplateError error : result.getErrors()) {
       if (error.getReason() == ErrorReason.OUTPUT_TOO_BIG
-          || cause(error.getException(), TemplateBounds.ExceededError.class).isPresent()) {
+          || ChatTemplateException.cause(error.getException(), TemplateBounds.ExceededError.class)
+              .isPresent()) {
         throw new TemplateBounds.ExceededError();
       }
-      throw cause(error.getException(), TemplateFunctions.Raised.class)
+      throw ChatTemplateException.cause(error.getException(), TemplateFunctions.Raised.class)
           .map(
               raised ->
                   ChatTemplateException.ofMessages(
-                      "messages", oneLine(String.valueOf(raised.getMessage()))))
+                      "messages",
+                      ChatTemplateException.oneLine(String.valueOf(raised.getMessage()))))
           .orElseGet(
               () ->
                   ChatTemplateException.ofTemplate(
                       "line %d: %s"
                           .formatted(
-                              error.getLineno(), shown(String.valueOf(error.getMessage())))));
+                              error.getLineno(),
+                              ChatTemplateException.shown(String.valueOf(error.getMessage())))));
     }
     return result.getOutput();
-  }
-
-  /** Jinjava's message, cut and without exceptions' names and control characters. */
-  private static String shown(String text) {
-    String reason = text.replaceAll("\\b\\w+Exception: ", "").replaceAll("\\p{Cntrl}", "?");
-    return reason.length() > 60 ? reason.substring(0, 57) + "..." : reason;
-  }
-
-  private static String oneLine(String text) {
-    return (text.length() > 300 ? text.substring(0, 297) + "..." : text)
-        .replaceAll("\\p{Cntrl}", "?");
-  }
-
-  /** The first among an error and its causes that is of a kind. */
-  private static <T extends Throwable> Optional<T> cause(Throwable error, Class<T> kind) {
-    for (Throwable cause = error; cause != null; cause = cause.getCause()) {
-      if (kind.isInstance(cause)) {
-        return Optional.of(kind.cast(cause));
-      }
-    }
-    return Optional.empty();
   }
 }

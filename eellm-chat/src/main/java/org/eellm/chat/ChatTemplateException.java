@@ -1,5 +1,7 @@
 package org.eellm.chat;
 
+import java.util.Optional;
+
 /** A chat that cannot become a text; the message is one line. */
 public final class ChatTemplateException extends RuntimeException {
   private static final long serialVersionUID = 1L;
@@ -46,5 +48,27 @@ public final class ChatTemplateException extends RuntimeException {
   /** The message without the field. */
   public String problem() {
     return problem;
+  }
+
+  /** Jinjava's message, cut and without exceptions' names and control characters. */
+  static String shown(String text) {
+    String reason = text.replaceAll("\\b\\w+Exception: ", "").replaceAll("\\p{Cntrl}", "?");
+    return reason.length() > 60 ? reason.substring(0, 57) + "..." : reason;
+  }
+
+  /** A template's own message, cut and on one line. */
+  static String oneLine(String text) {
+    return (text.length() > 300 ? text.substring(0, 297) + "..." : text)
+        .replaceAll("\\p{Cntrl}", "?");
+  }
+
+  /** The first among an error and its causes that is of a kind. */
+  static <T extends Throwable> Optional<T> cause(Throwable error, Class<T> kind) {
+    for (Throwable cause = error; cause != null; cause = cause.getCause()) {
+      if (kind.isInstance(cause)) {
+        return Optional.of(kind.cast(cause));
+      }
+    }
+    return Optional.empty();
   }
 }

@@ -65,6 +65,23 @@ final class TemplateBounds {
     }
   }
 
+  /** Refuses chats that are too long to be rendered. */
+  static void requireFew(List<ChatMessage> messages) {
+    if (messages.size() > MAX_MESSAGES) {
+      throw ChatTemplateException.ofMessages(
+          "messages",
+          "%d are more than the %d of a chat; leave some out"
+              .formatted(messages.size(), MAX_MESSAGES));
+    }
+    long length = messages.stream().mapToLong(message -> message.content().length()).sum();
+    if (length > MAX_LENGTH) {
+      throw ChatTemplateException.ofMessages(
+          "messages",
+          "%d characters are more than the %d of a chat; shorten them"
+              .formatted(length, MAX_LENGTH));
+    }
+  }
+
   /** Counts a text of so many characters that is to be made, and refuses one that is too long. */
   static void requireLength(double length) {
     if (length > MAX_LENGTH) {

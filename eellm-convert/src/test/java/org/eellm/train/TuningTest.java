@@ -116,7 +116,7 @@ final class TuningTest {
       gradients.start();
       try (Scope scope = Scope.open()) {
         new HeadTuningExecutor(part, part.stages().getFirst())
-            .tune(batch, Received.NOTHING, objective, 0.5, gradients);
+            .tune(batch, Received.NOTHING, objective, 0.5 / batch.counted(), gradients);
       }
       gradients.finish();
 

@@ -79,6 +79,36 @@ public final class BlendedSamples implements SampleSource {
     sources.get(pick.source()).sample(pick.index(), into, offset);
   }
 
+  @Override
+  public boolean isMasked() {
+    return sources.stream().anyMatch(SampleSource::isMasked);
+  }
+
+  @Override
+  public void lossMask(long index, float[] into, int offset) {
+    Pick pick = pick(index);
+    sources.get(pick.source()).lossMask(pick.index(), into, offset);
+  }
+
+  @Override
+  public long counted(long first, int count) {
+    if (!isMasked()) {
+      return SampleSource.super.counted(first, count);
+    }
+    long sum = 0;
+    for (long index = first; index < first + count; index++) {
+      Pick pick = pick(index);
+      sum += sources.get(pick.source()).counted(pick.index(), 1);
+    }
+    return sum;
+  }
+
+  @Override
+  public void starts(long index, int[] inputs, int[] into, int offset) {
+    Pick pick = pick(index);
+    sources.get(pick.source()).starts(pick.index(), inputs, into, offset);
+  }
+
   private synchronized Pick pick(long index) {
     reach(index);
     int source = furthestBehind();

@@ -5,38 +5,48 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
+import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.eellm.file.ChecksumFile;
 import org.eellm.file.FileChecksum;
 
 /**
- * The checksums of a dataset's two files. {@code prepare} keeps them beside these, in {@code
- * PREFIX.checksums}.
+ * The checksums of a dataset's two files, and of its mask if it has one. {@code prepare} keeps them
+ * beside these, in {@code PREFIX.checksums}.
  */
-record DatasetChecksum(FileChecksum tokens, FileChecksum index) {
+record DatasetChecksum(FileChecksum tokens, FileChecksum index, Optional<FileChecksum> mask) {
   private static final String ENDING = ".checksums";
-
-  /** Of two files, which it reads. */
-  static DatasetChecksum of(Path tokens, Path index) throws IOException {
-    return new DatasetChecksum(FileChecksum.of(tokens), FileChecksum.of(index));
-  }
 
   /** A line for {@link #parse}. */
   String line() {
-    return "%d %s %d %s".formatted(tokens.bytes(), tokens.crc(), index.bytes(), index.crc());
+    return files().map(file -> file.bytes() + " " + file.crc()).collect(Collectors.joining(" "));
+  }
+
+  private Stream<FileChecksum> files() {
+    return Stream.concat(Stream.of(tokens, index), mask.stream());
   }
 
   /** What {@link #line} wrote. */
   static DatasetChecksum parse(String line) {
-    String[] words = line.split(" ", 4);
+    String[] words = line.split(" ", -1);
     return new DatasetChecksum(
-        new FileChecksum(Long.parseLong(words[0]), words[1]),
-        new FileChecksum(Long.parseLong(words[2]), words[3]));
+        file(words, 0),
+        file(words, 2),
+        words.length > 4 ? Optional.of(file(words, 4)) : Optional.empty());
   }
 
-  /** That of parts of two files and the parts behind these. */
+  private static FileChecksum file(String[] words, int first) {
+    return new FileChecksum(Long.parseLong(words[first]), words[first + 1]);
+  }
+
+  /** That of parts of the files and the parts behind these. */
   DatasetChecksum followedBy(DatasetChecksum next) {
-    return new DatasetChecksum(tokens.followedBy(next.tokens), index.followedBy(next.index));
+    return new DatasetChecksum(
+        tokens.followedBy(next.tokens),
+        index.followedBy(next.index),
+        mask.map(own -> own.followedBy(next.mask.orElseThrow())));
   }
 
   static Path file(Path prefix) {
@@ -45,10 +55,11 @@ record DatasetChecksum(FileChecksum tokens, FileChecksum index) {
 
   /** Keeps it beside a dataset. */
   void write(Path prefix) throws IOException {
-    Map<String, FileChecksum> files =
-        Map.of(
-            name(IndexedFormat.tokens(prefix)), tokens, name(IndexedFormat.index(prefix)), index);
-    new ChecksumFile(file(prefix), new TreeMap<>(files)).write();
+    SortedMap<String, FileChecksum> files = new TreeMap<>();
+    files.put(name(IndexedFormat.tokens(prefix)), tokens);
+    files.put(name(IndexedFormat.index(prefix)), index);
+    mask.ifPresent(own -> files.put(name(IndexedFormat.mask(prefix)), own));
+    new ChecksumFile(file(prefix), files).write();
   }
 
   private static String name(Path path) {
@@ -76,13 +87,23 @@ record DatasetChecksum(FileChecksum tokens, FileChecksum index) {
           "%s: is damaged or of files with other names; remove it, or prepare the text again"
               .formatted(path));
     }
-    return Optional.of(new DatasetChecksum(tokens, index));
+    FileChecksum mask = files.get(name(IndexedFormat.mask(prefix)));
+    return Optional.of(new DatasetChecksum(tokens, index, Optional.ofNullable(mask)));
   }
 
   /** Refuses files that are not those of {@code kept}. */
   void requireSame(DatasetChecksum kept, Path prefix) {
     requireSame(IndexedFormat.tokens(prefix), tokens, kept.tokens);
     requireSame(IndexedFormat.index(prefix), index, kept.index);
+    if (mask.isPresent() != kept.mask.isPresent()) {
+      throw new DataException(
+          "%s: %s, other than when the dataset was written; copy or prepare its files again"
+              .formatted(
+                  IndexedFormat.mask(prefix), mask.isPresent() ? "is there" : "is not there"));
+    }
+    if (mask.isPresent()) {
+      requireSame(IndexedFormat.mask(prefix), mask.get(), kept.mask.orElseThrow());
+    }
   }
 
   private static void requireSame(Path file, FileChecksum found, FileChecksum kept) {
@@ -99,8 +120,8 @@ record DatasetChecksum(FileChecksum tokens, FileChecksum index) {
     }
   }
 
-  /** Both checksums in a word. */
+  /** All checksums in a word. */
   String text() {
-    return tokens.crc() + "-" + index.crc();
+    return files().map(FileChecksum::crc).collect(Collectors.joining("-"));
   }
 }

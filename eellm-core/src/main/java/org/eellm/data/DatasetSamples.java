@@ -1,6 +1,7 @@
 package org.eellm.data;
 
 import java.util.Locale;
+import java.util.OptionalInt;
 import org.eellm.data.Split.Part;
 
 /**
@@ -20,24 +21,30 @@ public final class DatasetSamples implements SampleSource {
   private final int sequenceLength;
   private final int vocabSize;
   private final long seed;
+  private final OptionalInt documentEnd;
 
   /**
-   * @param sequenceLength tokens that the loss sees in a sample
+   * What a sample is like.
+   *
+   * @param sequenceLength tokens that the loss sees in it
    * @param vocabSize the model's vocabulary; a token beyond it is an error when it is read
+   * @param documentEnd the token that ends every document, where a token sees its own document
+   *     alone (Megatron's {@code --reset-attention-mask} and {@code --reset-position-ids}). Where
+   *     the dataset has a mask, its index alone tells documents: chats have that token in them,
+   *     too.
+   */
+  public record Shape(int sequenceLength, int vocabSize, OptionalInt documentEnd) {}
+
+  /**
    * @param seed of the order of training samples; that of the other parts is always the same
    * @throws DataException if the part is too short for one sample
    */
-  public DatasetSamples(
-      IndexedDataset dataset,
-      Split split,
-      Part part,
-      int sequenceLength,
-      int vocabSize,
-      long seed) {
+  public DatasetSamples(IndexedDataset dataset, Split split, Part part, Shape shape, long seed) {
     this.dataset = dataset;
-    this.sequenceLength = sequenceLength;
-    this.vocabSize = vocabSize;
+    this.sequenceLength = shape.sequenceLength();
+    this.vocabSize = shape.vocabSize();
     this.seed = part == Part.TRAINING ? seed : 0;
+    this.documentEnd = shape.documentEnd();
     long[] boundaries = split.tokenBoundaries(dataset);
     this.start = boundaries[part.ordinal()];
     this.length = boundaries[part.ordinal() + 1] - start;
@@ -66,11 +73,7 @@ public final class DatasetSamples implements SampleSource {
 
   @Override
   public void sample(long index, int[] into, int offset) {
-    long epoch = index / samplesPerEpoch();
-    long epochKey = KeyedPermutation.mix(KeyedPermutation.mix(seed) + epoch);
-    long rotation = Math.floorMod(KeyedPermutation.mix(epochKey), length);
-    long place = new KeyedPermutation(samplesPerEpoch(), epochKey).at(index % samplesPerEpoch());
-    long from = (rotation + place * sequenceLength) % length;
+    long from = from(index);
     int count = sequenceLength + 1;
     int untilEnd = (int) Math.min(count, length - from);
     dataset.read(start + from, into, offset, untilEnd);
@@ -81,5 +84,66 @@ public final class DatasetSamples implements SampleSource {
         throw dataset.beyondVocabulary(start + (from + i) % length, vocabSize);
       }
     }
+  }
+
+  @Override
+  public boolean isMasked() {
+    return dataset.isMasked();
+  }
+
+  @Override
+  public void lossMask(long index, float[] into, int offset) {
+    if (!isMasked()) {
+      SampleSource.super.lossMask(index, into, offset);
+      return;
+    }
+    long from = from(index) + 1; // of the targets
+    for (int i = 0; i < sequenceLength; i++) {
+      into[offset + i] = dataset.isCounted(start + (from + i) % length) ? 1 : 0;
+    }
+  }
+
+  @Override
+  public long counted(long first, int count) {
+    if (!isMasked()) {
+      return SampleSource.super.counted(first, count);
+    }
+    long sum = 0;
+    for (long index = first; index < first + count; index++) {
+      long from = from(index) + 1;
+      for (int i = 0; i < sequenceLength; i++) {
+        sum += dataset.isCounted(start + (from + i) % length) ? 1 : 0;
+      }
+    }
+    return sum;
+  }
+
+  @Override
+  public void starts(long index, int[] inputs, int[] into, int offset) {
+    if (documentEnd.isEmpty()) {
+      return;
+    }
+    long from = from(index);
+    long document = dataset.documentAt(start + from);
+    for (int i = 1; i < sequenceLength; i++) {
+      long token = (from + i) % length;
+      boolean begins =
+          isMasked()
+              ? token == 0 || dataset.documentStart(document + 1) <= start + token
+              : inputs[offset + i - 1] == documentEnd.getAsInt();
+      into[offset + i] = begins ? i : into[offset + i - 1];
+      if (begins && isMasked()) {
+        document = dataset.documentAt(start + token);
+      }
+    }
+  }
+
+  /** Where a sample begins, in tokens of the part. */
+  private long from(long index) {
+    long epoch = index / samplesPerEpoch();
+    long epochKey = KeyedPermutation.mix(KeyedPermutation.mix(seed) + epoch);
+    long rotation = Math.floorMod(KeyedPermutation.mix(epochKey), length);
+    long place = new KeyedPermutation(samplesPerEpoch(), epochKey).at(index % samplesPerEpoch());
+    return (rotation + place * sequenceLength) % length;
   }
 }

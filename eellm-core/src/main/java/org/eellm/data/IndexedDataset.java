@@ -13,6 +13,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.function.LongUnaryOperator;
 import java.util.stream.LongStream;
 import org.eellm.data.IndexedFormat.TokenType;
 import org.eellm.file.ChecksumFile;
@@ -33,6 +34,7 @@ public final class IndexedDataset implements AutoCloseable {
   private final Arena arena;
   private final MemorySegment tokens;
   private final MemorySegment index;
+  private final Optional<MemorySegment> mask;
   private final TokenType type;
   private final long sequences;
   private final long documents;
@@ -48,6 +50,13 @@ public final class IndexedDataset implements AutoCloseable {
     checkIndexSize();
     this.tokens = map(IndexedFormat.tokens(prefix), arena);
     checkSequences(Math.max(0, sequences - 1), sequences);
+    Path masks = IndexedFormat.mask(prefix);
+    this.mask = Files.exists(masks) ? Optional.of(map(masks, arena)) : Optional.empty();
+    if (mask.isPresent() && mask.get().byteSize() != tokens()) {
+      throw new DataException(
+          "%s: holds %d bytes beside %d tokens; copy or prepare the files again"
+              .formatted(masks, mask.get().byteSize(), tokens()));
+    }
   }
 
   /**
@@ -104,7 +113,11 @@ public final class IndexedDataset implements AutoCloseable {
     try {
       return new DatasetChecksum(
               ofPart(IndexedFormat.tokens(prefix), tokens.byteSize(), part, parts),
-              ofPart(IndexedFormat.index(prefix), index.byteSize(), part, parts))
+              ofPart(IndexedFormat.index(prefix), index.byteSize(), part, parts),
+              mask.isEmpty()
+                  ? Optional.empty()
+                  : Optional.of(
+                      ofPart(IndexedFormat.mask(prefix), mask.get().byteSize(), part, parts)))
           .line();
     } catch (IOException e) {
       throw unreadable(prefix, e);
@@ -340,6 +353,26 @@ public final class IndexedDataset implements AutoCloseable {
     }
   }
 
+  /** Whether only some tokens are counted in the loss, as answers are in chats. */
+  public boolean isMasked() {
+    return mask.isPresent();
+  }
+
+  /** Whether the loss counts a token, as a target. */
+  public boolean isCounted(long token) {
+    return mask.isEmpty() || mask.get().get(ValueLayout.JAVA_BYTE, token) != 0;
+  }
+
+  /** The document that holds a token of the row of all tokens. */
+  long documentAt(long token) {
+    return lastNotAfter(token, documents, this::documentStart);
+  }
+
+  /** Where a document starts in the row of all tokens; of the number of documents, their number. */
+  long documentStart(long document) {
+    return start(boundary(document));
+  }
+
   /** Number of tokens in a sequence, counted from 0. */
   public int length(long sequence) {
     Objects.checkIndex(sequence, sequences);
@@ -366,12 +399,16 @@ public final class IndexedDataset implements AutoCloseable {
 
   /** The sequence that holds a token of the row of all tokens. */
   public long sequenceAt(long token) {
+    return lastNotAfter(token, sequences, this::start);
+  }
+
+  private long lastNotAfter(long token, long count, LongUnaryOperator startOf) {
     Objects.checkIndex(token, tokens());
     long low = 0; // starts at or before the token
-    long high = sequences; // starts after it
+    long high = count; // starts after it
     while (high - low > 1) {
       long middle = (low + high) >>> 1;
-      if (start(middle) <= token) {
+      if (startOf.applyAsLong(middle) <= token) {
         low = middle;
       } else {
         high = middle;

@@ -8,8 +8,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.Arrays;
 import java.util.Objects;
+import java.util.Optional;
 import org.eellm.data.IndexedFormat.TokenType;
+import org.eellm.file.FileChecksum;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -25,6 +28,8 @@ public final class IndexedDatasetWriter implements AutoCloseable {
   private final TokenType type;
   private final Output tokens;
   private final Output index;
+  private @Nullable Output mask; // from the first token on that is not counted
+  private long length;
   private long documents;
   private long documentLength;
   private @Nullable DatasetChecksum checksum;
@@ -46,7 +51,7 @@ public final class IndexedDatasetWriter implements AutoCloseable {
   /**
    * Begins a dataset.
    *
-   * @param prefix path of the two files without {@code .bin} and {@code .idx}; its folder is made
+   * @param prefix path of the files without their endings; its folder is made
    * @param vocabSize tokens are below it; below 65,500 they take 2 bytes, else 4
    * @throws DataException if the files cannot be made
    */
@@ -62,14 +67,50 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     }
   }
 
-  /** Adds tokens to the current document. */
+  /**
+   * Adds tokens to the current document, of which the loss counts some. The dataset then has a mask
+   * in {@code .mask}.
+   *
+   * @param counted of each token, whether it counts
+   */
+  public void add(int[] newTokens, boolean[] counted) {
+    try {
+      Output masks = mask;
+      if (masks == null) {
+        masks = new Output(IndexedFormat.mask(prefix));
+        mask = masks;
+        for (long token = 0; token < length; token++) {
+          masks.putByte((byte) 1);
+        }
+      }
+      for (boolean counts : counted) {
+        masks.putByte((byte) (counts ? 1 : 0));
+      }
+    } catch (IOException e) {
+      throw unwritable(prefix, e);
+    }
+    addTokens(newTokens);
+  }
+
+  /** Adds tokens to the current document, all of which the loss counts. */
   public void add(int... newTokens) {
+    if (mask == null) {
+      addTokens(newTokens);
+      return;
+    }
+    boolean[] all = new boolean[newTokens.length];
+    Arrays.fill(all, true);
+    add(newTokens, all);
+  }
+
+  private void addTokens(int... newTokens) {
     if (documentLength + newTokens.length > Integer.MAX_VALUE) {
       throw new DataException(
           "document %d has more than %d tokens; divide it into several"
               .formatted(documents, Integer.MAX_VALUE));
     }
     documentLength += newTokens.length;
+    length += newTokens.length;
     try {
       for (int token : newTokens) {
         Objects.checkIndex(token, vocabSize);
@@ -111,7 +152,14 @@ public final class IndexedDatasetWriter implements AutoCloseable {
       completeIndex();
       tokens.finish();
       index.finish();
-      checksum = DatasetChecksum.of(tokens.temporary, index.temporary);
+      if (mask != null) {
+        mask.finish();
+      }
+      checksum =
+          new DatasetChecksum(
+              FileChecksum.of(tokens.temporary),
+              FileChecksum.of(index.temporary),
+              mask == null ? Optional.empty() : Optional.of(FileChecksum.of(mask.temporary)));
     } catch (IOException e) {
       throw unwritable(prefix, e);
     }
@@ -124,6 +172,11 @@ public final class IndexedDatasetWriter implements AutoCloseable {
       // An index never stands beside tokens of another dataset, even if the machine stops here.
       Files.deleteIfExists(index.path);
       tokens.rename();
+      if (mask == null) {
+        Files.deleteIfExists(IndexedFormat.mask(prefix));
+      } else {
+        mask.rename();
+      }
       Objects.requireNonNull(checksum).write(prefix);
       index.rename();
     } catch (IOException e) {
@@ -170,6 +223,9 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     try {
       tokens.discard();
       index.discard();
+      if (mask != null) {
+        mask.discard();
+      }
     } catch (IOException e) {
       throw unwritable(prefix, e);
     }
@@ -204,6 +260,10 @@ public final class IndexedDatasetWriter implements AutoCloseable {
 
     void put(byte[] bytes) throws IOException {
       reserve(bytes.length).put(bytes);
+    }
+
+    void putByte(byte value) throws IOException {
+      reserve(Byte.BYTES).put(value);
     }
 
     void putShort(short value) throws IOException {

@@ -96,4 +96,9 @@ final class IndexedFormat {
   static Path index(Path prefix) {
     return prefix.resolveSibling(prefix.getFileName() + ".idx");
   }
+
+  /** For each token in {@code .bin} a byte: 1 if the loss counts it as a target, else 0. */
+  static Path mask(Path prefix) {
+    return prefix.resolveSibling(prefix.getFileName() + ".mask");
+  }
 }

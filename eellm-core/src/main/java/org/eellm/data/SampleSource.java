@@ -1,6 +1,6 @@
 package org.eellm.data;
 
-import java.util.OptionalInt;
+import java.util.Arrays;
 
 /**
  * Samples of a model's training data: an endless row, any of which is found from its index alone.
@@ -26,10 +26,33 @@ public interface SampleSource {
    */
   void sample(long index, int[] into, int offset);
 
-  /** The token that ends a document, where a token does not see those before its own. */
-  default OptionalInt documentEnd() {
-    return OptionalInt.empty();
+  /** Whether some targets are not counted. */
+  default boolean isMasked() {
+    return false;
   }
+
+  /**
+   * Tells which targets of a sample the loss counts.
+   *
+   * @param into gets {@code sequenceLength} weights, 1 or 0, from {@code offset} on
+   */
+  default void lossMask(long index, float[] into, int offset) {
+    Arrays.fill(into, offset, offset + sequenceLength(), 1);
+  }
+
+  /** How many targets of consecutive samples the loss counts. */
+  default long counted(long first, int count) {
+    return (long) count * sequenceLength();
+  }
+
+  /**
+   * Tells from which position on each input of a sample sees others: 0, or where its document
+   * begins.
+   *
+   * @param inputs the sample's, from {@code offset} on
+   * @param into gets {@code sequenceLength} positions from {@code offset} on; has zeros there
+   */
+  default void starts(long index, int[] inputs, int[] into, int offset) {}
 
   /** Consecutive samples, one after the other: tokens {@code [count, sequenceLength + 1]}. */
   default int[] samples(long first, int count) {

@@ -1,7 +1,8 @@
 package org.eellm.schedule;
 
-import java.util.Collection;
 import java.util.List;
+import java.util.function.Predicate;
+import java.util.function.ToLongFunction;
 import java.util.stream.IntStream;
 import org.eellm.schedule.MicrobatchId.CooldownFill;
 import org.eellm.schedule.MicrobatchId.Regular;
@@ -11,15 +12,16 @@ import org.eellm.schedule.MicrobatchId.WarmupFill;
  * The factors that make a step's gradient an unbiased estimate although fills train only a part of
  * the model.
  *
- * <p>Without fills every head's mean loss counts 1 / M. With them a head sees more microbatches
- * than M, and the gradients of some go back through some stages only. Let w_e be the number of
- * warm-up fills that reach virtual stage e, c_v that of cool-down fills that go back through v, and
- * alpha_v = M / (M + c_v). The gradient of a head on e with respect to a parameter on v, with v at
- * most e, is then the sum over
+ * <p>Without fills the loss of every counted token counts 1 / M, with M such tokens in the regular
+ * microbatches of all replicas. With them a head sees more tokens than M, and the gradients of some
+ * go back through some stages only. Let w_e be the counted tokens of the warm-up fills that reach
+ * virtual stage e, c_v those of the cool-down fills that go back through v, and alpha_v = M / (M +
+ * c_v). The gradient of a head on e with respect to a parameter on v, with v at most e, is then the
+ * sum over the tokens of
  *
  * <ul>
- *   <li>M regular microbatches and w_e warm-up fills, each with weight alpha_v / (M + w_e);
- *   <li>c_v cool-down fills, each with weight 1 / (M + c_v).
+ *   <li>regular microbatches and warm-up fills, each with weight alpha_v / (M + w_e);
+ *   <li>cool-down fills, each with weight 1 / (M + c_v).
  * </ul>
  *
  * These weights sum to 1 for every e and v. As each of the microbatches is a sample of the same
@@ -32,60 +34,69 @@ import org.eellm.schedule.MicrobatchId.WarmupFill;
  * multiplied by {@link #stageBoundaryScale} at every virtual stage: the product is the weight
  * above.
  *
- * @param microbatches regular microbatches M
- * @param warmupFills for each virtual stage v, w_v
- * @param cooldownFills for each virtual stage v, c_v
+ * @param regular counted tokens of regular microbatches M
+ * @param warmup for each virtual stage v, w_v
+ * @param cooldown for each virtual stage v, c_v
  */
-public record FillGradientScale(
-    int microbatches, List<Integer> warmupFills, List<Integer> cooldownFills) {
+public record FillGradientScale(long regular, List<Long> warmup, List<Long> cooldown) {
 
   public FillGradientScale {
-    warmupFills = List.copyOf(warmupFills);
-    cooldownFills = List.copyOf(cooldownFills);
+    warmup = List.copyOf(warmup);
+    cooldown = List.copyOf(cooldown);
   }
 
-  /** The factors of a schedule's microbatches. */
-  public static FillGradientScale of(Schedule schedule) {
+  /**
+   * The factors of a schedule's microbatches.
+   *
+   * @param counted tokens that the loss counts in the microbatches of this number, of all replicas
+   */
+  public static FillGradientScale of(Schedule schedule, ToLongFunction<MicrobatchId> counted) {
     List<MicrobatchId> ids = schedule.microbatchIds();
-    List<WarmupFill> warmup = ofType(ids, WarmupFill.class);
-    List<CooldownFill> cooldown = ofType(ids, CooldownFill.class);
     return new FillGradientScale(
-        schedule.microbatches(),
+        sum(ids, id -> id instanceof Regular, counted),
         IntStream.range(0, schedule.virtualStages())
-            .mapToObj(v -> (int) warmup.stream().filter(fill -> v < fill.stages()).count())
+            .mapToObj(
+                v -> sum(ids, id -> id instanceof WarmupFill fill && v < fill.stages(), counted))
             .toList(),
         IntStream.range(0, schedule.virtualStages())
-            .mapToObj(v -> (int) cooldown.stream().filter(fill -> fill.hasBackwardOn(v)).count())
+            .mapToObj(
+                v -> sum(ids, id -> id instanceof CooldownFill && id.hasBackwardOn(v), counted))
             .toList());
   }
 
-  private static <T> List<T> ofType(Collection<MicrobatchId> ids, Class<T> type) {
-    return ids.stream().filter(type::isInstance).map(type::cast).toList();
+  private static long sum(
+      List<MicrobatchId> ids,
+      Predicate<MicrobatchId> wanted,
+      ToLongFunction<MicrobatchId> counted) {
+    return ids.stream().filter(wanted).mapToLong(counted).sum();
   }
 
-  /** The factor by which a head on a virtual stage multiplies its mean loss of a microbatch. */
+  /** What a counted token of a regular microbatch counts in a head's mean loss. */
+  public double regularWeight() {
+    return 1.0 / Math.max(regular, 1);
+  }
+
+  /** The factor by which a head on a virtual stage multiplies a token's loss. */
   public double headScale(MicrobatchId microbatch, int virtualStage) {
+    long cooldownTokens = cooldown.get(virtualStage);
     return switch (microbatch) {
       case Regular _, WarmupFill _ ->
-          alpha(virtualStage) / (microbatches + warmupFills.get(virtualStage));
-      case CooldownFill _ -> 1.0 / (microbatches + cooldownFills.get(virtualStage));
+          ratio(regular, regular + cooldownTokens)
+              / Math.max(regular + warmup.get(virtualStage), 1);
+      case CooldownFill _ -> 1.0 / Math.max(regular + cooldownTokens, 1);
     };
   }
 
   /**
-   * The factor by which a virtual stage multiplies the gradient of a microbatch that it received
-   * from the virtual stage after it.
+   * The factor by which a virtual stage multiplies a gradient that it received from the virtual
+   * stage after it.
    */
-  public double stageBoundaryScale(MicrobatchId microbatch, int virtualStage) {
-    return switch (microbatch) {
-      case Regular _, WarmupFill _ -> alpha(virtualStage) / alpha(virtualStage + 1);
-      case CooldownFill _ ->
-          (double) (microbatches + cooldownFills.get(virtualStage + 1))
-              / (microbatches + cooldownFills.get(virtualStage));
-    };
+  public double stageBoundaryScale(int virtualStage) {
+    return ratio(regular + cooldown.get(virtualStage + 1), regular + cooldown.get(virtualStage));
   }
 
-  private double alpha(int virtualStage) {
-    return (double) microbatches / (microbatches + cooldownFills.get(virtualStage));
+  /** Where nothing is counted, no gradient is there to be divided. */
+  private static double ratio(long part, long whole) {
+    return whole == 0 ? 1 : (double) part / whole;
   }
 }

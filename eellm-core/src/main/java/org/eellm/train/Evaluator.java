@@ -120,11 +120,11 @@ final class Evaluator {
         bytes > 0 ? OptionalDouble.of(bytes / sums[sums.length - 1]) : OptionalDouble.empty());
   }
 
-  /** The text that tokens stand for, in UTF-8 bytes; 0 without a tokenizer. */
-  private double bytes(int[] ids) {
+  /** The text that counted targets stand for, in UTF-8 bytes; 0 without a tokenizer. */
+  private double bytes(Microbatch batch) {
     double bytes = 0;
-    for (int id : ids) {
-      bytes += bytesOfToken.applyAsInt(id);
+    for (int i = 0; i < batch.targets().length; i++) {
+      bytes += batch.lossMask()[i] * bytesOfToken.applyAsInt(batch.targets()[i]);
     }
     return bytes;
   }
@@ -206,8 +206,8 @@ final class Evaluator {
         counts[FIGURES * score.index() + FIGURES - 1] += score.tokens();
       }
       if (model.stages().get(chunk).slice().hasEmbedding()) {
-        counts[counts.length - 2] += bytes(batch.targets());
-        counts[counts.length - 1] += batch.targets().length;
+        counts[counts.length - 2] += bytes(batch);
+        counts[counts.length - 1] += batch.counted();
       }
     }
 

@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.SequencedMap;
 import java.util.TreeMap;
 import java.util.function.IntUnaryOperator;
@@ -22,7 +23,6 @@ import org.eellm.data.DataException;
 import org.eellm.data.DatasetSamples;
 import org.eellm.data.IndexedDataset;
 import org.eellm.data.SampleSource;
-import org.eellm.data.SeparateDocuments;
 import org.eellm.data.Split;
 import org.eellm.data.Split.Part;
 import org.eellm.data.tokenizer.Tokenizer;
@@ -96,9 +96,7 @@ final class RunData implements AutoCloseable {
   }
 
   private Optional<BlendedSamples> blend() {
-    SampleSource samples =
-        training instanceof SeparateDocuments(SampleSource joined, int _) ? joined : training;
-    return samples instanceof BlendedSamples blended ? Optional.of(blended) : Optional.empty();
+    return training instanceof BlendedSamples blended ? Optional.of(blended) : Optional.empty();
   }
 
   /**
@@ -190,28 +188,26 @@ final class RunData implements AutoCloseable {
   }
 
   private SampleSource blend(List<Source> sources, Split split, Part part) {
+    OptionalInt documentEnd =
+        config.data().attendAcrossDocuments()
+            ? OptionalInt.empty()
+            : OptionalInt.of(tokenizer.orElseThrow().endOfDocument());
     List<WeightedSource> blend = new ArrayList<>();
     for (Source source : sources) {
       IndexedDataset dataset =
           datasets.computeIfAbsent(Path.of(source.path()), IndexedDataset::open);
+      documentEnd.ifPresent(dataset::requireDocumentEnd);
       blend.add(
           new WeightedSource(
               new DatasetSamples(
                   dataset,
                   split,
                   part,
-                  config.data().sequenceLength(),
-                  config.model().vocabSize(),
+                  new DatasetSamples.Shape(
+                      config.data().sequenceLength(), config.model().vocabSize(), documentEnd),
                   config.train().seed()),
               source.weight()));
     }
-    SampleSource blended =
-        blend.size() == 1 ? blend.getFirst().source() : new BlendedSamples(blend);
-    if (config.data().attendAcrossDocuments()) {
-      return blended;
-    }
-    int end = tokenizer.orElseThrow().endOfDocument();
-    datasets.values().forEach(dataset -> dataset.requireDocumentEnd(end));
-    return new SeparateDocuments(blended, end);
+    return blend.size() == 1 ? blend.getFirst().source() : new BlendedSamples(blend);
   }
 }

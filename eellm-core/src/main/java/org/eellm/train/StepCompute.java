@@ -1,6 +1,7 @@
 package org.eellm.train;
 
 import java.util.function.Function;
+import java.util.function.ToLongFunction;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.model.Dropout;
@@ -19,12 +20,12 @@ sealed interface StepCompute extends ScheduleExecutor.StageCompute, AutoCloseabl
   /**
    * Where a step's microbatches and their dropout come from.
    *
-   * @param replicas of the pipeline
+   * @param counted tokens that the loss counts in the microbatches of this number, of all replicas
    */
   record Input(
       Function<MicrobatchId, Microbatch> microbatches,
       Function<MicrobatchId, Dropout> dropouts,
-      int replicas) {}
+      ToLongFunction<MicrobatchId> counted) {}
 
   /** Zero for each head, float64 on the model's device, where passes add without waiting for it. */
   static Tensor losses(Objective objective, Gradients gradients, RetainedTensors retained) {
@@ -34,7 +35,10 @@ sealed interface StepCompute extends ScheduleExecutor.StageCompute, AutoCloseabl
     }
   }
 
-  /** Each head's mean loss over the regular microbatches, as far as it is computed here. */
+  /**
+   * Each head's mean loss over the counted tokens of the regular microbatches, as far as it is
+   * computed here.
+   */
   double[] losses();
 
   @Override

@@ -5,6 +5,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalLong;
 import java.util.SequencedMap;
 import org.eellm.config.ExitsConfig;
 import org.eellm.config.HeadId;
@@ -19,6 +20,7 @@ import org.eellm.distributed.World;
 import org.eellm.model.Dropout;
 import org.eellm.model.Stage;
 import org.eellm.model.parameter.Gradients;
+import org.eellm.schedule.FillGradientScale;
 import org.eellm.schedule.MicrobatchId;
 import org.eellm.schedule.Schedule;
 import org.eellm.tensor.Scope;
@@ -82,6 +84,7 @@ public final class StepRunner implements AutoCloseable {
   /**
    * The figures of a step, the same on every rank; the fields are those of {@link TrainEvent.Step}.
    *
+   * @param countedTokens tokens of the batch that the loss counts; empty where it counts all
    * @param waiting share of the step's time that ranks waited for other stages, on average
    * @param memory bytes in use: of each rank's process or, on a GPU, of its device
    * @param fills sequences beside the batch, in the pipeline's bubbles
@@ -94,6 +97,7 @@ public final class StepRunner implements AutoCloseable {
       double learningRate,
       double gradientNorm,
       int batchSize,
+      OptionalLong countedTokens,
       UpdateDecision decision,
       double waiting,
       List<Long> memory,
@@ -115,6 +119,10 @@ public final class StepRunner implements AutoCloseable {
     Schedule schedule = schedules.computeIfAbsent(microbatches, runSchedules::schedule);
     SequencedMap<HeadId.Exit, Double> exitWeights = exitWeights(step);
     Objective objective = objective(step, exitWeights);
+    OptionalLong counted =
+        samples.isMasked()
+            ? OptionalLong.of(samples.counted(state.samples(), batchSize))
+            : OptionalLong.empty();
     double rate = LearningRate.at(config.optimizer(), config.train().steps(), step);
     try (Scope scope = Scope.open();
         StepCompute work = work(schedule, input(step), objective)) {
@@ -159,6 +167,7 @@ public final class StepRunner implements AutoCloseable {
           rate,
           norm,
           batchSize,
+          counted,
           decision,
           sums.waiting(),
           sums.memory(),
@@ -205,7 +214,7 @@ public final class StepRunner implements AutoCloseable {
             virtualStages,
             input.microbatches(),
             objective,
-            1.0 / (schedule.microbatches() * (long) input.replicas()),
+            FillGradientScale.of(schedule, input.counted()).regularWeight(),
             gradients);
       }
     };
@@ -223,7 +232,7 @@ public final class StepRunner implements AutoCloseable {
     return new StepCompute.Input(
         id -> Microbatch.of(samples, first + (long) number(id, replicas) * size, size),
         id -> dropout(step, number(id, replicas)),
-        replicas);
+        id -> samples.counted(first + (long) id.index() * replicas * size, replicas * size));
   }
 
   private int number(MicrobatchId id, int replicas) {

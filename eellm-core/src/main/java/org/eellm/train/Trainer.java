@@ -382,6 +382,7 @@ public final class Trainer implements AutoCloseable {
         result.learningRate(),
         result.gradientNorm(),
         result.batchSize(),
+        result.countedTokens(),
         state.samples() * sequence,
         tokens / elapsed,
         operations / elapsed / matrixRate,

@@ -59,7 +59,7 @@ final class TrainingCompute implements StepCompute {
     this.input = input;
     this.objective = objective;
     this.reduction = reduction;
-    this.scale = FillGradientScale.of(schedule);
+    this.scale = FillGradientScale.of(schedule, input.counted());
     this.losses = StepCompute.losses(objective, reduction.gradients(), retained);
   }
 
@@ -102,7 +102,7 @@ final class TrainingCompute implements StepCompute {
         .backwardHeads(
             Objects.requireNonNull(forwardTapes.get(MicrobatchChunk.of(microbatch, chunk))),
             objective,
-            share(microbatch, chunk),
+            tokenWeight(microbatch, chunk),
             reduction.gradients());
   }
 
@@ -112,8 +112,8 @@ final class TrainingCompute implements StepCompute {
         MicrobatchChunk.of(microbatch, chunk), _ -> new PostponedProducts());
   }
 
-  private double share(MicrobatchId microbatch, int chunk) {
-    return scale.headScale(microbatch, chunks.get(chunk).virtualStage()) / input.replicas();
+  private double tokenWeight(MicrobatchId microbatch, int chunk) {
+    return scale.headScale(microbatch, chunks.get(chunk).virtualStage());
   }
 
   @Override
@@ -121,7 +121,7 @@ final class TrainingCompute implements StepCompute {
       MicrobatchId microbatch, int chunk, Received above, boolean last) {
     int virtualStage = chunks.get(chunk).virtualStage();
     if (above instanceof Received.Message(Tensor gradient)) {
-      cross(gradient, microbatch, virtualStage);
+      cross(gradient, virtualStage);
     }
     if (!schedule.kind().splitsBackward()) {
       return backward(microbatch, chunk, above, last ? reduction::backwardDone : _ -> {});
@@ -148,16 +148,12 @@ final class TrainingCompute implements StepCompute {
               .backward(
                   forwardTape,
                   objective,
-                  share(microbatch, chunk),
+                  tokenWeight(microbatch, chunk),
                   above,
                   reduction.gradients(),
                   done);
       if (microbatch instanceof Regular) {
-        returned
-            .heads()
-            .forEach(
-                head ->
-                    head.addTo(losses, 1 / (schedule.microbatches() * (double) input.replicas())));
+        returned.heads().forEach(head -> head.addTo(losses, scale.regularWeight()));
       }
       return returned.gradient().filter(below -> microbatch.backwardEnd() < virtualStage);
     }
@@ -171,8 +167,8 @@ final class TrainingCompute implements StepCompute {
     }
   }
 
-  private void cross(Tensor gradient, MicrobatchId microbatch, int virtualStage) {
-    double factor = scale.stageBoundaryScale(microbatch, virtualStage);
+  private void cross(Tensor gradient, int virtualStage) {
+    double factor = scale.stageBoundaryScale(virtualStage);
     if (factor != 1) {
       gradient.mul_(new Scalar(factor));
     }

@@ -29,7 +29,7 @@ final class TuningCompute implements StepCompute {
   private final List<Integer> virtualStages;
   private final Function<MicrobatchId, Microbatch> microbatches;
   private final Objective objective;
-  private final double share;
+  private final double tokenWeight;
   private final Gradients gradients;
   private final RetainedTensors retained = new RetainedTensors();
   private final Tensor losses;
@@ -38,20 +38,20 @@ final class TuningCompute implements StepCompute {
   /**
    * @param executors of the chunks
    * @param virtualStages of the chunks
-   * @param share of a microbatch in the step
+   * @param tokenWeight of each counted token's loss in the step
    */
   TuningCompute(
       List<HeadTuningExecutor> executors,
       List<Integer> virtualStages,
       Function<MicrobatchId, Microbatch> microbatches,
       Objective objective,
-      double share,
+      double tokenWeight,
       Gradients gradients) {
     this.executors = executors;
     this.virtualStages = virtualStages;
     this.microbatches = microbatches;
     this.objective = objective;
-    this.share = share;
+    this.tokenWeight = tokenWeight;
     this.gradients = gradients;
     this.losses = StepCompute.losses(objective, gradients, retained);
   }
@@ -61,7 +61,7 @@ final class TuningCompute implements StepCompute {
     Tuned tuned =
         executors
             .get(chunk)
-            .tune(microbatches.apply(microbatch), below, objective, share, gradients);
+            .tune(microbatches.apply(microbatch), below, objective, tokenWeight, gradients);
     add(tuned.heads());
     return tuned.stream();
   }
@@ -78,13 +78,13 @@ final class TuningCompute implements StepCompute {
     MicrobatchChunk microbatchChunk = MicrobatchChunk.of(microbatch, chunk);
     try (TapActivations taps = Objects.requireNonNull(waiting.remove(microbatchChunk))) {
       Tensor stream = top.orElseGet(taps::output);
-      add(taps.distill(stream, objective, share, gradients));
+      add(taps.distill(stream, objective, tokenWeight, gradients));
       return virtualStages.get(chunk) > 0 ? Optional.of(stream.clone()) : Optional.empty();
     }
   }
 
   private void add(List<HeadResult> heads) {
-    heads.forEach(head -> head.addTo(losses, share));
+    heads.forEach(head -> head.addTo(losses, tokenWeight));
   }
 
   @Override

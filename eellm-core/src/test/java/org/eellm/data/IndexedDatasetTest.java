@@ -332,6 +332,55 @@ final class IndexedDatasetTest {
   }
 
   @Test
+  void mask_goneOrOfAnotherLength_isRefused() throws IOException {
+    writeChat("chat");
+    try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("chat"))) {
+      assertThat(dataset.isMasked()).isTrue();
+      assertThat(IntStream.range(0, 6).filter(dataset::isCounted)).containsExactly(0, 1, 3, 5);
+      assertThat(dataset.check(300)).hasValueSatisfying(word -> assertThat(word).contains("-"));
+      String whole = dataset.check(300).orElseThrow();
+      List<String> parts =
+          IntStream.range(0, 3).mapToObj(part -> dataset.checkPart(300, part, 3)).toList();
+      assertThat(dataset.requireWhole(parts)).hasValue(whole);
+    }
+    Path mask = folder.resolve("chat.mask");
+    Files.write(mask, new byte[] {1, 1, 1, 1, 0, 1});
+    try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("chat"))) {
+      assertThatThrownBy(() -> dataset.check(300))
+          .hasMessageStartingWith(mask + ": is not as it was written");
+    }
+    Files.write(mask, new byte[5]);
+    assertBad("chat", "chat.mask: holds 5 bytes beside 6 tokens");
+    Files.delete(mask);
+    try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("chat"))) {
+      assertThatThrownBy(() -> dataset.check(300))
+          .hasMessageStartingWith(mask + ": is not there, other than when the dataset was written");
+    }
+  }
+
+  @Test
+  void writer_textInThePlaceOfChats_leavesNoMask() throws IOException {
+    writeChat("same");
+    write("same", 300, new int[] {1, 2});
+    assertThat(folder.resolve("same.mask")).doesNotExist();
+    try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("same"))) {
+      assertThat(dataset.isMasked()).isFalse();
+      assertThat(dataset.check(300)).isPresent();
+    }
+  }
+
+  private void writeChat(String name) {
+    try (IndexedDatasetWriter writer = IndexedDatasetWriter.create(folder.resolve(name), 300)) {
+      writer.add(7, 8); // a text in front
+      writer.endDocument();
+      writer.add(new int[] {1, 2, 3}, new boolean[] {false, true, false});
+      writer.add(4);
+      writer.endDocument();
+      writer.commit();
+    }
+  }
+
+  @Test
   void writer_committedWithinADocument_isRefusedAndLeavesNothing() throws IOException {
     try (IndexedDatasetWriter writer = IndexedDatasetWriter.create(folder.resolve("open"), 300)) {
       writer.add(1);

@@ -9,6 +9,7 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
+import java.util.OptionalInt;
 import java.util.Set;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
@@ -134,6 +135,99 @@ final class SamplesTest {
   }
 
   @Test
+  void starts_documentEnd_beginDocumentsAfterIt() {
+    try (IndexedDatasetWriter writer = IndexedDatasetWriter.create(folder.resolve("ended"), 300)) {
+      for (int document = 0; document < 20; document++) {
+        writer.add(IntStream.range(0, document % 5).toArray());
+        writer.add(9);
+        writer.endDocument();
+      }
+      writer.commit();
+    }
+    try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("ended"))) {
+      requireStartsAfter(9, dataset);
+    }
+  }
+
+  private static void requireStartsAfter(int end, IndexedDataset dataset) {
+    DatasetSamples separate =
+        new DatasetSamples(
+            dataset,
+            Split.TRAINING_ONLY,
+            Part.TRAINING,
+            new DatasetSamples.Shape(LENGTH, 300, OptionalInt.of(end)),
+            1);
+    DatasetSamples joined = samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 1);
+    for (int i = 0; i < 3 * separate.samplesPerEpoch(); i++) {
+      int[] tokens = separate.samples(i, 1);
+      int[] found = new int[LENGTH];
+      separate.starts(i, tokens, found, 0);
+      int start = 0;
+      for (int at = 0; at < LENGTH; at++) {
+        start = at > 0 && tokens[at - 1] == end ? at : start;
+        assertThat(found[at]).as("%s at %d", Arrays.toString(tokens), at).isEqualTo(start);
+      }
+      int[] none = new int[LENGTH];
+      joined.starts(i, tokens, none, 0);
+      assertThat(none).containsOnly(0);
+    }
+  }
+
+  /** Chats: the token that ends documents ends turns as well, and some tokens do not count. */
+  @Test
+  void samples_ofMaskedDataset_haveItsMaskAndItsDocuments() {
+    int[] ids = {5, 9, 6, 9, 7, 8}; // 8 is at the end of documents alone
+    boolean[] counted = {false, false, true, true, false, false};
+    try (IndexedDatasetWriter writer = IndexedDatasetWriter.create(folder.resolve("chats"), 300)) {
+      writer.add(20, 20, 8);
+      writer.endDocument(); // a text in front: all of it counts
+      for (int document = 0; document < 30; document++) {
+        writer.add(ids, counted);
+        writer.endDocument();
+      }
+      writer.commit();
+    }
+    try (IndexedDatasetWriter writer = IndexedDatasetWriter.create(folder.resolve("texts"), 300)) {
+      writer.add(IntStream.range(100, 200).toArray());
+      writer.endDocument();
+      writer.commit();
+    }
+    try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("chats"));
+        IndexedDataset texts = IndexedDataset.open(folder.resolve("texts"))) {
+      assertThat(texts.isMasked()).isFalse();
+      assertThat(dataset.isMasked()).isTrue();
+      requireStartsAfter(8, dataset);
+      DatasetSamples chats =
+          new DatasetSamples(
+              dataset,
+              Split.TRAINING_ONLY,
+              Part.TRAINING,
+              new DatasetSamples.Shape(LENGTH, 300, OptionalInt.of(9)),
+              1);
+      BlendedSamples blend =
+          new BlendedSamples(
+              List.of(
+                  new WeightedSource(chats, 1),
+                  new WeightedSource(samples(texts, Split.TRAINING_ONLY, Part.TRAINING, 1), 1)));
+      assertThat(blend.isMasked()).isTrue();
+      long sum = 0;
+      for (int i = 0; i < 40; i++) {
+        int[] tokens = blend.samples(i, 1);
+        float[] mask = new float[LENGTH];
+        blend.lossMask(i, mask, 0);
+        for (int at = 0; at < blend.sequenceLength(); at++) {
+          int target = tokens[at + 1];
+          boolean ends = target == 9 && tokens[at] == 6;
+          boolean text = target >= 20 || target == 8 && tokens[at] == 20;
+          assertThat(mask[at]).isEqualTo(ends || text || target == 6 ? 1 : 0);
+          sum += (long) mask[at];
+        }
+      }
+      assertThat(blend.counted(0, 40)).isEqualTo(sum).isLessThan(40L * LENGTH);
+    }
+  }
+
+  @Test
   void sample_partTooShort_isNamed() {
     try (IndexedDataset dataset = dataset("short", 2, LENGTH)) {
       assertThatThrownBy(() -> samples(dataset, new Split(1, 1, 0), Part.VALIDATION, 1))
@@ -155,7 +249,12 @@ final class SamplesTest {
         folder.resolve("beyond"), 100, new int[] {1, 2, 3, 4, 5}, new int[] {6, 77, 7, 8, 9});
     try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("beyond"))) {
       DatasetSamples samples =
-          new DatasetSamples(dataset, Split.TRAINING_ONLY, Part.TRAINING, LENGTH, 77, 1);
+          new DatasetSamples(
+              dataset,
+              Split.TRAINING_ONLY,
+              Part.TRAINING,
+              new DatasetSamples.Shape(LENGTH, 77, OptionalInt.empty()),
+              1);
       assertThatThrownBy(() -> samples.samples(0, 1))
           .isInstanceOf(DataException.class)
           .hasMessage(
@@ -246,7 +345,12 @@ final class SamplesTest {
   }
 
   private static DatasetSamples samples(IndexedDataset dataset, Split split, Part part, long seed) {
-    return new DatasetSamples(dataset, split, part, LENGTH, Integer.MAX_VALUE, seed);
+    return new DatasetSamples(
+        dataset,
+        split,
+        part,
+        new DatasetSamples.Shape(LENGTH, Integer.MAX_VALUE, OptionalInt.empty()),
+        seed);
   }
 
   /** Documents whose tokens count on from one to the next. */

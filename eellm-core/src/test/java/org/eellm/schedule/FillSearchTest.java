@@ -35,11 +35,12 @@ final class FillSearchTest {
     Costs costs = Costs.equal(stages, 1, 2);
     Fills fills = FillSearch.find(AUTOMATIC, AUTOMATIC, stages, 16, allStages(stages), costs);
     FillGradientScale seen =
-        FillGradientScale.of(Schedules.emit(ScheduleKind.ONE_F_ONE_B, stages, 1, 16, fills));
+        FillGradientScale.of(
+            Schedules.emit(ScheduleKind.ONE_F_ONE_B, stages, 1, 16, fills), _ -> 1);
 
     for (int stage = 0; stage < stages; stage++) {
-      assertThat(seen.warmupFills().get(stage)).isEqualTo(Math.max(count - stage, 0));
-      assertThat(seen.cooldownFills().get(stage)).isEqualTo(2 * stage / 3);
+      assertThat(seen.warmup().get(stage)).isEqualTo(Math.max(count - stage, 0));
+      assertThat(seen.cooldown().get(stage)).isEqualTo(2 * stage / 3);
     }
   }
 

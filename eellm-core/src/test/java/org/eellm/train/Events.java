@@ -2,6 +2,7 @@ package org.eellm.train;
 
 import java.util.LinkedHashMap;
 import java.util.OptionalDouble;
+import java.util.OptionalLong;
 import java.util.SequencedMap;
 import org.eellm.config.HeadId;
 import org.eellm.train.metrics.TrainEvent.Evaluation;
@@ -29,6 +30,7 @@ public final class Events {
         3e-4,
         0.8,
         16,
+        OptionalLong.empty(),
         step * 4096,
         5230.4,
         0.78,

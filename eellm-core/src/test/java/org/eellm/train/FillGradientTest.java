@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.TreeMap;
+import java.util.function.Predicate;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.Quantization;
@@ -48,7 +49,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 /**
  * A filled pipeline's gradient is the weighted sum, written out here, of every microbatch's and
  * every head's gradient that one rank computes by itself: of the head on stage e for the parameters
- * of stage v, each microbatch that goes through both counts, and the weights sum to 1.
+ * of stage v, each counted token of a microbatch that goes through both counts, and the weights sum
+ * to 1.
  */
 final class FillGradientTest {
   private static final int MICROBATCHES = 4;
@@ -112,10 +114,19 @@ final class FillGradientTest {
               batch.sequence(),
               rotated(batch.inputs(), i),
               rotated(batch.targets(), i),
-              batch.lossMask(),
+              answers(batch.inputs().length, i),
               batch.starts()));
     }
     return all;
+  }
+
+  /** A mask that counts more in each microbatch than in the one before it. */
+  private static float[] answers(int length, int number) {
+    float[] mask = new float[length];
+    for (int i = 0; i < length; i++) {
+      mask[i] = i % (number + 3) > 1 ? 1 : 0;
+    }
+    return mask;
   }
 
   private static int[] rotated(int[] values, int by) {
@@ -150,7 +161,7 @@ final class FillGradientTest {
           int e = stageOf(golden, stageLayout, head);
           for (Parameter parameter : model.parameters().all()) {
             int v = stageOf(golden, stageLayout, parameter.name());
-            float weight = (float) weight(id, e, v, schedule);
+            float weight = (float) weight(id, e, v, schedule, batches);
             float[] values = Tensors.toFloats(parameter.of(gradients.flat()));
             float[] sum = total.computeIfAbsent(parameter.name(), _ -> new float[values.length]);
             for (int i = 0; i < values.length; i++) {
@@ -164,21 +175,31 @@ final class FillGradientTest {
   }
 
   /** What a microbatch counts in the gradient of a head on stage e for parameters on stage v. */
-  private static double weight(MicrobatchId id, int e, int v, Schedule schedule) {
-    long through =
-        schedule.microbatchIds().stream()
-            .filter(other -> other instanceof WarmupFill fill && fill.stages() > e)
-            .count();
-    long back =
-        schedule.microbatchIds().stream()
-            .filter(other -> other instanceof CooldownFill fill && fill.firstStage() <= v)
-            .count();
-    double rest = (double) MICROBATCHES / (MICROBATCHES + back) / (MICROBATCHES + through);
+  private static double weight(
+      MicrobatchId id, int e, int v, Schedule schedule, List<Microbatch> batches) {
+    double regular = tokens(schedule, batches, other -> other instanceof Regular);
+    double through =
+        tokens(schedule, batches, other -> other instanceof WarmupFill fill && fill.stages() > e);
+    double back =
+        tokens(
+            schedule,
+            batches,
+            other -> other instanceof CooldownFill fill && fill.firstStage() <= v);
+    double own = batches.get(id.index()).counted();
+    double rest = own * regular / (regular + back) / (regular + through);
     return switch (id) {
       case Regular _ -> rest;
       case WarmupFill fill -> fill.stages() > e ? rest : 0;
-      case CooldownFill fill -> fill.firstStage() <= v ? 1.0 / (MICROBATCHES + back) : 0;
+      case CooldownFill fill -> fill.firstStage() <= v ? own / (regular + back) : 0;
     };
+  }
+
+  private static double tokens(
+      Schedule schedule, List<Microbatch> batches, Predicate<MicrobatchId> wanted) {
+    return schedule.microbatchIds().stream()
+        .filter(wanted)
+        .mapToDouble(id -> batches.get(id.index()).counted())
+        .sum();
   }
 
   private static int stageOf(GoldenCase golden, StageLayout stageLayout, int head) {
@@ -237,7 +258,10 @@ final class FillGradientTest {
           new TrainingCompute(
               schedule,
               TrainingCompute.Chunk.of(chains, model.stages().stream().map(Stage::index).toList()),
-              new StepCompute.Input(id -> batches.get(id.index()), _ -> Dropout.NONE, 1),
+              new StepCompute.Input(
+                  id -> batches.get(id.index()),
+                  _ -> Dropout.NONE,
+                  id -> (long) batches.get(id.index()).counted()),
               golden.objective(),
               reduction)) {
         Microbatch batch = batches.getFirst();

@@ -140,11 +140,13 @@ final class MeshSteps {
 
   /**
    * The case's microbatches, and as many again with their sequences turned around, as two documents
-   * each.
+   * each, of which the loss counts ever other parts, and of the last nothing.
    */
   private static List<Microbatch> microbatches(GoldenCase golden) {
     List<Microbatch> all = new ArrayList<>(golden.inputs());
     for (Microbatch batch : golden.inputs()) {
+      int number = all.size() - golden.microbatches();
+      boolean last = number == golden.microbatches() - 1;
       int[] inputs = reversed(batch.targets());
       int[] targets = reversed(batch.inputs());
       all.add(
@@ -153,10 +155,22 @@ final class MeshSteps {
               batch.sequence(),
               inputs,
               targets,
-              batch.lossMask(),
+              last ? new float[inputs.length] : answers(inputs.length, number),
               twoDocuments(batch)));
     }
     return all;
+  }
+
+  private static float[] answers(int length, int number) {
+    float[] mask = new float[length];
+    for (int i = 0; i < length; i++) {
+      mask[i] = i % (5 + 3 * number) < 3 ? 1 : 0;
+    }
+    return mask;
+  }
+
+  private static double counted(List<Microbatch> batches) {
+    return batches.stream().mapToDouble(Microbatch::counted).sum();
   }
 
   private static int[] twoDocuments(Microbatch batch) {
@@ -195,10 +209,10 @@ final class MeshSteps {
         double[] sums = new double[objective.weights().size()];
         gradients.start();
         for (int m = 0; m < batches.size(); m++) {
+          double share = batches.get(m).counted() / counted(batches);
           chain
-              .forwardBackward(
-                  batches.get(m), objective, 1.0 / batches.size(), job.dropout(m), gradients)
-              .forEach(head -> sums[head.index()] += head.loss() / batches.size());
+              .forwardBackward(batches.get(m), objective, share, job.dropout(m), gradients)
+              .forEach(head -> sums[head.index()] += head.loss() * share);
         }
         gradients.finish();
         losses.add(sums);
@@ -304,7 +318,7 @@ final class MeshSteps {
                 new StepCompute.Input(
                     id -> batches.get(id.index() * dp + world.coordinate().dp()),
                     id -> job.dropout(id.index() * dp + world.coordinate().dp()),
-                    dp),
+                    id -> (long) counted(batches.subList(id.index() * dp, id.index() * dp + dp))),
                 objective,
                 reduction)) {
           Microbatch batch = batches.getFirst();

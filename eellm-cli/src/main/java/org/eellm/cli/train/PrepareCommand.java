@@ -7,8 +7,11 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.WorkProgress;
+import org.eellm.data.CountedTokens;
+import org.eellm.data.DataException;
 import org.eellm.data.Preparation;
 import org.eellm.data.Progress;
+import org.eellm.data.corpus.Chat;
 import org.eellm.data.corpus.TextCorpus;
 import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
@@ -24,7 +27,8 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "prepare",
     description =
-        "Turns text into a dataset to train on: PREFIX.bin, PREFIX.idx and PREFIX-tokenizer/.",
+        "Turns text and chats into a dataset to train on: PREFIX.bin, PREFIX.idx and"
+            + " PREFIX-tokenizer/; with chats also PREFIX.mask, so that answers alone are learned.",
     mixinStandardHelpOptions = true)
 public final class PrepareCommand implements Callable<Integer> {
   private static final String TRAIN = "train";
@@ -39,8 +43,8 @@ public final class PrepareCommand implements Callable<Integer> {
       arity = "1..*",
       paramLabel = "PATH",
       description =
-          "Files, folders or globs of .txt and .jsonl, plain or with .gz, .xz or .zst at the end,"
-              + " and of .jar with Java sources.")
+          "Files, folders or globs of .txt, .md, .jsonl, .json and .csv, plain or with .gz, .xz or"
+              + " .zst at the end, of .parquet, and of .jar with Java sources.")
   private List<String> inputs;
 
   @Option(
@@ -74,7 +78,10 @@ public final class PrepareCommand implements Callable<Integer> {
       names = "--key",
       paramLabel = "KEY",
       defaultValue = "text",
-      description = "Key of the text in .jsonl files; '${DEFAULT-VALUE}' by default.")
+      description =
+          "Key of the text in .jsonl, .json, .csv and .parquet files; '${DEFAULT-VALUE}' by"
+              + " default. An object without it may be a chat: messages, conversations, or prompt"
+              + " and completion.")
   private String key;
 
   @Option(
@@ -88,7 +95,9 @@ public final class PrepareCommand implements Callable<Integer> {
 
   @Option(
       names = "--skip-bad-lines",
-      description = "Leave out, and count, lines that are not UTF-8, not JSON or without a text.")
+      description =
+          "Leave out, and count, lines that are not UTF-8, not JSON or without a text, and chats"
+              + " that the model's template does not take.")
   private boolean skipBadLines;
 
   @Option(
@@ -103,9 +112,11 @@ public final class PrepareCommand implements Callable<Integer> {
       String tokenizer,
       int vocabSize,
       long documents,
+      long chats,
       long emptyDocuments,
       long skippedLines,
       long tokens,
+      long countedTokens,
       long textBytes,
       double bytesPerToken,
       double seconds,
@@ -126,9 +137,34 @@ public final class PrepareCommand implements Callable<Integer> {
     TextCorpus corpus = TextCorpus.of(inputs, new TextCorpus.Format(separator, key, skipBadLines));
     try (WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
       Tokenizer used = tokenizer(corpus, threadCount, progress);
-      print(used, Preparation.run(corpus, used, output, threadCount, progress));
+      print(used, prepare(corpus, used, threadCount, progress));
     }
     return ExitCode.OK;
+  }
+
+  /**
+   * The figures, and the origin of the chat template.
+   *
+   * @param template empty where there was no chat
+   */
+  private record Prepared(Preparation.Summary summary, String template) {}
+
+  private Prepared prepare(TextCorpus corpus, Tokenizer used, int threadCount, Progress progress) {
+    if (tokenizer.equals(TRAIN)) {
+      return new Prepared(
+          Preparation.run(corpus, used, PrepareCommand::refuse, output, threadCount, progress), "");
+    }
+    ChatPreparation chats = new ChatPreparation(Path.of(tokenizer), used, skipBadLines);
+    Preparation.Summary summary =
+        Preparation.run(corpus, used, chats::encode, output, threadCount, progress);
+    chats.keepTemplate(output);
+    return new Prepared(summary, summary.chats() > 0 ? chats.template() : "");
+  }
+
+  private static Optional<CountedTokens> refuse(Chat chat) {
+    throw new DataException(
+        "%s: is a chat; name a model's folder with --tokenizer, whose template it is written with"
+            .formatted(chat.place()));
   }
 
   private Tokenizer tokenizer(TextCorpus corpus, int threadCount, Progress progress) {
@@ -137,7 +173,8 @@ public final class PrepareCommand implements Callable<Integer> {
         : Tokenizer.load(Path.of(tokenizer));
   }
 
-  private void print(Tokenizer used, Preparation.Summary summary) {
+  private void print(Tokenizer used, Prepared prepared) {
+    Preparation.Summary summary = prepared.summary();
     PrintWriter out = spec.commandLine().getOut();
     Path folder = Preparation.tokenizerFolder(output);
     if (json.requested()) {
@@ -148,20 +185,27 @@ public final class PrepareCommand implements Callable<Integer> {
               folder.toString(),
               used.vocabSize(),
               summary.documents(),
+              summary.chats(),
               summary.emptyDocuments(),
               summary.skippedLines(),
               summary.tokens(),
+              summary.countedTokens(),
               summary.textBytes(),
               summary.bytesPerToken(),
               summary.seconds(),
               summary.megabytesPerSecond()));
       return;
     }
-    out.printf("written     %s.bin, .idx and %s/%n", output, folder);
+    String mask = summary.chats() > 0 ? ", .mask" : "";
+    out.printf("written     %s.bin, .idx%s and %s/%n", output, mask, folder);
     out.printf("documents   %,d%n", summary.documents());
     out.printf(
         "tokens      %,d, of %.2f bytes of text on average%n",
         summary.tokens(), summary.bytesPerToken());
+    if (summary.chats() > 0) {
+      out.printf("chats       %,d, written by %s%n", summary.chats(), prepared.template());
+      out.printf("learned     %,d tokens; the others are context%n", summary.countedTokens());
+    }
     out.printf("vocabulary  %,d%n", used.vocabSize());
     out.printf(
         "speed       %.1f MB of text in %.1f s, %.1f MB/s%n",

@@ -10,6 +10,7 @@ import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.stream.IntStream;
 import org.eellm.cli.Commands;
 import org.eellm.cli.option.WorkProgress;
 import org.eellm.data.IndexedDataset;
@@ -74,6 +75,134 @@ final class PrepareCommandTest {
   }
 
   @Test
+  void prepare_chats_countsTheAnswersAlone() throws IOException {
+    assertThat(prepare("--input", path("a.txt"), "--vocab-size", "264")).isZero();
+    Path model = folder.resolve("out-tokenizer");
+    Files.writeString(
+        model.resolve("chat_template.jinja"),
+        "{% for m in messages %}{{ m.role }}: {{ m.content }};{% endfor %}"
+            + "{% if add_generation_prompt %}assistant:{% endif %}");
+    Files.writeString(
+        folder.resolve("chats.jsonl"),
+        """
+        {"messages": [{"role": "user", "content": "the cat"}, {"role": "assistant", "content": "the dog"}]}
+        {"prompt": "the cat", "completion": "the bird"}
+        {"conversations": [{"from": "human", "value": "the"}, {"from": "gpt", "value": "end"}]}
+        {"messages": [{"role": "user", "content": "the cat"}]}
+        {"messages": [{"role": "user", "content": ["the"]}]}
+        {"text": "the cat and the dog"}
+        """);
+    out.getBuffer().setLength(0);
+    String[] command = {"--input", path("chats.jsonl"), "--tokenizer", model.toString()};
+    assertFails(1, "chats.jsonl:4: the chat has no message of the assistant", command);
+    err.getBuffer().setLength(0);
+    int exit =
+        Commands.run(
+            out,
+            err,
+            "prepare",
+            "--output",
+            path("set"),
+            "--skip-bad-lines",
+            command[0],
+            command[1],
+            command[2],
+            command[3]);
+    assertThat(err.toString()).isEmpty();
+    assertThat(exit).isZero();
+
+    assertThat(out.toString())
+        .contains("documents   4\n")
+        .contains("chats       3, written by " + model.resolve("chat_template.jinja") + "\n")
+        .contains("left out    2 bad lines\n");
+    assertThat(folder.resolve("set-tokenizer/chat_template.jinja")).exists();
+    Tokenizer tokenizer = Tokenizer.load(folder.resolve("set-tokenizer"));
+    try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("set"))) {
+      assertThat(dataset.check(264)).isPresent();
+      assertThat(counted(dataset, tokenizer, 0)).isEqualTo(" the dog;");
+      assertThat(counted(dataset, tokenizer, 1)).isEqualTo(" the bird;");
+      assertThat(counted(dataset, tokenizer, 2)).isEqualTo(" end;");
+      assertThat(counted(dataset, tokenizer, 3)).isEqualTo("the cat and the dog");
+      assertThat(tokenizer.decode(dataset.sequence(0)))
+          .isEqualTo("user: the cat;assistant: the dog;");
+      assertThat(dataset.isCounted(dataset.start(1) - 1)).isTrue(); // the end
+    }
+  }
+
+  private static String counted(IndexedDataset dataset, Tokenizer tokenizer, int document) {
+    int[] ids = dataset.sequence(document);
+    return tokenizer.decode(
+        IntStream.range(0, ids.length)
+            .filter(i -> dataset.isCounted(dataset.start(document) + i))
+            .map(i -> ids[i])
+            .toArray());
+  }
+
+  @Test
+  void merge_shards_areTheWhole() throws IOException {
+    assertThat(prepare("--input", path("a.txt"), "--vocab-size", "264")).isZero();
+    String tokenizer = path("out-tokenizer");
+    Files.writeString(
+        folder.resolve("chat.jsonl"), "{\"prompt\": \"the\", \"completion\": \"end\"}");
+    for (String name : new String[] {"a.txt", "chat.jsonl"}) {
+      Commands.run(
+          out,
+          err,
+          "prepare",
+          "--output",
+          path("shard-" + name),
+          "--input",
+          path(name),
+          "--tokenizer",
+          tokenizer);
+    }
+    Commands.run(
+        out,
+        err,
+        "prepare",
+        "--output",
+        path("whole"),
+        "--input",
+        path("a.txt"),
+        path("chat.jsonl"),
+        "--tokenizer",
+        tokenizer);
+    out.getBuffer().setLength(0);
+    String[] merge = {
+      "merge", "--input", path("shard-a.txt"), path("shard-chat.jsonl"), "--output", path("both")
+    };
+    assertThat(Commands.run(out, err, merge)).isZero();
+
+    assertThat(err.toString()).isEmpty();
+    assertThat(out.toString()).contains(".bin and .idx and .mask\n").contains("documents   3\n");
+    for (String ending : new String[] {".bin", ".idx", ".mask", "-tokenizer/tokenizer.json"}) {
+      assertThat(folder.resolve("both" + ending))
+          .hasSameBinaryContentAs(folder.resolve("whole" + ending));
+    }
+    assertThat(Commands.run(out, err, "merge", "--input", path("both"), "--output", path("both")))
+        .isEqualTo(1);
+    assertThat(err.toString()).contains("is merged, and cannot be the output");
+    prepare("--input", path("a.txt"), "--vocab-size", "262");
+    assertThat(
+            Commands.run(
+                out, err, "merge", "--input", path("both"), path("out"), "--output", path("x")))
+        .isEqualTo(1);
+    assertThat(err.toString()).contains("out: is of another tokenizer than " + path("both"));
+    assertThat(folder.resolve("x.bin")).doesNotExist();
+  }
+
+  @Test
+  void prepare_chatsWithoutAModel_areRefused() throws IOException {
+    Files.writeString(
+        folder.resolve("chats.jsonl"), "{\"prompt\": \"the cat\", \"completion\": \"a dog\"}\n");
+    assertFails(
+        1,
+        "chats.jsonl:1: is a chat; name a model's folder with --tokenizer",
+        "--input",
+        path("chats.jsonl"));
+  }
+
+  @Test
   void prepare_leftOutAndTooFewTokens_areSaid() {
     assertThat(prepare("--input", path("b.jsonl"), "--key", "content", "--skip-bad-lines"))
         .isZero();
@@ -87,7 +216,11 @@ final class PrepareCommandTest {
   void prepare_badInput_isOneLine() {
     assertFails(
         1, "missing.txt: no such file or folder; check the path", "--input", path("missing.txt"));
-    assertFails(1, "b.jsonl:1: has no key \"text\" but \"content\"", "--input", path("b.jsonl"));
+    assertFails(
+        1,
+        "b.jsonl:1: has no key \"text\" and no chat but \"content\"",
+        "--input",
+        path("b.jsonl"));
     assertFails(1, "b.jsonl:2: not valid JSON", "--input", path("b.jsonl"), "--key", "content");
     assertFails(1, "no tokenizer there", "--input", path("a.txt"), "--tokenizer", path("nowhere"));
     assertThat(folder.resolve("out.bin")).doesNotExist();

@@ -35,11 +35,23 @@ public interface Corpus {
    *
    * @param startsDocument whether this is a document's first piece
    * @param endsDocument whether this is a document's last piece
+   * @param chat the document, where it is a conversation and the text only what is said in it
    */
-  record DocumentChunk(String text, boolean startsDocument, boolean endsDocument) {
+  record DocumentChunk(
+      String text, boolean startsDocument, boolean endsDocument, Optional<Chat> chat) {
     /** A whole document. */
     static DocumentChunk document(String text) {
-      return new DocumentChunk(text, true, true);
+      return piece(text, true, true);
+    }
+
+    /** A part of a document. */
+    static DocumentChunk piece(String text, boolean startsDocument, boolean endsDocument) {
+      return new DocumentChunk(text, startsDocument, endsDocument, Optional.empty());
+    }
+
+    /** A conversation. */
+    static DocumentChunk chat(Chat chat) {
+      return new DocumentChunk(chat.text(), true, true, Optional.of(chat));
     }
   }
 

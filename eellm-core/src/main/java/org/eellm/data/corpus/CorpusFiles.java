@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.nio.file.PathMatcher;
 import java.util.List;
 import java.util.function.Predicate;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
 import java.util.stream.Stream;
@@ -18,15 +19,20 @@ import org.eellm.data.DataException;
 /** Finds the files that an input names, and knows their kinds by their names. */
 final class CorpusFiles {
   private static final Pattern SUPPORTED =
-      Pattern.compile(".*\\.((txt|jsonl)(\\.(gz|xz|zst))?|jar)");
+      Pattern.compile(".*\\.(?:(txt|md|jsonl|json|csv)(\\.(gz|xz|zst))?|parquet|jar)");
   private static final Pattern GLOB_CHARACTER = Pattern.compile("[*?\\[{]");
   private static final String KINDS =
-      ".txt or .jsonl, plain or with .gz, .xz or .zst, or .jar with Java sources";
+      ".txt, .md, .jsonl, .json or .csv, plain or with .gz, .xz or .zst, .parquet, or .jar with"
+          + " Java sources";
 
   private CorpusFiles() {}
 
-  static boolean isJsonLines(String name) {
-    return name.matches(".*\\.jsonl(\\.\\w+)?");
+  /** The ending of a supported file's name, without that of its compression. */
+  static String kind(String name) {
+    Matcher matcher = SUPPORTED.matcher(name);
+    return matcher.matches() && matcher.group(1) != null
+        ? matcher.group(1)
+        : name.substring(name.lastIndexOf('.') + 1);
   }
 
   static boolean isJar(String name) {
@@ -34,7 +40,7 @@ final class CorpusFiles {
   }
 
   static boolean isCompressed(String name) {
-    return !name.endsWith(".txt") && !name.endsWith(".jsonl");
+    return !name.endsWith("." + kind(name)) || isJar(name);
   }
 
   /** The files of one input: a file, a folder or a glob; never none. */

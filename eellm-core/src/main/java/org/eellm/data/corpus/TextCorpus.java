@@ -12,14 +12,15 @@ import org.eellm.data.DataException;
 import org.eellm.file.InputFiles;
 
 /**
- * Documents in text files and JSON lines, plain or compressed with gzip, xz or Zstandard, and in
- * jars of Java sources.
+ * Documents in text files, JSON and CSV, plain or compressed with gzip, xz or Zstandard, in Parquet
+ * and in jars of Java sources.
  *
- * <p>A {@code .txt} file holds documents divided by a separator line, or is one document; a {@code
- * .jsonl} file holds an object a line, whose text is under a key; every source file of a {@code
- * .jar} is a document. Text is UTF-8. Memory is bounded however long a text file, and any document
- * in it, is; a document much longer than {@value #PIECE_LENGTH} characters comes in pieces, cut at
- * line ends where there are any.
+ * <p>A {@code .txt} or {@code .md} file holds documents divided by a separator line, or is one
+ * document; a {@code .jsonl} file holds an object a line, a {@code .json} file a list of them, a
+ * {@code .csv} file or {@code .parquet} file a row each, whose text is under a key; every source
+ * file of a {@code .jar} is a document. Text is UTF-8. Memory is bounded however long a text file,
+ * and any document in it, is; a document much longer than {@value #PIECE_LENGTH} characters comes
+ * in pieces, cut at line ends where there are any.
  */
 public final class TextCorpus implements Corpus {
   public static final int PIECE_LENGTH = 1 << 16;
@@ -28,7 +29,7 @@ public final class TextCorpus implements Corpus {
    * How files are read.
    *
    * @param separator the line between two documents of a text file
-   * @param key where the text is in an object of a JSON lines file
+   * @param key where the text is in an object of a JSON file, or in a row of a CSV or Parquet file
    * @param skipsBadLines whether a line that is not UTF-8, not JSON or has no text under the key is
    *     left out and counted rather than an error
    */
@@ -125,7 +126,7 @@ public final class TextCorpus implements Corpus {
         } catch (IOException e) {
           throw unreadable(file.path, e);
         }
-        finishedBytes += file.bytes.count;
+        finishedBytes += file.size;
         finishedSkips += file.documents.skippedLines();
         close();
       }
@@ -148,13 +149,13 @@ public final class TextCorpus implements Corpus {
     }
   }
 
-  private record OpenFile(Path path, CountedStream bytes, Documents documents) {
+  private record OpenFile(Path path, long size, CountedStream bytes, Documents documents) {
     static OpenFile open(Path path, Format format) {
       String name = path.toString();
       try {
         CountedStream bytes = new CountedStream(InputFiles.stream(path));
         try {
-          return new OpenFile(path, bytes, documents(bytes, name, format));
+          return new OpenFile(path, Files.size(path), bytes, documents(bytes, name, format));
         } catch (IOException e) {
           bytes.close();
           throw e;
@@ -169,10 +170,21 @@ public final class TextCorpus implements Corpus {
       if (CorpusFiles.isJar(name)) {
         return new JavaDocuments(bytes, name);
       }
-      LineReader lines = new LineReader(Decompression.of(name, bytes), name, PIECE_LENGTH);
-      return CorpusFiles.isJsonLines(name)
-          ? new JsonDocuments(lines, name, format)
-          : new TextDocuments(lines, format);
+      if (CorpusFiles.kind(name).equals("parquet")) {
+        bytes.close();
+        return new ObjectDocuments(new ParquetObjects(Path.of(name)), format);
+      }
+      InputStream content = Decompression.of(name, bytes);
+      return switch (CorpusFiles.kind(name)) {
+        case "json" -> new ObjectDocuments(ParsedObjects.ofJson(content, name), format);
+        case "csv" -> new ObjectDocuments(ParsedObjects.ofCsv(content, name), format);
+        case "jsonl" -> new ObjectDocuments(new JsonLines(lines(content, name), name), format);
+        default -> new TextDocuments(lines(content, name), format);
+      };
+    }
+
+    private static LineReader lines(InputStream content, String name) {
+      return new LineReader(content, name, PIECE_LENGTH);
     }
 
     void close() {

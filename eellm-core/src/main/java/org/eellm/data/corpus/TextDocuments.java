@@ -61,7 +61,7 @@ final class TextDocuments implements TextCorpus.Documents {
 
   private Corpus.DocumentChunk piece(boolean endsDocument) {
     Corpus.DocumentChunk piece =
-        new Corpus.DocumentChunk(text.toString(), startsDocument, endsDocument);
+        Corpus.DocumentChunk.piece(text.toString(), startsDocument, endsDocument);
     text.setLength(0);
     startsDocument = endsDocument;
     inDocument = !endsDocument;

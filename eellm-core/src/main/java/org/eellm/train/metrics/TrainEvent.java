@@ -3,6 +3,7 @@ package org.eellm.train.metrics;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.OptionalDouble;
+import java.util.OptionalLong;
 import java.util.SequencedMap;
 import org.eellm.config.HeadId;
 import org.eellm.train.optimizer.StepGuard.UpdateDecision;
@@ -25,12 +26,13 @@ public sealed interface TrainEvent {
    * One optimizer step.
    *
    * @param loss the weighted objective {@code L_final + sum_n w_n L_n}, mean over the step's
-   *     microbatches; without the final head's where only exits learn
+   *     counted tokens; without the final head's where only exits learn
    * @param losses each head's own loss in nats a token; a head that was not computed in this step
    *     is absent
    * @param exitWeights each exit's weight in this step
    * @param gradientNorm global L2 norm before clipping
    * @param batchSize sequences in this step
+   * @param countedTokens tokens of these that the loss counts; empty where it counts all
    * @param tokens tokens trained on since the run's first step
    * @param tokensPerSecond of this step alone
    * @param mfu model FLOP/s of this step over the machine's measured matrix rate
@@ -48,6 +50,7 @@ public sealed interface TrainEvent {
       double learningRate,
       double gradientNorm,
       int batchSize,
+      OptionalLong countedTokens,
       long tokens,
       double tokensPerSecond,
       double mfu,
@@ -66,6 +69,7 @@ public sealed interface TrainEvent {
       values.put("learning_rate", learningRate);
       values.put("grad_norm", gradientNorm);
       values.put("batch_size", batchSize);
+      countedTokens.ifPresent(count -> values.put("counted_tokens", count));
       values.put("tokens", tokens);
       values.put("tokens_per_second", tokensPerSecond);
       values.put("mfu", mfu);

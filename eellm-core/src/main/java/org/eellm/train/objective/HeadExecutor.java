@@ -27,9 +27,9 @@ import org.eellm.train.objective.StageExecutor.HeadScore;
 record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, DeviceBatch batch) {
 
   /**
-   * Loss and the gradients of {@code weight * mean loss}, which are added; with the stream's.
+   * Loss and the gradients of {@code weight * sum of losses}, which are added; with the stream's.
    *
-   * @param weight of the head and of this microbatch in the step
+   * @param weight of the head, times that of a counted token in the step
    */
   HeadLoss.Result forwardBackward(
       HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
@@ -102,9 +102,7 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
             head.output(),
             target,
             new TokenWeights(
-                batch.mask(),
-                weight / batch.count(),
-                objective.dynamicTokenWeights() && head.head().isExit()),
+                batch.mask(), weight, objective.dynamicTokenWeights() && head.head().isExit()),
             objective.temperatures().get(head.index()),
             gradients);
     return new LossGradient(
@@ -123,7 +121,7 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
 
   /** The result that a loss summed over the mask stands for. */
   HeadResult result(Tensor loss) {
-    return new HeadResult(head.index(), head.id(), loss, batch.count());
+    return new HeadResult(head.index(), head.id(), loss, batch.counted());
   }
 
   /** Loss and accuracy without gradients or dropout. */
@@ -145,7 +143,7 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
       TensorVector sums = new TensorVector(score.loss(), score.correct());
       score.agreed().ifPresent(sums::push_back);
       return new HeadScore(
-          head.index(), head.id(), scope.moveToOuter(torch.stack(sums, 0)), batch.count());
+          head.index(), head.id(), scope.moveToOuter(torch.stack(sums, 0)), batch.counted());
     }
   }
 

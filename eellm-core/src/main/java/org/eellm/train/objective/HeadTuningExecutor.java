@@ -51,13 +51,17 @@ public final class HeadTuningExecutor {
 
   /**
    * The forward pass through the stage, in which every head learns from the text: adds the
-   * gradients of {@code share * objective}.
+   * gradients of {@code tokenWeight * objective}.
    *
    * @param input what the stage before sent, [local rows, hidden]; nothing where the stage embeds
-   * @param share of this microbatch in the step
+   * @param tokenWeight of each counted token's loss in the step
    */
   public Tuned tune(
-      Microbatch batch, Received input, Objective objective, double share, Gradients gradients) {
+      Microbatch batch,
+      Received input,
+      Objective objective,
+      double tokenWeight,
+      Gradients gradients) {
     try (Scope scope = Scope.open();
         RetainedTensors retained = new RetainedTensors()) {
       DeviceBatch device = DeviceBatch.of(batch, model, retained);
@@ -74,7 +78,7 @@ public final class HeadTuningExecutor {
                           new HeadExecutor(head, stream, context, device),
                           text,
                           objective,
-                          share,
+                          tokenWeight,
                           gradients)
                       .ifPresent(result -> add(result, results, scope)));
       return new Tuned(List.copyOf(results), scope.moveToOuter(output));
@@ -125,14 +129,14 @@ public final class HeadTuningExecutor {
       HeadExecutor headExecutor,
       HeadLoss.Target target,
       Objective objective,
-      double share,
+      double tokenWeight,
       Gradients gradients) {
     double weight = objective.weights().get(headExecutor.head().index());
     if (weight == 0) {
       return Optional.empty();
     }
     try (Scope scope = Scope.open()) {
-      Tensor loss = headExecutor.tune(target, weight * share, objective, gradients);
+      Tensor loss = headExecutor.tune(target, weight * tokenWeight, objective, gradients);
       return Optional.of(headExecutor.result(scope.moveToOuter(loss)));
     }
   }
@@ -165,13 +169,13 @@ public final class HeadTuningExecutor {
     }
 
     /**
-     * Every head learns from the final one: adds the gradients of {@code share * objective}.
+     * Every head learns from the final one: adds the gradients of {@code tokenWeight * objective}.
      *
      * @param top the stream after the last layer, [local rows, hidden]
      * @return the heads here whose weight is not 0, in order of depth
      */
     public List<HeadResult> distill(
-        Tensor top, Objective objective, double share, Gradients gradients) {
+        Tensor top, Objective objective, double tokenWeight, Gradients gradients) {
       List<HeadResult> results = new ArrayList<>();
       if (stage.heads().isEmpty()) {
         return results;
@@ -179,7 +183,7 @@ public final class HeadTuningExecutor {
       try (Scope scope = Scope.open()) {
         HeadLoss.Target teacher = teacher(top);
         for (HeadLayers head : stage.heads()) {
-          HeadTuningExecutor.learn(headExecutor(head), teacher, objective, share, gradients)
+          HeadTuningExecutor.learn(headExecutor(head), teacher, objective, tokenWeight, gradients)
               .ifPresent(result -> add(result, results, scope));
         }
         return results;

@@ -1,6 +1,5 @@
 package org.eellm.train.objective;
 
-import java.util.Arrays;
 import org.eellm.data.SampleSource;
 
 /**
@@ -30,8 +29,17 @@ public record Microbatch(
     }
   }
 
+  /** The mask's sum. */
+  public double counted() {
+    double sum = 0;
+    for (float weight : lossMask) {
+      sum += weight;
+    }
+    return sum;
+  }
+
   /**
-   * Consecutive samples, every position of which counts.
+   * Consecutive samples.
    *
    * @param first index of the first sample
    * @param batch number of samples
@@ -41,23 +49,15 @@ public record Microbatch(
     int[] tokens = samples.samples(first, batch);
     int[] inputs = new int[batch * sequence];
     int[] targets = new int[batch * sequence];
-    for (int row = 0; row < batch; row++) {
-      System.arraycopy(tokens, row * (sequence + 1), inputs, row * sequence, sequence);
-      System.arraycopy(tokens, row * (sequence + 1) + 1, targets, row * sequence, sequence);
-    }
     float[] lossMask = new float[batch * sequence];
-    Arrays.fill(lossMask, 1);
     int[] starts = new int[batch * sequence];
-    samples.documentEnd().ifPresent(end -> findStarts(inputs, sequence, end, starts));
-    return new Microbatch(batch, sequence, inputs, targets, lossMask, starts);
-  }
-
-  private static void findStarts(int[] inputs, int sequence, int documentEnd, int[] starts) {
-    for (int i = 0; i < inputs.length; i++) {
-      int position = i % sequence;
-      if (position > 0) {
-        starts[i] = inputs[i - 1] == documentEnd ? position : starts[i - 1];
-      }
+    for (int row = 0; row < batch; row++) {
+      int at = row * sequence;
+      System.arraycopy(tokens, row * (sequence + 1), inputs, at, sequence);
+      System.arraycopy(tokens, row * (sequence + 1) + 1, targets, at, sequence);
+      samples.lossMask(first + row, lossMask, at);
+      samples.starts(first + row, inputs, starts, at);
     }
+    return new Microbatch(batch, sequence, inputs, targets, lossMask, starts);
   }
 }

@@ -4,7 +4,7 @@ import java.util.List;
 
 /**
  * The weighted sum of the heads' losses that a step minimises: {@code sum_h weight_h L_h}, averaged
- * over microbatches (EE-LLM, arXiv 2312.04916, equation 1).
+ * over the counted tokens of its batch (EE-LLM, arXiv 2312.04916, equation 1).
  *
  * @param weights of the exits in order of depth, then of the final head; a head of weight 0 is not
  *     computed

@@ -57,18 +57,18 @@ public final class StageExecutor {
    * @param head its name
    * @param sum over the mask of the cross entropy, or of the divergence from a teacher, with
    *     dynamic token weights where these are on, without the head's weight; float32 scalar
-   * @param count the mask's sum
+   * @param counted the mask's sum
    */
-  public record HeadResult(int index, HeadId head, Tensor sum, double count) {
-    /** The mean over the mask; waits for the device. */
+  public record HeadResult(int index, HeadId head, Tensor sum, double counted) {
+    /** The mean over the mask, 0 where it counts nothing; waits for the device. */
     public double loss() {
-      return sum.item_double() / count;
+      return sum.item_double() / Math.max(counted, 1);
     }
 
-    /** Adds the mean times a share to the heads' losses, float64 [heads] on the same device. */
-    public void addTo(Tensor losses, double share) {
+    /** Adds the sum times a weight to the heads' losses, float64 [heads] on the same device. */
+    public void addTo(Tensor losses, double tokenWeight) {
       try (Scope _ = Scope.open()) {
-        losses.select(0, index).add_(sum, new Scalar(share / count));
+        losses.select(0, index).add_(sum, new Scalar(tokenWeight));
       }
     }
   }
@@ -125,10 +125,10 @@ public final class StageExecutor {
    * Runs the stage's heads, forward and backward, before the gradient of its output has come.
    * {@link #backward} goes on from here.
    *
-   * @param share of this microbatch in the step: 1 / number of microbatches
+   * @param tokenWeight of each counted token's loss in the step: 1 / number of counted tokens
    */
   public void backwardHeads(
-      ForwardTape forwardTape, Objective objective, double share, Gradients gradients) {
+      ForwardTape forwardTape, Objective objective, double tokenWeight, Gradients gradients) {
     for (HeadLayers head : stage.heads().reversed()) {
       double weight = objective.weights().get(head.index());
       if (weight == 0) {
@@ -136,7 +136,13 @@ public final class StageExecutor {
       }
       try (Scope scope = Scope.open()) {
         HeadLoss.Result result =
-            runHead(forwardTape, head, new Teaching.ByText(), weight * share, objective, gradients);
+            runHead(
+                forwardTape,
+                head,
+                new Teaching.ByText(),
+                weight * tokenWeight,
+                objective,
+                gradients);
         forwardTape.own.retain(result.loss());
         forwardTape.own.retain(result.gradient());
         forwardTape.headResults.put(head.index(), result);
@@ -157,10 +163,10 @@ public final class StageExecutor {
   }
 
   /**
-   * The backward pass: adds the gradients of {@code share * objective} and of the later stages'
-   * losses, which {@code above} brings.
+   * The backward pass: adds the gradients of {@code tokenWeight * objective} and of the later
+   * stages' losses, which {@code above} brings.
    *
-   * @param share of this microbatch in the step: 1 / number of microbatches
+   * @param tokenWeight of each counted token's loss in the step: 1 / number of counted tokens
    * @param above the gradient of the stage's output, [local rows, hidden]; where the objective
    *     distills [2 local rows, hidden], with what the final head multiplies with its matrix below
    *     it; nothing where nothing comes after the stage
@@ -171,7 +177,7 @@ public final class StageExecutor {
   public BackwardResult backward(
       ForwardTape forwardTape,
       Objective objective,
-      double share,
+      double tokenWeight,
       Received above,
       Gradients gradients,
       IntConsumer backwardDone) {
@@ -208,7 +214,8 @@ public final class StageExecutor {
             HeadLoss.Result result =
                 early != null
                     ? early
-                    : runHead(forwardTape, head, teaching, weight * share, objective, gradients);
+                    : runHead(
+                        forwardTape, head, teaching, weight * tokenWeight, objective, gradients);
             g.get().add_(result.gradient()); // the head's joins that of the stream here
             losses.add(scope.moveToOuter(result.loss()));
             heads.add(forwardTape.executor(head));
@@ -276,6 +283,7 @@ public final class StageExecutor {
   /**
    * Runs a microbatch through a model in one stage and back.
    *
+   * @param share of the mean over its counted tokens
    * @return the results of the heads whose weight is not 0, in order of depth
    */
   public List<HeadResult> forwardBackward(
@@ -283,7 +291,14 @@ public final class StageExecutor {
     try (Scope scope = Scope.open();
         ForwardTape forwardTape = forward(batch, Received.NOTHING, dropout, _ -> {})) {
       List<HeadResult> heads =
-          backward(forwardTape, objective, share, Received.NOTHING, gradients, _ -> {}).heads();
+          backward(
+                  forwardTape,
+                  objective,
+                  share / Math.max(batch.counted(), 1),
+                  Received.NOTHING,
+                  gradients,
+                  _ -> {})
+              .heads();
       heads.forEach(head -> scope.moveToOuter(head.sum()));
       return heads;
     }

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import com.github.luben.zstd.ZstdOutputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -29,6 +30,75 @@ final class TextCorpusTest {
   private static final Format SKIPPING = new Format("<|endoftext|>", "text", true);
 
   @TempDir Path folder;
+
+  @Test
+  void json_listOrSequence_isAnObjectADocument() throws IOException {
+    write("a.json", "[{\"text\": \"one\"},\n {\"text\": \"two\\n\"}]\n");
+    write("b.json", "{\"text\": \"one\"}\n{\n\"text\": \"two\"}\n");
+    write("c.json", "[]");
+    assertThat(read("a.json")).containsExactly("one", "two\n");
+    assertThat(read("b.json")).containsExactly("one", "two");
+    assertThat(read("c.json")).isEmpty();
+  }
+
+  @Test
+  void json_badObjectOrForm_isNamed() throws IOException {
+    write("a.json", "[{\"text\": \"one\"},\n {\"other\": 1},\n {\"text\": \"two\"}]");
+    assertThatThrownBy(() -> read("a.json"))
+        .hasMessageStartingWith(folder.resolve("a.json") + ":2: has no key \"text\" and no chat");
+    assertThat(documents(TextCorpus.of(paths("a.json"), SKIPPING))).containsExactly("one", "two");
+
+    write("b.json", "[{\"text\": \"one\"},\n {\"text\" 1}]");
+    assertThatThrownBy(() -> documents(TextCorpus.of(paths("b.json"), SKIPPING)))
+        .isInstanceOf(DataException.class)
+        .hasMessageStartingWith(folder.resolve("b.json") + ":2: not valid: ")
+        .hasMessageNotContaining("\n");
+  }
+
+  @Test
+  void csv_rows_areDocuments() throws IOException {
+    write("a.csv", "id,text\n1,\"one, \"\"two\"\"\nthree\"\n2,four\n3\n");
+    assertThatThrownBy(() -> read("a.csv"))
+        .hasMessageContaining("a.csv:")
+        .hasMessageContaining("text");
+    assertThat(documents(TextCorpus.of(paths("a.csv"), SKIPPING)))
+        .containsExactly("one, \"two\"\nthree", "four");
+  }
+
+  @Test
+  void csv_promptAndCompletion_areChats() throws IOException {
+    write("a.csv", "prompt,completion\nhello,world\n");
+    try (Corpus.DocumentReader pass = TextCorpus.of(paths("a.csv"), Format.DEFAULT).open()) {
+      assertThat(pass.next().orElseThrow().chat().orElseThrow().messages())
+          .containsExactly(
+              new Chat.Message("user", "hello"), new Chat.Message("assistant", "world"));
+    }
+  }
+
+  @Test
+  void markdown_isText() throws IOException {
+    write("a.md", "# One\n\ntwo\n");
+    assertThat(read("a.md")).containsExactly("# One\n\ntwo");
+  }
+
+  @Test
+  void parquet_rows_areDocuments() throws IOException {
+    try (InputStream table = TextCorpusTest.class.getResourceAsStream("/table.parquet")) {
+      Files.copy(table, folder.resolve("a.parquet"));
+    }
+    TextCorpus corpus = TextCorpus.of(paths("a.parquet"), new Format("", "name", false));
+    assertThat(documents(corpus)).hasSize(4).startsWith("plain");
+    try (Corpus.DocumentReader pass = corpus.open()) {
+      while (pass.next().isPresent()) {
+        assertThat(pass.position()).isLessThanOrEqualTo(corpus.size());
+      }
+      assertThat(pass.position()).isEqualTo(corpus.size());
+    }
+    write("b.parquet", "PAR1 no");
+    assertThatThrownBy(() -> read("b.parquet"))
+        .isInstanceOf(DataException.class)
+        .hasMessageContaining("b.parquet: cannot be read: ");
+  }
 
   @Test
   void text_separators_divideDocuments() throws IOException {
@@ -127,7 +197,9 @@ final class TextCorpusTest {
     assertBadLine("{\"text\": \"b\"", "not valid JSON: it ends too early");
     assertBadLine("{\"text\": \"b\"} {}", "not valid JSON: something follows its one value");
     assertBadLine("[1]", "is no JSON object");
-    assertBadLine("{\"content\": \"b\", \"id\": 3}", "has no key \"text\" but \"content\", \"id\"");
+    assertBadLine(
+        "{\"content\": \"b\", \"id\": 3}",
+        "has no key \"text\" and no chat but \"content\", \"id\"");
     assertBadLine("{\"text\": 5}", "\"text\" is no string");
     assertBadLine("{\"text\": null}", "\"text\" is no string");
     assertBadLine("{\"text\": \"\\ud83e\"}", "\"text\" has half a surrogate pair");
@@ -239,7 +311,7 @@ final class TextCorpusTest {
     write("b/2.txt", "b2");
     write("b/deep/1.txt", "b1");
     write("a/3.jsonl", "{\"text\": \"a3\"}");
-    write("a/README.md", "no corpus");
+    write("a/README.rst", "no corpus");
     write("z.txt", "z");
 
     assertThat(read(".")).containsExactly("a3", "b2", "b1", "z");
@@ -259,13 +331,13 @@ final class TextCorpusTest {
 
   @Test
   void inputs_whatIsNotThere_isNamed() throws IOException {
-    write("a.md", "text");
+    write("a.rst", "text");
     Files.createDirectory(folder.resolve("empty"));
     assertBadInput("missing.txt", "no such file or folder");
-    assertBadInput("empty", "holds no file named .txt or .jsonl");
-    assertBadInput("*.txt", "holds no file named .txt or .jsonl");
+    assertBadInput("empty", "holds no file named .txt, .md, .jsonl");
+    assertBadInput("*.txt", "holds no file named .txt, .md, .jsonl");
     assertBadInput("nowhere/*.txt", "there is no folder");
-    assertBadInput("a.md", "not a kind of file that is read");
+    assertBadInput("a.rst", "not a kind of file that is read");
     assertBadInput("{a.txt", "not a glob: Missing '}");
     assertBadInput("a\0.txt", "not a path: Nul character not allowed");
     assertThatThrownBy(() -> TextCorpus.of(List.of(" "), Format.DEFAULT))

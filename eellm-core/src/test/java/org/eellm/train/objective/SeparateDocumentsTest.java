@@ -9,8 +9,6 @@ import java.util.Map;
 import java.util.stream.IntStream;
 import org.assertj.core.data.Offset;
 import org.eellm.config.TrainConfig.Recompute;
-import org.eellm.data.SampleSource;
-import org.eellm.data.SeparateDocuments;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
 import org.eellm.model.Dropout;
@@ -19,7 +17,6 @@ import org.eellm.model.parameter.Parameter;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.train.objective.StageExecutor.HeadResult;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -79,32 +76,6 @@ final class SeparateDocumentsTest {
                     .as(name)
                     .usingComparatorWithPrecision(2e-3f)
                     .containsExactly(apart.gradients().get(name)));
-  }
-
-  @Test
-  void microbatch_samples_beginDocumentsAfterTheirEnd() {
-    SampleSource samples =
-        new SampleSource() {
-          @Override
-          public int sequenceLength() {
-            return 6;
-          }
-
-          @Override
-          public long samplesPerEpoch() {
-            return 1;
-          }
-
-          @Override
-          public void sample(long index, int[] into, int offset) {
-            int[] tokens =
-                index == 0 ? new int[] {5, 9, 1, 2, 9, 9, 3} : new int[] {9, 1, 2, 3, 4, 9, 9};
-            System.arraycopy(tokens, 0, into, offset, tokens.length);
-          }
-        };
-    assertThat(Microbatch.of(samples, 0, 2).starts()).containsOnly(0);
-    assertThat(Microbatch.of(new SeparateDocuments(samples, 9), 0, 2).starts())
-        .containsExactly(0, 0, 2, 2, 2, 5, 0, 1, 1, 1, 1, 1);
   }
 
   private static Learned learn(GoldenCase golden, Recompute recompute, List<Microbatch> batches) {

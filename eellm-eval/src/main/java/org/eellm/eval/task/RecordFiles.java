@@ -12,12 +12,6 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.dataformat.csv.CsvMapper;
 import com.fasterxml.jackson.dataformat.csv.CsvParser;
 import com.fasterxml.jackson.dataformat.csv.CsvSchema;
-import dev.hardwood.InputFile;
-import dev.hardwood.reader.ParquetFileReader;
-import dev.hardwood.reader.RowReader;
-import dev.hardwood.row.PqList;
-import dev.hardwood.row.PqStruct;
-import dev.hardwood.row.StructAccessor;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
@@ -31,12 +25,13 @@ import java.nio.file.PathMatcher;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Objects;
+import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.eellm.data.DataException;
 import org.eellm.data.corpus.Decompression;
+import org.eellm.data.corpus.ParquetRows;
 import org.eellm.file.InputFiles;
 
 /**
@@ -238,40 +233,8 @@ final class RecordFiles {
   }
 
   private static List<SequencedMap<String, Object>> parquet(Path file) throws IOException {
-    List<SequencedMap<String, Object>> records = new ArrayList<>();
-    InputFiles.requireRegular(file);
-    try (ParquetFileReader reader = ParquetFileReader.open(InputFile.of(file));
-        RowReader rows = reader.rowReader()) {
-      while (rows.hasNext()) {
-        rows.next();
-        records.add(fields(rows));
-      }
-    } catch (RuntimeException e) { // the library says so of files that are damaged
-      throw new DataException(
-          "%s: is no parquet file that can be read: %s"
-              .formatted(file, DataException.reason(e).lines().findFirst().orElse("")),
-          e);
+    try (ParquetRows rows = ParquetRows.open(file)) {
+      return Stream.generate(rows::next).takeWhile(Optional::isPresent).map(Optional::get).toList();
     }
-    return records;
-  }
-
-  private static SequencedMap<String, Object> fields(StructAccessor struct) {
-    SequencedMap<String, Object> fields = new LinkedHashMap<>();
-    for (int i = 0; i < struct.getFieldCount(); i++) {
-      if (!struct.isNull(i)) {
-        fields.put(struct.getFieldName(i), plain(struct.getValue(i)));
-      }
-    }
-    return fields;
-  }
-
-  private static Object plain(Object value) {
-    return switch (value) {
-      case PqStruct struct -> fields(struct);
-      case PqList list ->
-          list.values().stream().filter(Objects::nonNull).map(RecordFiles::plain).toList();
-      case byte[] bytes -> new String(bytes, StandardCharsets.UTF_8);
-      default -> value;
-    };
   }
 }

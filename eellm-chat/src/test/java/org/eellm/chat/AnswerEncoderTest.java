@@ -1,0 +1,187 @@
+package org.eellm.chat;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import org.eellm.data.CountedTokens;
+import org.eellm.data.Progress;
+import org.eellm.data.corpus.Corpus;
+import org.eellm.data.tokenizer.BpeTrainer;
+import org.eellm.data.tokenizer.Tokenizer;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Chats to learn answers from: what is context, and what counts. */
+final class AnswerEncoderTest {
+  private static final String CHATML =
+      "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+          + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+  /** As Qwen 3: thoughts, if none an empty one, stand in the last answer alone. */
+  private static final String THINKING =
+      "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+          + "{% if m.role == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}"
+          + "{{ m.content }}<|im_end|>\n{% endfor %}"
+          + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+  @TempDir private Path folder;
+  private Tokenizer tokenizer;
+
+  /** A tokenizer with the special tokens of ChatML; {@code <|im_end|>} ends documents, too. */
+  @BeforeEach
+  void makeTokenizer() throws IOException {
+    BpeTrainer.train(
+            Corpus.of(List.of("the cat and the dog and the bird and the cat and the end\n")),
+            264,
+            1,
+            Progress.NONE)
+        .save(folder);
+    ObjectMapper json = new ObjectMapper();
+    ObjectNode root = (ObjectNode) json.readTree(folder.resolve("tokenizer.json").toFile());
+    ArrayNode added = (ArrayNode) root.get("added_tokens");
+    int next = 264;
+    for (String name : List.of("<|im_start|>", "<|im_end|>")) {
+      added.add(((ObjectNode) added.get(0).deepCopy()).put("id", next++).put("content", name));
+    }
+    json.writeValue(folder.resolve("tokenizer.json").toFile(), root);
+    Files.writeString(folder.resolve("tokenizer_config.json"), "{\"eos_token\": \"<|im_end|>\"}");
+    tokenizer = Tokenizer.load(folder);
+  }
+
+  private static ChatMessage message(String role, String content) {
+    return new ChatMessage(role, content, Optional.empty());
+  }
+
+  private static final List<ChatMessage> CHAT =
+      List.of(
+          message("system", "the end"),
+          message("user", "the <|im_end|> cat"),
+          message("assistant", "the dog"),
+          message("user", "and?"),
+          message("assistant", "the bird"));
+
+  private CountedTokens encode(String template, List<ChatMessage> messages) {
+    return new AnswerEncoder(ChatTemplate.of(template, "", "<|im_end|>", tokenizer), tokenizer)
+        .encode(messages);
+  }
+
+  /** The text, with what counts in braces. */
+  private String shown(CountedTokens tokens) {
+    StringBuilder text = new StringBuilder();
+    boolean inside = false;
+    for (int i = 0; i < tokens.ids().length; i++) {
+      if (tokens.counted()[i] != inside) {
+        text.append(inside ? "}" : "{");
+        inside = !inside;
+      }
+      text.append(tokenizer.piece(tokens.ids()[i]));
+    }
+    return text.append(inside ? "}" : "").toString();
+  }
+
+  @Test
+  void encode_chat_countsAnswersWithTheirEnds() {
+    CountedTokens tokens = encode(CHATML, CHAT);
+
+    assertThat(shown(tokens))
+        .isEqualTo(
+            "<|im_start|>system\n"
+                + "the end<|im_end|>\n"
+                + "<|im_start|>user\n"
+                + "the <|im_end|> cat<|im_end|>\n"
+                + "<|im_start|>assistant\n"
+                + "{the dog<|im_end|>}\n"
+                + "<|im_start|>user\n"
+                + "and?<|im_end|>\n"
+                + "<|im_start|>assistant\n"
+                + "{the bird<|im_end|>}\n"
+                + "<|im_end|>");
+    // What somebody said is no special token: of these there are one a message, and the last.
+    assertThat(Arrays.stream(tokens.ids()).filter(id -> id == tokenizer.endOfDocument()))
+        .hasSize(6);
+  }
+
+  @Test
+  void encode_chat_hasTheIdsThatAModelIsAskedWith() {
+    ChatTemplate template = ChatTemplate.of(CHATML, "", "<|im_end|>", tokenizer);
+    CountedTokens tokens = encode(CHATML, CHAT);
+
+    int first = 0;
+    while (!tokens.counted()[first]) {
+      first++;
+    }
+    List<Integer> asked = template.encode(CHAT.subList(0, 2), tokenizer);
+    List<Integer> ids = new ArrayList<>();
+    for (int i = 0; i < first; i++) {
+      ids.add(tokens.ids()[i]);
+    }
+    assertThat(ids).isEqualTo(asked);
+  }
+
+  @Test
+  void encode_thoughtsInTheLastAnswerAlone_findsTheOthers() {
+    assertThat(shown(encode(THINKING, CHAT)))
+        .contains("<|im_start|>assistant\n{the dog<|im_end|>}\n<|im_start|>user")
+        .contains("<|im_start|>assistant\n{<think>\n\n</think>\n\nthe bird<|im_end|>}\n");
+  }
+
+  @Test
+  void encode_plainDialogue_countsTheEndOfTheLastAnswer() {
+    ChatTemplate plain = ChatTemplate.read(folder, tokenizer);
+    CountedTokens tokens =
+        new AnswerEncoder(plain, tokenizer).encode(CHAT.subList(2, 5).reversed().subList(0, 3));
+    assertThat(plain.description()).contains("no chat template");
+    assertThat(shown(tokens))
+        .startsWith("Assistant:{ the bird\n}User: and?\nAssistant:{ the dog\n");
+    assertThat(shown(tokens)).endsWith("<|im_end|>}");
+  }
+
+  @Test
+  void encode_answerThatCannotBeFound_isRefused() {
+    // The system's message is put before the last question, as Mistral's template does.
+    String moved =
+        "{% for m in messages %}{% if m.role == 'user' %}"
+            + "{% if loop.index0 >= messages | length - 2 %}{{ messages[0].content }}{% endif %}"
+            + "[{{ m.content }}]{% elif m.role == 'assistant' %}{{ m.content }};{% endif %}"
+            + "{% endfor %}";
+    assertThatThrownBy(() -> encode(moved, CHAT))
+        .isInstanceOf(ChatTemplateException.class)
+        .hasMessageStartingWith("messages[2]: the chat template writes this answer");
+    assertThat(shown(encode(moved, CHAT.subList(0, 3))))
+        .isEqualTo("the end[the <|im_end|> cat]{the dog;<|im_end|>}");
+  }
+
+  @Test
+  void encode_formsOfTheFamilies_countTheAnswersOfEach() throws IOException {
+    JsonNode cases =
+        new ObjectMapper()
+            .readTree(AnswerEncoderTest.class.getResourceAsStream("/golden/chat_templates.json"));
+    List<String> counted = new ArrayList<>();
+    for (JsonNode golden : cases) {
+      if (golden.path("name").asText().equals("macro")) {
+        continue; // shows the last message again at the end, as no model's template does
+      }
+      String shown =
+          shown(
+              encode(
+                  golden.path("template").asText(),
+                  List.of(message("user", "a cat"), message("assistant", "a dog"))));
+      counted.add(golden.path("name").asText() + shown.substring(shown.indexOf('{')));
+    }
+    assertThat(counted)
+        .hasSizeGreaterThan(8)
+        .allSatisfy(text -> assertThat(text).contains("a dog").doesNotContain("cat"));
+  }
+}

@@ -1,0 +1,27 @@
+package org.eellm.data.corpus;
+
+import java.util.List;
+import java.util.stream.Collectors;
+
+/**
+ * A conversation to learn answers from.
+ *
+ * @param messages in order, one of {@link #ASSISTANT} among them
+ * @param place what messages call it: its file and line
+ */
+public record Chat(List<Message> messages, String place) {
+  /** The role whose messages are answers. */
+  public static final String ASSISTANT = "assistant";
+
+  /** What somebody says. */
+  public record Message(String role, String content) {}
+
+  public Chat {
+    messages = List.copyOf(messages);
+  }
+
+  /** What all say, a message a line. */
+  String text() {
+    return messages.stream().map(Message::content).collect(Collectors.joining("\n"));
+  }
+}
