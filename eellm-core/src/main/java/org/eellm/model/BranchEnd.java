@@ -56,8 +56,7 @@ record BranchEnd(Norm norm, double factor, double dropout, long site) {
   }
 
   /** The gradient of the output from that of what joins the stream. */
-  Tensor backward(
-      Saved saved, Tensor gradient, ForwardContext context, Gradients gradients) {
+  Tensor backward(Saved saved, Tensor gradient, ForwardContext context, Gradients gradients) {
     Tensor dropped = dropout(context).map(keyed -> keyed.of(gradient)).orElse(gradient);
     Tensor g = factor == 1 ? dropped : dropped.mul(new Scalar(factor));
     return saved.output().map(output -> norm.backward(output, g, gradients)).orElse(g);
