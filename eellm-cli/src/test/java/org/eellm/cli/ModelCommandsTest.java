@@ -18,6 +18,7 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.cost.ParameterCount;
+import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
@@ -246,6 +247,22 @@ final class ModelCommandsTest {
     assertThat(outcome.code()).as(outcome.err()).isEqualTo(2);
     assertThat(outcome.err()).contains(message);
     assertThat(folder).isEmptyDirectory();
+  }
+
+  @Test
+  void convert_sentencePieceModel_isWrittenAsTokenizerJsonToo() throws IOException {
+    Path source = Path.of("eellm-core/src/test/resources/tokenizers/pieces");
+    Path output = folder.resolve("out");
+    Outcome outcome =
+        runWords("convert --model", GOLDEN.folder(), "--tokenizer", source, "--output", output);
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    assertThat(outcome.err()).doesNotContain("warning");
+    assertThat(output.resolve("tokenizer.model"))
+        .hasSameBinaryContentAs(source.resolve("tokenizer.model"));
+    String text = "It was the best of times";
+    Files.delete(output.resolve("tokenizer.model"));
+    assertThat(Tokenizer.load(output).encode(text)).isEqualTo(Tokenizer.load(source).encode(text));
   }
 
   @Test

@@ -33,6 +33,8 @@ import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.checkpoint.safetensors.SafetensorsHeader;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.convert.ConversionFile.Place;
+import org.eellm.data.DataException;
+import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.file.IoErrors;
 import org.eellm.gguf.GgufFile;
 import org.eellm.gguf.GgufVocabulary;
@@ -245,6 +247,7 @@ public final class ModelWriter {
           copy(ModelFiles.file(tokenizer, name), temporary.resolve(name));
         }
       }
+      writeTokenizerJson(temporary);
       if (source.calibration().isPresent()) {
         Path calibration = source.calibration().get();
         copy(calibration, temporary.resolve(calibration.getFileName()));
@@ -269,6 +272,23 @@ public final class ModelWriter {
       throw new CheckpointException(
           "%s: has no tokenizer, none of %s; name a folder that has with --tokenizer"
               .formatted(folder, String.join(", ", TOKENIZERS)));
+    }
+  }
+
+  /**
+   * Writes what SentencePiece's or tiktoken's file says as {@code tokenizer.json} too, which takes
+   * less time to read.
+   */
+  private static void writeTokenizerJson(Path folder) {
+    boolean other =
+        Files.exists(folder.resolve("tokenizer.model"))
+            || Files.exists(folder.resolve("qwen.tiktoken"));
+    if (other && !Files.exists(folder.resolve("tokenizer.json"))) {
+      try {
+        Tokenizer.load(folder).save(folder);
+      } catch (DataException expected) {
+        // the command warns of it, as of any tokenizer that cannot be read
+      }
     }
   }
 

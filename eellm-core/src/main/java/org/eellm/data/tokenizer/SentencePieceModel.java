@@ -71,7 +71,7 @@ final class SentencePieceModel {
     } catch (IOException e) { // of protobuf, which says so of damaged content
       throw new DataException(
           "%s: is neither a SentencePiece model nor tiktoken's ranks: %s"
-              .formatted(place, TokenizerReader.shown(e.getMessage())),
+              .formatted(place, TokenizerReader.shown(String.valueOf(e.getMessage()))),
           e);
     } catch (GgufException e) {
       throw new DataException(place + ": " + e.getMessage(), e);
