@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
@@ -88,8 +89,7 @@ public final class Decoder implements DecodingModel {
         Parameters.allocate(
             groups,
             name ->
-                quantization == Quantization.NONE
-                    && (learning == Learning.EVERYTHING || name.startsWith(EXITS)),
+                quantization == Quantization.NONE && learns(name, learning),
             quantization,
             parallel,
             new Parameters.Memory(type, device, shard.multiple()));
@@ -185,6 +185,14 @@ public final class Decoder implements DecodingModel {
     return ropes;
   }
 
+  private static boolean learns(String name, Learning learning) {
+    return switch (learning) {
+      case Learning.Part.EVERYTHING -> true;
+      case Learning.Part.EXITS, Learning.Part.EXITS_FROM_FINAL_HEAD -> name.startsWith(EXITS);
+      case Learning.Adapter _ -> ParameterName.isLowRank(name);
+    };
+  }
+
   private Optional<Weight> optional(String name) {
     return parameters.has(name) ? Optional.of(parameters.weight(name)) : Optional.empty();
   }
@@ -227,8 +235,8 @@ public final class Decoder implements DecodingModel {
   private List<Branch> layer(String name, int slot) {
     ModelConfig model = architecture.model();
     return List.of(
-        AttentionBranch.of(model, parameters, name, slot),
-        MlpBranch.of(model, parameters, name, name + ".mlp", slot));
+        AttentionBranch.of(model, learning, parameters, name, slot),
+        MlpBranch.of(model, learning, parameters, name, name + ".mlp", slot));
   }
 
   private HeadLayers exitHead(Head head) {
@@ -245,7 +253,7 @@ public final class Decoder implements DecodingModel {
     if (exits.mlp()) {
       String normed = ParameterName.layer(layer - 1);
       int site = slot + exits.layers().size(); // beyond the sites of all layers and blocks
-      branches.add(MlpBranch.of(model, parameters, normed, name + ".mlp", site));
+      branches.add(MlpBranch.of(model, learning, parameters, normed, name + ".mlp", site));
     }
     if (exits.block()) {
       branches.addAll(layer(name + ".block", slot));
@@ -271,8 +279,20 @@ public final class Decoder implements DecodingModel {
    * the seed and its name alone, not on what ranks hold.
    */
   public void initialize(long seed) {
+    initialize(seed, _ -> true);
+  }
+
+  /** As {@link #initialize(long)}, but of the low-rank changes alone, which change nothing yet. */
+  public void initializeChanges(long seed) {
+    initialize(seed, ParameterName::isLowRank);
+  }
+
+  private void initialize(long seed, Predicate<String> names) {
     for (List<ParameterSpec> group : groups) {
       for (ParameterSpec spec : group) {
+        if (!names.test(spec.name())) {
+          continue;
+        }
         try (Scope scope = Scope.open()) {
           Tensor whole = spec.draw(architecture.model(), seed);
           parameters.get(spec.name()).fill(whole, parallel.rank(), parallel.size());

@@ -106,7 +106,11 @@ public final class TrainState implements AutoCloseable {
     tuned(config)
         .or(() -> config.train().model().map(folder -> ModelFolder.resolve(Path.of(folder))))
         .ifPresentOrElse(
-            folder -> folder.load(model), () -> model.initialize(config.train().seed()));
+            folder -> {
+              folder.load(model);
+              model.initializeChanges(config.train().seed());
+            },
+            () -> model.initialize(config.train().seed()));
     return new TrainState(config, world, model, new Position(0, 0, 0, StepGuard.State.initial()));
   }
 

@@ -202,7 +202,7 @@ final class ConfigFileTest {
                 ParallelConfig.singleRank(),
                 new CheckpointConfig(0, 10, 2, false),
                 new LoggingConfig(10, true),
-                new TuneConfig(Optional.empty(), Optional.empty(), TuneConfig.Target.TEXT)));
+                new TuneConfig(Optional.empty(), Optional.empty(), TuneConfig.Target.TEXT, TuneConfig.Lora.none())));
   }
 
   @Test
@@ -293,7 +293,7 @@ final class ConfigFileTest {
                 ParallelConfig.singleRank(),
                 new CheckpointConfig(100, 2.5, 5, true),
                 new LoggingConfig(1, false),
-                new TuneConfig(Optional.empty(), Optional.empty(), TuneConfig.Target.TEXT)));
+                new TuneConfig(Optional.empty(), Optional.empty(), TuneConfig.Target.TEXT, TuneConfig.Lora.none())));
   }
 
   @Test
@@ -373,7 +373,7 @@ final class ConfigFileTest {
     ExitLayout exits = new ExitLayout(List.of(2, 4), true, true, false, false);
     ModelConfig model = ConfigFile.defaults().model().withVocabSize(512);
     Architecture architecture = new Architecture(model, exits);
-    TuneConfig tune = new TuneConfig(Optional.of("m"), Optional.of("h"), TuneConfig.Target.TEXT);
+    TuneConfig tune = new TuneConfig(Optional.of("m"), Optional.of("h"), TuneConfig.Target.TEXT, TuneConfig.Lora.none());
 
     RunConfig config =
         ConfigFile.readTuning(
@@ -384,7 +384,7 @@ final class ConfigFileTest {
         .isEqualTo(new ExitLayout(List.of(4), true, true, false, false));
     assertThat(config.tune())
         .isEqualTo(
-            new TuneConfig(Optional.of("m"), Optional.of("h"), TuneConfig.Target.FINAL_HEAD));
+            new TuneConfig(Optional.of("m"), Optional.of("h"), TuneConfig.Target.FINAL_HEAD, TuneConfig.Lora.none()));
     Path copy = folder.resolve("copy.yaml");
     ConfigFile.write(config, copy);
     assertThat(ConfigFile.readTuning(copy, List.of(), tune, architecture)).isEqualTo(config);

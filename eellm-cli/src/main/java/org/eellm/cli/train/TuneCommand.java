@@ -7,6 +7,7 @@ import org.eellm.checkpoint.ModelFolder;
 import org.eellm.cli.option.ConfigOptions;
 import org.eellm.config.Architecture;
 import org.eellm.config.TuneConfig;
+import org.eellm.config.TuneConfig.Lora;
 import org.eellm.config.TuneConfig.Target;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -43,7 +44,7 @@ public final class TuneCommand implements Callable<Integer> {
     ModelFolder files = ModelFolder.find(model);
     Architecture architecture = heads.map(files::withHeads).orElse(files).config().architecture();
     TuneConfig start =
-        new TuneConfig(Optional.of(model.toString()), heads.map(Path::toString), Target.TEXT);
+        new TuneConfig(Optional.of(model.toString()), heads.map(Path::toString), Target.TEXT, Lora.none());
     return run.run(spec, config.readTuning(start, architecture));
   }
 }
