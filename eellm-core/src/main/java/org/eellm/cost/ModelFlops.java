@@ -47,9 +47,9 @@ public record ModelFlops(double trunk, double finalHead, double exit) {
     return switch (learning) {
       case Learning.Part.EVERYTHING -> all;
       case Learning.Adapter _ ->
-          new ModelFlops(
-              UNCHANGED * all.trunk, UNCHANGED * all.finalHead, UNCHANGED * all.exit);
-      case Learning.Part.EXITS -> new ModelFlops(layers * all.trunk / FORWARD_AND_BACKWARD, 0, all.exit);
+          new ModelFlops(UNCHANGED * all.trunk, UNCHANGED * all.finalHead, UNCHANGED * all.exit);
+      case Learning.Part.EXITS ->
+          new ModelFlops(layers * all.trunk / FORWARD_AND_BACKWARD, 0, all.exit);
       case Learning.Part.EXITS_FROM_FINAL_HEAD ->
           new ModelFlops(
               all.trunk / FORWARD_AND_BACKWARD, all.finalHead / FORWARD_AND_BACKWARD, all.exit);

@@ -77,7 +77,9 @@ public record AttentionBranch(
         Linear.column(
             parameters,
             learning,
-            Stream.of("q", "k", "v").map(of -> layer + ".self_attn." + of + "_proj.weight").toList(),
+            Stream.of("q", "k", "v")
+                .map(of -> layer + ".self_attn." + of + "_proj.weight")
+                .toList(),
             Dropout.siteOfChange(4L * attentionIndex)),
         HeadNorms.of(attention, model.norms(), parameters, layer + ".self_attn"),
         Linear.row(
@@ -152,7 +154,8 @@ public record AttentionBranch(
       long s = context.sequence();
       long d = attention.headDim();
       Tensor g = end.backward(saved.output(), path.outputGradient(gradient), context, gradients);
-      Tensor gMixed = output.backward(saved.attentionOutput(), g, context, gradients); // [b s, K G D]
+      Tensor gMixed =
+          output.backward(saved.attentionOutput(), g, context, gradients); // [b s, K G D]
       Tensor gHeads = byHead(gMixed, b, s);
       CausalAttention core = core(context);
       CausalAttention.Result result =
@@ -179,7 +182,10 @@ public record AttentionBranch(
       headNorms.ifPresent(norms -> norms.backward(saved.fused().orElseThrow(), gFused, gradients));
       Tensor gNormed =
           queryKeyValue.backward(
-              saved.normed(), gFused.view(b * s, keyValueHeads() * (group() + 2) * d), context, gradients);
+              saved.normed(),
+              gFused.view(b * s, keyValueHeads() * (group() + 2) * d),
+              context,
+              gradients);
       return scope.moveToOuter(norm.backward(saved.x(), gNormed, gradients));
     }
   }

@@ -88,8 +88,7 @@ public final class Decoder implements DecodingModel {
     parameters =
         Parameters.allocate(
             groups,
-            name ->
-                quantization == Quantization.NONE && learns(name, learning),
+            name -> quantization == Quantization.NONE && ParameterLayout.learns(name, learning),
             quantization,
             parallel,
             new Parameters.Memory(type, device, shard.multiple()));
@@ -185,14 +184,6 @@ public final class Decoder implements DecodingModel {
     return ropes;
   }
 
-  private static boolean learns(String name, Learning learning) {
-    return switch (learning) {
-      case Learning.Part.EVERYTHING -> true;
-      case Learning.Part.EXITS, Learning.Part.EXITS_FROM_FINAL_HEAD -> name.startsWith(EXITS);
-      case Learning.Adapter _ -> ParameterName.isLowRank(name);
-    };
-  }
-
   private Optional<Weight> optional(String name) {
     return parameters.has(name) ? Optional.of(parameters.weight(name)) : Optional.empty();
   }
@@ -282,17 +273,10 @@ public final class Decoder implements DecodingModel {
     initialize(seed, _ -> true);
   }
 
-  /** As {@link #initialize(long)}, but of the low-rank changes alone, which change nothing yet. */
-  public void initializeChanges(long seed) {
-    initialize(seed, ParameterName::isLowRank);
-  }
-
-  private void initialize(long seed, Predicate<String> names) {
-    for (List<ParameterSpec> group : groups) {
-      for (ParameterSpec spec : group) {
-        if (!names.test(spec.name())) {
-          continue;
-        }
+  /** As {@link #initialize(long)}, but of some parameters alone, by their names. */
+  public void initialize(long seed, Predicate<String> names) {
+    for (ParameterSpec spec : groups.stream().flatMap(List::stream).toList()) {
+      if (names.test(spec.name())) {
         try (Scope scope = Scope.open()) {
           Tensor whole = spec.draw(architecture.model(), seed);
           parameters.get(spec.name()).fill(whole, parallel.rank(), parallel.size());

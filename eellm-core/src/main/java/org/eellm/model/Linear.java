@@ -90,16 +90,13 @@ public sealed interface Linear {
   }
 
   private static void addBias(Linear map, Tensor g, Gradients gradients) {
-    map.bias()
-        .filter(Weight::requiresGrad)
-        .ifPresent(b -> gradients.add(b, Reductions.sumRows(g)));
+    map.bias().filter(Weight::requiresGrad).ifPresent(b -> gradients.add(b, Reductions.sumRows(g)));
   }
 
   /** Adds to gx what goes through the change, and to the change's own gradients. */
   private static Tensor withChange(
       Linear map, Tensor gx, Tensor x, Tensor g, ForwardContext context, Gradients gradients) {
-    map.change()
-        .ifPresent(change -> change.backward(gx, x, g, change.dropout(context), gradients));
+    map.change().ifPresent(change -> change.backward(gx, x, g, change.dropout(context), gradients));
     return gx;
   }
 

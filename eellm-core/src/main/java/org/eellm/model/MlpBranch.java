@@ -53,10 +53,7 @@ public record MlpBranch(
         Norm.of(model.norms(), parameters, layer + ".post_attention_layernorm"),
         Linear.column(parameters, learning, ups, Dropout.siteOfChange(4L * slot + 2)),
         Linear.row(
-            parameters,
-            learning,
-            maps + ".down_proj.weight",
-            Dropout.siteOfChange(4L * slot + 3)),
+            parameters, learning, maps + ".down_proj.weight", Dropout.siteOfChange(4L * slot + 3)),
         model.mlp().shard(parameters.tensorParallel().size()),
         BranchEnd.of(model, parameters, layer + ".mlp_output_norm", 4L * slot + 3),
         ResidualPath.ofMlp(model));

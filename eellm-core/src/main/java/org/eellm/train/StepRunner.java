@@ -267,7 +267,9 @@ public final class StepRunner implements AutoCloseable {
     TrainConfig train = config.train();
     boolean used =
         config.tune().lora().dropout() > 0
-            || model.hiddenDropout() > 0 || model.attentionDropout() > 0 || train.layerDropout() > 0;
+            || model.hiddenDropout() > 0
+            || model.attentionDropout() > 0
+            || train.layerDropout() > 0;
     long key = Dropout.mix(Dropout.mix(train.seed(), step), microbatch);
     return used
         ? new Dropout.Keyed(key, LayerDropout.at(train, model.numLayers(), step))

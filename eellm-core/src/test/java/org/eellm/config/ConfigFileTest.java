@@ -29,6 +29,10 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 final class ConfigFileTest {
+  private static final TuneConfig NO_TUNING =
+      new TuneConfig(
+          Optional.empty(), Optional.empty(), TuneConfig.Target.TEXT, TuneConfig.Lora.none());
+
   private static final String EVERY_KEY =
       """
       model:
@@ -202,7 +206,7 @@ final class ConfigFileTest {
                 ParallelConfig.singleRank(),
                 new CheckpointConfig(0, 10, 2, false),
                 new LoggingConfig(10, true),
-                new TuneConfig(Optional.empty(), Optional.empty(), TuneConfig.Target.TEXT, TuneConfig.Lora.none())));
+                NO_TUNING));
   }
 
   @Test
@@ -293,7 +297,7 @@ final class ConfigFileTest {
                 ParallelConfig.singleRank(),
                 new CheckpointConfig(100, 2.5, 5, true),
                 new LoggingConfig(1, false),
-                new TuneConfig(Optional.empty(), Optional.empty(), TuneConfig.Target.TEXT, TuneConfig.Lora.none())));
+                NO_TUNING));
   }
 
   @Test
@@ -373,7 +377,9 @@ final class ConfigFileTest {
     ExitLayout exits = new ExitLayout(List.of(2, 4), true, true, false, false);
     ModelConfig model = ConfigFile.defaults().model().withVocabSize(512);
     Architecture architecture = new Architecture(model, exits);
-    TuneConfig tune = new TuneConfig(Optional.of("m"), Optional.of("h"), TuneConfig.Target.TEXT, TuneConfig.Lora.none());
+    TuneConfig tune =
+        new TuneConfig(
+            Optional.of("m"), Optional.of("h"), TuneConfig.Target.TEXT, TuneConfig.Lora.none());
 
     RunConfig config =
         ConfigFile.readTuning(
@@ -384,7 +390,11 @@ final class ConfigFileTest {
         .isEqualTo(new ExitLayout(List.of(4), true, true, false, false));
     assertThat(config.tune())
         .isEqualTo(
-            new TuneConfig(Optional.of("m"), Optional.of("h"), TuneConfig.Target.FINAL_HEAD, TuneConfig.Lora.none()));
+            new TuneConfig(
+                Optional.of("m"),
+                Optional.of("h"),
+                TuneConfig.Target.FINAL_HEAD,
+                TuneConfig.Lora.none()));
     Path copy = folder.resolve("copy.yaml");
     ConfigFile.write(config, copy);
     assertThat(ConfigFile.readTuning(copy, List.of(), tune, architecture)).isEqualTo(config);

@@ -60,6 +60,14 @@ final class ParameterCountTest {
                       .flatMap(List::stream)
                       .mapToLong(spec -> spec.shardNumel(ranks))
                       .sum());
+          assertThat(ParameterCount.learned(architecture, here, ranks, learning))
+              .as("of %s", learning)
+              .isEqualTo(
+                  ParameterLayout.groups(architecture, here, learning).stream()
+                      .flatMap(List::stream)
+                      .filter(spec -> ParameterLayout.learns(spec.name(), learning))
+                      .mapToLong(spec -> spec.shardNumel(ranks))
+                      .sum());
         }
       }
     }

@@ -44,7 +44,8 @@ public final class TuneCommand implements Callable<Integer> {
     ModelFolder files = ModelFolder.find(model);
     Architecture architecture = heads.map(files::withHeads).orElse(files).config().architecture();
     TuneConfig start =
-        new TuneConfig(Optional.of(model.toString()), heads.map(Path::toString), Target.TEXT, Lora.none());
+        new TuneConfig(
+            Optional.of(model.toString()), heads.map(Path::toString), Target.TEXT, Lora.none());
     return run.run(spec, config.readTuning(start, architecture));
   }
 }

@@ -70,6 +70,16 @@ public final class ParameterLayout {
     return layout.groups;
   }
 
+  /** Whether a parameter learns. */
+  public static boolean learns(String name, Learning learning) {
+    return switch (learning) {
+      case Learning.Part.EVERYTHING -> true;
+      case Learning.Part.EXITS, Learning.Part.EXITS_FROM_FINAL_HEAD ->
+          name.startsWith(ParameterName.EXITS);
+      case Learning.Adapter _ -> ParameterName.isLowRank(name);
+    };
+  }
+
   private void exit(int layer, ExitLayout exits) {
     String name = ParameterName.exit(layer);
     if (exits.mlp()) {
