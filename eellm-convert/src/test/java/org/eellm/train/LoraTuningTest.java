@@ -343,10 +343,11 @@ final class LoraTuningTest {
         "tune.lora.dropout=1 | tune.lora.dropout: 1.0 is not from 0 to below 1",
         "tune.lora.dropout=0.1 parallel.tp=2 | tune.lora.dropout: 0.1 draws no masks",
         "tune.target=final_head | tune.target: final_head has no effect with tune.lora.rank",
-        "tune.lora.rank=0 tune.lora.alpha=4 | tune.lora.alpha: 4 has no effect with tune.lora.rank:"
-            + " 0",
+        "tune.lora.rank=0 tune.lora.alpha=4 | tune.lora.alpha: 4.0 has no effect with"
+            + " tune.lora.rank: 0",
         "optimizer.algorithm=muon | optimizer.algorithm: muon is for whole matrices",
-        "parallel.schedule=zero_bubble parallel.pp=2 | parallel.schedule: zero_bubble puts off gradients",
+        "parallel.schedule=zero_bubble parallel.pp=2 | parallel.schedule: zero_bubble puts off"
+            + " gradients",
         "train.model=x | train.model: x has no effect with tune.model",
       })
   void config_whatLoraDoesNotGoWith_isRefused(String settings, String message) {

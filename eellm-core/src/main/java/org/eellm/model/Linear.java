@@ -2,6 +2,7 @@ package org.eellm.model;
 
 import java.util.List;
 import java.util.Optional;
+import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.eellm.config.Learning;
@@ -10,7 +11,6 @@ import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.Parameters;
 import org.eellm.model.parameter.Weight;
-import org.eellm.tensor.kernel.KeyedDropout;
 
 /**
  * {@code y = x W^T + b}, with W [out, in], of which tensor-parallel ranks hold parts: {@link
@@ -31,20 +31,20 @@ public sealed interface Linear {
 
   /** x to x W^T + b, where nothing is dropped. */
   default Tensor forward(Tensor x) {
-    return forward(x, Optional.empty());
+    return forward(x, UnaryOperator.identity());
   }
 
   /** x to x W^T + b. */
   default Tensor forward(Tensor x, ForwardContext context) {
-    return forward(x, change().flatMap(change -> change.dropout(context)));
+    return forward(x, all -> change().map(change -> change.read(all, context)).orElse(all));
   }
 
   /**
    * x to x W^T + b.
    *
-   * @param dropped of what the change of W reads
+   * @param read gives of all x what the change of W reads
    */
-  Tensor forward(Tensor x, Optional<KeyedDropout> dropped);
+  Tensor forward(Tensor x, UnaryOperator<Tensor> read);
 
   /**
    * The gradient of x from that of the output, g; weight and bias gradients are added.
@@ -96,7 +96,7 @@ public sealed interface Linear {
   /** Adds to gx what goes through the change, and to the change's own gradients. */
   private static Tensor withChange(
       Linear map, Tensor gx, Tensor x, Tensor g, ForwardContext context, Gradients gradients) {
-    map.change().ifPresent(change -> change.backward(gx, x, g, change.dropout(context), gradients));
+    map.change().ifPresent(change -> change.backward(gx, x, g, context, gradients));
     return gx;
   }
 
@@ -105,10 +105,10 @@ public sealed interface Linear {
       Weight weight, Optional<Weight> bias, Optional<LowRank> change, TensorParallel parallel)
       implements Linear {
     @Override
-    public Tensor forward(Tensor x, Optional<KeyedDropout> dropped) {
+    public Tensor forward(Tensor x, UnaryOperator<Tensor> read) {
       Tensor all = parallel.gather(x);
       Tensor y = product(all, this);
-      change.ifPresent(present -> present.addTo(y, all, dropped));
+      change.ifPresent(present -> present.addTo(y, read.apply(all)));
       return y;
     }
 
@@ -144,9 +144,9 @@ public sealed interface Linear {
       Weight weight, Optional<Weight> bias, Optional<LowRank> change, TensorParallel parallel)
       implements Linear {
     @Override
-    public Tensor forward(Tensor x, Optional<KeyedDropout> dropped) {
+    public Tensor forward(Tensor x, UnaryOperator<Tensor> read) {
       Tensor part = parallel.size() == 1 ? product(x, this) : weight.times(x);
-      change.ifPresent(present -> present.addTo(part, x, dropped));
+      change.ifPresent(present -> present.addTo(part, read.apply(x)));
       if (parallel.size() == 1) {
         return part;
       }

@@ -67,8 +67,12 @@ record LowRank(Weight in, List<Out> outs, double scale, double dropout, long sit
     return in.map(found -> new LowRank(found, outs, lora.scale(), lora.dropout(), site));
   }
 
-  /** What is dropped of x in a pass; nothing in evaluation. */
-  Optional<KeyedDropout> dropout(ForwardContext context) {
+  /** What the changes read of x [n, in] in a pass. */
+  Tensor read(Tensor x, ForwardContext context) {
+    return dropout(context).map(keyed -> keyed.of(x)).orElse(x);
+  }
+
+  private Optional<KeyedDropout> dropout(ForwardContext context) {
     return context.ofRows(dropout, site);
   }
 
@@ -76,11 +80,11 @@ record LowRank(Weight in, List<Out> outs, double scale, double dropout, long sit
    * Adds the changes to the maps' outputs.
    *
    * @param y [n, all out]
-   * @param x [n, in]
+   * @param read of x, [n, in]
    */
-  void addTo(Tensor y, Tensor x, Optional<KeyedDropout> dropped) {
+  void addTo(Tensor y, Tensor read) {
     try (Scope _ = Scope.open()) {
-      Tensor inner = torch.linear(of(dropped, x), in.value()); // [n, k r]
+      Tensor inner = torch.linear(read, in.value()); // [n, k r]
       for (int i = 0; i < outs.size(); i++) {
         Out out = outs.get(i);
         out.of(y).addmm_(part(inner, i), out.weight().value().t(), new Scalar(1), factor());
@@ -92,13 +96,12 @@ record LowRank(Weight in, List<Out> outs, double scale, double dropout, long sit
    * Adds to the gradient of x, and to those of the factors.
    *
    * @param gx [n, in]
-   * @param x as given to {@link #addTo}
+   * @param x as given to {@link #read}
    * @param g of the maps' outputs, [n, all out]
    */
-  void backward(
-      Tensor gx, Tensor x, Tensor g, Optional<KeyedDropout> dropped, Gradients gradients) {
+  void backward(Tensor gx, Tensor x, Tensor g, ForwardContext context, Gradients gradients) {
     try (Scope _ = Scope.open()) {
-      Tensor read = of(dropped, x);
+      Tensor read = read(x, context);
       Tensor inner = torch.linear(read, in.value()).mul_(factor());
       TensorVector parts = new TensorVector();
       for (int i = 0; i < outs.size(); i++) {
@@ -108,6 +111,7 @@ record LowRank(Weight in, List<Out> outs, double scale, double dropout, long sit
       }
       Tensor gInner = torch.cat(parts, 1).mul_(factor()); // [n, k r]
       gradients.addProduct(in, gInner, read);
+      Optional<KeyedDropout> dropped = dropout(context);
       if (dropped.isPresent()) {
         Tensor gRead = torch.mm(gInner, in.value());
         dropped.get().applyTo(gRead);
@@ -116,10 +120,6 @@ record LowRank(Weight in, List<Out> outs, double scale, double dropout, long sit
         gx.addmm_(gInner, in.value());
       }
     }
-  }
-
-  private static Tensor of(Optional<KeyedDropout> dropped, Tensor x) {
-    return dropped.map(keyed -> keyed.of(x)).orElse(x);
   }
 
   /** The columns of a map's rank. */

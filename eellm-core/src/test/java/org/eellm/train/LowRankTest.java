@@ -9,6 +9,8 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.SplittableRandom;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
 import org.eellm.config.Architecture;
 import org.eellm.config.Learning;
 import org.eellm.config.Quantization;
@@ -52,6 +54,47 @@ final class LowRankTest {
   void backward_ofSomeMaps_givesTheirs(Projection one, Projection other, Recompute recompute) {
     GoldenCase golden = GoldenCase.named("llama_mlp_block_gqa");
     assertGradients(golden, new Lora(RANK, ALPHA, 0, Set.of(one, other)), recompute);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"NONE", "FULL"})
+  void backward_withDropout_givesTheLossesDerivative(Recompute recompute) {
+    GoldenCase golden = GoldenCase.named("llama_mlp_block_gqa");
+    Dropout dropout = new Dropout.Keyed(7);
+    double step = 1e-3;
+    try (Scope _ = Scope.open();
+        Decoder model = changed(golden, new Lora(RANK, ALPHA, 0.3, Set.of()));
+        Gradients gradients = new Gradients(model.parameters())) {
+      double kept = objective(golden, pass(model, golden, recompute, gradients));
+      double dropped = objective(golden, pass(model, golden, recompute, dropout, gradients));
+      assertThat(dropped).isNotCloseTo(kept, within(1e-3));
+      float[] g = Tensors.toFloats(gradients.flat());
+      double[] direction = new double[g.length];
+      double expected = 0;
+      SplittableRandom random = new SplittableRandom(5);
+      for (int i = 0; i < g.length; i++) {
+        direction[i] = random.nextBoolean() ? 1 : -1;
+        expected += g[i] * direction[i];
+      }
+      Tensor ahead = Tensors.ofDoubles(direction, Torch.cpu(), g.length);
+      Tensor flat = model.parameters().flat();
+      flat.copy_(flat.add(ahead, new Scalar(step)));
+      double above = objective(golden, pass(model, golden, recompute, dropout, gradients));
+      flat.copy_(flat.add(ahead, new Scalar(-2 * step)));
+      double below = objective(golden, pass(model, golden, recompute, dropout, gradients));
+      assertThat((above - below) / (2 * step))
+          .isCloseTo(expected, within(0.01 * Math.abs(expected)));
+    }
+  }
+
+  private static double objective(GoldenCase golden, double[] losses) {
+    List<Double> weights =
+        golden.objective().weights().stream().filter(weight -> weight != 0).toList();
+    double sum = 0;
+    for (int head = 0; head < losses.length; head++) {
+      sum += 0.5 * weights.get(head) * losses[head];
+    }
+    return sum;
   }
 
   private static void assertGradients(GoldenCase golden, Lora lora, Recompute recompute) {
@@ -132,12 +175,17 @@ final class LowRankTest {
   /** The heads' losses; the gradients are those of half their weighted sum. */
   private static double[] pass(
       Decoder model, GoldenCase golden, Recompute recompute, Gradients gradients) {
+    return pass(model, golden, recompute, Dropout.NONE, gradients);
+  }
+
+  private static double[] pass(
+      Decoder model, GoldenCase golden, Recompute recompute, Dropout dropout, Gradients gradients) {
     try (Scope _ = Scope.open()) {
       gradients.start();
       List<HeadResult> heads =
           new StageExecutor(model, recompute)
               .forwardBackward(
-                  golden.inputs().getFirst(), golden.objective(), 0.5, Dropout.NONE, gradients);
+                  golden.inputs().getFirst(), golden.objective(), 0.5, dropout, gradients);
       gradients.finish();
       return heads.stream().mapToDouble(HeadResult::loss).toArray();
     }

@@ -15,11 +15,15 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
-/** {@code eellm tune}: trains the exits of a trained model and nothing else (EE-Tuning). */
+/**
+ * {@code eellm tune}: trains the exits of a trained model and nothing else (EE-Tuning), or low-rank
+ * changes of its trunk.
+ */
 @Command(
     name = "tune",
     description =
-        "Tunes the exits of a trained model, whose trunk stays as it is; docs/tuning.md says how.",
+        "Tunes the exits of a trained model, or with tune.lora low-rank changes of its matrices;"
+            + " the model stays as it is; docs/tuning.md says how.",
     mixinStandardHelpOptions = true)
 public final class TuneCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
@@ -30,7 +34,8 @@ public final class TuneCommand implements Callable<Integer> {
       names = "--model",
       required = true,
       paramLabel = "DIR",
-      description = "The model: a folder with exits, as eellm add-exits makes one.")
+      description =
+          "The model: a folder with exits, as eellm add-exits makes one; with tune.lora any.")
   private Path model;
 
   @Option(
