@@ -129,12 +129,18 @@ final class LowRankTest {
       for (Parameter parameter : whole.parameters().all()) {
         String module = parameter.name().replaceFirst("\\.weight$", "");
         if (factors.containsKey(module + ".lora_A.weight")) {
-          float[] a = factors.get(module + ".lora_A.weight");
-          float[] b = factors.get(module + ".lora_B.weight");
+          float[] a = Objects.requireNonNull(factors.get(module + ".lora_A.weight"));
+          float[] b = Objects.requireNonNull(factors.get(module + ".lora_B.weight"));
           float[] g = Tensors.toFloats(parameter.of(gradients.flat()));
           int in = (int) parameter.shape()[1];
-          assertClose(module + " A", found.get(module + ".lora_A.weight"), ofIn(g, b, in));
-          assertClose(module + " B", found.get(module + ".lora_B.weight"), ofOut(g, a, in));
+          assertClose(
+              module + " A",
+              Objects.requireNonNull(found.get(module + ".lora_A.weight")),
+              ofIn(g, b, in));
+          assertClose(
+              module + " B",
+              Objects.requireNonNull(found.get(module + ".lora_B.weight")),
+              ofOut(g, a, in));
           compared += 2;
         }
       }
