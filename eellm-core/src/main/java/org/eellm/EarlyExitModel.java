@@ -74,6 +74,7 @@ public final class EarlyExitModel implements AutoCloseable {
   public static final class Loading {
     private final Path path;
     private Optional<Path> heads = Optional.empty();
+    private Optional<Path> adapter = Optional.empty();
     private Optional<DataType> dtype = Optional.empty();
     private Optional<Quantization> quantization = Optional.empty();
     private Quantization cacheQuantization = Quantization.NONE;
@@ -90,6 +91,12 @@ public final class EarlyExitModel implements AutoCloseable {
     /** Takes the exits from another folder: of heads, or the output of a run that tuned them. */
     public Loading heads(Path folder) {
       heads = Optional.of(folder);
+      return this;
+    }
+
+    /** Changes matrices as an adapter says: a folder in PEFT's layout, or a run that tuned one. */
+    public Loading adapter(Path folder) {
+      adapter = Optional.of(folder);
       return this;
     }
 
@@ -155,10 +162,9 @@ public final class EarlyExitModel implements AutoCloseable {
       int before = Threads.count(); // which the calling thread has
       Threads.set(threads);
       try {
-        ModelFolder files =
-            heads
-                .map(other -> ModelFolder.resolve(path, other))
-                .orElseGet(() -> ModelFolder.resolve(path));
+        ModelFolder own = ModelFolder.resolve(path);
+        ModelFolder headed = heads.map(own::withHeads).orElse(own);
+        ModelFolder files = adapter.map(headed::withAdapter).orElse(headed);
         LoadedModel model =
             LoadedModel.load(
                 files, stored -> files.decoder(adapted(stored), device, rounding(files)));

@@ -4,11 +4,13 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.Set;
 import org.eellm.bench.Turns.Figure;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TuneConfig;
+import org.eellm.config.TuneConfig.Lora;
 import org.eellm.config.TuneConfig.Target;
 import org.eellm.distributed.World;
 import org.eellm.tensor.Torch;
@@ -18,8 +20,14 @@ import org.eellm.tensor.Torch;
  * tokens.
  */
 public final class TuneBenchmark {
+  private static final int RANK = 16;
+
   private static final List<Learning> WAYS =
-      List.of(Learning.EVERYTHING, Learning.EXITS, Learning.EXITS_FROM_FINAL_HEAD);
+      List.of(
+          Learning.EVERYTHING,
+          Learning.EXITS,
+          Learning.EXITS_FROM_FINAL_HEAD,
+          new Learning.Adapter(new Lora(RANK, 2 * RANK, 0, Set.of())));
 
   /**
    * A way to learn.
@@ -72,7 +80,7 @@ public final class TuneBenchmark {
         Figure taken = seconds.get(i);
         variants.add(
             new Variant(
-                WAYS.get(i).name().toLowerCase(Locale.ROOT),
+                name(WAYS.get(i)),
                 WAYS.get(i).layers(config.architecture()),
                 taken.median(),
                 taken.over(seconds.getFirst()),
@@ -91,6 +99,13 @@ public final class TuneBenchmark {
     }
   }
 
+  private static String name(Learning learning) {
+    return switch (learning) {
+      case Learning.Part part -> part.name().toLowerCase(Locale.ROOT);
+      case Learning.Adapter(Lora lora) -> "lora of rank " + lora.rank();
+    };
+  }
+
   private static RunConfig with(RunConfig config, Learning learning) {
     return new RunConfig(
         config.model(),
@@ -104,6 +119,7 @@ public final class TuneBenchmark {
         new TuneConfig(
             learning == Learning.EVERYTHING ? Optional.empty() : Optional.of("random"),
             Optional.empty(),
-            learning == Learning.EXITS ? Target.TEXT : Target.FINAL_HEAD));
+            learning == Learning.EXITS_FROM_FINAL_HEAD ? Target.FINAL_HEAD : Target.TEXT,
+            learning instanceof Learning.Adapter(Lora lora) ? lora : Lora.none()));
   }
 }

@@ -81,7 +81,11 @@ final class FamilyTuningTest {
         ConfigFile.readTuning(
             file,
             List.of(),
-            new TuneConfig(Optional.of(model.toString()), Optional.empty(), TuneConfig.Target.TEXT),
+            new TuneConfig(
+                Optional.of(model.toString()),
+                Optional.empty(),
+                TuneConfig.Target.TEXT,
+                TuneConfig.Lora.none()),
             ModelFolder.resolve(model).config().architecture());
     try (Trainer trainer = Trainer.start(config, folder.resolve("run"))) {
       return trainer.run(MetricsSink.none(), () -> false).checkpoint();

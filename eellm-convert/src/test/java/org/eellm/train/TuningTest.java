@@ -241,7 +241,10 @@ final class TuningTest {
         file,
         List.of(overrides),
         new TuneConfig(
-            Optional.of(model.toString()), heads.map(Path::toString), TuneConfig.Target.TEXT),
+            Optional.of(model.toString()),
+            heads.map(Path::toString),
+            TuneConfig.Target.TEXT,
+            TuneConfig.Lora.none()),
         (heads.isPresent() ? ModelFolder.resolve(model, heads.get()) : ModelFolder.resolve(model))
             .config()
             .architecture());

@@ -387,6 +387,11 @@ public final class CheckpointStore {
       throw new CheckpointException(
           path + ": has heads and no trunk; give --model their trunk, and --heads this folder");
     }
+    if (AdapterFiles.isIn(latest.orElse(path))) {
+      throw new CheckpointException(
+          path
+              + ": has an adapter and no model; give --model its model, and --adapter this folder");
+    }
     return latest.orElseThrow(
         () ->
             new CheckpointException(
@@ -401,19 +406,28 @@ public final class CheckpointStore {
    * @throws CheckpointException if {@code path} is neither
    */
   static Path resolveHeads(Path path) {
-    requireFolder(path, "a folder of heads, or the output of eellm tune");
-    if (HeadFiles.isIn(path)) {
+    return resolvePart(path, HeadFiles.LAYOUT, "a folder of heads");
+  }
+
+  /** Likewise the folder of an adapter, one with {@code adapter_config.json}. */
+  static Path resolveAdapter(Path path) {
+    return resolvePart(path, AdapterFiles.CONFIG, "an adapter's folder");
+  }
+
+  private static Path resolvePart(Path path, String file, String what) {
+    requireFolder(path, what + ", or the output of eellm tune");
+    if (Files.exists(path.resolve(file))) {
       CheckpointIntegrity.requireModel(path);
       return path;
     }
     return new CheckpointStore(path, 0)
         .latestWhole()
-        .filter(HeadFiles::isIn)
+        .filter(latest -> Files.exists(latest.resolve(file)))
         .orElseThrow(
             () ->
                 new CheckpointException(
-                    "%s: has no exits.json; give a folder of heads, or the output of eellm tune"
-                        .formatted(path)));
+                    "%s: has no %s; give %s, or the output of eellm tune"
+                        .formatted(path, file, what)));
   }
 
   private static void requireFolder(Path path, String remedy) {

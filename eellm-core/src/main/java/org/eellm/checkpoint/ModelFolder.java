@@ -23,14 +23,21 @@ import org.eellm.model.parameter.ParameterSpec;
 import org.eellm.tensor.Torch;
 
 /**
- * A model in files: a model folder, perhaps with heads from another folder in place of its own.
+ * A model in files: a model folder, perhaps with heads from another folder in place of its own, and
+ * with an adapter's changes in its matrices.
  *
  * @param folder the model folder itself, or a GGUF file
  * @param heads the heads' folder itself
+ * @param adapter the adapter's folder itself
  */
-public record ModelFolder(Path folder, Optional<Path> heads) {
+public record ModelFolder(Path folder, Optional<Path> heads, Optional<Path> adapter) {
   /** The file beside the exits that says when tokens leave there. */
   public static final String CALIBRATION = "calibration.json";
+
+  /** A model as it is. */
+  public ModelFolder(Path folder, Optional<Path> heads) {
+    this(folder, heads, Optional.empty());
+  }
 
   /**
    * The folders that a user means.
@@ -59,18 +66,38 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
 
   /** A copy with the heads of another folder, as {@link #resolve} finds it. */
   public ModelFolder withHeads(Path other) {
-    return new ModelFolder(folder, Optional.of(CheckpointStore.resolveHeads(other)));
+    return new ModelFolder(folder, Optional.of(CheckpointStore.resolveHeads(other)), adapter);
   }
 
-  /** Where the heads lie, and what belongs to them. */
+  /** A copy with the changes of an adapter, as {@link #resolve} finds it. */
+  public ModelFolder withAdapter(Path other) {
+    return new ModelFolder(folder, heads, Optional.of(CheckpointStore.resolveAdapter(other)));
+  }
+
+  /** Where the heads lie, and what belongs to them; what belongs to an adapter lies with that. */
   public Path headsFolder() {
-    return heads.orElse(folder);
+    return adapter.or(() -> heads).orElse(folder);
   }
 
-  private WeightFiles open() {
-    return heads
-        .map(other -> WeightFiles.open(folder, other))
-        .orElseGet(() -> WeightFiles.open(folder));
+  /**
+   * The weights, with an adapter's changes.
+   *
+   * @param checked whether heads and adapter have to be of this trunk
+   */
+  private WeightFiles open(boolean checked) {
+    WeightFiles own =
+        heads
+            .map(other -> WeightFiles.open(folder, other))
+            .orElseGet(() -> WeightFiles.open(folder));
+    try {
+      if (checked) {
+        requireTrunk(own);
+      }
+      return adapter.isPresent() ? own.changedBy(AdapterFiles.open(adapter.get())) : own;
+    } catch (RuntimeException failure) {
+      own.close();
+      throw failure;
+    }
   }
 
   /**
@@ -97,12 +124,12 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
 
   /**
    * How the files' matrices can be multiplied with as they are: a GGUF file's in their own groups,
-   * others whole.
+   * others, and those of which some are changed, whole.
    *
    * @throws CheckpointException as {@link #config}
    */
   public MatrixQuantization quantization() {
-    if (!GgufFile.isOne(folder)) {
+    if (!GgufFile.isOne(folder) || adapter.isPresent()) {
       return MatrixQuantization.NONE;
     }
     try (GgufModel model = GgufModel.open(folder)) {
@@ -135,10 +162,8 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
    *     trunk
    */
   public void load(Decoder model) {
-    try (WeightFiles weights = open()) {
-      if (model.stages().getFirst().firstBranch() == 0 && model.parallel().rank() == 0) {
-        requireTrunk(weights);
-      }
+    boolean first = model.stages().getFirst().firstBranch() == 0 && model.parallel().rank() == 0;
+    try (WeightFiles weights = open(first)) {
       ModelWeights.load(weights, parameterNames(), model);
     }
   }
@@ -151,11 +176,9 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
    * @throws CheckpointException as {@link #load}
    */
   public StoredDecoder stored(StoredDecoder.Part part) {
-    WeightFiles weights = open();
+    boolean first = part.slices().getFirst().firstLayer() == 0 && part.parallel().rank() == 0;
+    WeightFiles weights = open(first);
     try {
-      if (part.slices().getFirst().firstLayer() == 0 && part.parallel().rank() == 0) {
-        requireTrunk(weights);
-      }
       return ModelWeights.stored(weights, parameterNames(), part);
     } catch (RuntimeException failure) {
       weights.close();
@@ -191,7 +214,7 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
         .collect(Collectors.toUnmodifiableSet());
   }
 
-  /** Refuses heads that were made for another trunk. */
+  /** Refuses heads and an adapter that were made for another trunk. */
   public void requireTrunk() {
     try (WeightFiles weights = WeightFiles.open(folder)) {
       requireTrunk(weights);
@@ -199,18 +222,24 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
   }
 
   private void requireTrunk(WeightFiles weights) {
-    if (heads.isEmpty()) {
-      return;
-    }
-    HeadFiles files = HeadFiles.read(heads.get());
-    if (files.trunk().isEmpty()) {
+    Optional<HeadFiles> files = heads.map(HeadFiles::read);
+    Optional<String> ofHeads = files.flatMap(HeadFiles::trunk);
+    Optional<String> ofAdapter = adapter.flatMap(AdapterFiles::trunk);
+    if (ofHeads.isEmpty() && ofAdapter.isEmpty()) {
       return;
     }
     String own = TrunkChecksum.of(weights, config().architecture().model());
-    if (!files.trunk().get().equals(own)) {
+    ofHeads.ifPresent(
+        checksum -> require(own, checksum, files.get().folder(), "these heads were", "they were"));
+    ofAdapter.ifPresent(
+        checksum -> require(own, checksum, adapter.get(), "this adapter was", "it was"));
+  }
+
+  private void require(String own, String checksum, Path part, String what, String again) {
+    if (!checksum.equals(own)) {
       throw new CheckpointException(
-          "%s: these heads were made for another trunk (checksum %.12s, %s has %.12s); give the trunk they were tuned on"
-              .formatted(files.folder(), files.trunk().get(), folder, own));
+          "%s: %s made for another trunk (checksum %.12s, %s has %.12s); give the trunk %s tuned on"
+              .formatted(part, what, checksum, folder, own, again));
     }
   }
 

@@ -61,7 +61,7 @@ public final class ModelWeights {
   private static final Pattern DERIVED = Pattern.compile(".*\\.rotary_emb\\.inv_freq");
 
   /** Older versions of other tools refuse a file that does not say so. */
-  private static final Map<String, String> METADATA = Map.of("format", "pt");
+  static final Map<String, String> METADATA = Map.of("format", "pt");
 
   private ModelWeights() {}
 
@@ -126,7 +126,12 @@ public final class ModelWeights {
     Map<String, Parameter> parameters =
         model.parameters().all().stream()
             .collect(Collectors.toMap(Parameter::name, Function.identity()));
-    requireSameModel(weights, known, parameters.keySet());
+    requireSameModel(
+        weights,
+        known,
+        parameters.keySet().stream()
+            .filter(name -> !ParameterName.isLowRank(name)) // they lie apart
+            .collect(Collectors.toSet()));
     // In the files' order: a cold disk reads them from front to back.
     for (String name : weights.tensors().keySet()) {
       Parameter parameter = parameters.get(name);
@@ -197,7 +202,12 @@ public final class ModelWeights {
         });
   }
 
-  private static WeightRows rows(Path folder, String name, StoredTensor stored, Arena arena) {
+  /**
+   * The rows of a stored tensor.
+   *
+   * @param arena keeps what is not in the file as it is meant
+   */
+  static WeightRows rows(Path folder, String name, StoredTensor stored, Arena arena) {
     Optional<GgufRows> quantised = stored.quantised();
     if (quantised.isPresent()) {
       return DecodedRows.of(new GgufMatrix(quantised.get()));
@@ -301,7 +311,13 @@ public final class ModelWeights {
       }
       dealt[owner] += parameter.numel();
       boolean mine = owner == model.parallel().rank();
-      whole(model.parallel(), parameter, mine, arena).ifPresent(tensors::add);
+      String stored =
+          model.learning() instanceof Learning.Adapter
+              ? AdapterFiles.nameInFile(parameter.name())
+              : parameter.name();
+      whole(model.parallel(), parameter, mine, arena)
+          .map(source -> source.named(stored))
+          .ifPresent(tensors::add);
     }
     String name =
         parts == 1
@@ -336,12 +352,17 @@ public final class ModelWeights {
   private record Index(Map<String, Long> metadata, SequencedMap<String, String> weightMap) {}
 
   /**
-   * Writes the index of the files that ranks wrote into a folder.
+   * Writes the index of the files that ranks wrote into a folder; of low-rank changes, makes one
+   * file of them.
    *
    * @param learning which weights these are
    * @throws CheckpointException if a file is missing or malformed
    */
   public static void writeIndex(Path folder, Learning learning, int parts) throws IOException {
+    if (learning instanceof Learning.Adapter) {
+      AdapterFiles.join(folder, parts);
+      return;
+    }
     SequencedMap<String, String> files = new TreeMap<>();
     long size = 0;
     for (int part = 1; part <= parts; part++) {

@@ -25,6 +25,7 @@ import org.eellm.checkpoint.safetensors.TensorSource;
 import org.eellm.file.IoErrors;
 import org.eellm.model.Decoder;
 import org.eellm.model.parameter.Parameter;
+import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.Sharding;
 
 /**
@@ -182,7 +183,7 @@ public final class TrainingFiles {
             int dot = name.indexOf('.');
             if (dot < 0
                 || !buffers.contains(name.substring(0, dot))
-                || !known.contains(name.substring(dot + 1))) {
+                || !(known.contains(name.substring(dot + 1)) || ParameterName.isLowRank(name))) {
               throw new CheckpointException(
                   "%s: has tensor '%s', which the model's optimizer does not have; the checkpoint is of another run"
                       .formatted(parts.getFirst().place(), name));

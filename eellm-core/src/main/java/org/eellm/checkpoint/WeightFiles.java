@@ -3,6 +3,7 @@ package org.eellm.checkpoint;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -48,7 +49,7 @@ public final class WeightFiles implements StoredWeights {
     this.tensors = Collections.unmodifiableSequencedMap(tensors);
   }
 
-  /** The file of what a run changes: of a whole model, or of heads alone. */
+  /** The file of what a run changes: of a whole model, of heads or of low-rank changes alone. */
   static String single(Learning learning) {
     return stem(learning) + ".safetensors";
   }
@@ -64,7 +65,11 @@ public final class WeightFiles implements StoredWeights {
   }
 
   private static String stem(Learning learning) {
-    return learning == Learning.EVERYTHING ? "model" : "exits";
+    return switch (learning) {
+      case Learning.Part.EVERYTHING -> "model";
+      case Learning.Part.EXITS, Learning.Part.EXITS_FROM_FINAL_HEAD -> "exits";
+      case Learning.Adapter _ -> "adapter_model";
+    };
   }
 
   /**
@@ -136,6 +141,28 @@ public final class WeightFiles implements StoredWeights {
       all.forEach(Runnable::run);
       throw failure;
     }
+  }
+
+  /**
+   * These weights, changed as an adapter says, in float32; closing them closes the adapter.
+   *
+   * @throws CheckpointException if it changes what is not there
+   */
+  WeightFiles changedBy(AdapterFiles adapter) {
+    List<Runnable> all = new ArrayList<>(closers);
+    all.add(adapter::close);
+    SequencedMap<String, StoredTensor> changed = new LinkedHashMap<>(tensors);
+    changed.replaceAll(
+        (name, stored) -> adapter.changes(name) ? adapter.changed(name, stored) : stored);
+    try {
+      Map<String, List<Long>> shapes = new HashMap<>();
+      tensors.forEach((name, stored) -> shapes.put(name, stored.shape()));
+      adapter.requireOf(folder, shapes);
+    } catch (RuntimeException failure) {
+      adapter.close();
+      throw failure;
+    }
+    return new WeightFiles(folder, all, changed);
   }
 
   /** Maps the heads alone that lie in a folder. */

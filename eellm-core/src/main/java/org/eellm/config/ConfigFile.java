@@ -288,6 +288,9 @@ public final class ConfigFile {
       case ONE_REPLICA -> config.parallel().copies() == 1;
       case ONE_STAGE -> config.parallel().pp() == 1;
       case TUNING -> config.tune().model().isPresent();
+      case TUNING_EXITS -> !config.tune().learning().goesThroughTrunk();
+      case LORA -> config.tune().lora().rank() > 0;
+      case NO_LORA -> config.tune().lora().rank() == 0;
       case TUNING_ON_TEXT -> config.tune().learning() == Learning.EXITS;
       case TRAINING_ALL -> config.tune().model().isEmpty();
     };

@@ -37,7 +37,7 @@ public record ExitsConfig(
         List<Double> initialWeights,
     int curriculumSteps,
     @NoEffectWith(Choice.NO_EXITS) boolean dynamicTokenWeights,
-    @NoEffectWith({Choice.NO_EXITS, Choice.TUNING}) double distillation,
+    @NoEffectWith({Choice.NO_EXITS, Choice.TUNING_EXITS}) double distillation,
     @NoEffectWith(Choice.NO_DISTILLATION) int distillationStart,
     @NoEffectWith(Choice.NO_DISTILLATION) int distillationSteps,
     List<Double> temperatures) {

@@ -1,26 +1,61 @@
 package org.eellm.config;
 
+import org.eellm.config.TuneConfig.Lora;
+
 /** Which parameters a run changes, and hence which part of the model it needs. */
-public enum Learning {
+public sealed interface Learning {
   /** All of them. */
-  EVERYTHING,
+  Learning EVERYTHING = Part.EVERYTHING;
+
   /**
    * The exits' heads, from text (EE-Tuning, arXiv 2402.00518): of the trunk the layers up to the
    * last exit are there, as they are, and no final head.
    */
-  EXITS,
+  Learning EXITS = Part.EXITS;
+
   /**
    * The exits' heads, from what the final head says: all layers are there, as they are, and the
    * final head where it teaches and beside every exit.
    */
-  EXITS_FROM_FINAL_HEAD;
+  Learning EXITS_FROM_FINAL_HEAD = Part.EXITS_FROM_FINAL_HEAD;
+
+  /** Whether losses go back through the trunk, and the final head has one. */
+  boolean goesThroughTrunk();
 
   /** How many of a model's layers are there. */
-  public int layers(Architecture architecture) {
-    return switch (this) {
-      case EVERYTHING, EXITS_FROM_FINAL_HEAD -> architecture.model().numLayers();
-      case EXITS ->
-          architecture.exits().layers().isEmpty() ? 0 : architecture.exits().layers().getLast();
-    };
+  int layers(Architecture architecture);
+
+  /** Parameters that the model has. */
+  enum Part implements Learning {
+    EVERYTHING,
+    EXITS,
+    EXITS_FROM_FINAL_HEAD;
+
+    @Override
+    public boolean goesThroughTrunk() {
+      return this == EVERYTHING;
+    }
+
+    @Override
+    public int layers(Architecture architecture) {
+      return switch (this) {
+        case EVERYTHING, EXITS_FROM_FINAL_HEAD -> architecture.model().numLayers();
+        case EXITS ->
+            architecture.exits().layers().isEmpty() ? 0 : architecture.exits().layers().getLast();
+      };
+    }
+  }
+
+  /** Low-rank changes of the trunk's linear maps; the model is all there, as it is. */
+  record Adapter(Lora lora) implements Learning {
+    @Override
+    public boolean goesThroughTrunk() {
+      return true;
+    }
+
+    @Override
+    public int layers(Architecture architecture) {
+      return architecture.model().numLayers();
+    }
   }
 }

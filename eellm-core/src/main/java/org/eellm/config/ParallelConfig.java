@@ -38,8 +38,8 @@ public record ParallelConfig(
     @MayChangeOnResume @NoEffectWith(Choice.ONE_STAGE) Balance balance,
     @MayChangeOnResume List<Integer> layersPerStage,
     @MayChangeOnResume @NoEffectWith(Choice.ONE_STAGE) boolean preExit,
-    @NoEffectWith(Choice.TUNING) int fillWarmup,
-    @NoEffectWith(Choice.TUNING) int fillCooldown,
+    @NoEffectWith(Choice.TUNING_EXITS) int fillWarmup,
+    @NoEffectWith(Choice.TUNING_EXITS) int fillCooldown,
     @MayChangeOnResume @NoEffectWith(Choice.ONE_REPLICA) int bucketMegabytes,
     @MayChangeOnResume int timeoutSeconds) {
 

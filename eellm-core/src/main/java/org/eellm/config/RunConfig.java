@@ -2,7 +2,10 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
+import org.eellm.config.OptimizerConfig.Algorithm;
 import org.eellm.config.ParallelConfig.PipelineSchedule;
+import org.eellm.config.TuneConfig.Lora;
+import org.eellm.config.TuneConfig.Projection;
 
 /** A whole run: what {@code eellm train --config} reads, one record a section. */
 public record RunConfig(
@@ -18,9 +21,11 @@ public record RunConfig(
   public RunConfig {
     Architecture checked = new Architecture(model, exits.layout());
     require(
-        tune.model().isEmpty() || !exits.layers().isEmpty(),
+        tune.learning().goesThroughTrunk() || !exits.layers().isEmpty(),
         "exits.layers",
-        "is empty, and there is nothing to tune; give the model exits with eellm add-exits");
+        "is empty, and there is nothing to tune; give the model exits with eellm add-exits, or set"
+            + " tune.lora.rank");
+    requireAdapter(model, optimizer, parallel, tune);
     require(
         data.sequenceLength() <= model.maxPositions(),
         "data.sequence_length",
@@ -40,6 +45,26 @@ public record RunConfig(
         "parallel.schedule",
         "zero_bubble puts off gradients of layers, which do not learn with tune.model; use"
             + " one_forward_one_backward");
+  }
+
+  /** What low-rank changes do not go with. */
+  private static void requireAdapter(
+      ModelConfig model, OptimizerConfig optimizer, ParallelConfig parallel, TuneConfig tune) {
+    if (!(tune.learning() instanceof Learning.Adapter(Lora lora))) {
+      return;
+    }
+    require(
+        !lora.targets().contains(Projection.GATE_PROJ) || model.activation().gated(),
+        "tune.lora.targets",
+        "the model's MLP has no gate_proj; leave it out");
+    require(
+        lora.dropout() == 0 || parallel.tp() == 1,
+        "tune.lora.dropout",
+        lora.dropout() + " draws no masks of shared matrices; use 0, or parallel.tp: 1");
+    require(
+        optimizer.algorithm() != Algorithm.MUON,
+        "optimizer.algorithm",
+        "muon is for whole matrices, not for those of tune.lora; use adamw");
   }
 
   /** In a pipeline the final head's hidden state comes to the exits, but not its matrix. */

@@ -82,8 +82,7 @@ public final class MemoryEstimator {
     int replicas = config.parallel().copies();
     int ranks = config.parallel().tp();
     long held = ParameterCount.held(architecture, slices, ranks, learning);
-    long learned =
-        learning == Learning.EVERYTHING ? held : ParameterCount.exits(architecture, slices, ranks);
+    long learned = ParameterCount.learned(architecture, slices, ranks, learning);
     long padded = Math.ceilDiv(learned, replicas) * replicas;
     boolean mixed = config.model().dtype() != DataType.FLOAT32;
     long part = padded / replicas;
@@ -159,7 +158,7 @@ public final class MemoryEstimator {
 
   /** The fullest moment of a stage's forward and backward passes. */
   private MemorySnapshot fullest(int stage, List<Slice> slices, Schedule schedule) {
-    if (learning != Learning.EVERYTHING) {
+    if (!learning.goesThroughTrunk()) {
       return fullestOfTuning(stage, slices, schedule);
     }
     List<Long> kept = slices.stream().map(this::kept).toList();

@@ -23,6 +23,9 @@ public record ModelFlops(double trunk, double finalHead, double exit) {
   /** Operations of a pass forward and back, relative to the pass forward. */
   public static final double FORWARD_AND_BACKWARD = 3;
 
+  /** Of a matrix that stays as it is, the share of a matrix that learns. */
+  private static final double UNCHANGED = 2 / FORWARD_AND_BACKWARD;
+
   /** The operations a token takes in training at a sequence length. */
   public static ModelFlops perToken(Architecture architecture, int sequenceLength) {
     ForwardWork work = ForwardWork.of(architecture, sequenceLength); // in multiply-adds
@@ -33,17 +36,21 @@ public record ModelFlops(double trunk, double finalHead, double exit) {
   }
 
   /**
-   * The operations a token takes where only heads learn: of the trunk's layers that are there, and
-   * of the final head where it teaches, the forward pass.
+   * The operations a token takes where only a part learns. Where only heads learn: of the trunk's
+   * layers that are there, and of the final head where it teaches, the forward pass. Where low-rank
+   * changes learn: all but the gradients of the matrices; the changes' own count nothing.
    */
   public static ModelFlops perToken(
       Architecture architecture, int sequenceLength, Learning learning) {
     ModelFlops all = perToken(architecture, sequenceLength);
     double layers = learning.layers(architecture) / (double) architecture.model().numLayers();
     return switch (learning) {
-      case EVERYTHING -> all;
-      case EXITS -> new ModelFlops(layers * all.trunk / FORWARD_AND_BACKWARD, 0, all.exit);
-      case EXITS_FROM_FINAL_HEAD ->
+      case Learning.Part.EVERYTHING -> all;
+      case Learning.Adapter _ ->
+          new ModelFlops(UNCHANGED * all.trunk, UNCHANGED * all.finalHead, UNCHANGED * all.exit);
+      case Learning.Part.EXITS ->
+          new ModelFlops(layers * all.trunk / FORWARD_AND_BACKWARD, 0, all.exit);
+      case Learning.Part.EXITS_FROM_FINAL_HEAD ->
           new ModelFlops(
               all.trunk / FORWARD_AND_BACKWARD, all.finalHead / FORWARD_AND_BACKWARD, all.exit);
     };

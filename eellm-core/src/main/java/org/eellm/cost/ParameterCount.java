@@ -9,6 +9,8 @@ import org.eellm.config.ModelConfig.NormPlacement;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.StageLayout.Slice;
+import org.eellm.config.TuneConfig.Lora;
+import org.eellm.config.TuneConfig.Projection;
 
 /**
  * How many parameters a model has, by part; a matrix that several share counts once.
@@ -56,7 +58,45 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
         + slices.stream().mapToInt(Slice::layers).sum() * layer(model, ranks)
         + (hasFinalHead ? norm(model) : 0)
         + (hasOutput ? matrix : 0)
-        + exits(architecture, slices, ranks);
+        + exits(architecture, slices, ranks)
+        + changes(architecture, slices, ranks, learning);
+  }
+
+  /** Those of {@link #held} that learn. */
+  public static long learned(
+      Architecture architecture, List<Slice> slices, int ranks, Learning learning) {
+    return switch (learning) {
+      case Learning.Part.EVERYTHING -> held(architecture, slices, ranks, learning);
+      case Learning.Part.EXITS, Learning.Part.EXITS_FROM_FINAL_HEAD ->
+          exits(architecture, slices, ranks);
+      case Learning.Adapter _ -> changes(architecture, slices, ranks, learning);
+    };
+  }
+
+  /** The factors of low-rank changes; of each map one is whole on all ranks. */
+  private static long changes(
+      Architecture architecture, List<Slice> slices, int ranks, Learning learning) {
+    if (!(learning instanceof Learning.Adapter(Lora lora))) {
+      return 0;
+    }
+    ModelConfig model = architecture.model();
+    long hidden = model.hiddenSize();
+    long query = (long) model.numHeads() * model.headDim() / ranks;
+    long keyValue = (long) model.numKeyValueHeads() * model.headDim() / ranks;
+    long ffn = model.ffnHiddenSize() / ranks;
+    long widths = 0;
+    for (Projection map : Projection.values()) {
+      if (lora.changes(map.toString())) {
+        widths +=
+            switch (map) {
+              case Q_PROJ, O_PROJ -> hidden + query;
+              case K_PROJ, V_PROJ -> hidden + keyValue;
+              case UP_PROJ, DOWN_PROJ -> hidden + ffn;
+              case GATE_PROJ -> model.activation().gated() ? hidden + ffn : 0;
+            };
+      }
+    }
+    return slices.stream().mapToInt(Slice::layers).sum() * lora.rank() * widths;
   }
 
   /** Those of {@link #held} that belong to exits' heads. */

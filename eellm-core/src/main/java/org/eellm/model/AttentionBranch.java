@@ -2,9 +2,11 @@ package org.eellm.model;
 
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.model.parameter.Gradients;
@@ -63,14 +65,28 @@ public record AttentionBranch(
       implements Tape {}
 
   static AttentionBranch of(
-      ModelConfig model, Parameters parameters, String layer, int attentionIndex) {
+      ModelConfig model,
+      Learning learning,
+      Parameters parameters,
+      String layer,
+      int attentionIndex) {
     ModelConfig.Attention attention =
         model.attention(attentionIndex).shard(parameters.tensorParallel().size());
     return new AttentionBranch(
         Norm.of(model.norms(), parameters, layer + ".input_layernorm"),
-        Linear.column(parameters, layer + ".self_attn.q_proj.weight"),
+        Linear.column(
+            parameters,
+            learning,
+            Stream.of("q", "k", "v")
+                .map(of -> layer + ".self_attn." + of + "_proj.weight")
+                .toList(),
+            Dropout.siteOfChange(4L * attentionIndex)),
         HeadNorms.of(attention, model.norms(), parameters, layer + ".self_attn"),
-        Linear.row(parameters, layer + ".self_attn.o_proj.weight"),
+        Linear.row(
+            parameters,
+            learning,
+            layer + ".self_attn.o_proj.weight",
+            Dropout.siteOfChange(4L * attentionIndex + 1)),
         attention,
         model.layerType(attentionIndex),
         BranchEnd.of(model, parameters, layer + ".attention_output_norm", 4L * attentionIndex + 2),
@@ -93,7 +109,7 @@ public record AttentionBranch(
       long b = context.batch();
       long s = context.sequence();
       Tensor normed = norm.forward(x);
-      Tensor raw = heads(queryKeyValue.forward(normed), b, s);
+      Tensor raw = heads(queryKeyValue.forward(normed, context), b, s);
       Tensor fused = headNorms.map(norms -> norms.forward(raw)).orElse(raw);
       Tensor query =
           Tensors.empty(
@@ -112,7 +128,7 @@ public record AttentionBranch(
           Tensors.empty(x.scalar_type(), x.device(), b * s, attention.queryWidth());
       List<Tensor> probabilities =
           core(context).forward(query, key, value, byHead(attentionOutput, b, s));
-      Tensor mapped = output.forward(attentionOutput);
+      Tensor mapped = output.forward(attentionOutput, context);
       Saved saved =
           new Saved(
               retained.retain(x),
@@ -138,7 +154,8 @@ public record AttentionBranch(
       long s = context.sequence();
       long d = attention.headDim();
       Tensor g = end.backward(saved.end(), path.outputGradient(gradient), context, gradients);
-      Tensor gMixed = output.backward(saved.attentionOutput(), g, gradients); // [b s, K G D]
+      Tensor gMixed =
+          output.backward(saved.attentionOutput(), g, context, gradients); // [b s, K G D]
       Tensor gHeads = byHead(gMixed, b, s);
       CausalAttention core = core(context);
       CausalAttention.Result result =
@@ -165,7 +182,10 @@ public record AttentionBranch(
       headNorms.ifPresent(norms -> norms.backward(saved.fused().orElseThrow(), gFused, gradients));
       Tensor gNormed =
           queryKeyValue.backward(
-              saved.normed(), gFused.view(b * s, keyValueHeads() * (group() + 2) * d), gradients);
+              saved.normed(),
+              gFused.view(b * s, keyValueHeads() * (group() + 2) * d),
+              context,
+              gradients);
       return scope.moveToOuter(norm.backward(saved.x(), gNormed, gradients));
     }
   }

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
@@ -87,9 +88,7 @@ public final class Decoder implements DecodingModel {
     parameters =
         Parameters.allocate(
             groups,
-            name ->
-                quantization == Quantization.NONE
-                    && (learning == Learning.EVERYTHING || name.startsWith(EXITS)),
+            name -> quantization == Quantization.NONE && ParameterLayout.learns(name, learning),
             quantization,
             parallel,
             new Parameters.Memory(type, device, shard.multiple()));
@@ -227,8 +226,8 @@ public final class Decoder implements DecodingModel {
   private List<Branch> layer(String name, int slot) {
     ModelConfig model = architecture.model();
     return List.of(
-        AttentionBranch.of(model, parameters, name, slot),
-        MlpBranch.of(model, parameters, name, name + ".mlp", slot));
+        AttentionBranch.of(model, learning, parameters, name, slot),
+        MlpBranch.of(model, learning, parameters, name, name + ".mlp", slot));
   }
 
   private HeadLayers exitHead(Head head) {
@@ -245,7 +244,7 @@ public final class Decoder implements DecodingModel {
     if (exits.mlp()) {
       String normed = ParameterName.layer(layer - 1);
       int site = slot + exits.layers().size(); // beyond the sites of all layers and blocks
-      branches.add(MlpBranch.of(model, parameters, normed, name + ".mlp", site));
+      branches.add(MlpBranch.of(model, learning, parameters, normed, name + ".mlp", site));
     }
     if (exits.block()) {
       branches.addAll(layer(name + ".block", slot));
@@ -271,8 +270,13 @@ public final class Decoder implements DecodingModel {
    * the seed and its name alone, not on what ranks hold.
    */
   public void initialize(long seed) {
-    for (List<ParameterSpec> group : groups) {
-      for (ParameterSpec spec : group) {
+    initialize(seed, _ -> true);
+  }
+
+  /** As {@link #initialize(long)}, but of some parameters alone, by their names. */
+  public void initialize(long seed, Predicate<String> names) {
+    for (ParameterSpec spec : groups.stream().flatMap(List::stream).toList()) {
+      if (names.test(spec.name())) {
         try (Scope scope = Scope.open()) {
           Tensor whole = spec.draw(architecture.model(), seed);
           parameters.get(spec.name()).fill(whole, parallel.rank(), parallel.size());

@@ -51,6 +51,11 @@ public sealed interface Dropout {
     }
   }
 
+  /** The site of the dropout in front of a linear map's change, apart from all others. */
+  static long siteOfChange(long map) {
+    return Long.MIN_VALUE + map;
+  }
+
   /** A well-spread 63-bit hash of a pair (SplitMix64's finalizer over their combination). */
   static long mix(long key, long site) {
     return SplitMix.mixed(key * SplitMix.GOLDEN + site + 0x632BE59BD9B4E019L) >>> 1;

@@ -1,8 +1,11 @@
 package org.eellm.model;
 
+import java.util.List;
 import java.util.Optional;
+import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.eellm.config.Learning;
 import org.eellm.model.TensorParallel.Joint;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.ParameterName;
@@ -23,27 +26,58 @@ public sealed interface Linear {
   /** b, [out], or this rank's part of it. */
   Optional<Weight> bias();
 
+  /** What is added to W, where something is. */
+  Optional<LowRank> change();
+
+  /** x to x W^T + b, where nothing is dropped. */
+  default Tensor forward(Tensor x) {
+    return forward(x, UnaryOperator.identity());
+  }
+
   /** x to x W^T + b. */
-  Tensor forward(Tensor x);
+  default Tensor forward(Tensor x, ForwardContext context) {
+    return forward(x, all -> change().map(change -> change.read(all, context)).orElse(all));
+  }
+
+  /**
+   * x to x W^T + b.
+   *
+   * @param read gives of all x what the change of W reads
+   */
+  Tensor forward(Tensor x, UnaryOperator<Tensor> read);
 
   /**
    * The gradient of x from that of the output, g; weight and bias gradients are added.
    *
    * @param x as given to forward
    */
-  Tensor backward(Tensor x, Tensor g, Gradients gradients);
+  Tensor backward(Tensor x, Tensor g, ForwardContext context, Gradients gradients);
 
-  /** Adds weight and bias gradients alone. */
+  /** Adds weight and bias gradients alone; W has no change. */
   void backwardWeights(Tensor x, Tensor g, Gradients gradients);
 
-  static Linear column(Parameters parameters, String firstName) {
+  /**
+   * @param names of the weights that are stacked
+   * @param site tells its change's dropout apart
+   */
+  static Linear column(Parameters parameters, Learning learning, List<String> names, long site) {
     return new Column(
-        parameters.weight(firstName), bias(parameters, firstName), parameters.tensorParallel());
+        parameters.weight(names.getFirst()),
+        bias(parameters, names.getFirst()),
+        LowRank.of(parameters, learning, names, site),
+        parameters.tensorParallel());
   }
 
-  static Linear row(Parameters parameters, String firstName) {
+  /**
+   * @param name of the weight
+   * @param site tells its change's dropout apart
+   */
+  static Linear row(Parameters parameters, Learning learning, String name, long site) {
     return new Row(
-        parameters.weight(firstName), bias(parameters, firstName), parameters.tensorParallel());
+        parameters.weight(name),
+        bias(parameters, name),
+        LowRank.of(parameters, learning, List.of(name), site),
+        parameters.tensorParallel());
   }
 
   private static Optional<Weight> bias(Parameters parameters, String firstName) {
@@ -55,15 +89,36 @@ public sealed interface Linear {
     return map.bias().map(b -> map.weight().times(x, b)).orElseGet(() -> map.weight().times(x));
   }
 
+  private static void addBias(Linear map, Tensor g, Gradients gradients) {
+    map.bias().filter(Weight::requiresGrad).ifPresent(b -> gradients.add(b, Reductions.sumRows(g)));
+  }
+
+  /** Adds to gx what goes through the change, and to the change's own gradients. */
+  private static Tensor withChange(
+      Linear map, Tensor gx, Tensor x, Tensor g, ForwardContext context, Gradients gradients) {
+    map.change().ifPresent(change -> change.backward(gx, x, g, context, gradients));
+    return gx;
+  }
+
   /** x [local rows, in] to this rank's part of the outputs, [n, out / ranks]. */
-  record Column(Weight weight, Optional<Weight> bias, TensorParallel parallel) implements Linear {
+  record Column(
+      Weight weight, Optional<Weight> bias, Optional<LowRank> change, TensorParallel parallel)
+      implements Linear {
     @Override
-    public Tensor forward(Tensor x) {
-      return product(parallel.gather(x), this);
+    public Tensor forward(Tensor x, UnaryOperator<Tensor> read) {
+      Tensor all = parallel.gather(x);
+      Tensor y = product(all, this);
+      change.ifPresent(present -> present.addTo(y, read.apply(all)));
+      return y;
     }
 
     @Override
-    public Tensor backward(Tensor x, Tensor g, Gradients gradients) {
+    public Tensor backward(Tensor x, Tensor g, ForwardContext context, Gradients gradients) {
+      if (change.isPresent()) {
+        Tensor all = parallel.gather(x);
+        Tensor gx = torch.mm(g, weight.value());
+        return parallel.reduce(withChange(this, gx, all, g, context, gradients));
+      }
       if (gradients.postpones()) {
         backwardWeights(x, g, gradients);
         return parallel.reduce(torch.mm(g, weight.value()));
@@ -72,7 +127,7 @@ public sealed interface Linear {
       Joint all = parallel.startGather(x);
       Joint sum = parallel.startReduce(torch.mm(g, weight.value()));
       gradients.addProduct(weight, g, all.await());
-      addBias(g, gradients);
+      addBias(this, g, gradients);
       return sum.await();
     }
 
@@ -80,46 +135,43 @@ public sealed interface Linear {
     public void backwardWeights(Tensor x, Tensor g, Gradients gradients) {
       gradients.whenDue(
           g, x, (above, below) -> gradients.addProduct(weight, above, parallel.gather(below)));
-      addBias(g, gradients);
-    }
-
-    private void addBias(Tensor g, Gradients gradients) {
-      bias.ifPresent(b -> gradients.add(b, Reductions.sumRows(g)));
+      addBias(this, g, gradients);
     }
   }
 
   /** This rank's part of the inputs, [n, in / ranks], to all outputs, [local rows, out]. */
-  record Row(Weight weight, Optional<Weight> bias, TensorParallel parallel) implements Linear {
+  record Row(
+      Weight weight, Optional<Weight> bias, Optional<LowRank> change, TensorParallel parallel)
+      implements Linear {
     @Override
-    public Tensor forward(Tensor x) {
+    public Tensor forward(Tensor x, UnaryOperator<Tensor> read) {
+      Tensor part = parallel.size() == 1 ? product(x, this) : weight.times(x);
+      change.ifPresent(present -> present.addTo(part, read.apply(x)));
       if (parallel.size() == 1) {
-        return product(x, this);
+        return part;
       }
-      Tensor y = parallel.reduce(weight.times(x));
+      Tensor y = parallel.reduce(part);
       return bias.isPresent() ? y.add_(bias.get().value()) : y;
     }
 
     @Override
-    public Tensor backward(Tensor x, Tensor g, Gradients gradients) {
+    public Tensor backward(Tensor x, Tensor g, ForwardContext context, Gradients gradients) {
       Tensor all = parallel.gather(g);
       if (gradients.postpones()) { // With this rank's rows, which are gathered again.
         backwardWeights(x, g, gradients);
       } else {
         gradients.addProduct(weight, all, x);
-        addBias(g, gradients);
+        addBias(this, g, gradients);
       }
-      return torch.mm(all, weight.value());
+      Tensor gx = torch.mm(all, weight.value());
+      return withChange(this, gx, x, all, context, gradients);
     }
 
     @Override
     public void backwardWeights(Tensor x, Tensor g, Gradients gradients) {
       gradients.whenDue(
           g, x, (above, below) -> gradients.addProduct(weight, parallel.gather(above), below));
-      addBias(g, gradients);
-    }
-
-    private void addBias(Tensor g, Gradients gradients) {
-      bias.ifPresent(b -> gradients.add(b, Reductions.sumRows(g)));
+      addBias(this, g, gradients);
     }
   }
 }

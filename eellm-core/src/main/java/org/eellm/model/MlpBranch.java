@@ -1,7 +1,9 @@
 package org.eellm.model;
 
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameters;
@@ -36,12 +38,21 @@ public record MlpBranch(
    * @param slot tells its dropout apart
    */
   static MlpBranch of(
-      ModelConfig model, Parameters parameters, String layer, String maps, int slot) {
-    String first = model.activation().gated() ? ".gate_proj.weight" : ".up_proj.weight";
+      ModelConfig model,
+      Learning learning,
+      Parameters parameters,
+      String layer,
+      String maps,
+      int slot) {
+    List<String> ups =
+        model.activation().gated()
+            ? List.of(maps + ".gate_proj.weight", maps + ".up_proj.weight")
+            : List.of(maps + ".up_proj.weight");
     return new MlpBranch(
         Norm.of(model.norms(), parameters, layer + ".post_attention_layernorm"),
-        Linear.column(parameters, maps + first),
-        Linear.row(parameters, maps + ".down_proj.weight"),
+        Linear.column(parameters, learning, ups, Dropout.siteOfChange(4L * slot + 2)),
+        Linear.row(
+            parameters, learning, maps + ".down_proj.weight", Dropout.siteOfChange(4L * slot + 3)),
         model.mlp().shard(parameters.tensorParallel().size()),
         BranchEnd.of(model, parameters, layer + ".mlp_output_norm", 4L * slot + 3),
         ResidualPath.ofMlp(model));
@@ -52,9 +63,9 @@ public record MlpBranch(
     try (Scope scope = Scope.open()) {
       Tensor x = path.input(stream);
       Tensor normed = norm.forward(x);
-      Tensor inner = up.forward(normed);
+      Tensor inner = up.forward(normed, context);
       Tensor active = activate(inner);
-      Tensor output = down.forward(active);
+      Tensor output = down.forward(active, context);
       Saved saved =
           new Saved(
               retained.retain(x),
@@ -71,7 +82,7 @@ public record MlpBranch(
     Saved saved = (Saved) tape;
     try (Scope scope = Scope.open()) {
       Tensor gInner = innerBackward(saved, gradient, context, gradients);
-      Tensor gNormed = up.backward(saved.normed(), gInner, gradients);
+      Tensor gNormed = up.backward(saved.normed(), gInner, context, gradients);
       return scope.moveToOuter(norm.backward(saved.x(), gNormed, gradients));
     }
   }
@@ -95,7 +106,7 @@ public record MlpBranch(
   private Tensor innerBackward(
       Saved saved, Tensor gradient, ForwardContext context, Gradients gradients) {
     Tensor g = end.backward(saved.end(), path.outputGradient(gradient), context, gradients);
-    Tensor gActive = down.backward(saved.active(), g, gradients); // [n, ffn]
+    Tensor gActive = down.backward(saved.active(), g, context, gradients); // [n, ffn]
     return activateBackward(saved.inner(), gActive);
   }
 

@@ -2,6 +2,7 @@ package org.eellm.train;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -12,6 +13,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.SequencedMap;
 import java.util.concurrent.CompletableFuture;
+import org.eellm.checkpoint.AdapterFiles;
 import org.eellm.checkpoint.CheckpointIntegrity;
 import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.CheckpointStore.PendingCheckpoint;
@@ -22,6 +24,7 @@ import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.TensorFile;
 import org.eellm.config.Learning;
+import org.eellm.config.TuneConfig;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.distributed.World;
 import org.eellm.file.FileChecksum;
@@ -348,6 +351,7 @@ final class Checkpointer implements AutoCloseable {
     try {
       if (weightFiles > 1) {
         ModelWeights.writeIndex(saving.folder(), learning, weightFiles);
+        checksums.keySet().removeIf(name -> !Files.exists(saving.folder().resolve(name)));
       }
     } catch (IOException | CheckpointException e) {
       return Optional.of(saving.abandon(e));
@@ -389,8 +393,14 @@ final class Checkpointer implements AutoCloseable {
     }
   }
 
-  /** Writes the files beside the weights: config and tokenizer, or the heads' description. */
+  /** Writes the files beside the weights: config and tokenizer, or what heads or changes are. */
   private void describe(Path into) throws IOException {
+    TuneConfig tune = data.config().tune();
+    if (trunk.isPresent() && tune.learning() instanceof Learning.Adapter(TuneConfig.Lora lora)) {
+      AdapterFiles.describe(
+          into, lora, data.config().model(), tune.model().orElseThrow(), trunk.get());
+      return;
+    }
     if (trunk.isPresent()) {
       ModelFolder.describeHeads(into, data.config().architecture().exits(), trunk.get());
       return;

@@ -92,7 +92,7 @@ final class Evaluator {
 
   /** Whether every head has the final one on its own stage. */
   private boolean teacherIsHere() {
-    return world.mesh().pp() == 1 && config.tune().learning() == Learning.EVERYTHING;
+    return world.mesh().pp() == 1 && config.tune().learning().goesThroughTrunk();
   }
 
   private Evaluation evaluation(long step, double[] sums) {

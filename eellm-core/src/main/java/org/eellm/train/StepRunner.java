@@ -9,7 +9,6 @@ import java.util.OptionalLong;
 import java.util.SequencedMap;
 import org.eellm.config.ExitsConfig;
 import org.eellm.config.HeadId;
-import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
@@ -199,25 +198,22 @@ public final class StepRunner implements AutoCloseable {
   }
 
   private StepCompute work(Schedule schedule, StepCompute.Input input, Objective objective) {
-    return switch (config.tune().learning()) {
-      case EVERYTHING ->
-          new TrainingCompute(
-              schedule,
-              TrainingCompute.Chunk.of(executors, virtualStages),
-              input,
-              objective,
-              reduction);
-      case EXITS, EXITS_FROM_FINAL_HEAD -> {
-        reduction.awaitParameters();
-        yield new TuningCompute(
-            headExecutors,
-            virtualStages,
-            input.microbatches(),
-            objective,
-            FillGradientScale.of(schedule, input.counted()).regularWeight(),
-            gradients);
-      }
-    };
+    if (config.tune().learning().goesThroughTrunk()) {
+      return new TrainingCompute(
+          schedule,
+          TrainingCompute.Chunk.of(executors, virtualStages),
+          input,
+          objective,
+          reduction);
+    }
+    reduction.awaitParameters();
+    return new TuningCompute(
+        headExecutors,
+        virtualStages,
+        input.microbatches(),
+        objective,
+        FillGradientScale.of(schedule, input.counted()).regularWeight(),
+        gradients);
   }
 
   /**
@@ -264,7 +260,7 @@ public final class StepRunner implements AutoCloseable {
 
   private Objective objective(long step, SequencedMap<HeadId.Exit, Double> exitWeights) {
     List<Double> weights = new ArrayList<>(exitWeights.values());
-    weights.add(config.tune().learning() == Learning.EVERYTHING ? 1.0 : 0.0);
+    weights.add(config.tune().learning().goesThroughTrunk() ? 1.0 : 0.0);
     List<Double> temperatures = new ArrayList<>(config.exits().temperatures());
     temperatures.add(1.0);
     ExitsConfig exits = config.exits();
@@ -279,7 +275,10 @@ public final class StepRunner implements AutoCloseable {
     ModelConfig model = config.model();
     TrainConfig train = config.train();
     boolean used =
-        model.hiddenDropout() > 0 || model.attentionDropout() > 0 || train.layerDropout() > 0;
+        config.tune().lora().dropout() > 0
+            || model.hiddenDropout() > 0
+            || model.attentionDropout() > 0
+            || train.layerDropout() > 0;
     long key = Dropout.mix(Dropout.mix(train.seed(), step), microbatch);
     return used
         ? new Dropout.Keyed(key, LayerDropout.at(train, model.numLayers(), step))

@@ -8,6 +8,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.checkpoint.AdapterFiles;
 import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.FlatStateShard;
 import org.eellm.checkpoint.ModelFolder;
@@ -15,6 +16,7 @@ import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.TrainingFiles;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.TensorFile;
+import org.eellm.config.Learning;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
@@ -25,6 +27,7 @@ import org.eellm.model.Decoder;
 import org.eellm.model.DecoderShard;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
+import org.eellm.model.parameter.ParameterName;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
@@ -106,7 +109,11 @@ public final class TrainState implements AutoCloseable {
     tuned(config)
         .or(() -> config.train().model().map(folder -> ModelFolder.resolve(Path.of(folder))))
         .ifPresentOrElse(
-            folder -> folder.load(model), () -> model.initialize(config.train().seed()));
+            folder -> {
+              folder.load(model);
+              model.initialize(config.train().seed(), ParameterName::isLowRank);
+            },
+            () -> model.initialize(config.train().seed()));
     return new TrainState(config, world, model, new Position(0, 0, 0, StepGuard.State.initial()));
   }
 
@@ -127,9 +134,9 @@ public final class TrainState implements AutoCloseable {
     Position position = position(config, checkpoint);
     Decoder model = allocate(config, world);
     tuned(config)
-        .map(folder -> new ModelFolder(folder.folder(), Optional.of(checkpoint)))
         .ifPresentOrElse(
-            folder -> folder.load(model), () -> loadShared(config, world, checkpoint, model));
+            folder -> loadTuned(config, folder, checkpoint, model),
+            () -> loadShared(config, world, checkpoint, model));
     TrainState state = new TrainState(config, world, model, position);
     TrainingFiles.readOptimizer(checkpoint, model, state.optimizer.state());
     requireFinite(checkpoint, "weights", model.parameters().flat());
@@ -137,6 +144,17 @@ public final class TrainState implements AutoCloseable {
       requireFinite(checkpoint, "optimizer's " + piece.buffer(), piece.values());
     }
     return state;
+  }
+
+  /** A model in whose place a checkpoint has what a run has tuned of it. */
+  private static void loadTuned(
+      RunConfig config, ModelFolder folder, Path checkpoint, Decoder model) {
+    if (config.tune().learning() instanceof Learning.Adapter) {
+      folder.load(model);
+      AdapterFiles.load(checkpoint, model);
+    } else {
+      new ModelFolder(folder.folder(), Optional.of(checkpoint)).load(model);
+    }
   }
 
   /** Reads only what no other replica reads, and gets the rest from these. */

@@ -17,6 +17,7 @@ import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
 import org.eellm.config.TrainConfig.Device;
+import org.eellm.config.TuneConfig;
 import org.eellm.cost.ModelFlops;
 import org.eellm.cost.ParameterCount;
 import org.eellm.cost.plan.MemoryCheck;
@@ -259,6 +260,11 @@ public final class Trainer implements AutoCloseable {
               count.exits() / 1e6);
     }
     TrainingMemory memory = state.memory();
+    if (learning instanceof Learning.Adapter(TuneConfig.Lora lora)) {
+      return "changes of rank %d learn; here %.1f MB of weights stay as they are, and %.1f MB learn with %.1f MB of gradients and optimizer state"
+          .formatted(
+              lora.rank(), memory.frozen() / 1e6, memory.weights() / 1e6, memory.state() / 1e6);
+    }
     return "exits %s learn; of %d layers %d are loaded; here %.1f MB of weights stay as they are, and %.1f MB learn with %.1f MB of gradients and optimizer state"
         .formatted(
             config.exits().layers(),

@@ -16,6 +16,8 @@ import org.eellm.config.DataConfig.Source;
 import org.eellm.config.ExitsConfig.Curriculum;
 import org.eellm.config.ExitsConfig.HeadPart;
 import org.eellm.config.ModelConfig.Activation;
+import org.eellm.config.ModelConfig.LayerType;
+import org.eellm.config.ModelConfig.NormPlacement;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.ModelConfig.Residual;
@@ -29,6 +31,10 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 final class ConfigFileTest {
+  private static final TuneConfig NO_TUNING =
+      new TuneConfig(
+          Optional.empty(), Optional.empty(), TuneConfig.Target.TEXT, TuneConfig.Lora.none());
+
   private static final String EVERY_KEY =
       """
       model:
@@ -53,10 +59,20 @@ final class ConfigFileTest {
           original_max_positions: 64
         residual: parallel
         rotary_fraction: 0.5
+        layer_types: [sliding, full]
+        sliding_window: 16
+        sliding_rope_theta: 1000
         activation: gelu
         linear_bias: true
         qkv_bias: true
+        attention_bias: true
         qk_norm: true
+        attention_scale: 0.2
+        attention_softcap: 50
+        logit_softcap: 30
+        embedding_scale: 2
+        residual_scale: 0.5
+        logit_scale: 0.25
         tie_embeddings: false
         hidden_dropout: 0.1
         attention_dropout: 0.2
@@ -130,7 +146,8 @@ final class ConfigFileTest {
         tensorboard: false
       """;
 
-  private static final Set<String> EXCLUDED = Set.of("positionEmbedding", "split");
+  private static final Set<String> EXCLUDED =
+      Set.of("normPlacement", "zeroCenteredNorm", "qkNormWhole", "positionEmbedding", "split");
 
   @TempDir private Path folder;
 
@@ -202,7 +219,7 @@ final class ConfigFileTest {
                 ParallelConfig.singleRank(),
                 new CheckpointConfig(0, 10, 2, false),
                 new LoggingConfig(10, true),
-                new TuneConfig(Optional.empty(), Optional.empty(), TuneConfig.Target.TEXT)));
+                NO_TUNING));
   }
 
   @Test
@@ -228,10 +245,20 @@ final class ConfigFileTest {
                     .ropeTheta(500000)
                     .ropeScaling(new RopeScaling.Llama3(8, 1, 4, 64))
                     .rotaryFraction(0.5)
+                    .layerTypes(List.of(LayerType.SLIDING, LayerType.FULL))
+                    .slidingWindow(16)
+                    .slidingRopeTheta(1000)
                     .activation(Activation.GELU)
                     .linearBias(true)
                     .qkvBias(true)
+                    .attentionBias(true)
                     .qkNorm(true)
+                    .attentionScale(0.2)
+                    .attentionSoftcap(50)
+                    .logitSoftcap(30)
+                    .embeddingScale(2)
+                    .residualScale(0.5)
+                    .logitScale(0.25)
                     .hiddenDropout(0.1)
                     .attentionDropout(0.2)
                     .initStd(0.01)
@@ -293,7 +320,7 @@ final class ConfigFileTest {
                 ParallelConfig.singleRank(),
                 new CheckpointConfig(100, 2.5, 5, true),
                 new LoggingConfig(1, false),
-                new TuneConfig(Optional.empty(), Optional.empty(), TuneConfig.Target.TEXT)));
+                NO_TUNING));
   }
 
   @Test
@@ -303,6 +330,15 @@ final class ConfigFileTest {
 
     assertThat(config.model().positionEmbedding()).isEqualTo(PositionEmbedding.LEARNED);
     assertThat(config.data().split()).containsExactly(8.0, 1.0, 1.0);
+
+    ModelConfig gemma =
+        RunFile.read(
+                folder,
+                "model: {norm_placement: around, zero_centered_norm: true, qk_norm_whole: true}")
+            .model();
+    assertThat(gemma.normPlacement()).isEqualTo(NormPlacement.AROUND);
+    assertThat(gemma.zeroCenteredNorm()).isTrue();
+    assertThat(gemma.qkNormWhole()).isTrue();
   }
 
   /** So that a component whose key is forgotten above cannot pass by its default. */
@@ -373,7 +409,9 @@ final class ConfigFileTest {
     ExitLayout exits = new ExitLayout(List.of(2, 4), true, true, false, false);
     ModelConfig model = ConfigFile.defaults().model().withVocabSize(512);
     Architecture architecture = new Architecture(model, exits);
-    TuneConfig tune = new TuneConfig(Optional.of("m"), Optional.of("h"), TuneConfig.Target.TEXT);
+    TuneConfig tune =
+        new TuneConfig(
+            Optional.of("m"), Optional.of("h"), TuneConfig.Target.TEXT, TuneConfig.Lora.none());
 
     RunConfig config =
         ConfigFile.readTuning(
@@ -384,7 +422,11 @@ final class ConfigFileTest {
         .isEqualTo(new ExitLayout(List.of(4), true, true, false, false));
     assertThat(config.tune())
         .isEqualTo(
-            new TuneConfig(Optional.of("m"), Optional.of("h"), TuneConfig.Target.FINAL_HEAD));
+            new TuneConfig(
+                Optional.of("m"),
+                Optional.of("h"),
+                TuneConfig.Target.FINAL_HEAD,
+                TuneConfig.Lora.none()));
     Path copy = folder.resolve("copy.yaml");
     ConfigFile.write(config, copy);
     assertThat(ConfigFile.readTuning(copy, List.of(), tune, architecture)).isEqualTo(config);

@@ -102,8 +102,8 @@ final class ConfigRefusalTest {
         "data: {sources: [12]}|run.yaml:1: data.sources[0]: 12 is not a mapping of keys to values",
         "model: {rope_scaling: {type: linear}}|run.yaml:1: model.rope_scaling.factor:"
             + " is missing; give it",
-        "model: {rope_scaling: {type: yarn}}|run.yaml:1: model.rope_scaling:"
-            + " \"yarn\" is not a type; use one of none, linear, llama3",
+        "model: {rope_scaling: {type: ntk}}|run.yaml:1: model.rope_scaling:"
+            + " \"ntk\" is not a type; use one of none, linear, llama3, yarn, longrope",
         "model: {rope_scaling: linear}|run.yaml:1: model.rope_scaling:"
             + " \"linear\" is not a mapping of keys to values",
         // Values that cannot be honoured.

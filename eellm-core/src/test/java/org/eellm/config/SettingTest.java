@@ -69,6 +69,7 @@ class SettingTest {
             "model.rope_theta: model.position_embedding: learned",
             "model.rope_scaling: model.position_embedding: learned",
             "model.rotary_fraction: model.position_embedding: learned",
+            "model.sliding_rope_theta: model.position_embedding: learned",
             "exits.head: exits.layers: []",
             "exits.tie_output: exits.layers: []",
             "exits.curriculum: exits.layers: []",
@@ -97,6 +98,10 @@ class SettingTest {
             "parallel.fill_cooldown: tune.model",
             "parallel.bucket_megabytes: parallel.dp: 1",
             "tune.heads: no tune.model",
-            "tune.target: no tune.model");
+            "tune.target: no tune.model | tune.lora.rank",
+            "tune.lora.rank: no tune.model",
+            "tune.lora.alpha: tune.lora.rank: 0",
+            "tune.lora.dropout: tune.lora.rank: 0",
+            "tune.lora.targets: tune.lora.rank: 0");
   }
 }

@@ -2,12 +2,17 @@ package org.eellm.cost;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
+import java.util.stream.Stream;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.Learning;
 import org.eellm.config.RunConfig;
 import org.eellm.config.StageLayout.Slice;
+import org.eellm.config.TuneConfig.Lora;
+import org.eellm.config.TuneConfig.Projection;
 import org.eellm.model.parameter.ParameterLayout;
 import org.eellm.model.parameter.ParameterSpec;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -15,6 +20,15 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** Against the names and shapes that models are allocated with. */
 final class ParameterCountTest {
+  private static final List<Learning> ALL =
+      Stream.concat(
+              Arrays.stream(Learning.Part.values()),
+              Stream.of(
+                  new Learning.Adapter(new Lora(3, 16, 0, Set.of())),
+                  new Learning.Adapter(
+                      new Lora(5, 16, 0, Set.of(Projection.Q_PROJ, Projection.DOWN_PROJ)))))
+          .toList();
+
   private static final String SIZES =
       "model.vocab_size=64 model.hidden_size=16 model.num_layers=6 model.num_heads=4"
           + " model.ffn_hidden_size=32 exits.layers=[2,4] parallel.pp=2 parallel.chunks=3"
@@ -38,12 +52,20 @@ final class ParameterCountTest {
     for (int stage = 0; stage < 2; stage++) {
       List<Slice> here = List.of(slices.get(stage), slices.get(stage + 2), slices.get(stage + 4));
       for (int ranks : new int[] {1, 2}) {
-        for (Learning learning : Learning.values()) {
+        for (Learning learning : ALL) {
           assertThat(ParameterCount.held(architecture, here, ranks, learning))
-              .as(learning.name())
+              .as(learning.toString())
               .isEqualTo(
                   ParameterLayout.groups(architecture, here, learning).stream()
                       .flatMap(List::stream)
+                      .mapToLong(spec -> spec.shardNumel(ranks))
+                      .sum());
+          assertThat(ParameterCount.learned(architecture, here, ranks, learning))
+              .as("of %s", learning)
+              .isEqualTo(
+                  ParameterLayout.groups(architecture, here, learning).stream()
+                      .flatMap(List::stream)
+                      .filter(spec -> ParameterLayout.learns(spec.name(), learning))
                       .mapToLong(spec -> spec.shardNumel(ranks))
                       .sum());
         }

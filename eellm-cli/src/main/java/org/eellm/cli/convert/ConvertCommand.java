@@ -1,6 +1,7 @@
 package org.eellm.cli.convert;
 
 import java.io.PrintWriter;
+import java.nio.file.Path;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.checkpoint.huggingface.SourceModel;
@@ -8,6 +9,7 @@ import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.RopeScaling;
+import org.eellm.convert.AdapterMerge;
 import org.eellm.convert.ModelReader;
 import org.eellm.convert.ModelWriter;
 import org.eellm.convert.ModelWriter.Options;
@@ -64,21 +66,38 @@ public final class ConvertCommand implements Callable<Integer> {
               + " LongRoPE what its factors for short texts are for.")
   private Optional<Integer> maxPositions = Optional.empty();
 
+  @Option(
+      names = "--adapter",
+      paramLabel = "DIR",
+      description =
+          "Add these low-rank changes to the model's matrices: a folder in PEFT's layout, or the"
+              + " output of eellm tune with tune.lora.")
+  private Optional<Path> adapter = Optional.empty();
+
   @Override
   public Integer call() {
     try (SourceModel source = ModelReader.open(options.model())) {
-      SourceModel model =
-          maxPositions.isPresent() ? source.withMaxPositions(maxPositions.get()) : source;
-      sayContext(model);
-      Outcome outcome =
-          ModelWriter.writeModel(
-              model,
-              options.output(),
-              new Options(format.map(Format::type), options.tokenizer()),
-              options.listener(System.err));
-      options.report(outcome, json, spec.commandLine().getOut(), spec.commandLine().getErr());
-      return ExitCode.OK;
+      if (adapter.isEmpty()) {
+        return convert(source);
+      }
+      try (SourceModel merged = AdapterMerge.merge(source, adapter.get())) {
+        return convert(merged);
+      }
     }
+  }
+
+  private int convert(SourceModel source) {
+    SourceModel model =
+        maxPositions.isPresent() ? source.withMaxPositions(maxPositions.get()) : source;
+    sayContext(model);
+    Outcome outcome =
+        ModelWriter.writeModel(
+            model,
+            options.output(),
+            new Options(format.map(Format::type), options.tokenizer()),
+            options.listener(System.err));
+    options.report(outcome, json, spec.commandLine().getOut(), spec.commandLine().getErr());
+    return ExitCode.OK;
   }
 
   /** Says which of a model's two lists of factors are taken, and how to get the other. */

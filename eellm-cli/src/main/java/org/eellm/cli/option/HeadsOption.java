@@ -5,7 +5,10 @@ import java.util.Optional;
 import org.eellm.checkpoint.ModelFolder;
 import picocli.CommandLine.Option;
 
-/** The option {@code --heads}, as a mixin: exits that are kept apart from the model. */
+/**
+ * The options {@code --heads} and {@code --adapter}, as a mixin: exits and changes that are kept
+ * apart from the model.
+ */
 public final class HeadsOption {
   @Option(
       names = "--heads",
@@ -15,14 +18,26 @@ public final class HeadsOption {
               + " the output of eellm tune.")
   private Optional<Path> heads = Optional.empty();
 
+  @Option(
+      names = "--adapter",
+      paramLabel = "DIR",
+      description =
+          "Low-rank changes of the model's matrices, made for the same trunk: a folder in PEFT's"
+              + " layout, or the output of eellm tune with tune.lora.")
+  private Optional<Path> adapter = Optional.empty();
+
   Optional<Path> heads() {
     return heads;
   }
 
-  /** Finds a model's files, with these heads. */
+  Optional<Path> adapter() {
+    return adapter;
+  }
+
+  /** Finds a model's files, with these heads and changes. */
   public ModelFolder resolve(Path path) {
-    return heads
-        .map(other -> ModelFolder.resolve(path, other))
-        .orElseGet(() -> ModelFolder.resolve(path));
+    ModelFolder own = ModelFolder.resolve(path);
+    ModelFolder headed = heads.map(own::withHeads).orElse(own);
+    return adapter.map(headed::withAdapter).orElse(headed);
   }
 }

@@ -46,12 +46,20 @@ public final class ModelOptions {
     return headsOption.heads();
   }
 
-  /** The heads and the quantization, which decide beside the folder what the model writes. */
+  /**
+   * The heads, the adapter and the quantization, which decide beside the folder what the model
+   * writes.
+   */
   public String variant() {
-    return "heads %s, quantization %s"
+    return "heads %s, adapter %s, quantization %s"
         .formatted(
-            heads().map(path -> path.toAbsolutePath().normalize().toString()).orElse("its own"),
+            heads().map(ModelOptions::whole).orElse("its own"),
+            headsOption.adapter().map(ModelOptions::whole).orElse("none"),
             quantization(headsOption.resolve(path)));
+  }
+
+  private static String whole(Path path) {
+    return path.toAbsolutePath().normalize().toString();
   }
 
   /** How the matrices of a model are rounded, which is {@code --model}'s. */

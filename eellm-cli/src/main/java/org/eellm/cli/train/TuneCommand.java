@@ -7,6 +7,7 @@ import org.eellm.checkpoint.ModelFolder;
 import org.eellm.cli.option.ConfigOptions;
 import org.eellm.config.Architecture;
 import org.eellm.config.TuneConfig;
+import org.eellm.config.TuneConfig.Lora;
 import org.eellm.config.TuneConfig.Target;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -14,11 +15,15 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
-/** {@code eellm tune}: trains the exits of a trained model and nothing else (EE-Tuning). */
+/**
+ * {@code eellm tune}: trains the exits of a trained model and nothing else (EE-Tuning), or low-rank
+ * changes of its trunk.
+ */
 @Command(
     name = "tune",
     description =
-        "Tunes the exits of a trained model, whose trunk stays as it is; docs/tuning.md says how.",
+        "Tunes the exits of a trained model, or with tune.lora low-rank changes of its matrices;"
+            + " the model stays as it is; docs/tuning.md says how.",
     mixinStandardHelpOptions = true)
 public final class TuneCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
@@ -29,7 +34,8 @@ public final class TuneCommand implements Callable<Integer> {
       names = "--model",
       required = true,
       paramLabel = "DIR",
-      description = "The model: a folder with exits, as eellm add-exits makes one.")
+      description =
+          "The model: a folder with exits, as eellm add-exits makes one; with tune.lora any.")
   private Path model;
 
   @Option(
@@ -43,7 +49,8 @@ public final class TuneCommand implements Callable<Integer> {
     ModelFolder files = ModelFolder.find(model);
     Architecture architecture = heads.map(files::withHeads).orElse(files).config().architecture();
     TuneConfig start =
-        new TuneConfig(Optional.of(model.toString()), heads.map(Path::toString), Target.TEXT);
+        new TuneConfig(
+            Optional.of(model.toString()), heads.map(Path::toString), Target.TEXT, Lora.none());
     return run.run(spec, config.readTuning(start, architecture));
   }
 }

@@ -5,6 +5,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.function.IntUnaryOperator;
 import org.eellm.gguf.GgufRows;
 
@@ -101,6 +102,15 @@ public record StoredTensor(SafetensorsType type, List<Long> shape, Content conte
     }
   }
 
+  /**
+   * Elements that are computed when they are asked for.
+   *
+   * @param stored what the file has in their place
+   * @param values makes them in an arena
+   */
+  public record Made(MemorySegment stored, Function<Arena, MemorySegment> values)
+      implements Content {}
+
   public StoredTensor {
     shape = List.copyOf(shape);
   }
@@ -135,6 +145,7 @@ public record StoredTensor(SafetensorsType type, List<Long> shape, Content conte
         rows.read(made);
         yield made.asReadOnly();
       }
+      case Made(MemorySegment _, Function<Arena, MemorySegment> values) -> values.apply(arena);
       case Arranged arranged -> {
         long bytes = (long) arranged.rows() * arranged.columns() * arranged.strides().width();
         MemorySegment made = arena.allocate(bytes, Long.BYTES);

@@ -37,6 +37,11 @@ public record TensorSource(String name, SafetensorsType type, List<Long> shape, 
     shape = List.copyOf(shape);
   }
 
+  /** The tensor under another name. */
+  public TensorSource named(String other) {
+    return new TensorSource(other, type, shape, content);
+  }
+
   /** A tensor whose bytes are at hand, in native memory or a byte array. */
   public static TensorSource of(
       String name, SafetensorsType type, List<Long> shape, MemorySegment bytes) {

@@ -34,6 +34,9 @@ public @interface NoEffectWith {
     ONE_REPLICA("parallel.dp: 1"),
     ONE_STAGE("parallel.pp: 1"),
     TUNING("tune.model"),
+    TUNING_EXITS("tune.model"),
+    LORA("tune.lora.rank"),
+    NO_LORA("tune.lora.rank: 0"),
     TUNING_ON_TEXT("tune.target: text"),
     TRAINING_ALL("no tune.model");
 

@@ -161,9 +161,11 @@ public final class MemoryCheck {
     double layers = learning.layers(config.architecture()) * layer(model);
     String remedy =
         switch (learning) {
-          case EVERYTHING -> "make the model smaller, or use more machines (eellm plan --search)";
-          case EXITS -> "tune lower exits (exits.layers), or use more machines";
-          case EXITS_FROM_FINAL_HEAD -> "use tune.target: text, or more machines";
+          case Learning.Part.EVERYTHING ->
+              "make the model smaller, or use more machines (eellm plan --search)";
+          case Learning.Part.EXITS -> "tune lower exits (exits.layers), or use more machines";
+          case Learning.Adapter _ -> "use a smaller tune.lora.rank, or more machines";
+          case Learning.Part.EXITS_FROM_FINAL_HEAD -> "use tune.target: text, or more machines";
         };
     if (vocabulary(model) >= Math.max(positions(model), layers)) {
       return refusal("model.vocab_size", model.vocabSize(), bytes, remedy);

@@ -178,7 +178,7 @@ public final class Planner {
   /** Seconds of every virtual stage's passes. */
   private Costs costs() {
     List<Slice> slices = schedules.stageLayout().slices();
-    boolean goesBack = learning == Learning.EVERYTHING;
+    boolean goesBack = learning.goesThroughTrunk();
     double stream = work.shape().ofRows(work.shape().hidden());
     double message = config.exits().distillation() > 0 ? 1.5 * stream : stream; // 1 up, 2 back.
     return new Costs(
@@ -216,9 +216,7 @@ public final class Planner {
 
   /** Those of them that learn. */
   private long learned(List<Slice> slices) {
-    return learning == Learning.EVERYTHING
-        ? held(slices)
-        : ParameterCount.exits(config.architecture(), slices, mesh.tp());
+    return ParameterCount.learned(config.architecture(), slices, mesh.tp(), learning);
   }
 
   /** Norm and update of a rank's part of so many parameters. */

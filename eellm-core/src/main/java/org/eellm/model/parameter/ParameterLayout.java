@@ -1,6 +1,7 @@
 package org.eellm.model.parameter;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
@@ -9,6 +10,8 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.StageLayout.Slice;
+import org.eellm.config.TuneConfig.Lora;
+import org.eellm.model.parameter.ParameterName.OfLayer;
 import org.eellm.model.parameter.ParameterSpec.Initial;
 
 /**
@@ -17,10 +20,12 @@ import org.eellm.model.parameter.ParameterSpec.Initial;
  */
 public final class ParameterLayout {
   private final ModelConfig model;
+  private final Learning learning;
   private final List<List<ParameterSpec>> groups = new ArrayList<>();
 
-  private ParameterLayout(ModelConfig model) {
+  private ParameterLayout(ModelConfig model, Learning learning) {
     this.model = model;
+    this.learning = learning;
   }
 
   /**
@@ -31,7 +36,7 @@ public final class ParameterLayout {
       Architecture architecture, List<Slice> slices, Learning learning) {
     ModelConfig model = architecture.model();
     ExitLayout exits = architecture.exits();
-    ParameterLayout layout = new ParameterLayout(model);
+    ParameterLayout layout = new ParameterLayout(model, learning);
     boolean hasEmbedding = slices.stream().anyMatch(Slice::hasEmbedding);
     boolean hasExits = slices.stream().anyMatch(slice -> !slice.exits().isEmpty());
     boolean finalHead =
@@ -63,6 +68,16 @@ public final class ParameterLayout {
     }
     slices.stream().flatMap(slice -> slice.exits().stream()).forEach(e -> layout.exit(e, exits));
     return layout.groups;
+  }
+
+  /** Whether a parameter learns. */
+  public static boolean learns(String name, Learning learning) {
+    return switch (learning) {
+      case Learning.Part.EVERYTHING -> true;
+      case Learning.Part.EXITS, Learning.Part.EXITS_FROM_FINAL_HEAD ->
+          name.startsWith(ParameterName.EXITS);
+      case Learning.Adapter _ -> ParameterName.isLowRank(name);
+    };
   }
 
   private void exit(int layer, ExitLayout exits) {
@@ -202,6 +217,44 @@ public final class ParameterLayout {
     add(weights);
     if (bias) {
       add(biases);
+    }
+    if (learning instanceof Learning.Adapter(Lora lora)) {
+      lowRank(lora, weights);
+    }
+  }
+
+  /**
+   * The low-rank changes of the trunk's maps among those that are stacked. What reads the input is
+   * stacked, too.
+   */
+  private void lowRank(Lora lora, ParameterSpec... weights) {
+    List<ParameterSpec> changed =
+        Arrays.stream(weights)
+            .filter(
+                weight ->
+                    ParameterName.parse(weight.name()) instanceof OfLayer ofLayer
+                        && lora.changes(ofLayer.module()))
+            .toList();
+    if (changed.isEmpty()) {
+      return;
+    }
+    boolean rows = weights[0].split() == Sharding.ROWS;
+    Sharding in = rows ? Sharding.REPLICATED : Sharding.COLUMNS;
+    Sharding out = rows ? Sharding.ROWS : Sharding.REPLICATED;
+    add(
+        changed.stream()
+            .map(
+                weight ->
+                    ParameterSpec.of(
+                        ParameterName.lowRankIn(weight.name()),
+                        Initial.KAIMING_UNIFORM,
+                        in,
+                        lora.rank(),
+                        weight.shape().getLast()))
+            .toArray(ParameterSpec[]::new));
+    for (ParameterSpec weight : changed) {
+      String name = ParameterName.lowRankOut(weight.name());
+      add(ParameterSpec.of(name, Initial.ZEROS, out, weight.shape().getFirst(), lora.rank()));
     }
   }
 }

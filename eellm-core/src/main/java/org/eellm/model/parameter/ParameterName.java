@@ -31,6 +31,12 @@ public sealed interface ParameterName {
    * @param part in the layer, such as {@code self_attn.q_proj.weight}
    */
   record OfLayer(int layer, String part) implements ParameterName {
+    /** The module that it is the weight or the bias of, such as {@code q_proj}. */
+    String module() {
+      String[] names = part.split("\\.");
+      return names[Math.max(0, names.length - 2)];
+    }
+
     @Override
     public String toString() {
       return ParameterName.layer(layer) + "." + part;
@@ -114,10 +120,29 @@ public sealed interface ParameterName {
 
   /** The name of a linear map's bias by that of its weight. */
   static String biasOf(String weight) {
+    return module(weight) + ".bias";
+  }
+
+  private static String module(String weight) {
     if (!weight.endsWith(Names.WEIGHT)) {
       throw new IllegalArgumentException(weight + " is no weight; it ends in " + Names.WEIGHT);
     }
-    return weight.substring(0, weight.length() - Names.WEIGHT.length()) + ".bias";
+    return weight.substring(0, weight.length() - Names.WEIGHT.length());
+  }
+
+  /** The name of the factor of a linear map's low-rank change that reads, [rank, in]. */
+  static String lowRankIn(String weight) {
+    return module(weight) + Names.LOW_RANK + "A" + Names.WEIGHT;
+  }
+
+  /** The name of the factor of a linear map's low-rank change that writes, [out, rank]. */
+  static String lowRankOut(String weight) {
+    return module(weight) + Names.LOW_RANK + "B" + Names.WEIGHT;
+  }
+
+  /** Whether it is of a low-rank change. */
+  static boolean isLowRank(String name) {
+    return name.contains(Names.LOW_RANK);
   }
 
   /** Whether it is of attention or of the norm before it, as opposed to the MLP and its norm. */
@@ -140,6 +165,7 @@ public sealed interface ParameterName {
     private static final String FINAL_NORM = "model.norm.";
     private static final String LAYERS = "model.layers.";
     private static final String WEIGHT = ".weight";
+    private static final String LOW_RANK = ".lora_";
     private static final Pattern LAYER =
         Pattern.compile("model\\.layers\\.(?<layer>[0-9]+)\\.(?<part>.+)");
     private static final Pattern EXIT =

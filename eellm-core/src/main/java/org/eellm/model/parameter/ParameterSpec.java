@@ -2,7 +2,6 @@ package org.eellm.model.parameter;
 
 import java.util.Arrays;
 import java.util.List;
-import org.bytedeco.pytorch.Generator;
 import org.bytedeco.pytorch.GeneratorOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -26,10 +25,14 @@ import org.eellm.tensor.Torch;
  */
 public record ParameterSpec(String name, List<Long> shape, Initial initial, Sharding split) {
 
-  /** How a parameter starts: N(0, std), N(0, std / sqrt(2 numLayers)), ones or zeros. */
+  /**
+   * How a parameter starts: N(0, std), N(0, std / sqrt(2 numLayers)), uniform up to 1 / sqrt(in),
+   * ones or zeros.
+   */
   public enum Initial {
     NORMAL,
     NORMAL_SCALED_BY_DEPTH,
+    KAIMING_UNIFORM,
     ONES,
     ZEROS
   }
@@ -65,6 +68,10 @@ public record ParameterSpec(String name, List<Long> shape, Initial initial, Shar
           switch (initial) {
             case ONES -> value.fill_(Tensors.scalar(1));
             case ZEROS -> value.zero_();
+            case KAIMING_UNIFORM -> {
+              double most = 1 / Math.sqrt(shape.getLast());
+              yield value.uniform_(-most, most, generator(seed));
+            }
             case NORMAL -> normal(value, model.initStd(), seed);
             case NORMAL_SCALED_BY_DEPTH ->
                 normal(value, model.initStd() / Math.sqrt(2.0 * model.numLayers()), seed);
@@ -73,8 +80,11 @@ public record ParameterSpec(String name, List<Long> shape, Initial initial, Shar
   }
 
   private Tensor normal(Tensor value, double std, long seed) {
-    Generator generator = torch.make_generator_cpu(Dropout.mix(seed, name.hashCode()));
-    return value.normal_(0, std, new GeneratorOptional(generator));
+    return value.normal_(0, std, generator(seed));
+  }
+
+  private GeneratorOptional generator(long seed) {
+    return new GeneratorOptional(torch.make_generator_cpu(Dropout.mix(seed, name.hashCode())));
   }
 
   /** Number of elements of the whole parameter. */

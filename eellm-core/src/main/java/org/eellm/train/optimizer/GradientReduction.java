@@ -152,12 +152,14 @@ public final class GradientReduction implements AutoCloseable {
   /**
    * Whether this rank's gradient of a weight is a part of the sum over the ranks that hold it: not
    * where tensor-parallel ranks have all computed the same whole gradient, of which the first one's
-   * counts. They have seen their own tokens alone or, with a norm on heads, their own heads.
+   * counts. They have seen their own tokens alone or, with a norm on heads, their own heads; a
+   * low-rank change, their own part of the matrix.
    */
   private boolean counts(Weight weight) {
     return weight.split() != Sharding.REPLICATED
         || model.parameters().tensorParallel().sequence()
         || ParameterName.parse(weight.name()).isOfHeadNorm()
+        || ParameterName.isLowRank(weight.name())
         || world.coordinate().tp() == 0;
   }
 

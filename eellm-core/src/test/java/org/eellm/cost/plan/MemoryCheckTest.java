@@ -67,7 +67,8 @@ final class MemoryCheckTest {
         new TuneConfig(
             Optional.of("model"),
             Optional.empty(),
-            List.of(overrides).contains("exits.weights=[0.5]") ? Target.FINAL_HEAD : Target.TEXT));
+            List.of(overrides).contains("exits.weights=[0.5]") ? Target.FINAL_HEAD : Target.TEXT,
+            TuneConfig.Lora.none()));
   }
 
   @ParameterizedTest

@@ -1,0 +1,355 @@
+package org.eellm.checkpoint;
+
+import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.IntStream;
+import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.checkpoint.safetensors.JsonFields;
+import org.eellm.checkpoint.safetensors.JsonFiles;
+import org.eellm.checkpoint.safetensors.ModelFiles;
+import org.eellm.checkpoint.safetensors.SafetensorsFile;
+import org.eellm.checkpoint.safetensors.SafetensorsType;
+import org.eellm.checkpoint.safetensors.SafetensorsWriter;
+import org.eellm.checkpoint.safetensors.StoredTensor;
+import org.eellm.checkpoint.safetensors.TensorSource;
+import org.eellm.config.Learning;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.TuneConfig.Lora;
+import org.eellm.config.TuneConfig.Projection;
+import org.eellm.kernel.weight.WeightRows;
+import org.eellm.model.Decoder;
+import org.eellm.model.parameter.Parameter;
+
+/**
+ * Low-rank changes of a model's matrices that lie apart from it, in PEFT's layout: {@code
+ * adapter_config.json} says how they are scaled, and {@code adapter_model.safetensors} has their
+ * factors, {@code base_model.model.NAME.lora_A.weight} [rank, in] and {@code lora_B} [out, rank].
+ * {@code adapter_trunk.json}, which PEFT does not ask for, has the checksum of the trunk that they
+ * were made for.
+ */
+public final class AdapterFiles implements AutoCloseable {
+  static final String CONFIG = "adapter_config.json";
+  private static final String TRUNK = "adapter_trunk.json";
+  private static final String PREFIX = "base_model.model.";
+  private static final Pattern FACTOR =
+      Pattern.compile(Pattern.quote(PREFIX) + "(?<module>.+)\\.lora_(?<factor>[AB])\\.weight");
+  private static final ValueLayout.OfFloat FLOAT =
+      ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+  private final Path folder;
+  private final SafetensorsFile file;
+  private final Map<String, Change> changes;
+
+  /**
+   * A change of a matrix: {@code scale * out in}.
+   *
+   * @param in [rank, in]
+   * @param out [out, rank]
+   */
+  private record Change(WeightRows in, WeightRows out, double scale) {}
+
+  /** What {@code adapter_trunk.json} says. */
+  private record Trunk(String trunk) {}
+
+  /** The fields of {@code adapter_config.json} that PEFT needs. */
+  private record Config(
+      String peftType,
+      String taskType,
+      String baseModelNameOrPath,
+      int r,
+      double loraAlpha,
+      double loraDropout,
+      List<String> targetModules,
+      String bias,
+      boolean fanInFanOut,
+      boolean inferenceMode) {}
+
+  private AdapterFiles(Path folder, SafetensorsFile file, Map<String, Change> changes) {
+    this.folder = folder;
+    this.file = file;
+    this.changes = changes;
+  }
+
+  /** Whether a folder has such files. */
+  static boolean isIn(Path folder) {
+    return Files.exists(folder.resolve(CONFIG));
+  }
+
+  /** The file with the factors. */
+  private static String weights() {
+    return WeightFiles.single(new Learning.Adapter(Lora.none()));
+  }
+
+  /** The name of a factor in files by that of the parameter. */
+  static String nameInFile(String parameter) {
+    return PREFIX + parameter;
+  }
+
+  /**
+   * Maps an adapter's files.
+   *
+   * @throws CheckpointException if they are malformed, or have more than low-rank changes
+   */
+  public static AdapterFiles open(Path folder) {
+    Path path = ModelFiles.file(folder, CONFIG);
+    JsonFields fields = new JsonFields(path.toString(), JsonFiles.read(path));
+    requireLora(fields);
+    double alpha = fields.number("lora_alpha");
+    boolean byRoot = fields.optionalBool("use_rslora").orElse(false);
+    SafetensorsFile file = SafetensorsFile.open(ModelFiles.file(folder, weights()));
+    try {
+      Map<String, Change> changes = new LinkedHashMap<>();
+      for (String name : file.tensors().keySet()) {
+        Matcher matcher = FACTOR.matcher(name);
+        if (!matcher.matches()) {
+          throw new CheckpointException(
+              "%s: tensor %s is no factor of a low-rank change; merge the adapter with the tool that made it"
+                  .formatted(file.path(), name));
+        }
+        if (matcher.group("factor").equals("A")) {
+          WeightRows in = matrix(file, name);
+          WeightRows out = matrix(file, PREFIX + matcher.group("module") + ".lora_B.weight");
+          if (in.rows() != out.columns()) {
+            throw new CheckpointException(
+                "%s: tensor %s has rank %d, its lora_B %d; copy the file again"
+                    .formatted(file.path(), name, in.rows(), out.columns()));
+          }
+          double scale = alpha / (byRoot ? Math.sqrt(in.rows()) : in.rows());
+          changes.put(matcher.group("module") + ".weight", new Change(in, out, scale));
+        }
+      }
+      if (2 * changes.size() != file.tensors().size()) {
+        throw new CheckpointException(
+            "%s: has a lora_B without its lora_A; copy the file again".formatted(file.path()));
+      }
+      return new AdapterFiles(folder, file, changes);
+    } catch (RuntimeException failure) {
+      file.close();
+      throw failure;
+    }
+  }
+
+  private static WeightRows matrix(SafetensorsFile file, String name) {
+    StoredTensor stored = file.tensor(name);
+    if (stored.shape().size() != 2) {
+      throw new CheckpointException(
+          "%s: tensor %s has shape %s; a factor is a matrix"
+              .formatted(file.path(), name, stored.shape()));
+    }
+    return ModelWeights.rows(file.path(), name, stored, Arena.global());
+  }
+
+  /** Refuses what is more than a low-rank change, or other. */
+  private static void requireLora(JsonFields fields) {
+    String remedy = "; merge the adapter with the tool that made it";
+    if (!fields.text("peft_type").equals("LORA")) {
+      throw new CheckpointException(
+          "%s: peft_type: %s is not LORA%s"
+              .formatted(fields.place(), fields.text("peft_type"), remedy));
+    }
+    String bias = fields.optionalText("bias").orElse("none");
+    if (!bias.equals("none")) {
+      throw new CheckpointException(
+          "%s: bias: %s changes biases, too%s".formatted(fields.place(), bias, remedy));
+    }
+    for (String name : List.of("use_dora", "fan_in_fan_out")) {
+      if (fields.optionalBool(name).orElse(false)) {
+        throw new CheckpointException(
+            "%s: %s: true is another change than B A%s".formatted(fields.place(), name, remedy));
+      }
+    }
+    for (String name : List.of("alpha_pattern", "modules_to_save")) {
+      if (fields.find(name).map(JsonNode::size).orElse(0) > 0) {
+        throw new CheckpointException(
+            "%s: %s is not read%s".formatted(fields.place(), name, remedy));
+      }
+    }
+  }
+
+  /** The checksum of the trunk that they were made for, if they say ({@link TrunkChecksum}). */
+  static Optional<String> trunk(Path folder) {
+    Path path = folder.resolve(TRUNK);
+    return Files.exists(path)
+        ? Optional.of(JsonFiles.read(path, Trunk.class).trunk())
+        : Optional.empty();
+  }
+
+  /** Whether a parameter is changed. */
+  public boolean changes(String parameter) {
+    return changes.containsKey(parameter);
+  }
+
+  /**
+   * Refuses changes of what a model does not have.
+   *
+   * @param shapes of the model's parameters
+   */
+  public void requireOf(Path model, Map<String, List<Long>> shapes) {
+    changes.forEach(
+        (name, change) -> {
+          List<Long> shape = List.of((long) change.out().rows(), (long) change.in().columns());
+          if (!shape.equals(shapes.get(name))) {
+            throw new CheckpointException(
+                "%s: changes %s of shape %s, of which %s has %s; give the model that the adapter was made for"
+                    .formatted(
+                        folder,
+                        name,
+                        shape,
+                        model,
+                        shapes.containsKey(name) ? shapes.get(name) : "none"));
+          }
+        });
+  }
+
+  /**
+   * Adds a parameter's change to it.
+   *
+   * @param matrix the parameter, float32 [out, in], in native memory
+   */
+  public void addTo(String parameter, MemorySegment matrix) {
+    Change change = Objects.requireNonNull(changes.get(parameter));
+    int rank = change.in().rows();
+    int width = change.in().columns();
+    float[] in = change.in().floats();
+    float scale = (float) change.scale();
+    IntStream.range(0, change.out().rows())
+        .parallel() // by address, since other threads may not use a confined arena's segments
+        .forEach(
+            row -> {
+              float[] factors = new float[rank];
+              change.out().read(row, factors, 0);
+              float[] sum = new float[width];
+              for (int r = 0; r < rank; r++) {
+                float factor = factors[r];
+                int first = r * width;
+                for (int i = 0; i < width; i++) {
+                  sum[i] += factor * in[first + i];
+                }
+              }
+              long at = matrix.address() + (long) row * width * Float.BYTES;
+              float[] values = new float[width];
+              MemorySegment.copy(MEMORY, FLOAT, at, values, 0, width);
+              for (int i = 0; i < width; i++) {
+                values[i] += scale * sum[i];
+              }
+              MemorySegment.copy(values, 0, MEMORY, FLOAT, at, width);
+            });
+  }
+
+  /** A stored parameter with its change, in float32, made when it is asked for. */
+  StoredTensor changed(String parameter, StoredTensor stored) {
+    return new StoredTensor(
+        SafetensorsType.F32,
+        stored.shape(),
+        new StoredTensor.Made(
+            stored.content().stored(),
+            arena -> {
+              try (Arena origin = Arena.ofShared()) {
+                WeightRows rows = ModelWeights.rows(folder, parameter, stored, origin);
+                long rowBytes = (long) rows.columns() * Float.BYTES;
+                MemorySegment made = arena.allocate(rows.rows() * rowBytes, Float.BYTES);
+                float[] row = new float[rows.columns()];
+                for (int i = 0; i < rows.rows(); i++) {
+                  rows.read(i, row, 0);
+                  MemorySegment.copy(row, 0, made, FLOAT, i * rowBytes, row.length);
+                }
+                addTo(parameter, made);
+                return made.asReadOnly();
+              }
+            }));
+  }
+
+  /**
+   * Writes what the factors in a folder's file are, and for which trunk.
+   *
+   * @param model that they change
+   * @param name of its folder
+   * @param trunkChecksum of its trunk
+   */
+  public static void describe(
+      Path folder, Lora lora, ModelConfig model, String name, String trunkChecksum)
+      throws IOException {
+    List<String> targets =
+        Arrays.stream(Projection.values())
+            .filter(map -> map != Projection.GATE_PROJ || model.activation().gated())
+            .map(Projection::toString)
+            .filter(lora::changes)
+            .toList();
+    JsonFiles.write(
+        folder.resolve(CONFIG),
+        new Config(
+            "LORA",
+            "CAUSAL_LM",
+            name,
+            lora.rank(),
+            lora.alpha(),
+            lora.dropout(),
+            targets,
+            "none",
+            false,
+            true));
+    JsonFiles.write(folder.resolve(TRUNK), new Trunk(trunkChecksum));
+  }
+
+  /** Makes one file, as PEFT has it, of those that ranks wrote into a folder. */
+  static void join(Path folder, int parts) throws IOException {
+    List<SafetensorsFile> files = new ArrayList<>();
+    List<TensorSource> tensors = new ArrayList<>();
+    try {
+      for (int part = 1; part <= parts; part++) {
+        String name = WeightFiles.shard(new Learning.Adapter(Lora.none()), part, parts);
+        SafetensorsFile file = SafetensorsFile.open(folder.resolve(name));
+        files.add(file);
+        file.tensors()
+            .forEach(
+                (tensor, stored) ->
+                    tensors.add(
+                        TensorSource.of(tensor, stored.type(), stored.shape(), stored.bytes())));
+      }
+      SafetensorsWriter.write(folder.resolve(weights()), ModelWeights.METADATA, tensors);
+    } finally {
+      files.forEach(SafetensorsFile::close);
+    }
+    for (SafetensorsFile file : files) {
+      Files.delete(file.path());
+    }
+  }
+
+  /** Fills a model's low-rank changes, or a rank's part of them, from a checkpoint. */
+  public static void load(Path folder, Decoder model) {
+    try (SafetensorsFile file = SafetensorsFile.open(ModelFiles.file(folder, weights()))) {
+      for (Parameter parameter : model.parameters().trainable()) {
+        String name = nameInFile(parameter.name());
+        NamedTensors.copy(
+            file.path(),
+            name,
+            file.tensor(name),
+            parameter,
+            model.parallel().rank(),
+            model.parallel().size());
+      }
+    }
+  }
+
+  @Override
+  public void close() {
+    file.close();
+  }
+}
