@@ -167,7 +167,7 @@ class CheckpointStoreTest {
       try (Stream<Path> files = Files.list(disk.resolve("checkpoints"))) {
         assertThat(files).hasSize(1);
       }
-      try (WeightFiles weights = WeightFiles.open(store.latest().orElseThrow().folder())) {
+      try (WeightFiles weights = WeightFiles.openStored(store.latest().orElseThrow().folder())) {
         assertThat(weights.tensor("a").bytes().byteSize()).isEqualTo(600_000);
       }
       store.save(3, tensor(300_000));
