@@ -103,8 +103,8 @@ final class TrainBenchmarkTest {
     assertThat(report.tokensPerStep()).isEqualTo(2 * 16);
     assertThat(report.variants())
         .extracting(Variant::learning)
-        .containsExactly("everything", "exits", "exits_from_final_head");
-    assertThat(report.variants()).extracting(Variant::layers).containsExactly(4, 2, 4);
+        .containsExactly("everything", "exits", "exits_from_final_head", "lora of rank 16");
+    assertThat(report.variants()).extracting(Variant::layers).containsExactly(4, 2, 4, 4);
     assertThat(report.variants().getFirst().timeOfTraining()).isEqualTo(1);
     assertThat(report.variants().get(1).bytes()).isLessThan(report.variants().get(2).bytes());
     assertThat(report.variants().get(2).bytes()).isLessThan(report.variants().get(0).bytes());

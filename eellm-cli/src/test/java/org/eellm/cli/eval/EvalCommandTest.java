@@ -296,7 +296,7 @@ final class EvalCommandTest {
     List<String> more = new ArrayList<>(List.of(command));
     more.addAll(List.of("--quantize", "int8"));
     assertThat(run(more.toArray(String[]::new)).err())
-        .contains("(variant was ...s own, quantization NONE\" and is ");
+        .contains("(variant was ... none, quantization NONE\" and is ");
     more.set(more.size() - 2, "--num-fewshot");
     more.set(more.size() - 1, "0");
     more.addAll(List.of("--exits", "1,2"));
