@@ -91,16 +91,9 @@ public final class BlendedSamples implements SampleSource {
   }
 
   @Override
-  public long counted(long first, int count) {
-    if (!isMasked()) {
-      return SampleSource.super.counted(first, count);
-    }
-    long sum = 0;
-    for (long index = first; index < first + count; index++) {
-      Pick pick = pick(index);
-      sum += sources.get(pick.source()).counted(pick.index(), 1);
-    }
-    return sum;
+  public long counted(long index) {
+    Pick pick = pick(index);
+    return sources.get(pick.source()).counted(pick.index());
   }
 
   @Override

@@ -2,6 +2,7 @@ package org.eellm.data;
 
 import java.util.Locale;
 import java.util.OptionalInt;
+import java.util.stream.IntStream;
 import org.eellm.data.Split.Part;
 
 /**
@@ -104,18 +105,14 @@ public final class DatasetSamples implements SampleSource {
   }
 
   @Override
-  public long counted(long first, int count) {
+  public long counted(long index) {
     if (!isMasked()) {
-      return SampleSource.super.counted(first, count);
+      return SampleSource.super.counted(index);
     }
-    long sum = 0;
-    for (long index = first; index < first + count; index++) {
-      long from = from(index) + 1;
-      for (int i = 0; i < sequenceLength; i++) {
-        sum += dataset.isCounted(start + (from + i) % length) ? 1 : 0;
-      }
-    }
-    return sum;
+    long from = from(index) + 1; // of the targets
+    return IntStream.range(0, sequenceLength)
+        .filter(i -> dataset.isCounted(start + (from + i) % length))
+        .count();
   }
 
   @Override

@@ -1,6 +1,7 @@
 package org.eellm.data;
 
 import java.util.Arrays;
+import java.util.stream.LongStream;
 
 /**
  * Samples of a model's training data: an endless row, any of which is found from its index alone.
@@ -40,9 +41,16 @@ public interface SampleSource {
     Arrays.fill(into, offset, offset + sequenceLength(), 1);
   }
 
+  /** How many targets of a sample the loss counts. */
+  default long counted(long index) {
+    return sequenceLength();
+  }
+
   /** How many targets of consecutive samples the loss counts. */
   default long counted(long first, int count) {
-    return (long) count * sequenceLength();
+    return isMasked()
+        ? LongStream.range(first, first + count).map(this::counted).sum()
+        : (long) count * sequenceLength();
   }
 
   /**

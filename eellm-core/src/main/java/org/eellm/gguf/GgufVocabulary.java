@@ -1,6 +1,7 @@
 package org.eellm.gguf;
 
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import static org.eellm.gguf.TokenizerNodes.object;
+
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
 import java.util.Collections;
@@ -182,9 +183,5 @@ public record GgufVocabulary(ObjectNode tokenizer, ObjectNode config) {
     return metadata
         .flag("tokenizer.ggml.add_bos_token")
         .orElse(pieces || startsTexts(metadata)); // llama.cpp's own assumptions
-  }
-
-  private static ObjectNode object() {
-    return JsonNodeFactory.instance.objectNode();
   }
 }

@@ -1,7 +1,8 @@
 package org.eellm.gguf;
 
+import static org.eellm.gguf.TokenizerNodes.object;
+
 import com.fasterxml.jackson.databind.node.ArrayNode;
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -115,15 +116,7 @@ public record SentencePieces(
   /** Puts a token among the added ones if it is no piece of ordinary text. */
   static void addToken(ArrayNode added, int id, String content, int type) {
     if (type == CONTROL || type == USERS || type == UNKNOWN) {
-      added
-          .addObject()
-          .put("id", id)
-          .put("content", content)
-          .put("single_word", false)
-          .put("lstrip", false)
-          .put("rstrip", false)
-          .put("normalized", false)
-          .put("special", type != USERS);
+      added.add(TokenizerNodes.addedToken(id, content, type != USERS));
     }
   }
 
@@ -144,15 +137,7 @@ public record SentencePieces(
   }
 
   private ObjectNode bytePairs() {
-    ObjectNode model =
-        object()
-            .put("type", "BPE")
-            .putNull("dropout")
-            .putNull("unk_token")
-            .putNull("continuing_subword_prefix")
-            .putNull("end_of_word_suffix")
-            .put("fuse_unk", true)
-            .put("byte_fallback", rules.byteFallback);
+    ObjectNode model = TokenizerNodes.bytePairs(rules.byteFallback, true);
     ObjectNode vocabulary = model.putObject("vocab");
     Map<String, Integer> joined = new HashMap<>();
     for (int id = 0; id < texts.size(); id++) {
@@ -208,9 +193,5 @@ public record SentencePieces(
     ObjectNode sequence = object().put("type", "Sequence");
     sequence.putArray(name).addAll(parts);
     return sequence;
-  }
-
-  private static ObjectNode object() {
-    return JsonNodeFactory.instance.objectNode();
   }
 }

@@ -1,7 +1,8 @@
 package org.eellm.gguf;
 
+import static org.eellm.gguf.TokenizerNodes.object;
+
 import com.fasterxml.jackson.databind.node.ArrayNode;
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.List;
 import java.util.Map;
@@ -26,15 +27,7 @@ public enum WordRule {
    * @param merges pairs of pieces with a blank between, the first one merged first
    */
   public ObjectNode file(Map<String, Integer> vocabulary, List<String> merges) {
-    ObjectNode model =
-        object()
-            .put("type", "BPE")
-            .putNull("dropout")
-            .putNull("unk_token")
-            .putNull("continuing_subword_prefix")
-            .putNull("end_of_word_suffix")
-            .put("fuse_unk", false)
-            .put("byte_fallback", false);
+    ObjectNode model = TokenizerNodes.bytePairs(false, false);
     ObjectNode pieces = model.putObject("vocab");
     vocabulary.entrySet().stream()
         .sorted(Map.Entry.comparingByValue())
@@ -88,9 +81,5 @@ public enum WordRule {
       all.add(part);
     }
     return sequence;
-  }
-
-  private static ObjectNode object() {
-    return JsonNodeFactory.instance.objectNode();
   }
 }

@@ -110,22 +110,17 @@ final class TensorParallelEngineTest {
   @ParameterizedTest
   @MethodSource("meshes")
   void submit_onSeveralRanks_isWhatOneRankSays(Mesh mesh) {
-    try (Decoder whole = SmallModel.plain()) {
-      List<Result> expected =
-          Generator.generate(whole, Limits.of(whole), requests(), TokenListener.none());
-
-      withEngine(
-          whole,
-          mesh,
-          Duration.ofSeconds(30),
-          engine -> PipelineRanks.assertSame(inEngine(engine, requests()), expected));
-    }
+    assertSameAsOneRank(SmallModel.plain(), mesh);
   }
 
   @ParameterizedTest
   @MethodSource("meshes")
   void submit_normsOfAllHeadsOnSeveralRanks_isWhatOneRankSays(Mesh mesh) {
-    try (Decoder whole = SmallModel.withNormsAfter()) {
+    assertSameAsOneRank(SmallModel.withNormsAfter(), mesh);
+  }
+
+  private static void assertSameAsOneRank(Decoder model, Mesh mesh) {
+    try (Decoder whole = model) {
       List<Result> expected =
           Generator.generate(whole, Limits.of(whole), requests(), TokenListener.none());
 

@@ -14,6 +14,7 @@ import java.util.stream.IntStream;
 import org.eellm.data.DataException;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.Corpus;
+import org.eellm.gguf.TokenizerNodes;
 import org.eellm.gguf.WordRule;
 
 /**
@@ -219,13 +220,10 @@ public final class BpeTrainer {
   /** Makes the vocabulary's end of a text a special token. */
   static void addEndOfText(ObjectNode file) {
     file.withArray("added_tokens")
-        .addObject()
-        .put("id", file.path("model").path("vocab").path(TokenizerReader.END_OF_TEXT).intValue())
-        .put("content", TokenizerReader.END_OF_TEXT)
-        .put("single_word", false)
-        .put("lstrip", false)
-        .put("rstrip", false)
-        .put("normalized", false)
-        .put("special", true);
+        .add(
+            TokenizerNodes.addedToken(
+                file.path("model").path("vocab").path(TokenizerReader.END_OF_TEXT).intValue(),
+                TokenizerReader.END_OF_TEXT,
+                true));
   }
 }

@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import org.eellm.data.DataException;
+import org.eellm.gguf.TokenizerNodes;
 
 /**
  * What files beside a vocabulary say of further tokens, where the vocabulary's own file has no
@@ -54,7 +55,8 @@ record TokensBeside(Path folder, ObjectNode added, ObjectNode special) {
     Set<String> specials = specials(config);
     for (Map.Entry<String, JsonNode> entry : added.properties()) {
       int id = TokenizerReader.id(entry.getValue(), folder.resolve(ADDED).toString());
-      ObjectNode token = token(id, entry.getKey(), specials.contains(entry.getKey()));
+      ObjectNode token =
+          TokenizerNodes.addedToken(id, entry.getKey(), specials.contains(entry.getKey()));
       put(tokens, token, ADDED);
     }
     for (Map.Entry<String, JsonNode> entry : config.path("added_tokens_decoder").properties()) {
@@ -72,7 +74,7 @@ record TokensBeside(Path folder, ObjectNode added, ObjectNode special) {
     }
     JsonNode value = entry.getValue();
     ObjectNode token =
-        token(
+        TokenizerNodes.addedToken(
             Integer.parseInt(entry.getKey()),
             value.path("content").asText(),
             value.path("special").asBoolean());
@@ -109,17 +111,5 @@ record TokensBeside(Path folder, ObjectNode added, ObjectNode special) {
 
   private static String name(JsonNode token) {
     return (token.isObject() ? token.path("content") : token).asText("");
-  }
-
-  private static ObjectNode token(int id, String content, boolean special) {
-    return JsonNodeFactory.instance
-        .objectNode()
-        .put("id", id)
-        .put("content", content)
-        .put("single_word", false)
-        .put("lstrip", false)
-        .put("rstrip", false)
-        .put("normalized", false)
-        .put("special", special);
   }
 }
