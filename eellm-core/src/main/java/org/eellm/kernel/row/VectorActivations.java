@@ -141,9 +141,34 @@ final class VectorActivations {
   }
 
   static void geGluTanh(long gate, long up, float[] out, int at) {
-    geluTanh(gate, out, at);
     for (int i = 0; i < PackedMatrix.BLOCK; i += WIDTH) {
-      FloatVector.fromArray(FLOATS, out, at + i)
+      FloatVector v = FloatVector.fromMemorySegment(FLOATS, MEMORY, gate + 4L * i, ORDER);
+      // (1 + tanh(u)) / 2 = sigmoid(2 u)
+      FloatVector z = v.mul(v).mul(v).mul(CUBE).add(v).mul(TWICE_SQRT_2_OVER_PI).neg();
+      z = z.blend(LOWEST, z.compare(VectorOperators.LT, LOWEST));
+      z = z.blend(HIGHEST, z.compare(VectorOperators.GT, HIGHEST));
+      FloatVector shifted =
+          z.fma(FloatVector.broadcast(FLOATS, LOG2_E), FloatVector.broadcast(FLOATS, ROUND));
+      FloatVector n = shifted.sub(ROUND);
+      FloatVector r =
+          n.fma(
+              FloatVector.broadcast(FLOATS, LN_2_LOW),
+              n.fma(FloatVector.broadcast(FLOATS, LN_2_HIGH), z));
+      FloatVector p = FloatVector.broadcast(FLOATS, C7);
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C6));
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C5));
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C4));
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C3));
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C2));
+      FloatVector power =
+          shifted
+              .reinterpretAsInts()
+              .add(127 - 0x4B400000)
+              .lanewise(VectorOperators.LSHL, 23)
+              .reinterpretAsFloats();
+      FloatVector one = FloatVector.broadcast(FLOATS, 1);
+      FloatVector exponential = p.fma(r.mul(r), r).add(one).mul(power);
+      v.mul(one.div(exponential.add(one)))
           .mul(FloatVector.fromMemorySegment(FLOATS, MEMORY, up + 4L * i, ORDER))
           .intoArray(out, at + i);
     }
