@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.eellm.checkpoint.huggingface.GgufFamily;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
@@ -98,7 +99,8 @@ public final class GgufWriter {
               });
       ModelWriter.publish(temporary, output);
       int copies = (int) items.stream().filter(Item::isCopy).count();
-      return new Outcome(output, records, copies, total);
+      return new Outcome(
+          output, records, copies, total, ModelWriter.readTokenizer(output, output));
     } catch (IOException failure) {
       throw new CheckpointException(
           "%s: cannot be written: %s".formatted(output, IoErrors.reason(failure)), failure);
@@ -187,7 +189,7 @@ public final class GgufWriter {
       out.number("general.quantization_version", 2);
     }
     out.number(family + ".vocab_size", model.vocabSize());
-    out.number(family + ".context_length", model.maxPositions());
+    out.number(family + ".context_length", trunk.publishedPositions());
     out.number(family + ".embedding_length", model.hiddenSize());
     out.number(family + ".block_count", model.numLayers());
     out.number(family + ".feed_forward_length", model.ffnHiddenSize());
@@ -226,7 +228,7 @@ public final class GgufWriter {
     return out.finish();
   }
 
-  /** What llama.cpp finds the factors for scores by is the file's own of LongRoPE alone. */
+  /** llama.cpp computes YaRN's factor for scores itself, and takes LongRoPE's from the file. */
   private void scaling(String prefix, RopeScaling scaling) {
     switch (scaling) {
       case RopeScaling.None _, RopeScaling.Llama3 _ -> {}

@@ -7,7 +7,6 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
-import java.util.stream.IntStream;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.SourceModel;
@@ -89,9 +88,7 @@ final class GgufFamiliesTest {
   }
 
   private static ModelConfig eachLayer(ModelConfig model) {
-    return model.toBuilder()
-        .layerTypes(IntStream.range(0, model.numLayers()).mapToObj(model::layerType).toList())
-        .build();
+    return model.toBuilder().layerTypes(model.eachLayerType()).build();
   }
 
   private static float[] values(ModelTensor tensor, float plus) throws IOException {

@@ -65,7 +65,7 @@ public final class AdapterFiles implements AutoCloseable {
    */
   private record Change(WeightRows in, WeightRows out, double scale) {}
 
-  /** What {@code adapter_trunk.json} says. */
+  /** The content of {@code adapter_trunk.json}. */
   private record Trunk(String trunk) {}
 
   /** The fields of {@code adapter_config.json} that PEFT needs. */
@@ -259,7 +259,6 @@ public final class AdapterFiles implements AutoCloseable {
         SafetensorsType.F32,
         stored.shape(),
         new StoredTensor.Made(
-            stored.content().stored(),
             arena -> {
               try (Arena origin = Arena.ofShared()) {
                 WeightRows rows = ModelWeights.rows(folder, parameter, stored, origin);

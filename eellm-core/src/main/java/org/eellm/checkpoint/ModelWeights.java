@@ -218,7 +218,7 @@ public final class ModelWeights {
           case F32 -> StoredRows.Type.FLOAT32;
           case F16 -> StoredRows.Type.FLOAT16;
           case BF16 -> StoredRows.Type.BFLOAT16;
-          default -> throw NamedTensors.noWeights(folder, name, stored);
+          default -> throw stored.noWeights(folder, name);
         };
     List<Long> shape = stored.shape();
     int rows = shape.size() > 1 ? Math.toIntExact(shape.getFirst()) : 1;

@@ -7,7 +7,6 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.stream.Collectors;
-import java.util.stream.IntStream;
 import org.eellm.config.HeadId;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.LayerType;
@@ -190,9 +189,7 @@ public final class Batch implements AutoCloseable {
 
   private static int mostPages(DecodingModel model, Limits limits) {
     ModelConfig shape = model.architecture().model();
-    boolean slides =
-        IntStream.range(0, shape.numLayers())
-            .allMatch(layer -> shape.layerType(layer) == LayerType.SLIDING);
+    boolean slides = shape.eachLayerType().stream().allMatch(LayerType.SLIDING::equals);
     if (!slides || model.allHeads().stream().anyMatch(Head::hasAttention)) {
       return Integer.MAX_VALUE;
     }
@@ -416,10 +413,15 @@ public final class Batch implements AutoCloseable {
           job.request().decoding() instanceof DecodingMethod.Score score
               ? score.from() - 1
               : prompt.size() - 1;
-      List<Integer> known = prefixes.find(new Tokens(prompt, prompt.size()), unasked, heads);
-      known.forEach(pool::share);
       int count = PagePool.pages(job.positions());
-      int further = Math.min(count - known.size(), neededPages(runner.model(), limits, job));
+      int needed = neededPages(runner.model(), limits, job);
+      // Beside the known pages there has to be room for those that are used again and again.
+      int room = count <= pool.size() ? count : pool.size() - needed;
+      List<Integer> known =
+          prefixes.find(
+              new Tokens(prompt, prompt.size()), Math.min(unasked, room * ModelRunner.PAGE), heads);
+      known.forEach(pool::share);
+      int further = Math.min(count - known.size(), needed);
       prefixes.evictUntilFree(further);
       if (pool.free() < further) {
         known.forEach(pool::release);

@@ -36,7 +36,8 @@ public final class OriginTable {
   /**
    * A stored tensor.
    *
-   * @throws CheckpointException if there is none, or its shape is another
+   * @throws CheckpointException if there is none, its shape is another, or its numbers are no
+   *     weights
    */
   Origin take(String name, long... shape) {
     return take(name, Arrays.stream(shape).boxed().toList());
@@ -53,6 +54,9 @@ public final class OriginTable {
       throw new CheckpointException(
           "%s: tensor %s has shape %s, but %s follows from the configuration; they must be of the same model"
               .formatted(folder, name, tensor.shape(), expected));
+    }
+    if (ModelTensor.scalarType(tensor.type()).isEmpty()) {
+      throw tensor.noWeights(folder, name);
     }
     left.remove(name);
     return new Origin(name, tensor);

@@ -100,7 +100,7 @@ public final class StoredLayout {
               part ->
                   parameters.put(
                       part.parameter().name(),
-                      new Origin(whole.name(), part(whole.stored(), part, parts))));
+                      whole.with(part(whole.stored(), part, parts))));
         });
     table.takeAll(HeadFiles.PREFIX).forEach(exit -> parameters.put(exit.name(), exit));
     if (model.tieEmbeddings()) {

@@ -179,7 +179,7 @@ record RopeField(String base, double theta, String part, double share) implement
   }
 
   private static int made(JsonFields from) {
-    return from.positive("max_position_embeddings");
+    return from.positive(Family.MADE_POSITIONS);
   }
 
   /**

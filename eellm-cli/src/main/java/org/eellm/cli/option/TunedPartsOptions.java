@@ -9,7 +9,7 @@ import picocli.CommandLine.Option;
  * The options {@code --heads} and {@code --adapter}, as a mixin: exits and changes that are kept
  * apart from the model.
  */
-public final class HeadsOption {
+public final class TunedPartsOptions {
   @Option(
       names = "--heads",
       paramLabel = "DIR",
