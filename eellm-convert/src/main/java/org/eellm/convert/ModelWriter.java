@@ -161,7 +161,7 @@ public final class ModelWriter {
 
   private static StoredLayout layout(SourceModel model) {
     Family family = Families.of(new JsonFields(model.folder().toString(), model.configFile()));
-    return new StoredLayout(family, model.architecture().model());
+    return new StoredLayout(family, model.architecture());
   }
 
   /** A trunk with a configuration that other tools know. */
@@ -296,7 +296,7 @@ public final class ModelWriter {
     try {
       tokenizer = Tokenizer.load(from);
     } catch (DataException problem) {
-      return Optional.of(problem.getMessage());
+      return Optional.of(String.valueOf(problem.getMessage()));
     }
     boolean other =
         Files.exists(output.resolve("tokenizer.model"))

@@ -107,7 +107,10 @@ public record ModelFolder(Path folder, Optional<Path> heads, Optional<Path> adap
    *     model
    */
   public HuggingFaceConfig config() {
-    HuggingFaceConfig own = HuggingFaceConfig.read(folder);
+    return withHeads(HuggingFaceConfig.read(folder));
+  }
+
+  private HuggingFaceConfig withHeads(HuggingFaceConfig own) {
     if (heads.isEmpty()) {
       return own;
     }
@@ -164,7 +167,7 @@ public record ModelFolder(Path folder, Optional<Path> heads, Optional<Path> adap
   public void load(Decoder model) {
     boolean first = model.stages().getFirst().firstBranch() == 0 && model.parallel().rank() == 0;
     try (WeightFiles weights = open(first)) {
-      ModelWeights.load(weights, parameterNames(), model);
+      ModelWeights.load(weights, parameterNames(weights), model);
     }
   }
 
@@ -179,7 +182,7 @@ public record ModelFolder(Path folder, Optional<Path> heads, Optional<Path> adap
     boolean first = part.slices().getFirst().firstLayer() == 0 && part.parallel().rank() == 0;
     WeightFiles weights = open(first);
     try {
-      return ModelWeights.stored(weights, parameterNames(), part);
+      return ModelWeights.stored(weights, parameterNames(weights), part);
     } catch (RuntimeException failure) {
       weights.close();
       throw failure;
@@ -208,8 +211,8 @@ public record ModelFolder(Path folder, Optional<Path> heads, Optional<Path> adap
     };
   }
 
-  private Set<String> parameterNames() {
-    return ParameterSpec.of(config().architecture()).stream()
+  private Set<String> parameterNames(WeightFiles weights) {
+    return ParameterSpec.of(withHeads(weights.config()).architecture()).stream()
         .map(ParameterSpec::name)
         .collect(Collectors.toUnmodifiableSet());
   }
@@ -228,7 +231,7 @@ public record ModelFolder(Path folder, Optional<Path> heads, Optional<Path> adap
     if (ofHeads.isEmpty() && ofAdapter.isEmpty()) {
       return;
     }
-    String own = TrunkChecksum.of(weights, config().architecture().model());
+    String own = trunkChecksum(weights);
     ofHeads.ifPresent(
         checksum -> require(own, checksum, files.get().folder(), "these heads were", "they were"));
     ofAdapter.ifPresent(
@@ -246,8 +249,12 @@ public record ModelFolder(Path folder, Optional<Path> heads, Optional<Path> adap
   /** The checksum of the trunk, which heads are kept with. */
   public String trunkChecksum() {
     try (WeightFiles weights = WeightFiles.open(folder)) {
-      return TrunkChecksum.of(weights, config().architecture().model());
+      return trunkChecksum(weights);
     }
+  }
+
+  private static String trunkChecksum(WeightFiles weights) {
+    return TrunkChecksum.of(weights, weights.config().architecture().model());
   }
 
   /**

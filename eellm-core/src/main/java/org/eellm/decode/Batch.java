@@ -5,7 +5,6 @@ import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
 import java.util.Set;
-import java.util.concurrent.CompletableFuture;
 import java.util.stream.Collectors;
 import org.eellm.config.HeadId;
 import org.eellm.config.ModelConfig;
@@ -216,30 +215,9 @@ public final class Batch implements AutoCloseable {
     return job;
   }
 
-  /**
-   * A text whose hidden states are asked for.
-   *
-   * @throws GenerateException if it fits neither model nor memory
-   * @throws org.eellm.config.SettingException if the model has no such layer
-   */
-  HiddenStateJob hiddenStateJob(List<Integer> ids, int layer, HiddenStateListener listener) {
-    int layers = runner.model().architecture().model().numLayers();
-    if (layer < 1 || layer > layers) {
-      throw new SettingException(
-          "layer", "%d is outside the model's layers; use 1 to %d".formatted(layer, layers));
-    }
-    Job.requireText(runner.model().architecture().model(), ids, "the text");
-    if (PagePool.pages(ids.size()) > pool.size()) {
-      throw new GenerateException(
-          "the text has %d tokens, but there is memory for keys and values of %d; shorten it, or use a larger cache"
-              .formatted(ids.size(), pool.size() * ModelRunner.PAGE));
-    }
-    return new HiddenStateJob(ids, layer, listener, new CompletableFuture<>());
-  }
-
-  /** Puts a text whose hidden states are asked for at the end of those. */
-  void add(HiddenStateJob job) {
-    hiddenStates.add(job);
+  /** Texts whose hidden states are asked for, which share the pages of keys and values. */
+  HiddenStateReader hiddenStates() {
+    return hiddenStates;
   }
 
   /** Puts a request at the end of the queue. */

@@ -71,7 +71,7 @@ public record HuggingFaceConfig(
         return model.config();
       }
     }
-    return HuggingFaceConfigReader.read(folder);
+    return HuggingFaceFolder.read(folder).config();
   }
 
   /**

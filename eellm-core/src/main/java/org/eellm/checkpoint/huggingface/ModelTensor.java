@@ -35,7 +35,7 @@ public record ModelTensor(
     String name, SafetensorsType type, List<Long> shape, List<Origin> origins, Assembly assembly) {
 
   /**
-   * What a file has of a parameter.
+   * Where a parameter comes from in a file.
    *
    * @param name the file's name for the tensor that it is in
    * @param stored the tensor, or the part of it that is meant

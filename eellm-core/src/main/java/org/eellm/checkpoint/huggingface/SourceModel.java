@@ -2,7 +2,6 @@ package org.eellm.checkpoint.huggingface;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
-import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -76,8 +75,8 @@ public record SourceModel(
         ParameterSpec.of(architecture).stream()
             .collect(Collectors.toMap(ParameterSpec::name, ParameterSpec::shape));
     Set<String> there = tensors.stream().map(ModelTensor::name).collect(Collectors.toSet());
-    refuse(folder, "lack", difference(expected.keySet(), there));
-    refuse(folder, "have, beyond the configuration's model,", difference(there, expected.keySet()));
+    requireAll(folder, expected.keySet(), there);
+    requireNoMore(folder, expected.keySet(), there);
     for (ModelTensor tensor : tensors) {
       List<Long> shape = expected.getOrDefault(tensor.name(), List.of());
       if (!tensor.shape().equals(shape)) {
@@ -91,11 +90,19 @@ public record SourceModel(
     }
   }
 
-  private static List<String> difference(Collection<String> names, Set<String> others) {
-    return names.stream().filter(name -> !others.contains(name)).sorted().toList();
+  /** Refuses weights that lack a parameter. */
+  public static void requireAll(Path folder, Set<String> parameters, Set<String> there) {
+    refuseSurplus(folder, "lack", parameters, there);
   }
 
-  private static void refuse(Path folder, String verb, List<String> names) {
+  /** Refuses weights that have what is no parameter. */
+  public static void requireNoMore(Path folder, Set<String> parameters, Set<String> there) {
+    refuseSurplus(folder, "have, beyond the configuration's model,", there, parameters);
+  }
+
+  private static void refuseSurplus(
+      Path folder, String verb, Set<String> some, Set<String> others) {
+    List<String> names = some.stream().filter(name -> !others.contains(name)).sorted().toList();
     if (!names.isEmpty()) {
       int more = names.size() - 3;
       throw new CheckpointException(
