@@ -28,7 +28,6 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.RequestHandle;
 import org.eellm.decode.token.TextStream;
 import org.eellm.kernel.machine.Threads;
-import org.eellm.model.Adapter;
 
 /**
  * A model in memory that generates texts, with a thread of its own. Threads may share it: it writes
@@ -270,7 +269,7 @@ public final class EarlyExitModel implements AutoCloseable {
 
   /** An adapter's number among the model's, from 1; 0 for none. */
   private int number(String adapter) {
-    List<String> names = model.decoder().adapters().stream().map(Adapter::name).toList();
+    List<String> names = model.adapters();
     if (!adapter.isEmpty() && !names.contains(adapter)) {
       throw new ConfigException(
           "withAdapter(%s): the model was loaded with %s; use one of them, or load the model with adapter(name, folder)"

@@ -73,7 +73,9 @@ final class AdapterCommandsTest {
           .isInstanceOf(ConfigException.class)
           .hasMessageStartingWith("withAdapter(other): the model was loaded with [tuned]; ");
     }
-    assertThat(Commands.runWords("generate --prompt the --model", model, "--adapter", "a=" + tuned).err())
+    assertThat(
+            Commands.runWords("generate --prompt the --model", model, "--adapter", "a=" + tuned)
+                .err())
         .startsWith("eellm: --adapter: a=" + tuned + " has a name, which requests to eellm serve");
   }
 

@@ -4,7 +4,6 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Collections;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
@@ -44,7 +43,8 @@ public record ModelFolder(
   public static final String CALIBRATION = "calibration.json";
 
   /** The matrices that an adapter may change that stays beside them. */
-  private static final Pattern PROJECTION = Pattern.compile(".+\\.(self_attn|mlp)\\.\\w+_proj\\.weight");
+  private static final Pattern PROJECTION =
+      Pattern.compile(".+\\.(self_attn|mlp)\\.\\w+_proj\\.weight");
 
   public ModelFolder {
     beside = Collections.unmodifiableSequencedMap(new LinkedHashMap<>(beside));
@@ -82,7 +82,8 @@ public record ModelFolder(
 
   /** A copy with the heads of another folder, as {@link #resolve} finds it. */
   public ModelFolder withHeads(Path other) {
-    return new ModelFolder(folder, Optional.of(CheckpointStore.resolveHeads(other)), adapter, beside);
+    return new ModelFolder(
+        folder, Optional.of(CheckpointStore.resolveHeads(other)), adapter, beside);
   }
 
   /** A copy with the changes of an adapter, as {@link #resolve} finds it. */

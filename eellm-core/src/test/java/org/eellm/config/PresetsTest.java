@@ -29,13 +29,12 @@ final class PresetsTest {
   @Test
   void preset_ofChats_tunesTheExitsOfAnyModel() {
     Architecture model = ConfigFile.preset("30m", List.of()).architecture();
-    TuneConfig tune =
-        new TuneConfig(Optional.of("m"), Optional.empty(), Target.TEXT, Lora.none());
+    TuneConfig tune = new TuneConfig(Optional.of("m"), Optional.empty(), Target.TEXT, Lora.none());
 
     RunConfig config =
         ConfigFile.readTuning(
             ConfigFile.Text.ofPreset(CHAT),
-            List.of("data.sources=[chats]", "data.tokenizer=m"),
+            List.of("data.sources=[chats]", "data.tokenizer=m", "data.sequence_length=128"),
             tune,
             model);
 

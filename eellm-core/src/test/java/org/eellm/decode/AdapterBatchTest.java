@@ -15,6 +15,7 @@ import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
+import org.eellm.decode.request.ResultFuture;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.decode.token.TokenListener.Reaction;
@@ -95,8 +96,7 @@ final class AdapterBatchTest {
         assertThat(expected).doesNotHaveDuplicates();
         try (Batch batch = new Batch(beside, Limits.of(beside))) {
           List<List<Integer>> ids =
-              together(
-                  batch, List.of(request(method, 0), request(method, 1), request(method, 2)));
+              together(batch, List.of(request(method, 0), request(method, 1), request(method, 2)));
 
           assertThat(ids.subList(0, 3)).isEqualTo(expected);
           assertThat(ids.subList(3, 6)).isEqualTo(expected);
@@ -106,18 +106,19 @@ final class AdapterBatchTest {
   }
 
   @Test
-  void generate_promptOfAnotherAdapter_isNotReused() {
+  void step_promptOfAnotherAdapter_isNotReused() {
     Decoder own = SmallModel.plain();
-    try (StoredDecoder beside = StoredDecoder.of(own, MatrixQuantization.NONE, adapters(own))) {
-      List<Request> requests =
-          List.of(
-              request(DecodingMethod.full(), 1),
-              request(DecodingMethod.full(), 0),
-              request(DecodingMethod.full(), 2),
-              request(DecodingMethod.full(), 1));
-      List<Result> results =
-          Generator.generate(
-              beside, Limits.of(beside).withBatchSize(1), requests, TokenListener.none());
+    try (StoredDecoder beside = StoredDecoder.of(own, MatrixQuantization.NONE, adapters(own));
+        Batch batch = new Batch(beside, Limits.of(beside))) {
+      List<Result> results = new ArrayList<>();
+      for (int number : new int[] {1, 0, 2, 1}) {
+        ResultFuture result = new ResultFuture(_ -> Reaction.CONTINUE);
+        batch.add(batch.job(request(DecodingMethod.full(), number), "the prompt", result));
+        while (!batch.isIdle()) {
+          batch.step();
+        }
+        results.add(result.await());
+      }
 
       assertThat(results)
           .extracting(result -> result.usage().reusedTokens())

@@ -33,7 +33,7 @@ public final class RandomAdapter {
         changes.put(
             parameter.name(),
             new Adapter.Change(
-                rows(random, rank, (int) shape[1]), rows(random, (int) shape[0], rank), 0.5));
+                rows(random, rank, (int) shape[1]), rows(random, (int) shape[0], rank), 0.2));
       }
     }
     return new Adapter(name, changes);

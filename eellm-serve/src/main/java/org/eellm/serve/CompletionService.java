@@ -137,8 +137,7 @@ final class CompletionService {
     List<List<GeneratedToken>> scores = new ArrayList<>();
     request.prompts().forEach(prompt -> scores.add(List.of()));
     if (request.scoresPrompts()) {
-      try (GenerationStream run =
-          GenerationStream.scores(request, metrics, exchange.start())) {
+      try (GenerationStream run = GenerationStream.scores(request, metrics, exchange.start())) {
         while (run.isRunning()) {
           if (exchange.await(run, () -> {}) instanceof Event.End end) {
             scores.set(end.text(), end.result().tokens());

@@ -72,8 +72,7 @@ final class GenerationStream implements AutoCloseable {
    * @param start {@link System#nanoTime} of the request
    * @throws ApiException if the engine takes no more, or the request does not fit
    */
-  static GenerationStream continuations(
-      CompletionRequest request, Metrics metrics, long start) {
+  static GenerationStream continuations(CompletionRequest request, Metrics metrics, long start) {
     ServedModel model = request.model();
     int most = model.engine().maxQueued();
     if (request.allChoices() > most) { // else it would be told for ever to come back later
@@ -89,10 +88,10 @@ final class GenerationStream implements AutoCloseable {
       run.submit(
           model,
           new Request(
-              prompt,
-              request.maxTokens(),
-              request.stopping().tokens(),
-              request.decoding(),
+                  prompt,
+                  request.maxTokens(),
+                  request.stopping().tokens(),
+                  request.decoding(),
                   sampler(request, seed))
               .withAlternatives(request.alternatives()),
           request.promptParam(),
@@ -114,8 +113,7 @@ final class GenerationStream implements AutoCloseable {
   }
 
   /** Asks the full model about the prompts' own tokens; the texts are the prompts. */
-  static GenerationStream scores(
-      CompletionRequest request, Metrics metrics, long start) {
+  static GenerationStream scores(CompletionRequest request, Metrics metrics, long start) {
     GenerationStream run = new GenerationStream(metrics, start);
     for (int i = 0; i < request.prompts().size(); i++) {
       List<Integer> prompt = request.prompts().get(i);

@@ -69,7 +69,7 @@ public record ServedModel(
   /** The model as it is, and with each of its adapters. */
   List<ServedModel> all() {
     List<ServedModel> all = new ArrayList<>(List.of(this));
-    model.decoder().adapters().forEach(each -> all.add(withAdapter(each.name(), all.size())));
+    model.adapters().forEach(each -> all.add(withAdapter(each, all.size())));
     return all;
   }
 

@@ -64,7 +64,8 @@ final class BenchOptions {
             () ->
                 new ParameterException(
                     spec.commandLine(),
-                    "--model: needs a --config that says what it learns from, as eellm train does"));
+                    "--model: needs a --config that says what it learns from, as eellm train"
+                        + " does"));
     return ConfigFile.readTrainingOn(
         ConfigFile.Text.of(config),
         overrides,

@@ -311,7 +311,7 @@ public final class ServeCommand implements Callable<Integer> {
   private ServedModel served(LoadedModel model, Engine engine) {
     decodingOptions.require(model, model.context()); // says what is wrong before the first request
     String name = modelName.orElseGet(() -> name(model.folder()));
-    if (model.decoder().adapters().stream().anyMatch(adapter -> adapter.name().equals(name))) {
+    if (model.adapters().contains(name)) {
       throw new ConfigException(
           "--adapter: %s is what requests call the model; give the adapter another name, or the model with --model-name"
               .formatted(name));

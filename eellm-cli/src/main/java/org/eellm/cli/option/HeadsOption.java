@@ -30,7 +30,8 @@ public final class HeadsOption {
       description =
           "Low-rank changes of the model's matrices, made for the same trunk: a folder in PEFT's"
               + " layout, or the output of eellm tune with tune.lora. With a name, for eellm serve,"
-              + " they stay beside the model for the requests whose model is NAME; may be repeated.")
+              + " they stay beside the model for the requests whose model is NAME; may be"
+              + " repeated.")
   private List<String> adapters = List.of();
 
   Optional<Path> heads() {
@@ -68,7 +69,10 @@ public final class HeadsOption {
     ModelFolder files = heads.map(own::withHeads).orElse(own);
     for (String each : adapters) {
       Matcher named = NAMED.matcher(each);
-      boolean again = named.matches() ? files.beside().containsKey(named.group(1)) : files.adapter().isPresent();
+      boolean again =
+          named.matches()
+              ? files.beside().containsKey(named.group(1))
+              : files.adapter().isPresent();
       if (again) {
         throw new ConfigException(
             "--adapter: %s is the second %s; give each adapter a name of its own, as in --adapter poems=DIR"

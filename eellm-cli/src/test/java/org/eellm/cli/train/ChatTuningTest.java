@@ -110,8 +110,7 @@ final class ChatTuningTest {
   private JsonNode tuned(String sources, String name) throws IOException {
     Path output = folder.resolve(name);
     List<Object> arguments =
-        new ArrayList<>(
-            List.of("tune", "--model", folder.resolve("exits"), "--output", output));
+        new ArrayList<>(List.of("tune", "--model", folder.resolve("exits"), "--output", output));
     arguments.addAll(List.of("--preset", "tune-chat"));
     for (String setting :
         List.of(

@@ -15,8 +15,8 @@ import org.eellm.decode.token.Tokens;
 
 /**
  * Pages whose keys and values are complete at all layers, found again by the tokens they stand for
- * and all tokens before them: a tree for each adapter, in which a page is a node. So prompts that begin alike are
- * computed once.
+ * and all tokens before them: a tree for each adapter, in which a page is a node. So prompts that
+ * begin alike are computed once.
  *
  * <p>What no sequence uses stays until its memory is wanted; then the least recently used goes
  * first, and leaves before what is in front of them.

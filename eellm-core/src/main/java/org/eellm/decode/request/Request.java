@@ -132,7 +132,6 @@ public record Request(
 
   /** A copy for another adapter. */
   public Request withAdapter(int number) {
-    return new Request(
-        prompt, maxTokens, endTokens, decoding, sampler, alternatives, number);
+    return new Request(prompt, maxTokens, endTokens, decoding, sampler, alternatives, number);
   }
 }

@@ -132,8 +132,7 @@ final class AdapterRunnerTest {
     Decoder own = RunnerFamily.LLAMA.decoder(DataType.FLOAT32);
     List<Adapter> adapters = adapters(own);
     try (Decoder merged = RunnerFamily.LLAMA.decoder(DataType.FLOAT32);
-        StoredDecoder beside =
-            StoredDecoder.of(own, MatrixQuantization.of(matrices), adapters)) {
+        StoredDecoder beside = StoredDecoder.of(own, MatrixQuantization.of(matrices), adapters)) {
       RandomAdapter.merge(merged, adapters.getFirst());
       try (KernelRunner ours = runner(beside, 2, KernelChoice.FASTEST);
           KernelRunner exact = runner(merged, 2, KernelChoice.FASTEST)) {
@@ -147,8 +146,7 @@ final class AdapterRunnerTest {
   @Test
   void pass_withAdapters_allocatesNextToNothing() {
     Decoder own = RunnerFamily.LLAMA.decoder(DataType.FLOAT32);
-    try (StoredDecoder model =
-        StoredDecoder.of(own, MatrixQuantization.NONE, adapters(own))) {
+    try (StoredDecoder model = StoredDecoder.of(own, MatrixQuantization.NONE, adapters(own))) {
       PassAllocationTest.assertAllocatesLittle(model, 1);
     }
   }

@@ -39,7 +39,7 @@ final class KernelAdapters implements AutoCloseable {
   private final MatmulKernel kernel;
   private final int group; // rows that the matrices are multiplied with at once
   private final Map<PackedMatrix, Product> products = new HashMap<>();
-  private final Map<Integer, PackedInput> inputs = new HashMap<>(); // A x, by their width
+  private final List<PackedInput> inputs = new ArrayList<>(); // A x, one of each width
   private final List<FloatArray> chunks = new ArrayList<>(); // by member
   private final List<NativeBuffer> blocks = new ArrayList<>(); // of outputs, by member
   private final int[] adapters = new int[Workspace.MAX_ROWS]; // by row; 0 for none
@@ -112,8 +112,7 @@ final class KernelAdapters implements AutoCloseable {
             to += 4L * columns;
           }
         }
-        return Optional.of(
-            new Change(memory, rank, packer.pack(memory.address() + inBytes, team)));
+        return Optional.of(new Change(memory, rank, packer.pack(memory.address() + inBytes, team)));
       }
     }
 
@@ -161,15 +160,24 @@ final class KernelAdapters implements AutoCloseable {
         .changes()
         .forEach(
             (matrix, changes) -> {
-              int width = changes.stream().flatMap(Optional::stream).findAny().orElseThrow().out().in();
-              PackedInput input =
-                  inputs.computeIfAbsent(width, in -> kernel.allocate(Workspace.MAX_ROWS, in));
-              products.put(matrix, new Product(changes, input));
+              Change any = changes.stream().flatMap(Optional::stream).findAny().orElseThrow();
+              products.put(matrix, new Product(changes, input(any.out().in())));
             });
     for (int i = 0; i < members && !products.isEmpty(); i++) {
       chunks.add(FloatArray.allocate(CHUNK));
       blocks.add(NativeBuffer.allocate((long) BLOCK_BYTES * Workspace.MAX_ROWS));
     }
+  }
+
+  private PackedInput input(int width) {
+    return inputs.stream()
+        .filter(each -> each.in() == width)
+        .findFirst()
+        .orElseGet(
+            () -> {
+              inputs.add(kernel.allocate(Workspace.MAX_ROWS, width));
+              return inputs.getLast();
+            });
   }
 
   /** Whether there are none. */
@@ -194,8 +202,8 @@ final class KernelAdapters implements AutoCloseable {
 
   /** Begins a pass of so many rows. */
   void begin(int rows) {
-    if (any) {
-      inputs.values().forEach(input -> input.begin(rows));
+    for (int i = 0; i < inputs.size() && any; i++) {
+      inputs.get(i).begin(rows);
     }
   }
 
@@ -234,8 +242,7 @@ final class KernelAdapters implements AutoCloseable {
     private void project(Change change, FloatArray x, int first, FloatArray to) {
       for (int i = 0; i < CHUNK; i++) {
         long row = change.memory().address() + 4L * x.length() * (first + i);
-        to.values()[i] =
-            first + i < change.rows() ? FloatArithmetic.dot(row, x, x.length()) : 0;
+        to.values()[i] = first + i < change.rows() ? FloatArithmetic.dot(row, x, x.length()) : 0;
       }
     }
 
@@ -298,7 +305,7 @@ final class KernelAdapters implements AutoCloseable {
 
   @Override
   public void close() {
-    inputs.values().forEach(PackedInput::close);
+    inputs.forEach(PackedInput::close);
     blocks.forEach(NativeBuffer::close);
   }
 }

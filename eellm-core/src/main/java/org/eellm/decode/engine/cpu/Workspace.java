@@ -138,8 +138,7 @@ final class Workspace implements AutoCloseable {
     for (int i = 0; i < members; i++) {
       own.add(new ThreadWorkspace(kernels, shard, layout));
     }
-    adapters =
-        new KernelAdapters(changes, kernels, normed.groupRows(), members);
+    adapters = new KernelAdapters(changes, kernels, normed.groupRows(), members);
     if (!adapters.isEmpty()) {
       normed.keep();
       attentionOutput.keep();
