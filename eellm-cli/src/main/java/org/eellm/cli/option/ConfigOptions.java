@@ -14,7 +14,7 @@ import picocli.CommandLine.Option;
 /** The options {@code --config}, {@code --preset} and {@code --set}, as a mixin. */
 public final class ConfigOptions {
   @ArgGroup(multiplicity = "1")
-  private Origin origin;
+  private Origin origin = new Origin();
 
   @Option(
       names = "--set",
