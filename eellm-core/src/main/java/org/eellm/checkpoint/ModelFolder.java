@@ -103,8 +103,8 @@ public record ModelFolder(
     return new ModelFolder(folder, heads, adapter, more);
   }
 
-  /** Where the heads lie, and what belongs to them; what belongs to an adapter lies with that. */
-  public Path headsFolder() {
+  /** Where the calibration lies: beside what was made last, an adapter, heads or the model. */
+  public Path calibrationFolder() {
     return adapter.or(() -> heads).orElse(folder);
   }
 
