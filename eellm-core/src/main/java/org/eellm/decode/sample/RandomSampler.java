@@ -1,6 +1,8 @@
 package org.eellm.decode.sample;
 
+import java.util.OptionalInt;
 import org.eellm.decode.token.Prediction;
+import org.eellm.decode.token.Tokens;
 
 /**
  * Draws the next token.
@@ -60,11 +62,17 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
   }
 
   @Override
+  public OptionalInt forced(Tokens tokens) {
+    return params.constraint().map(held -> held.forced(tokens)).orElseGet(OptionalInt::empty);
+  }
+
+  @Override
   public boolean takesBest() {
     return params.temperature() == 0
         && params.penalties().equals(Penalties.NONE)
         && params.logitBias().isEmpty()
-        && params.minTokens().count() == 0;
+        && params.minTokens().count() == 0
+        && params.constraint().isEmpty();
   }
 
   private int best(Prediction prediction) {
@@ -87,7 +95,8 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
   private boolean changesLogits(Prediction prediction) {
     return !params.penalties().equals(Penalties.NONE)
         || !params.logitBias().isEmpty()
-        || params.minTokens().appliesTo(prediction);
+        || params.minTokens().appliesTo(prediction)
+        || params.constraint().isPresent();
   }
 
   private float[] logits(Prediction prediction) {
@@ -104,6 +113,7 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
     if (params.minTokens().appliesTo(prediction)) {
       params.minTokens().apply(logits);
     }
+    params.constraint().ifPresent(constraint -> constraint.apply(logits, prediction.tokens()));
     return logits;
   }
 }
