@@ -14,15 +14,16 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.StreamSupport;
+import org.eellm.grammar.JsonText.Bounds;
 
 /**
  * The language of the JSON texts that a JSON Schema (draft 2020-12) accepts, written without blanks
  * and with an object's members in the schema's order.
  *
- * <p>Each text of the language is accepted by the schema. Not each accepted text is of the language:
- * an object with listed properties has no others, and a number at most 15 digits on each side of
- * its point, or more where bounds ask for them. A keyword that could not be kept is refused by its
- * path.
+ * <p>Each text of the language is accepted by the schema. Not each accepted text is of the
+ * language: an object with listed properties has no others, and a number at most 15 digits on each
+ * side of its point, or more where bounds ask for them. A keyword that could not be kept is refused
+ * by its path.
  */
 final class JsonSchema {
   private static final int MOST_SCHEMAS = 10_000;
@@ -32,18 +33,32 @@ final class JsonSchema {
 
   private static final Set<String> ANNOTATIONS =
       Set.of(
-          "$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "default",
-          "examples", "deprecated", "readOnly", "writeOnly", "discriminator");
+          "$schema",
+          "$id",
+          "$comment",
+          "$defs",
+          "definitions",
+          "title",
+          "description",
+          "default",
+          "examples",
+          "deprecated",
+          "readOnly",
+          "writeOnly",
+          "discriminator");
 
   private static final Map<String, String> FORMATS =
       Map.of(
           "date", "^\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])$",
-          "time", "^([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)$",
+          "time",
+              "^([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)$",
           "date-time",
               "^\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])T([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)$",
           "uuid", "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
-          "ipv4", "^((25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)\\.){3}(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)$",
-          "email", "^[a-z0-9]{1,32}([._+-][a-z0-9]{1,32}){0,3}@([a-z0-9]{1,32}\\.){1,3}[a-z]{2,12}$");
+          "ipv4",
+              "^((25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)\\.){3}(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)$",
+          "email",
+              "^[a-z0-9]{1,32}([._+-][a-z0-9]{1,32}){0,3}@([a-z0-9]{1,32}\\.){1,3}[a-z]{2,12}$");
 
   private final Languages all;
   private final JsonText json;
@@ -196,7 +211,8 @@ final class JsonSchema {
       List<JsonNode> resolved = schemas.stream().map(JsonSchema.this::resolved).toList();
       Set<String> types = new HashSet<>();
       if (resolved.stream()
-          .allMatch(each -> each.path("type").isTextual() && types.add(each.path("type").asText()))
+              .allMatch(
+                  each -> each.path("type").isTextual() && types.add(each.path("type").asText()))
           && !types.containsAll(Set.of("integer", "number"))) {
         return true;
       }
@@ -221,7 +237,9 @@ final class JsonSchema {
     private List<String> types() {
       Optional<JsonNode> given = get("type");
       if (given.isEmpty()) {
-        if (schema.has("properties") || schema.has("additionalProperties") || schema.has("required")) {
+        if (schema.has("properties")
+            || schema.has("additionalProperties")
+            || schema.has("required")) {
           return List.of("object");
         }
         if (schema.has("items") || schema.has("prefixItems")) {
@@ -249,9 +267,8 @@ final class JsonSchema {
     private Language ofType(String type, int depth) {
       return switch (type) {
         case "string" -> string();
-        case "integer" -> json.integer(bound("minimum", "exclusiveMinimum", 1), bound("maximum", "exclusiveMaximum", -1));
-        case "number" ->
-            number(bound("minimum", "exclusiveMinimum", 1), bound("maximum", "exclusiveMaximum", -1));
+        case "integer" -> json.integer(bounds());
+        case "number" -> json.number(bounds());
         case "boolean" -> all.literals(List.of("true", "false"));
         case "null" -> all.literal("null");
         case "array" -> array(depth);
@@ -295,8 +312,9 @@ final class JsonSchema {
       return value.decimalValue().intValueExact();
     }
 
-    private Language number(Optional<BigInteger> least, Optional<BigInteger> most) {
-      return least.isEmpty() && most.isEmpty() ? json.number() : json.number(least, most);
+    private Bounds bounds() {
+      return new Bounds(
+          bound("minimum", "exclusiveMinimum", 1), bound("maximum", "exclusiveMaximum", -1));
     }
 
     /**
@@ -314,9 +332,7 @@ final class JsonSchema {
       }
       return included.isPresent() && excluded.isPresent()
           ? Optional.of(
-              inward > 0
-                  ? included.get().max(excluded.get())
-                  : included.get().min(excluded.get()))
+              inward > 0 ? included.get().max(excluded.get()) : included.get().min(excluded.get()))
           : included.or(() -> excluded);
     }
 
@@ -366,8 +382,7 @@ final class JsonSchema {
       for (var property : listed.map(JsonNode::properties).orElse(Set.of())) {
         String name = property.getKey();
         Language value =
-            JsonSchema.this.read(
-                property.getValue(), path + "/properties/" + name, depth + 1);
+            JsonSchema.this.read(property.getValue(), path + "/properties/" + name, depth + 1);
         members.add(member(name, value));
         needed.add(required.remove(name) != null);
       }
@@ -395,8 +410,7 @@ final class JsonSchema {
     }
 
     private Language member(String name, Language value) {
-      return all.sequence(
-          all.literal(TextNode.valueOf(name) + ":"), value);
+      return all.sequence(all.literal(TextNode.valueOf(name) + ":"), value);
     }
 
     private Language reference(String pointer) {
@@ -423,9 +437,7 @@ final class JsonSchema {
   private JsonNode target(String pointer) {
     return pointer.equals("#")
         ? root
-        : pointer.startsWith("#/")
-            ? root.at(pointer.substring(1))
-            : MissingNode.getInstance();
+        : pointer.startsWith("#/") ? root.at(pointer.substring(1)) : MissingNode.getInstance();
   }
 
   private JsonNode resolved(JsonNode schema) {

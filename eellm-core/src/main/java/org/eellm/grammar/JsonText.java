@@ -4,6 +4,7 @@ import java.math.BigInteger;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.stream.IntStream;
 
 /** The languages of JSON's values, written without blanks (RFC 8259). */
@@ -27,7 +28,8 @@ final class JsonText {
   JsonText(Languages all) {
     this.all = all;
     digit = all.oneOf(ByteSet.range('0', '9'));
-    character = all.choice(List.of(TO_ESCAPE.not().utf8(all), all.sequence(all.literal("\\"), escape())));
+    character =
+        all.choice(List.of(TO_ESCAPE.not().utf8(all), all.sequence(all.literal("\\"), escape())));
     value = all.rule("any value");
     all.define(
         value,
@@ -101,9 +103,7 @@ final class JsonText {
         all.sequence(
             item,
             all.repeat(
-                further,
-                Math.max(0, least - 1),
-                most == Languages.UNBOUNDED ? most : most - 1));
+                further, Math.max(0, least - 1), most == Languages.UNBOUNDED ? most : most - 1));
     return all.sequence(
         all.literal("["), least == 0 ? all.optional(items) : items, all.literal("]"));
   }
@@ -118,11 +118,10 @@ final class JsonText {
 
   /** Any number. */
   Language number() {
-    Language exponent =
-        all.sequence(set("eE"), all.optional(set("+-")), all.repeat(digit, 1, 2));
+    Language exponent = all.sequence(set("eE"), all.optional(set("+-")), all.repeat(digit, 1, 2));
     return all.sequence(
         all.optional(all.literal("-")),
-        whole(BigInteger.ZERO, Optional.empty()),
+        whole(Bounds.FROM_ZERO),
         all.optional(fraction()),
         all.optional(exponent));
   }
@@ -132,58 +131,79 @@ final class JsonText {
   }
 
   /**
-   * Whole numbers within bounds, both included.
+   * Bounds of numbers, which belong to what they bound.
    *
-   * @param least the lower bound, if there is one
+   * @param least none for all that are small enough
    */
-  Language integer(Optional<BigInteger> least, Optional<BigInteger> most) {
-    return bounded(least, most, false);
-  }
+  record Bounds(Optional<BigInteger> least, Optional<BigInteger> most) {
+    static final Bounds NONE = new Bounds(Optional.empty(), Optional.empty());
+    static final Bounds FROM_ZERO = new Bounds(Optional.of(BigInteger.ZERO), Optional.empty());
 
-  /** Numbers within whole bounds, both included, without exponents. */
-  Language number(Optional<BigInteger> least, Optional<BigInteger> most) {
-    return bounded(least, most, true);
-  }
-
-  private Language bounded(
-      Optional<BigInteger> least, Optional<BigInteger> most, boolean fractions) {
-    List<Language> alternatives = new ArrayList<>();
-    if (most.isEmpty() || most.get().signum() >= 0) {
-      BigInteger from = least.orElse(BigInteger.ZERO).max(BigInteger.ZERO);
-      alternatives.add(magnitudes(from, most, fractions));
+    /** Of the numbers from 0 on. */
+    Bounds positive() {
+      return new Bounds(Optional.of(least.orElse(BigInteger.ZERO).max(BigInteger.ZERO)), most);
     }
-    if (least.isEmpty() || least.get().signum() < 0) {
-      BigInteger from = most.map(BigInteger::negate).orElse(BigInteger.ZERO).max(BigInteger.ZERO);
-      alternatives.add(
-          all.sequence(
-              all.literal("-"), magnitudes(from, least.map(BigInteger::negate), fractions)));
+
+    /** Of the negated numbers. */
+    Bounds negated() {
+      return new Bounds(most.map(BigInteger::negate), least.map(BigInteger::negate));
+    }
+
+    private boolean hasPositive() {
+      return most.isEmpty() || most.get().signum() >= 0;
+    }
+  }
+
+  /** Whole numbers. */
+  Language integer(Bounds within) {
+    return bounded(within, this::whole);
+  }
+
+  /** Numbers, without exponents where there are bounds. */
+  Language number(Bounds within) {
+    return within.equals(Bounds.NONE) ? number() : bounded(within, this::decimal);
+  }
+
+  private Language bounded(Bounds within, Function<Bounds, Language> magnitudes) {
+    List<Language> alternatives = new ArrayList<>();
+    if (within.hasPositive()) {
+      alternatives.add(magnitudes.apply(within.positive()));
+    }
+    Bounds negated = within.negated();
+    if (within.least().isEmpty() || within.least().get().signum() < 0) {
+      alternatives.add(all.sequence(all.literal("-"), magnitudes.apply(negated.positive())));
     }
     return all.choice(alternatives);
   }
 
-  private Language magnitudes(BigInteger least, Optional<BigInteger> most, boolean fractions) {
-    if (!fractions) {
-      return whole(least, most);
-    }
+  /** Numbers from 0 on, with a fraction or without. */
+  private Language decimal(Bounds within) {
     List<Language> alternatives = new ArrayList<>();
-    Optional<BigInteger> below = most.map(last -> last.subtract(BigInteger.ONE));
-    if (below.isEmpty() || below.get().compareTo(least) >= 0) {
-      alternatives.add(all.sequence(whole(least, below), all.optional(fraction())));
-    }
-    most.filter(last -> last.compareTo(least) >= 0)
+    Bounds below =
+        new Bounds(within.least(), within.most().map(last -> last.subtract(BigInteger.ONE)));
+    alternatives.add(all.sequence(whole(below), all.optional(fraction())));
+    within
+        .most()
+        .filter(last -> last.compareTo(within.least().orElseThrow()) >= 0)
         .ifPresent(last -> alternatives.add(all.literal(last.toString())));
     return all.choice(alternatives);
   }
 
   /** The digits of whole numbers from 0 on, without leading zeros. */
-  private Language whole(BigInteger least, Optional<BigInteger> most) {
-    String first = least.toString();
-    int digits = most.map(last -> last.toString().length()).orElse(Math.max(MOST_DIGITS, first.length()));
+  private Language whole(Bounds within) {
+    String first = within.least().orElseThrow().toString();
+    int digits =
+        within
+            .most()
+            .map(last -> last.signum() < 0 ? 0 : last.toString().length())
+            .orElse(Math.max(MOST_DIGITS, first.length()));
     List<Language> alternatives = new ArrayList<>();
     for (int length = first.length(); length <= digits; length++) {
       String from = length == first.length() ? first : "1" + "0".repeat(length - 1);
       String end =
-          most.isPresent() && length == digits ? most.get().toString() : "9".repeat(length);
+          within.most().isPresent() && length == digits
+              ? within.most().get().toString()
+              : "9".repeat(length);
       if (from.compareTo(end) <= 0) {
         alternatives.add(between(from, end));
       }

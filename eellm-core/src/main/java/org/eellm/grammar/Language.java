@@ -105,4 +105,12 @@ public final class Language {
     }
     return rest;
   }
+
+  /**
+   * A language with the same beginnings of up to so many bytes, which is one for many lengths of
+   * what repeats: what holds of its beginnings need not be found out for each.
+   */
+  public Language near(int bytes) {
+    return all.near(this, bytes);
+  }
 }

@@ -219,8 +219,7 @@ final class Languages {
   }
 
   /** Whether a language has the empty text, as far as is known of the rules. */
-  private static boolean mayEnd(
-      Language language, boolean[] rules, Map<Language, Boolean> seen) {
+  private static boolean mayEnd(Language language, boolean[] rules, Map<Language, Boolean> seen) {
     Boolean known = seen.get(language);
     if (known == null) {
       known =
@@ -241,8 +240,7 @@ final class Languages {
   }
 
   /** Whether a language has a text that ends, as far as is known of the rules. */
-  private static boolean isFinite(
-      Language language, boolean[] rules, Map<Language, Boolean> seen) {
+  private static boolean isFinite(Language language, boolean[] rules, Map<Language, Boolean> seen) {
     Language last = language; // of a long text's bytes
     while (last.form instanceof Form.Sequence(Language first, Language rest)
         && first.form instanceof Form.OneByte) {
@@ -333,6 +331,15 @@ final class Languages {
               part.after((byte) value),
               repeat(part, Math.max(0, least - 1), most == UNBOUNDED ? most : most - 1));
       case Form.Rule(int number) -> body(number).after((byte) value);
+    };
+  }
+
+  Language near(Language language, int bytes) {
+    return switch (language.form) {
+      case Form.Sequence(Language first, Language rest) -> sequence(near(first, bytes), rest);
+      case Form.Repetition(Language part, int least, int most) when !part.mayEnd() ->
+          repeat(part, Math.min(least, bytes + 1), most > bytes ? UNBOUNDED : most);
+      default -> language;
     };
   }
 }

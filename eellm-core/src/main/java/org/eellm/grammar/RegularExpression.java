@@ -197,7 +197,8 @@ final class RegularExpression {
   }
 
   private int single(CodePoints set) {
-    if (set.ranges().size() != 1 || set.ranges().getFirst().first() != set.ranges().getFirst().last()) {
+    if (set.ranges().size() != 1
+        || set.ranges().getFirst().first() != set.ranges().getFirst().last()) {
       throw wrong("a range has no single character at its end");
     }
     return set.ranges().getFirst().first();

@@ -33,9 +33,33 @@ final class GrammarTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "a*", "a+b?", "(a|b)*0", "a{2}", "a{1,3}b", "a{2,}", "[ab]{2}", "[^a]", "a|b|", ".", ".*0",
-        "(ab|a)(0|b0)", "(a*)*", "(a?){3}", "((a|b)?0){2,3}", "\\d+", "\\w\\W", "[a-b0]+", "a.b",
-        "(?:a|ab)(?:0|b)", "[\\d-]+", "-?0", "\\.+", "a*?b", "()", "(a|)b", "[b-]a"
+        "a*",
+        "a+b?",
+        "(a|b)*0",
+        "a{2}",
+        "a{1,3}b",
+        "a{2,}",
+        "[ab]{2}",
+        "[^a]",
+        "a|b|",
+        ".",
+        ".*0",
+        "(ab|a)(0|b0)",
+        "(a*)*",
+        "(a?){3}",
+        "((a|b)?0){2,3}",
+        "\\d+",
+        "\\w\\W",
+        "[a-b0]+",
+        "a.b",
+        "(?:a|ab)(?:0|b)",
+        "[\\d-]+",
+        "-?0",
+        "\\.+",
+        "a*?b",
+        "()",
+        "(a|)b",
+        "[b-]a"
       })
   void expression_againstJava_matchesTheSame(String pattern) {
     Grammar grammar = Grammar.of(new GrammarSource.Expression(pattern));
@@ -48,10 +72,13 @@ final class GrammarTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"a", "^a", "a$", "^a$", "^a|b$", "a.b", "^[^b]+$", "^(a|b0)*$", "\\.", "^$"})
+  @ValueSource(
+      strings = {"a", "^a", "a$", "^a$", "^a|b$", "a.b", "^[^b]+$", "^(a|b0)*$", "\\.", "^$"})
   void pattern_inAString_isFoundAsJavaFindsIt(String pattern) {
     Grammar grammar =
-        Grammar.of(new GrammarSource.Schema("{\"type\":\"string\",\"pattern\":%s}".formatted(quoted(pattern))));
+        Grammar.of(
+            new GrammarSource.Schema(
+                "{\"type\":\"string\",\"pattern\":%s}".formatted(quoted(pattern))));
     Pattern java = Pattern.compile(pattern);
     for (String text : texts("ab0.\"\\", 4)) {
       assertThat(accepts(grammar, quoted(text)))
@@ -65,7 +92,8 @@ final class GrammarTest {
     Random random = new Random(1);
     for (int round = 0; round < 60; round++) {
       int first = random.nextInt(1 << 7 + random.nextInt(14)) % Character.MAX_CODE_POINT;
-      int last = Math.min(Character.MAX_CODE_POINT, first + random.nextInt(1 << random.nextInt(17)));
+      int last =
+          Math.min(Character.MAX_CODE_POINT, first + random.nextInt(1 << random.nextInt(17)));
       Languages all = new Languages();
       Language language = CodePoints.of(first, last).utf8(all);
       all.check();
@@ -121,18 +149,24 @@ final class GrammarTest {
       delimiter = '|',
       quoteCharacter = '`',
       value = {
-        "{\"type\":\"number\",\"multipleOf\":2} | schema/multipleOf: is not supported here; leave it out",
-        "{\"properties\":{\"a\":{\"not\":{}}}} | schema/properties/a/not: is not supported here; leave it out",
+        "{\"type\":\"number\",\"multipleOf\":2} | schema/multipleOf: is not supported here; leave"
+            + " it out",
+        "{\"properties\":{\"a\":{\"not\":{}}}} | schema/properties/a/not: is not supported here;"
+            + " leave it out",
         "{\"type\":\"strin\"} | schema/type: \"strin\" is no type of JSON",
         "{\"$ref\":\"#/x\"} | schema/$ref: '#/x' is not in this schema; use #/$defs/...",
         "{\"$ref\":\"#\"} | schema/$ref #: begins with itself; let what repeats come last",
-        "{\"type\":\"string\",\"pattern\":\"(?=a)\"} | schema/pattern: (?= is not offered; use (?:...) (at character 2 of the pattern)",
-        "{\"type\":\"string\",\"pattern\":\"\\\\bx\"} | schema/pattern: \\b is not offered (at character 2 of the pattern)",
-        "{\"type\":\"number\",\"minimum\":0.5} | schema/minimum: 0.5: whole numbers up to 1e18 are supported",
+        "{\"type\":\"string\",\"pattern\":\"(?=a)\"} | schema/pattern: (?= is not offered; use"
+            + " (?:...) (at character 2 of the pattern)",
+        "{\"type\":\"string\",\"pattern\":\"\\\\bx\"} | schema/pattern: \\b is not offered (at"
+            + " character 2 of the pattern)",
+        "{\"type\":\"number\",\"minimum\":0.5} | schema/minimum: 0.5: whole numbers up to 1e18 are"
+            + " supported",
         "{\"enum\":[]} | schema/enum: is no list, or an empty one",
         "{\"enum\":[1],\"type\":\"string\"} | grammar: no text belongs to it",
         "false | grammar: no text belongs to it",
-        "{\"type\":\"object\",\"required\":[\"a\"],\"properties\":{\"b\":true},\"additionalProperties\":false} | schema/required: 'a' is no property that is listed",
+        "{\"type\":\"object\",\"required\":[\"a\"],\"properties\":{\"b\":true},\"additionalProperties\":false}"
+            + " | schema/required: 'a' is no property that is listed",
         "7 | schema: is no schema; give an object, true or false"
       })
   void schema_thatCannotBeKept_isRefusedByItsPath(String schema, String message) {
@@ -144,14 +178,15 @@ final class GrammarTest {
   @Test
   void rules_ofAList_takeItsTexts() {
     Grammar grammar =
-        Grammar.of(new GrammarSource.Rules(
-            """
-            # a list of words
-            root ::= "[" (word ("," blank? word)*)? "]"
-            word ::= [a-z]{1,3} | "\\"" [^"\\n]* "\\"" |
-                     root
-            blank ::= " "
-            """));
+        Grammar.of(
+            new GrammarSource.Rules(
+                """
+                # a list of words
+                root ::= "[" (word ("," blank? word)*)? "]"
+                word ::= [a-z]{1,3} | "\\"" [^"\\n]* "\\"" |
+                         root
+                blank ::= " "
+                """));
 
     assertThat(Stream.of("[]", "[a]", "[ab, abc]", "[\"x y\",z,[q]]"))
         .allMatch(text -> accepts(grammar, text));
@@ -178,7 +213,8 @@ final class GrammarTest {
   @Test
   void schema_hostile_endsSoon() {
     String deep = "{\"items\":".repeat(5000) + "{}" + "}".repeat(5000);
-    assertThatThrownBy(() -> Grammar.of(new GrammarSource.Schema(deep))).isInstanceOf(GrammarException.class);
+    assertThatThrownBy(() -> Grammar.of(new GrammarSource.Schema(deep)))
+        .isInstanceOf(GrammarException.class);
 
     StringBuilder values = new StringBuilder("{\"enum\":[\"x0\"");
     IntStream.range(1, 10_000).forEach(i -> values.append(",\"x").append(i).append('"'));
@@ -189,9 +225,12 @@ final class GrammarTest {
 
     StringBuilder optional = new StringBuilder("{\"properties\":{\"p0\":true");
     IntStream.range(1, 400).forEach(i -> optional.append(",\"p%d\":true".formatted(i)));
-    assertThat(accepts(Grammar.of(new GrammarSource.Schema(optional + "}}")), "{\"p3\":1,\"p399\":2}")).isTrue();
+    assertThat(
+            accepts(Grammar.of(new GrammarSource.Schema(optional + "}}")), "{\"p3\":1,\"p399\":2}"))
+        .isTrue();
 
-    Grammar long1 = Grammar.of(new GrammarSource.Schema("{\"type\":\"string\",\"minLength\":900000000}"));
+    Grammar long1 =
+        Grammar.of(new GrammarSource.Schema("{\"type\":\"string\",\"minLength\":900000000}"));
     assertThat(accepts(long1, "\"a\"")).isFalse();
   }
 

@@ -60,7 +60,8 @@ public final class SampleSchemas {
             + "\"required\":[\"items\",\"paid\"]}",
         "{\"properties\":{\"steps\":{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"maxItems\":3},\"answer\":{\"type\":\"number\"}},"
             + "\"required\":[\"steps\",\"answer\"],\"additionalProperties\":false}",
-        "{\"properties\":{\"\\u00fcber \\\"x\\\"\":{\"type\":\"boolean\"}},\"required\":[\"\\u00fcber \\\"x\\\"\"]}",
+        "{\"properties\":{\"\\u00fcber"
+            + " \\\"x\\\"\":{\"type\":\"boolean\"}},\"required\":[\"\\u00fcber \\\"x\\\"\"]}",
         "{\"type\":\"array\",\"items\":{\"type\":\"array\",\"items\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":9},\"minItems\":3,\"maxItems\":3},"
             + "\"minItems\":2,\"maxItems\":2}",
         "{\"properties\":{\"sentiment\":{\"enum\":[\"good\",\"bad\",\"mixed\"]},\"score\":{\"type\":\"number\",\"minimum\":0,\"maximum\":1}},"

@@ -58,8 +58,7 @@ final class GrammarFields {
     String type = format.text("type").orElse("");
     switch (type) {
       case "text" -> {}
-      case "json_object" ->
-          all.add(new Given("response_format", new GrammarSource.JsonObjects()));
+      case "json_object" -> all.add(new Given("response_format", new GrammarSource.JsonObjects()));
       case "json_schema" -> {
         Fields schema =
             format

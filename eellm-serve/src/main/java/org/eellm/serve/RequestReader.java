@@ -294,9 +294,7 @@ final class RequestReader {
     SamplingParams free =
         said.withLogitBias(bias(fields, model)).withMinTokens(stopping.minTokens());
     SamplingParams params =
-        GrammarFields.read(fields, model, stopping.tokens())
-            .map(free::withConstraint)
-            .orElse(free);
+        GrammarFields.read(fields, model, stopping.tokens()).map(free::withConstraint).orElse(free);
     return seed -> new RandomSampler(params, seed);
   }
 

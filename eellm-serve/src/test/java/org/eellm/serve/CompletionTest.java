@@ -7,7 +7,6 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.stream.StreamSupport;
 import org.eellm.config.HeadId;
 import org.eellm.decode.Scorer;
@@ -281,7 +280,7 @@ final class CompletionTest extends WithServer {
                 new Penalties(1.2, 0.5, 0.25),
                 Map.of(5, 3.0, 7, -2.0),
                 MinTokens.NONE,
-                Optional.empty()),
+                null),
             11);
     Result alone = server.alone("the cat", 20, DecodingMethod.full(), sampler);
 

@@ -51,14 +51,14 @@ final class GrammarOptions {
     rules.ifPresent(file -> sources.add(new GrammarSource.Rules(read(file))));
     if (sources.size() > 1) {
       throw new ConfigException(
-          "--json-schema, --regex and --grammar: a text is held to one of them; leave the others out");
+          "--json-schema, --regex and --grammar: a text is held to one of them; leave the others"
+              + " out");
     }
     if (sources.isEmpty()) {
       return UnaryOperator.identity();
     }
     GrammarMasks masks = new GrammarMasks(model.tokenizer());
-    return params ->
-        params.withConstraint(masks.constraint(sources.getFirst(), model.endTokens()));
+    return params -> params.withConstraint(masks.constraint(sources.getFirst(), model.endTokens()));
   }
 
   private static String read(Path file) {

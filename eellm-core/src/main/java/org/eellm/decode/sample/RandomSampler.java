@@ -63,7 +63,8 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
 
   @Override
   public OptionalInt forced(Tokens tokens) {
-    return params.constraint().map(held -> held.forced(tokens)).orElseGet(OptionalInt::empty);
+    TokenConstraint constraint = params.constraint();
+    return constraint == null ? OptionalInt.empty() : constraint.forced(tokens);
   }
 
   @Override
@@ -72,7 +73,7 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
         && params.penalties().equals(Penalties.NONE)
         && params.logitBias().isEmpty()
         && params.minTokens().count() == 0
-        && params.constraint().isEmpty();
+        && params.constraint() == null;
   }
 
   private int best(Prediction prediction) {
@@ -96,7 +97,7 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
     return !params.penalties().equals(Penalties.NONE)
         || !params.logitBias().isEmpty()
         || params.minTokens().appliesTo(prediction)
-        || params.constraint().isPresent();
+        || params.constraint() != null;
   }
 
   private float[] logits(Prediction prediction) {
@@ -113,7 +114,10 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
     if (params.minTokens().appliesTo(prediction)) {
       params.minTokens().apply(logits);
     }
-    params.constraint().ifPresent(constraint -> constraint.apply(logits, prediction.tokens()));
+    TokenConstraint constraint = params.constraint();
+    if (constraint != null) {
+      constraint.apply(logits, prediction.tokens());
+    }
     return logits;
   }
 }

@@ -57,10 +57,11 @@ public final class TokenConstraint implements Serializable {
     }
 
     private Mask mask(Language state) {
-      Mask mask = masks.get(state);
+      Language near = state.near(tree.longest());
+      Mask mask = masks.get(near);
       if (mask == null) {
-        mask = Mask.of(state, tree);
-        masks.put(state, mask);
+        mask = Mask.of(near, tree);
+        masks.put(near, mask);
       }
       return mask;
     }
@@ -131,8 +132,7 @@ public final class TokenConstraint implements Serializable {
       int most = Math.min(logits.length, rules.tree.size());
       boolean finite = false;
       for (int id = 0; id < logits.length; id++) {
-        boolean allowed =
-            id < most && mask.allows(id) || ends && endTokens.contains(id);
+        boolean allowed = id < most && mask.allows(id) || ends && endTokens.contains(id);
         if (!allowed) {
           logits[id] = Float.NEGATIVE_INFINITY;
         }

@@ -39,6 +39,11 @@ final class TokenTree {
     longest = Arrays.stream(bytes).mapToInt(each -> each.length).max().orElse(0);
   }
 
+  /** Bytes of the longest token. */
+  int longest() {
+    return longest;
+  }
+
   /** Ids of the vocabulary. */
   int size() {
     return byId.length;
