@@ -42,7 +42,7 @@ public final class Language {
 
   final Form form;
   private final Languages all;
-  private final Language @Nullable [][] after = new Language[256 / CHUNK][]; // by byte, if known
+  private final @Nullable Language[] @Nullable [] after = new Language[256 / CHUNK][]; // by byte, if known
   private @Nullable Boolean nullable;
   private @Nullable ByteSet first;
 
@@ -84,7 +84,7 @@ public final class Language {
    */
   public Language after(byte next) {
     int place = Byte.toUnsignedInt(next);
-    Language[] chunk = after[place >> CHUNK_BITS];
+    @Nullable Language[] chunk = after[place >> CHUNK_BITS];
     if (chunk == null) {
       chunk = new Language[CHUNK];
       after[place >> CHUNK_BITS] = chunk;
