@@ -79,7 +79,16 @@ public record ServedModel(
 
   private ServedModel withAdapter(String called, int number) {
     return new ServedModel(
-        called, model, number, engine, template, defaults, sampling, created, longestToken);
+        called,
+        model,
+        number,
+        engine,
+        template,
+        defaults,
+        sampling,
+        created,
+        longestToken,
+        grammars);
   }
 
   /**
