@@ -158,9 +158,14 @@ public final class ModelWeights {
    *
    * @param weights closed by the model
    * @param known the names of all parameters that the files may have
+   * @param adapters by their names, closed by the model
    * @throws CheckpointException as {@link #load}
    */
-  static StoredDecoder stored(WeightFiles weights, Set<String> known, StoredDecoder.Part part) {
+  static StoredDecoder stored(
+      WeightFiles weights,
+      Set<String> known,
+      StoredDecoder.Part part,
+      Map<String, AdapterFiles> adapters) {
     Map<String, ParameterSpec> specs =
         part.parameterGroups().stream()
             .flatMap(List::stream)
@@ -182,8 +187,10 @@ public final class ModelWeights {
     return new StoredDecoder(
         part,
         rows,
+        adapters.entrySet().stream().map(each -> each.getValue().named(each.getKey())).toList(),
         () -> {
           arena.close();
+          adapters.values().forEach(AdapterFiles::close);
           weights.close();
         });
   }
@@ -317,12 +324,13 @@ public final class ModelWeights {
    * file of them.
    *
    * @param learning which weights these are
+   * @return names of the files that are gone, since their tensors are in another one now
    * @throws CheckpointException if a file is missing or malformed
    */
-  public static void writeIndex(Path folder, Learning learning, int parts) throws IOException {
+  public static List<String> writeIndex(Path folder, Learning learning, int parts)
+      throws IOException {
     if (learning instanceof Learning.Adapter) {
-      AdapterFiles.join(folder, parts);
-      return;
+      return AdapterFiles.join(folder, parts);
     }
     SequencedMap<String, String> files = new TreeMap<>();
     long size = 0;
@@ -337,5 +345,6 @@ public final class ModelWeights {
     }
     JsonFiles.write(
         folder.resolve(WeightFiles.index(learning)), new Index(Map.of("total_size", size), files));
+    return List.of();
   }
 }

@@ -397,7 +397,10 @@ public final class Batch implements AutoCloseable {
       int room = count <= pool.size() ? count : pool.size() - needed;
       List<Integer> known =
           prefixes.find(
-              new Tokens(prompt, prompt.size()), Math.min(unasked, room * ModelRunner.PAGE), heads);
+              new Tokens(prompt, prompt.size()),
+              Math.min(unasked, room * ModelRunner.PAGE),
+              heads,
+              job.request().adapter());
       known.forEach(pool::share);
       int further = Math.min(count - known.size(), needed);
       prefixes.evictUntilFree(further);
@@ -409,7 +412,7 @@ public final class Batch implements AutoCloseable {
       DecodingStrategy strategy = DecodingStrategy.of(job.request().decoding(), planner);
       int reused = known.size() * ModelRunner.PAGE;
       Sequence sequence = new Sequence(job, runner, pageTable, reused, strategy);
-      active.add(new RunningSequence(sequence, prefixes.cursor(heads)));
+      active.add(new RunningSequence(sequence, prefixes.cursor(heads, job.request().adapter())));
       queue.remove(); // not before: whatever fails here, its listener is told
     }
   }

@@ -33,6 +33,7 @@ import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.SamplingDefaults;
 import org.eellm.decode.token.Detokenizer;
 import org.eellm.decode.token.TokenListener;
+import org.eellm.model.Adapter;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.StoredDecoder;
 import org.slf4j.Logger;
@@ -99,7 +100,7 @@ public record LoadedModel(
             vocabSize,
             DraftVocabulary.read(folder, vocabSize).ids(),
             DraftTable.read(folder, vocabSize));
-    Optional<Calibration> calibration = Calibration.stored(files.headsFolder(), stored);
+    Optional<Calibration> calibration = Calibration.stored(files.calibrationFolder(), stored);
     DecodingModel decoder = read.apply(stored);
     if (decoder instanceof StoredDecoder inFiles) {
       KernelRunner.pack(inFiles);
@@ -151,7 +152,7 @@ public record LoadedModel(
 
   /** Where the model's own calibration lies, or would. */
   public Path calibrationFile() {
-    return files.headsFolder().resolve(ModelFolder.CALIBRATION);
+    return files.calibrationFolder().resolve(ModelFolder.CALIBRATION);
   }
 
   /** Settings by the model's own calibration, where tokens leave early and nothing says when. */
@@ -166,6 +167,11 @@ public record LoadedModel(
 
   public Architecture architecture() {
     return decoder.architecture();
+  }
+
+  /** Names of the adapters that texts may ask for, by their numbers from 1. */
+  public List<String> adapters() {
+    return decoder.adapters().stream().map(Adapter::name).toList();
   }
 
   /** Tokens that a text and its continuation may have together. */
