@@ -98,8 +98,7 @@ public final class GgufWriter {
               });
       ModelWriter.publish(temporary, output);
       int copies = (int) items.stream().filter(Item::isCopy).count();
-      return new Outcome(
-          output, records, copies, total, ModelWriter.readTokenizer(output, output));
+      return new Outcome(output, records, copies, total, ModelWriter.readTokenizer(output, output));
     } catch (IOException failure) {
       throw new CheckpointException(
           "%s: cannot be written: %s".formatted(output, IoErrors.reason(failure)), failure);

@@ -123,8 +123,7 @@ final class GgufFamiliesTest {
     try (SourceModel back = ModelReader.open(file);
         GgufFile opened = GgufFile.open(file)) {
       FamiliesTest.assertOrigins(
-          ModelWriter.writeModel(
-              back, folder.resolve("ours"), Options.asItIs(), (a, b) -> {}),
+          ModelWriter.writeModel(back, folder.resolve("ours"), Options.asItIs(), (a, b) -> {}),
           name -> Objects.requireNonNull(opened.tensors().get(name)).bytes());
     }
   }
