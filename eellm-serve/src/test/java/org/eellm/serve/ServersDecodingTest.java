@@ -54,7 +54,7 @@ final class ServersDecodingTest extends WithServer {
         TestServer.MODEL,
         model,
         server.engine,
-        ChatTemplate.read(folder, server.tokenizer),
+        ChatTemplate.of(server.tokenizer),
         defaults);
   }
 

@@ -314,7 +314,7 @@ public final class ServeCommand implements Callable<Integer> {
         modelName.orElseGet(() -> name(model.folder())),
         model,
         engine,
-        ChatTemplate.read(model.folder(), model.tokenizer()),
+        ChatTemplate.of(model.tokenizer()),
         decodingOptions.settings(model));
   }
 
