@@ -71,8 +71,8 @@ public final class EarlyExitModel implements AutoCloseable {
   }
 
   /**
-   * How a model is loaded; what is not said is as {@code eellm generate} has it. How it draws tokens
-   * is up to each {@link Decoding}, and not to its {@code generation_config.json}.
+   * How a model is loaded; what is not said is as {@code eellm generate} has it. How it draws
+   * tokens is up to each {@link Decoding}, and not to its {@code generation_config.json}.
    */
   public static final class Loading {
     private final Path path;

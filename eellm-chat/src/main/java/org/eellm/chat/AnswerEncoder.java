@@ -63,8 +63,7 @@ public record AnswerEncoder(ChatTemplate template, Tokenizer tokenizer) {
   private Span answer(List<ChatMessage> quoted, int i, String text) {
     String before = template.render(quoted.subList(0, i), Map.of());
     String with = template.render(quoted.subList(0, i + 1), WHOLE);
-    if (!with.startsWith(before)
-        && with.startsWith(template.render(quoted.subList(0, i), WHOLE))) {
+    if (!with.startsWith(before) && with.startsWith(template.render(quoted.subList(0, i), WHOLE))) {
       throw refusal(
           i,
           "the chat template's generation prompt is not how it begins this answer; use a template"

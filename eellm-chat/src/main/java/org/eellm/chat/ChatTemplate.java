@@ -392,7 +392,8 @@ public final class ChatTemplate {
   /** Puts a place in the list of special tokens where somebody said one's name. */
   private String quote(String said, String field) {
     if (said.indexOf(QUOTE_BEGIN) >= 0 || said.indexOf(QUOTE_END) >= 0) {
-      throw ChatTemplateException.ofMessages(field, "has U+FDD0 or U+FDD1, which are no characters");
+      throw ChatTemplateException.ofMessages(
+          field, "has U+FDD0 or U+FDD1, which are no characters");
     }
     return specials
         .map(

@@ -153,8 +153,7 @@ final class AnswerEncoderTest {
 
   @Test
   void encode_answerThatIsNotToBeLearned_isContext() {
-    CountedTokens tokens =
-        encode(ChatTemplate.of(CHATML, "", "<|im_end|>", tokenizer), CHAT, 3);
+    CountedTokens tokens = encode(ChatTemplate.of(CHATML, "", "<|im_end|>", tokenizer), CHAT, 3);
     assertThat(shown(tokens))
         .contains("<|im_start|>assistant\nthe dog<|im_end|>\n")
         .contains("<|im_start|>assistant\n{the bird<|im_end|>}\n");

@@ -132,7 +132,9 @@ final class ChatTemplateTest {
     ChatTemplate template =
         ChatTemplate.of(
             "{{ messages[0].role }},{{ messages[0].name }},{{ messages[0].content }},{{ effort }}",
-            "", end, tokenizer);
+            "",
+            end,
+            tokenizer);
     String outside = "\uFDD0999999\uFDD1";
 
     assertThat(encode(template, new ChatMessage(end, "the cat", Optional.of(end)), end))

@@ -231,7 +231,8 @@ final class GgufWriterTest {
     assertRefused("qwen_block_norm", tokenizer, "llama.cpp has no model of this shape");
     assertRefused("llama_embedding", folder, "no tokenizer there");
     Files.writeString(
-        tokenizer.resolve("tokenizer.json"), "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"<|endoftext|>\",0]],\"unk_id\":0}}");
+        tokenizer.resolve("tokenizer.json"),
+        "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"<|endoftext|>\",0]],\"unk_id\":0}}");
     assertRefused("llama_embedding", tokenizer, "a tokenizer of type Unigram is not exported");
     Files.writeString(
         tokenizer.resolve("tokenizer.json"),

@@ -136,7 +136,10 @@ final class SamplesTest {
   void sample_fewerDocumentsThanParts_areDividedByTokens() {
     try (IndexedDataset dataset = dataset("single", 1, 100)) {
       int[] training =
-          read(samples(dataset, new Split(9, 1, 0), Part.TRAINING, 1), 0, 11); // an epoch: 88 of 90 tokens
+          read(
+              samples(dataset, new Split(9, 1, 0), Part.TRAINING, 1),
+              0,
+              11); // an epoch: 88 of 90 tokens
       int[] validation = read(samples(dataset, new Split(9, 1, 0), Part.VALIDATION, 1), 0, 1);
       assertThat(Arrays.stream(training).max()).hasValue(89);
       assertThat(Arrays.stream(validation).min().orElseThrow()).isGreaterThanOrEqualTo(90);
@@ -191,7 +194,7 @@ final class SamplesTest {
       writer.add(20, 20, 8);
       writer.endDocument(); // a text in front: all of it counts
       for (int document = 0; document < 30; document++) {
-        writer.add(ids, counted);
+        writer.add(new CountedTokens(ids, counted));
         writer.endDocument();
       }
       writer.commit();
@@ -308,8 +311,7 @@ final class SamplesTest {
     BlendedSamples.Position kept = first.position(150_123);
     BlendedSamples next = blend(0.7, 0.2, 0.1);
     next.seek(kept);
-    assertThat(read(next, 150_123, 800))
-        .isEqualTo(Arrays.copyOfRange(expected, 2 * 123, 2 * 923));
+    assertThat(read(next, 150_123, 800)).isEqualTo(Arrays.copyOfRange(expected, 2 * 123, 2 * 923));
     assertThat(read(next, 150_000, 1000)).isEqualTo(expected);
     // So far that counting from the start would take hours.
     long far = 1L << 50;

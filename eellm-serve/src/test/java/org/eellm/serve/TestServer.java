@@ -62,9 +62,7 @@ public final class TestServer implements AutoCloseable {
       boolean serves) {
     decoder = model;
     tokenizer =
-        Files.exists(folder.resolve("tokenizer.json"))
-            ? Tokenizer.load(folder)
-            : tokenizer(folder);
+        Files.exists(folder.resolve("tokenizer.json")) ? Tokenizer.load(folder) : tokenizer(folder);
     limits = change.apply(Limits.of(decoder).withVocabSize(tokenizer.vocabSize()));
     engine = Engine.start(decoder, limits);
     server = Server.start(options);

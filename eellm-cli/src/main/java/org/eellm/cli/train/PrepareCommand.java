@@ -149,8 +149,7 @@ public final class PrepareCommand implements Callable<Integer> {
 
   private Prepared prepare(TextCorpus corpus, Tokenizer used, int threadCount, Progress progress) {
     if (tokenizer.equals(TRAIN)) {
-      return new Prepared(
-          Preparation.run(corpus, used, output, threadCount, progress), "");
+      return new Prepared(Preparation.run(corpus, used, output, threadCount, progress), "");
     }
     ChatPreparation chats = new ChatPreparation(used, skipBadLines);
     Preparation.Summary summary =

@@ -139,10 +139,7 @@ final class PrepareCommandTest {
     // By the tokenizer's file, whose template is beside it.
     assertThat(
             prepare(
-                "--input",
-                path("chat.jsonl"),
-                "--tokenizer",
-                path("out-tokenizer/tokenizer.json")))
+                "--input", path("chat.jsonl"), "--tokenizer", path("out-tokenizer/tokenizer.json")))
         .isZero();
     assertThat(out.toString()).contains("chats       1, written by chat_template.jinja\n");
     assertThat(template).exists();

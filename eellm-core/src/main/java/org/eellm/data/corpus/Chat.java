@@ -20,8 +20,7 @@ public record Chat(List<Message> messages, String place) {
    * @param name of who says it, if there are several
    * @param isLearned whether it is an answer that counts
    */
-  public record Message(
-      String role, String content, Optional<String> name, boolean isLearned) {}
+  public record Message(String role, String content, Optional<String> name, boolean isLearned) {}
 
   public Chat {
     messages = List.copyOf(messages);

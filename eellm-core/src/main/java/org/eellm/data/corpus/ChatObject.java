@@ -10,7 +10,8 @@ import org.eellm.data.corpus.ObjectDocuments.BadObject;
 /**
  * A JSON object as a chat, in one of three layouts: {@code messages} of {@code role} and {@code
  * content}; {@code prompt} and {@code completion}, each a text or such messages; or ShareGPT's
- * {@code conversations} of {@code from} and {@code value}. An answer of {@code weight} 0 is context.
+ * {@code conversations} of {@code from} and {@code value}. An answer of {@code weight} 0 is
+ * context.
  */
 final class ChatObject {
   private static final String PROMPT = "prompt";
@@ -54,8 +55,7 @@ final class ChatObject {
       throws BadObject {
     if (value.isTextual()) {
       messages.add(
-          new Message(
-              role, value.textValue(), Optional.empty(), role.equals(Chat.ASSISTANT)));
+          new Message(role, value.textValue(), Optional.empty(), role.equals(Chat.ASSISTANT)));
     } else {
       add(value, name, "role", "content", messages);
     }

@@ -19,8 +19,8 @@ import org.eellm.data.DataException;
 
 /**
  * The objects of a JSON file, which are in lists or follow each other, or the rows of a CSV file,
- * whose first names the columns. Read one by one. Behind a fault in a file's form nothing can
- * be told any more, so it is never left out.
+ * whose first names the columns. Read one by one. Behind a fault in a file's form nothing can be
+ * told any more, so it is never left out.
  */
 final class ParsedObjects implements ObjectDocuments.Objects {
   static final int MAX_OBJECT_BYTES = 1 << 28;

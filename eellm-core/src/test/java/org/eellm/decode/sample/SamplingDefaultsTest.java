@@ -53,13 +53,14 @@ final class SamplingDefaultsTest {
   void read_fieldsThatAreNotOffered_areWarnedOfByName() throws IOException {
     assertThat(
             warnings(
-                "{'no_repeat_ngram_size': 0, 'typical_p': 1.0, 'num_beams': 1, 'guidance_scale': null,"
-                    + " 'bad_words_ids': [], 'token_healing': false, 'max_length': 20}"))
+                "{'no_repeat_ngram_size': 0, 'typical_p': 1.0, 'num_beams': 1, 'guidance_scale':"
+                    + " null, 'bad_words_ids': [], 'token_healing': false, 'max_length': 20}"))
         .isEmpty();
     assertThat(
             warnings(
                 "{'no_repeat_ngram_size': 1, 'typical_p': 0, 'min_new_tokens': 5, 'num_beams': 4,"
-                    + " 'forced_eos_token_id': 0, 'stop_strings': 'x', 'sequence_bias': [[[1], 2]]}"))
+                    + " 'forced_eos_token_id': 0, 'stop_strings': 'x', 'sequence_bias': [[[1],"
+                    + " 2]]}"))
         .extracting(line -> line.substring(line.indexOf(".json: ") + 7))
         .containsExactlyInAnyOrder(
             "no_repeat_ngram_size: 1 is not supported and has no effect",
