@@ -52,7 +52,7 @@ public final class ModelWriter {
       List.of("tokenizer.json", "vocab.json", "tokenizer.model", "qwen.tiktoken");
 
   /** Files that are copied as they are, if they are there. */
-  private static final List<String> COMPANIONS =
+  static final List<String> COMPANIONS =
       List.of(
           "tokenizer.json",
           "tokenizer_config.json",

@@ -70,10 +70,8 @@ public final class IndexedDatasetWriter implements AutoCloseable {
   /**
    * Adds tokens to the current document, of which the loss counts some. The dataset then has a mask
    * in {@code .mask}.
-   *
-   * @param counted of each token, whether it counts
    */
-  public void add(int[] newTokens, boolean[] counted) {
+  public void add(CountedTokens newTokens) {
     try {
       Output masks = mask;
       if (masks == null) {
@@ -83,13 +81,13 @@ public final class IndexedDatasetWriter implements AutoCloseable {
           masks.putByte((byte) 1);
         }
       }
-      for (boolean counts : counted) {
+      for (boolean counts : newTokens.counted()) {
         masks.putByte((byte) (counts ? 1 : 0));
       }
     } catch (IOException e) {
       throw unwritable(prefix, e);
     }
-    addTokens(newTokens);
+    addTokens(newTokens.ids());
   }
 
   /** Adds tokens to the current document, all of which the loss counts. */
@@ -100,7 +98,7 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     }
     boolean[] all = new boolean[newTokens.length];
     Arrays.fill(all, true);
-    add(newTokens, all);
+    add(new CountedTokens(newTokens, all));
   }
 
   private void addTokens(int... newTokens) {

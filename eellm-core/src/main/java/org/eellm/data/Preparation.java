@@ -80,14 +80,16 @@ public final class Preparation {
     this.writer = writer;
   }
 
-  /** Prepares a corpus of texts alone. */
+  /** Prepares a corpus of texts alone, as the other does. */
   public static Summary run(
       Corpus corpus, Tokenizer tokenizer, Path prefix, int threads, Progress progress) {
     return run(corpus, tokenizer, Preparation::refuse, prefix, threads, progress);
   }
 
   private static Optional<CountedTokens> refuse(Chat chat) {
-    throw new DataException(chat.place() + ": is a chat, where only texts are expected");
+    throw new DataException(
+        "%s: is a chat; name a model's folder with --tokenizer, whose template it is written with"
+            .formatted(chat.place()));
   }
 
   /**
@@ -181,7 +183,7 @@ public final class Preparation {
   }
 
   private void write(CountedTokens chat) {
-    writer.add(chat.ids(), chat.counted());
+    writer.add(chat);
     tokens += chat.ids().length;
     for (boolean counts : chat.counted()) {
       countedTokens += counts ? 1 : 0;

@@ -320,7 +320,7 @@ public final class ServeCommand implements Callable<Integer> {
         name,
         model,
         engine,
-        ChatTemplate.read(model.folder(), model.tokenizer()),
+        ChatTemplate.of(model.tokenizer()),
         decodingOptions.settings(model));
   }
 

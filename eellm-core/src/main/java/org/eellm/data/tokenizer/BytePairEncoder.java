@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -69,9 +70,10 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
      *
      * @param unknown absent leaves such characters out
      * @param fuses whether several unknown characters after each other are one token
-     * @param byBytes whether bytes are tried first
+     * @param byteIds by byte, {@link Pieces#NONE} where it has none
      */
-    record Characters(Pieces pieces, OptionalInt unknown, boolean fuses, boolean byBytes)
+    @SuppressWarnings("ArrayRecordComponent") // compared by nobody
+    record Characters(Pieces pieces, OptionalInt unknown, boolean fuses, int[] byteIds)
         implements WordStart {
 
       @Override
@@ -85,7 +87,7 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
           if (id != Pieces.NONE) {
             tokens[count++] = id;
           }
-          int bytes = id == Pieces.NONE && byBytes ? bytes(character, tokens, count) : 0;
+          int bytes = id == Pieces.NONE ? bytes(character, tokens, count) : 0;
           count += bytes;
           boolean isUnknown = id == Pieces.NONE && bytes == 0;
           if (isUnknown && unknown.isPresent() && !(fuses && behindUnknown)) {
@@ -100,7 +102,7 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
       private int bytes(String character, int[] tokens, int from) {
         byte[] bytes = character.getBytes(StandardCharsets.UTF_8);
         for (int i = 0; i < bytes.length; i++) {
-          tokens[from + i] = pieces.id("<0x%02X>".formatted(bytes[i]));
+          tokens[from + i] = byteIds[bytes[i] & 0xFF];
           if (tokens[from + i] == Pieces.NONE) {
             return 0;
           }
@@ -149,6 +151,7 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
   static Optional<Tokenizer.TextEncoder> of(
       TokenizerJson json, Map<String, JsonNode> addedTokens, String place) {
     ObjectNode file = json.rest();
+    requireBounded(file, place); // before any of it is applied to a name
     JsonNode model = file.path("model");
     List<JsonNode> words = TokenizerReader.parts(file.path("pre_tokenizer"), "pretokenizers");
     Optional<WordCutter> cutter =
@@ -173,13 +176,12 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     if (start.isEmpty()) {
       return Optional.empty();
     }
-    requireBounded(file, place);
     Set<Integer> all = new HashSet<>();
     addedTokens.values().forEach(token -> all.add(token.path("id").asInt()));
     boolean takesWords = model.path("ignore_merges").asBoolean();
     return Optional.of(
         new BytePairEncoder(
-            AddedTokens.of(addedTokens),
+            new AddedTokens(addedTokens),
             cutter.get(),
             start.get(),
             new Pairs(
@@ -202,11 +204,14 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     String unknown = model.path("unk_token").asText("");
     JsonNode token = addedTokens.get(unknown);
     int id = token == null ? pieces.id(unknown) : token.path("id").asInt();
+    boolean byBytes = model.path("byte_fallback").asBoolean();
     return new WordStart.Characters(
         pieces,
         id == Pieces.NONE ? OptionalInt.empty() : OptionalInt.of(id),
         model.path("fuse_unk").asBoolean(),
-        model.path("byte_fallback").asBoolean());
+        IntStream.range(0, 256)
+            .map(value -> byBytes ? pieces.id("<0x%02X>".formatted(value)) : Pieces.NONE)
+            .toArray());
   }
 
   private static void requireBounded(ObjectNode file, String place) {

@@ -71,6 +71,12 @@ final class TokenizerBoundsTest {
     assertRefused(
         normalizers(replace("n", "nn"), replace("n", "nn"), replace("n", "nn")), "4 times");
     assertRefused(normalizers(replace("", "n")), "a text of 0 characters");
+    // A blank added token is changed to see whether it stays one.
+    String blanks = replace(" ", " ".repeat(100_000));
+    assertRefused(
+        "{'added_tokens': [{'id': 400, 'content': ' ', 'normalized': true}], "
+            + normalizers(blanks, blanks).substring(1),
+        "more than 4 times as long");
     assertRefused(words(split("a+b")), "repeats a before something that can fail");
     assertRefused(
         words("{'type': 'FixedLength', 'length': 0}"), "pre_tokenizer \"FixedLength\": is not");

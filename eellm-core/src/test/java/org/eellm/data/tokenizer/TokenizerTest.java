@@ -230,6 +230,24 @@ public final class TokenizerTest {
     assertThat(tokenizer.definition()).isEqualTo(text);
   }
 
+  @Test
+  void save_chatTemplateBesideIt_isKeptAndAnOlderOneIsNot() throws IOException {
+    trained().save(folder);
+    write("chat_template.jinja", "{{ messages }}\n");
+    for (Path path : List.of(folder, folder.resolve("tokenizer.json"))) {
+      Tokenizer tokenizer = Tokenizer.load(path);
+      assertThat(tokenizer.chatTemplate()).hasValue("{{ messages }}\n");
+      tokenizer.save(folder.resolve("copy"));
+      assertThat(folder.resolve("copy/chat_template.jinja")).hasContent("{{ messages }}\n");
+    }
+    trained().save(folder.resolve("copy"));
+    assertThat(folder.resolve("copy/chat_template.jinja")).doesNotExist();
+    Files.write(folder.resolve("chat_template.jinja"), new byte[] {(byte) 0xFF});
+    assertThatThrownBy(() -> Tokenizer.load(folder))
+        .isInstanceOf(DataException.class)
+        .hasMessage(folder.resolve("chat_template.jinja") + ": cannot be read: not UTF-8 text");
+  }
+
   /** Blanks beside an added token that takes them, and what is found first of several. */
   @Test
   void encode_addedTokens_takeBlanksAndTheLongestIsFound() throws IOException {
