@@ -66,10 +66,10 @@ final class ModelCommandsTest {
       delimiter = '|',
       textBlock =
           """
-          gemma2    | rmsnorm around 1, norms around branches, rope, a window of 7 in 2 layers, geglu_tanh, soft caps, output matrix tied
-          olmo3     | rmsnorm, norms after branches, rope scaled by yarn, a window of 7 in 3 layers, swiglu, norms of queries and keys
+          gemma2    | rmsnorm around 1, norms around branches, rope, a window of 7 in 2 layers, geglu_tanh, capped scores, scaled embeddings, capped logits, output matrix tied
+          olmo3     | rmsnorm, norms after branches, rope scaled by yarn, a window of 7 in 3 layers, rope of its own there, swiglu, norms of all queries and of all keys
           smollm3   | rmsnorm, rope, no positions in 1 layers, swiglu, output matrix tied
-          phi4_mini | rmsnorm, rope scaled by longrope, swiglu, output matrix tied
+          phi4_mini | rmsnorm, rope scaled by longrope, 6 of a head's 8 rotated, swiglu, output matrix tied
           """)
   void inspect_family_namesItsParts(String name, String parts) {
     assertThat(runWords("inspect", FAMILIES.resolve(name)).out()).contains("parts       " + parts);
@@ -233,6 +233,7 @@ final class ModelCommandsTest {
           export --model MODEL --format hf --dtype q8_0 --output OUT | q8_0 is a format of gguf
           export --model MODEL --format gguf --dtype float16 --output OUT | float16 is not written to gguf
           convert --model PLAIN --max-positions 8 --output OUT | --max-positions: the model has learned a table of 16 positions
+          convert --model MODEL --max-positions 65 --output OUT | --max-positions: 65 is outside 1..64
           export --model MODEL --format onnx --output OUT | --format
           """)
   void settingsThatMakeNoSense_areWrongUse(String command, String message) {
@@ -280,7 +281,7 @@ final class ModelCommandsTest {
 
     assertThat(outcome.code()).as(outcome.err()).isZero();
     assertThat(outcome.err())
-        .contains("out/tokenizer.model: is neither a SentencePiece model nor tiktoken's ranks")
+        .contains("source/tokenizer.model: is neither a SentencePiece model nor tiktoken's ranks")
         .contains("; give one that can be read with --tokenizer");
   }
 

@@ -145,7 +145,7 @@ record ConversionFile(Path path, byte[] start, List<Place> places) {
   private static Map<String, String> origins(ModelTensor tensor) {
     Map<String, String> origins = new LinkedHashMap<>();
     for (Origin origin : tensor.origins()) {
-      origins.put(origin.name(), Checksums.of(origin.stored().content().stored()));
+      origins.put(origin.name(), Checksums.of(origin.file()));
     }
     return origins;
   }

@@ -157,7 +157,7 @@ final class GgufTensors {
         : rows;
   }
 
-  /** What the pairs' frequencies are divided by. */
+  /** Divisors of the pairs' frequencies. */
   private static ModelTensor factors(String name, float[] factors) {
     return new ModelTensor(
         name,

@@ -98,7 +98,8 @@ public final class GgufWriter {
               });
       ModelWriter.publish(temporary, output);
       int copies = (int) items.stream().filter(Item::isCopy).count();
-      return new Outcome(output, records, copies, total);
+      return new Outcome(
+          output, records, copies, total, ModelWriter.readTokenizer(output, output));
     } catch (IOException failure) {
       throw new CheckpointException(
           "%s: cannot be written: %s".formatted(output, IoErrors.reason(failure)), failure);
@@ -187,7 +188,7 @@ public final class GgufWriter {
       out.number("general.quantization_version", 2);
     }
     out.number(family + ".vocab_size", model.vocabSize());
-    out.number(family + ".context_length", model.maxPositions());
+    out.number(family + ".context_length", trunk.publishedPositions());
     out.number(family + ".embedding_length", model.hiddenSize());
     out.number(family + ".block_count", model.numLayers());
     out.number(family + ".feed_forward_length", model.ffnHiddenSize());
@@ -226,7 +227,7 @@ public final class GgufWriter {
     return out.finish();
   }
 
-  /** What llama.cpp finds the factors for scores by is the file's own of LongRoPE alone. */
+  /** llama.cpp computes YaRN's factor for scores itself, and takes LongRoPE's from the file. */
   private void scaling(String prefix, RopeScaling scaling) {
     switch (scaling) {
       case RopeScaling.None _, RopeScaling.Llama3 _ -> {}

@@ -5,25 +5,19 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.WeightFiles;
 import org.eellm.checkpoint.huggingface.GgufModel;
 import org.eellm.checkpoint.huggingface.HeadFiles;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
+import org.eellm.checkpoint.huggingface.HuggingFaceFolder;
 import org.eellm.checkpoint.huggingface.ModelTensor;
-import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.huggingface.StoredLayout;
-import org.eellm.checkpoint.huggingface.family.Families;
-import org.eellm.checkpoint.huggingface.family.Family;
 import org.eellm.checkpoint.safetensors.CheckpointException;
-import org.eellm.checkpoint.safetensors.JsonFields;
 import org.eellm.checkpoint.safetensors.ModelFiles;
-import org.eellm.checkpoint.safetensors.StoredTensor;
 import org.eellm.checkpoint.safetensors.StoredWeights;
-import org.eellm.config.ModelConfig;
 import org.eellm.gguf.GgufFile;
 
 /** Opens models of every layout that is known. */
@@ -45,21 +39,25 @@ public final class ModelReader {
       return MegatronCheckpoint.open(path);
     }
     Path folder = CheckpointStore.resolveModel(path);
-    JsonFields fields = HuggingFaceConfig.fields(folder);
-    HuggingFaceConfig config = HuggingFaceConfig.read(folder);
+    HuggingFaceFolder files = HuggingFaceFolder.read(folder);
+    HuggingFaceConfig config = files.config();
     StoredWeights weights = weights(folder);
     try {
       String kind =
           Files.isDirectory(folder.resolve("training"))
               ? "checkpoint of a training run"
-              : "Hugging Face folder, model_type " + fields.text("model_type");
+              : "Hugging Face folder, model_type " + files.family().modelType();
+      List<ModelTensor> tensors = new ArrayList<>();
+      new StoredLayout(files.family(), config.architecture())
+          .parameters(folder, weights.tensors())
+          .forEach((name, origin) -> tensors.add(ModelTensor.copy(name, origin)));
       return new SourceModel(
               kind,
               folder,
               config,
-              withExits((ObjectNode) fields.object(), config),
+              withExits((ObjectNode) files.fields().object(), config),
               true,
-              tensors(weights, Families.of(fields), config),
+              tensors,
               List.of(weights),
               Optional.empty())
           .withCalibration(folder);
@@ -83,50 +81,5 @@ public final class ModelReader {
     return !safetensors && PyTorchWeights.in(folder)
         ? PyTorchWeights.open(folder)
         : WeightFiles.openStored(folder);
-  }
-
-  private static List<ModelTensor> tensors(
-      StoredWeights weights, Family family, HuggingFaceConfig config) {
-    ModelConfig model = config.architecture().model();
-    if (model.numLayers() > weights.tensors().size()) { // before anything is made for each layer
-      throw new CheckpointException(
-          "%s: num_hidden_layers is %d, but there are %d tensors in all; config.json and the weights must be of the same model"
-              .formatted(weights.folder(), model.numLayers(), weights.tensors().size()));
-    }
-    if (family.hasOurNames()) {
-      return own(weights, config);
-    }
-    List<ModelTensor> tensors = new ArrayList<>();
-    new StoredLayout(family, model)
-        .parameters(weights.folder(), weights.tensors())
-        .forEach((name, origin) -> tensors.add(ModelTensor.copy(name, origin)));
-    return tensors;
-  }
-
-  /** Tensors that have our names and shapes already. */
-  private static List<ModelTensor> own(StoredWeights weights, HuggingFaceConfig config) {
-    ModelConfig model = config.architecture().model();
-    List<ModelTensor> tensors = new ArrayList<>();
-    for (Map.Entry<String, StoredTensor> entry : weights.tensors().entrySet()) {
-      String name = entry.getKey();
-      if (!StoredLayout.DERIVED.matcher(name).matches() && !isTied(name, weights, config, model)) {
-        tensors.add(ModelTensor.copy(name, new Origin(name, entry.getValue())));
-      }
-    }
-    return tensors;
-  }
-
-  /** Whether an output matrix is stored though it is another. */
-  private static boolean isTied(
-      String name, StoredWeights weights, HuggingFaceConfig config, ModelConfig model) {
-    String shared = model.tieEmbeddings() ? "model.embed_tokens.weight" : "lm_head.weight";
-    StoredTensor other = weights.tensors().get(shared);
-    boolean tied =
-        name.equals("lm_head.weight")
-            ? model.tieEmbeddings()
-            : name.matches("exits\\.\\d+\\.lm_head\\.weight")
-                && config.architecture().exits().tieOutput();
-    StoredTensor output = weights.tensors().get(name);
-    return tied && other != null && output != null && ModelTensor.equalBytes(output, other);
   }
 }

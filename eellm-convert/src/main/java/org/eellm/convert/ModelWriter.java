@@ -93,8 +93,14 @@ public final class ModelWriter {
    * @param tensors what each tensor was made of, and both sides' checksums
    * @param copies how many tensors are the very bytes of the source
    * @param bytes of all tensors
+   * @param tokenizerProblem why the tokenizer cannot be read; empty if it can
    */
-  public record Outcome(Path path, List<TensorRecord> tensors, int copies, long bytes) {
+  public record Outcome(
+      Path path,
+      List<TensorRecord> tensors,
+      int copies,
+      long bytes,
+      Optional<String> tokenizerProblem) {
     public Outcome {
       tensors = List.copyOf(tensors);
     }
@@ -155,7 +161,7 @@ public final class ModelWriter {
 
   private static StoredLayout layout(SourceModel model) {
     Family family = Families.of(new JsonFields(model.folder().toString(), model.configFile()));
-    return new StoredLayout(family, model.architecture().model());
+    return new StoredLayout(family, model.architecture());
   }
 
   /** A trunk with a configuration that other tools know. */
@@ -175,6 +181,9 @@ public final class ModelWriter {
       if (trunk.configFile().has(name)) {
         config.set(name, trunk.configFile().get(name));
       }
+    }
+    if (config.has(Family.MADE_POSITIONS)) {
+      config.put(Family.MADE_POSITIONS, trunk.publishedPositions());
     }
     return trunk.with(config, trunk.tensors());
   }
@@ -217,6 +226,7 @@ public final class ModelWriter {
     Path temporary = temporary(output);
     options.tokenizer().ifPresent(ModelWriter::requireTokenizer);
     List<TensorRecord> records = new ArrayList<>();
+    Optional<String> tokenizerProblem;
     long total =
         files.values().stream().flatMap(List::stream).mapToLong(ModelTensor::byteSize).sum();
     long[] done = {0};
@@ -247,7 +257,7 @@ public final class ModelWriter {
           copy(ModelFiles.file(tokenizer, name), temporary.resolve(name));
         }
       }
-      writeTokenizerJson(temporary);
+      tokenizerProblem = readTokenizer(tokenizer, temporary);
       if (source.calibration().isPresent()) {
         Path calibration = source.calibration().get();
         copy(calibration, temporary.resolve(calibration.getFileName()));
@@ -263,7 +273,7 @@ public final class ModelWriter {
     }
     int copies =
         (int) files.values().stream().flatMap(List::stream).filter(ModelTensor::isCopy).count();
-    return new Outcome(output, records, copies, total);
+    return new Outcome(output, records, copies, total, tokenizerProblem);
   }
 
   private static void requireTokenizer(Path folder) {
@@ -276,20 +286,25 @@ public final class ModelWriter {
   }
 
   /**
-   * Writes what SentencePiece's or tiktoken's file says as {@code tokenizer.json} too, which takes
-   * less time to read.
+   * Reads a tokenizer, and writes one that SentencePiece's or tiktoken's file has as {@code
+   * tokenizer.json} too, which takes less time to read.
+   *
+   * @return why it cannot be read
    */
-  private static void writeTokenizerJson(Path folder) {
-    boolean other =
-        Files.exists(folder.resolve("tokenizer.model"))
-            || Files.exists(folder.resolve("qwen.tiktoken"));
-    if (other && !Files.exists(folder.resolve("tokenizer.json"))) {
-      try {
-        Tokenizer.load(folder).save(folder);
-      } catch (DataException expected) {
-        // the command warns of it, as of any tokenizer that cannot be read
-      }
+  static Optional<String> readTokenizer(Path from, Path output) {
+    Tokenizer tokenizer;
+    try {
+      tokenizer = Tokenizer.load(from);
+    } catch (DataException problem) {
+      return Optional.of(String.valueOf(problem.getMessage()));
     }
+    boolean other =
+        Files.exists(output.resolve("tokenizer.model"))
+            || Files.exists(output.resolve("qwen.tiktoken"));
+    if (other && !Files.exists(output.resolve("tokenizer.json"))) {
+      tokenizer.save(output);
+    }
+    return Optional.empty();
   }
 
   /** Where an output is made. */

@@ -5,30 +5,42 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
 import java.net.URISyntaxException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.function.Function;
+import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.WeightFiles;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.huggingface.family.Families;
+import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.Checksums;
 import org.eellm.checkpoint.safetensors.JsonFields;
 import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
+import org.eellm.checkpoint.safetensors.SafetensorsType;
+import org.eellm.checkpoint.safetensors.SafetensorsWriter;
 import org.eellm.checkpoint.safetensors.StoredTensor;
+import org.eellm.checkpoint.safetensors.TensorSource;
+import org.eellm.config.ConfigException;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.convert.ModelWriter.Options;
+import org.eellm.convert.ModelWriter.Outcome;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.FieldSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The models of {@code src/test/resources/families}, which make_families.py wrote. */
 final class FamiliesTest {
@@ -191,11 +203,90 @@ final class FamiliesTest {
     }
   }
 
+  @ParameterizedTest
+  @ValueSource(ints = {-1, 0, 65})
+  void withMaxPositions_whatTheModelWasNotMadeFor_isRefused(int positions) {
+    try (SourceModel model = ModelReader.open(theirs("phi4_mini"))) {
+      assertThatThrownBy(() -> model.withMaxPositions(positions))
+          .isInstanceOf(ConfigException.class)
+          .hasMessageContaining(
+              "%d is outside 1..64, the texts that the model was made for", positions);
+    }
+  }
+
+  /** A part of a tensor that is made of columns. */
+  @Test
+  void weightFiles_bytesInPlaceOfNumbers_areRefused() throws IOException {
+    Path ours = folder.resolve("ours");
+    try (SourceModel model = ModelReader.open(Layouts.folder("gpt2"))) {
+      ModelWriter.writeModel(
+          model,
+          ours,
+          new Options(Optional.of(SafetensorsType.F16), Optional.empty()),
+          (done, total) -> {});
+    }
+    Path file = ours.resolve("model.safetensors");
+    List<TensorSource> tensors = new ArrayList<>();
+    try (SafetensorsFile opened = SafetensorsFile.open(file)) {
+      opened
+          .tensors()
+          .forEach(
+              (name, tensor) -> {
+                int elements = tensor.shape().stream().mapToInt(Math::toIntExact).reduce(1, (a, b) -> a * b);
+                tensors.add(
+                    TensorSource.of(
+                        name,
+                        SafetensorsType.I8,
+                        tensor.shape(),
+                        MemorySegment.ofArray(new byte[elements])));
+              });
+    }
+    Files.delete(file);
+    SafetensorsWriter.write(file, Map.of(), tensors);
+    assertThatThrownBy(() -> new ModelFolder(ours, Optional.empty()).trunkChecksum())
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageContaining("is I8; weights must be F64, F32, F16 or BF16");
+  }
+
   @Test
   void withMaxPositions_learnedTable_isRefused() {
     try (SourceModel model = ModelReader.open(Layouts.folder("gpt2"))) {
       assertThatThrownBy(() -> model.withMaxPositions(8))
           .hasMessageContaining("the model has learned a table of 16 positions");
+    }
+  }
+
+  /** A model folder tells what it was made of as the files have it, in whatever part it is needed. */
+  @ParameterizedTest
+  @ValueSource(strings = {"phi3", "gemma3"})
+  void convert_anyFamily_recordsTheChecksumsOfItsTensors(String name) {
+    try (SourceModel model = ModelReader.open(theirs(name));
+        SafetensorsFile file = SafetensorsFile.open(theirs(name).resolve("model.safetensors"))) {
+      SourceModel with = // so that parts have our names
+          new SourceModel(
+              model.kind(),
+              model.folder(),
+              model.config(),
+              model.config().config(),
+              false,
+              model.tensors(),
+              List.of(),
+              Optional.empty());
+      Outcome outcome =
+          ModelWriter.writeModel(
+              with, folder.resolve("ours"), Options.asItIs(), (done, total) -> {});
+      assertOrigins(outcome, tensor -> file.tensor(tensor).bytes());
+    }
+  }
+
+  static void assertOrigins(Outcome outcome, Function<String, MemorySegment> inFile) {
+    assertThat(outcome.tensors()).isNotEmpty();
+    for (TensorRecord record : outcome.tensors()) {
+      assertThat(record.origins())
+          .as(record.name())
+          .allSatisfy(
+              (tensor, sha256) ->
+                  assertThat(sha256).isEqualTo(Checksums.of(inFile.apply(tensor))));
     }
   }
 

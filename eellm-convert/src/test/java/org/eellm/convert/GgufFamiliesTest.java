@@ -6,8 +6,10 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
-import java.util.stream.IntStream;
+import org.eellm.checkpoint.huggingface.GgufFamily;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.SourceModel;
@@ -15,11 +17,14 @@ import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.config.DataType;
 import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.config.RopeScaling;
 import org.eellm.convert.GgufWriter.Quantization;
 import org.eellm.convert.ModelWriter.Options;
+import org.eellm.gguf.GgufFile;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -77,6 +82,53 @@ final class GgufFamiliesTest {
     }
   }
 
+  @Test
+  void of_centredNormsWithoutWindows_isNone() {
+    try (SourceModel source = ModelReader.open(FamiliesTest.theirs("gemma2"))) {
+      ModelConfig model = source.architecture().model();
+      List<LayerType> full = List.of(LayerType.FULL);
+      assertThat(GgufFamily.of(model)).contains(GgufFamily.GEMMA2);
+      assertThat(GgufFamily.of(model.toBuilder().layerTypes(full).slidingWindow(0).build()))
+          .isEmpty();
+    }
+  }
+
+  @Test
+  void convert_longRope_isForTheContextThatIsAsked() throws IOException {
+    Path file;
+    try (SourceModel source = ModelReader.open(FamiliesTest.theirs("phi4_mini"))) {
+      file = write(source);
+    }
+    try (SourceModel back = ModelReader.open(file)) {
+      assertThat(back.madePositions()).isEqualTo(64);
+      assertThat(back.architecture().model().maxPositions()).isEqualTo(16);
+      Path ours = folder.resolve("ours");
+      ModelWriter.writeModel(back.withMaxPositions(64), ours, Options.asItIs(), (a, b) -> {});
+      try (SourceModel longer = ModelReader.open(ours)) {
+        assertThat(longer.architecture().model().maxPositions()).isEqualTo(64);
+      }
+      Path exported = folder.resolve("exported");
+      ModelWriter.writeHuggingFace(back, exported, Options.asItIs(), (a, b) -> {});
+      assertThat(HuggingFaceConfig.fields(exported).positive("max_position_embeddings"))
+          .isEqualTo(64);
+    }
+  }
+
+  @Test
+  void convert_fusedTensors_areRecordedWithTheChecksumsInTheirFile() throws IOException {
+    Path file;
+    try (SourceModel source = ModelReader.open(FamiliesTest.theirs("phi4_mini"))) {
+      file = write(source);
+    }
+    try (SourceModel back = ModelReader.open(file);
+        GgufFile opened = GgufFile.open(file)) {
+      FamiliesTest.assertOrigins(
+          ModelWriter.writeModel(
+              back, folder.resolve("ours"), Options.asItIs(), (a, b) -> {}),
+          name -> Objects.requireNonNull(opened.tensors().get(name)).bytes());
+    }
+  }
+
   /** Files have reals in float32. */
   private static RopeScaling stored(RopeScaling scaling) {
     return scaling instanceof RopeScaling.LongRope scaled
@@ -89,9 +141,7 @@ final class GgufFamiliesTest {
   }
 
   private static ModelConfig eachLayer(ModelConfig model) {
-    return model.toBuilder()
-        .layerTypes(IntStream.range(0, model.numLayers()).mapToObj(model::layerType).toList())
-        .build();
+    return model.toBuilder().layerTypes(model.eachLayerType()).build();
   }
 
   private static float[] values(ModelTensor tensor, float plus) throws IOException {

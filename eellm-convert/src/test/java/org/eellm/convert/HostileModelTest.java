@@ -63,9 +63,9 @@ final class HostileModelTest {
       textBlock =
           """
           {'num_hidden_layers':2147483647}     | num_layers: 2147483647 is outside 1..10000
-          {'num_hidden_layers':9999}           | num_hidden_layers is 9999, but there are 40 tensors in all
+          {'num_hidden_layers':9999}           | lack model.layers.4.input_layernorm.weight
           {'num_hidden_layers':5}              | lack model.layers.4.input_layernorm.weight
-          {'num_hidden_layers':3}              | have, beyond the configuration's model, model.layers.3.
+          {'num_hidden_layers':3}              | the weights have model.layers.3.
           {'hidden_size':128,'head_dim':16}    | has shape [64], but [128] follows
           {'vocab_size':2147483647}            | has shape [256, 64], but [2147483647, 64] follows
           {'intermediate_size':97}             | has shape

@@ -384,7 +384,7 @@ final class ModelReaderTest {
           """
           gpt2     | {'scale_attn_by_inverse_layer_idx':true} | scale_attn_by_inverse_layer_idx: true is not supported
           gpt2     | {'n_embd':1000000000} | model.hidden_size: 1000000000 makes an MLP of 4000000000; make it smaller
-          gpt2     | {'activation_function':'relu'}           | activation_function: relu is not supported
+          gpt2     | {'activation_function':'relu'}           | activation_function: "relu" is not supported
           gpt2     | {'add_cross_attention':true}             | add_cross_attention: true is not supported
           gpt2     | {'n_head':5}                             | 5 does not divide hidden_size 32
           gpt2     | {'n_embd':16}                            | tensor wte.weight has shape [64, 32], but [64, 16] follows

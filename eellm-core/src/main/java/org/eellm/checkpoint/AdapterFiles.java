@@ -77,7 +77,7 @@ public final class AdapterFiles implements AutoCloseable {
   private final SafetensorsFile file;
   private final Map<String, Change> changes;
 
-  /** What {@code adapter_trunk.json} says. */
+  /** The content of {@code adapter_trunk.json}. */
   private record Trunk(String trunk) {}
 
   /** The fields of {@code adapter_config.json} that PEFT needs. */
@@ -282,7 +282,6 @@ public final class AdapterFiles implements AutoCloseable {
         SafetensorsType.F32,
         stored.shape(),
         new StoredTensor.Made(
-            stored.content().stored(),
             arena -> {
               try (Arena origin = Arena.ofShared()) {
                 WeightRows rows = ModelWeights.rows(model, parameter, stored, origin);

@@ -136,7 +136,10 @@ public record ModelFolder(
    *     model
    */
   public HuggingFaceConfig config() {
-    HuggingFaceConfig own = HuggingFaceConfig.read(folder);
+    return withHeads(HuggingFaceConfig.read(folder));
+  }
+
+  private HuggingFaceConfig withHeads(HuggingFaceConfig own) {
     if (heads.isEmpty()) {
       return own;
     }
@@ -194,7 +197,7 @@ public record ModelFolder(
     requireNoneBeside(beside.isEmpty());
     boolean first = model.stages().getFirst().firstBranch() == 0 && model.parallel().rank() == 0;
     try (WeightFiles weights = open(first)) {
-      ModelWeights.load(weights, parameterNames(), model);
+      ModelWeights.load(weights, parameterNames(weights), model);
     }
   }
 
@@ -212,7 +215,7 @@ public record ModelFolder(
     Map<String, AdapterFiles> adapters = new LinkedHashMap<>();
     try {
       beside.forEach((name, other) -> adapters.put(name, openBeside(other)));
-      return ModelWeights.stored(weights, parameterNames(), part, adapters);
+      return ModelWeights.stored(weights, parameterNames(weights), part, adapters);
     } catch (RuntimeException failure) {
       adapters.values().forEach(AdapterFiles::close);
       weights.close();
@@ -271,8 +274,8 @@ public record ModelFolder(
     };
   }
 
-  private Set<String> parameterNames() {
-    return ParameterSpec.of(config().architecture()).stream()
+  private Set<String> parameterNames(WeightFiles weights) {
+    return ParameterSpec.of(withHeads(weights.config()).architecture()).stream()
         .map(ParameterSpec::name)
         .collect(Collectors.toUnmodifiableSet());
   }
@@ -293,7 +296,7 @@ public record ModelFolder(
     if (ofHeads.isEmpty() && ofAdapters.isEmpty()) {
       return;
     }
-    String own = TrunkChecksum.of(weights, config().architecture().model());
+    String own = trunkChecksum(weights);
     ofHeads.ifPresent(
         checksum -> require(own, checksum, files.get().folder(), "these heads were", "they were"));
     ofAdapters.forEach(
@@ -311,8 +314,12 @@ public record ModelFolder(
   /** The checksum of the trunk, which heads are kept with. */
   public String trunkChecksum() {
     try (WeightFiles weights = WeightFiles.open(folder)) {
-      return TrunkChecksum.of(weights, config().architecture().model());
+      return trunkChecksum(weights);
     }
+  }
+
+  private static String trunkChecksum(WeightFiles weights) {
+    return TrunkChecksum.of(weights, weights.config().architecture().model());
   }
 
   /**

@@ -6,7 +6,6 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collection;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
@@ -16,14 +15,13 @@ import java.util.SequencedMap;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Function;
-import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.checkpoint.NamedTensors.StoredRange;
 import org.eellm.checkpoint.huggingface.GgufMatrix;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
-import org.eellm.checkpoint.huggingface.ModelTensor;
+import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
@@ -53,13 +51,6 @@ import org.eellm.tensor.Torch;
  * and {@code exits.{n}.*} for the exit after layer n.
  */
 public final class ModelWeights {
-  private static final String EMBEDDING = ParameterName.TOKENS.toString();
-  private static final String OUTPUT = ParameterName.OUTPUT.toString();
-  private static final Pattern OUTPUTS = Pattern.compile("(exits\\.\\d+\\.)?lm_head\\.weight");
-
-  /** Tables that old exports carry along; they follow from the configuration. */
-  private static final Pattern DERIVED = Pattern.compile(".*\\.rotary_emb\\.inv_freq");
-
   /** Older versions of other tools refuse a file that does not say so. */
   static final Map<String, String> METADATA = Map.of("format", "pt");
 
@@ -158,13 +149,8 @@ public final class ModelWeights {
    */
   private static void requireSameModel(WeightFiles weights, Set<String> known, Set<String> wanted) {
     Set<String> stored = weights.tensors().keySet();
-    refuse(weights.folder(), "lack", difference(wanted, stored));
-    refuse(
-        weights.folder(),
-        "have, beyond config.json's model,",
-        difference(stored, known).stream()
-            .filter(name -> !DERIVED.matcher(name).matches() && !isTied(name, weights))
-            .toList());
+    SourceModel.requireAll(weights.folder(), wanted, stored);
+    SourceModel.requireNoMore(weights.folder(), known, stored);
   }
 
   /**
@@ -225,7 +211,7 @@ public final class ModelWeights {
           case F32 -> StoredRows.Type.FLOAT32;
           case F16 -> StoredRows.Type.FLOAT16;
           case BF16 -> StoredRows.Type.BFLOAT16;
-          default -> throw NamedTensors.noWeights(folder, name, stored);
+          default -> throw stored.noWeights(folder, name);
         };
     List<Long> shape = stored.shape();
     int rows = shape.size() > 1 ? Math.toIntExact(shape.getFirst()) : 1;
@@ -253,31 +239,6 @@ public final class ModelWeights {
       throw new CheckpointException(
           "%s: tensor %s has shape %s, the model %s; config.json and the weights must be of the same model"
               .formatted(place, name, stored.shape(), shape));
-    }
-  }
-
-  private static List<String> difference(Collection<String> names, Set<String> others) {
-    return names.stream().filter(name -> !others.contains(name)).sorted().toList();
-  }
-
-  /** Whether a surplus matrix is an output matrix, stored though it is the model's or embedding. */
-  private static boolean isTied(String name, WeightFiles weights) {
-    boolean ofExit = !name.equals(OUTPUT) && weights.tensors().containsKey(OUTPUT);
-    StoredTensor shared = weights.tensor(ofExit ? OUTPUT : EMBEDDING);
-    StoredTensor output = weights.tensor(name);
-    return OUTPUTS.matcher(name).matches() && ModelTensor.equalBytes(output, shared);
-  }
-
-  private static void refuse(Path folder, String verb, List<String> names) {
-    if (!names.isEmpty()) {
-      int more = names.size() - 3;
-      throw new CheckpointException(
-          "%s: the weights %s %s%s; config.json and the weights must be of the same model"
-              .formatted(
-                  folder,
-                  verb,
-                  names.stream().limit(3).collect(Collectors.joining(", ")),
-                  more > 0 ? " and " + more + " more" : ""));
     }
   }
 

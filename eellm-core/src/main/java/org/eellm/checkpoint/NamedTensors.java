@@ -122,15 +122,8 @@ final class NamedTensors {
       case F32 -> ScalarType.Float;
       case F16 -> ScalarType.Half;
       case BF16 -> ScalarType.BFloat16;
-      default -> throw noWeights(place, name, stored);
+      default -> throw stored.noWeights(place, name);
     };
-  }
-
-  /** The exception for a number format that weights do not have. */
-  static CheckpointException noWeights(Path place, String name, StoredTensor stored) {
-    return new CheckpointException(
-        "%s: tensor %s is %s; weights must be F64, F32, F16 or BF16"
-            .formatted(place, name, stored.type()));
   }
 
   /** The format allows tensors anywhere in a file, libtorch only at multiples of their element. */

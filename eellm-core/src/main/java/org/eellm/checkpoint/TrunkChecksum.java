@@ -5,9 +5,9 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.util.List;
-import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.Checksums;
 import org.eellm.checkpoint.safetensors.StoredTensor;
 import org.eellm.config.Architecture;
@@ -40,7 +40,7 @@ public final class TrunkChecksum {
             .sorted()
             .toList()
             .parallelStream()
-            .map(name -> name + of(name, weights.tensor(name)))
+            .map(name -> name + of(weights.folder(), name, weights.tensor(name)))
             .toList();
     MessageDigest digest = Checksums.start();
     tensors.forEach(tensor -> digest.update(tensor.getBytes(StandardCharsets.UTF_8)));
@@ -48,15 +48,14 @@ public final class TrunkChecksum {
   }
 
   /** Shape and checksum of a tensor's values. */
-  private static String of(String name, StoredTensor stored) {
+  private static String of(Path folder, String name, StoredTensor stored) {
     try (Arena arena = Arena.ofShared()) {
-      return of(name, stored, stored.bytes(arena));
+      return of(stored, values(folder, name, stored, stored.bytes(arena)));
     }
   }
 
-  private static String of(String name, StoredTensor stored, MemorySegment bytes) {
-    Values values = values(name, stored, bytes);
-    long count = bytes.byteSize() * 8 / stored.type().bits();
+  private static String of(StoredTensor stored, Values values) {
+    long count = stored.shape().stream().reduce(1L, Math::multiplyExact);
     MessageDigest digest = Checksums.start();
     byte[] piece = new byte[2 * PIECE];
     for (long first = 0; first < count; first += PIECE) {
@@ -76,16 +75,14 @@ public final class TrunkChecksum {
     float at(long index);
   }
 
-  private static Values values(String name, StoredTensor stored, MemorySegment bytes) {
+  private static Values values(
+      Path folder, String name, StoredTensor stored, MemorySegment bytes) {
     return switch (stored.type()) {
       case F64 -> i -> (float) bytes.get(DOUBLE, Double.BYTES * i);
       case F32 -> i -> bytes.get(FLOAT, Float.BYTES * i);
       case F16 -> i -> Float.float16ToFloat(bytes.get(SHORT, Short.BYTES * i));
       case BF16 -> i -> Float.intBitsToFloat(bytes.get(SHORT, Short.BYTES * i) << 16);
-      default ->
-          throw new CheckpointException(
-              "tensor %s is %s; weights must be F64, F32, F16 or BF16"
-                  .formatted(name, stored.type()));
+      default -> throw stored.noWeights(folder, name);
     };
   }
 

@@ -11,9 +11,8 @@ import java.util.SequencedMap;
 import org.eellm.checkpoint.huggingface.GgufModel;
 import org.eellm.checkpoint.huggingface.HeadFiles;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
+import org.eellm.checkpoint.huggingface.HuggingFaceFolder;
 import org.eellm.checkpoint.huggingface.StoredLayout;
-import org.eellm.checkpoint.huggingface.family.Families;
-import org.eellm.checkpoint.huggingface.family.Family;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
@@ -21,8 +20,8 @@ import org.eellm.checkpoint.safetensors.ShardIndex;
 import org.eellm.checkpoint.safetensors.StoredTensor;
 import org.eellm.checkpoint.safetensors.StoredWeights;
 import org.eellm.config.Learning;
-import org.eellm.config.ModelConfig;
 import org.eellm.gguf.GgufFile;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -39,12 +38,17 @@ public final class WeightFiles implements StoredWeights {
   private static final Logger LOG = LoggerFactory.getLogger(WeightFiles.class);
 
   private final Path folder;
+  private final @Nullable HuggingFaceConfig config;
   private final List<Runnable> closers;
   private final SequencedMap<String, StoredTensor> tensors;
 
   private WeightFiles(
-      Path folder, List<Runnable> closers, SequencedMap<String, StoredTensor> tensors) {
+      Path folder,
+      @Nullable HuggingFaceConfig config,
+      List<Runnable> closers,
+      SequencedMap<String, StoredTensor> tensors) {
     this.folder = folder;
+    this.config = config;
     this.closers = closers;
     this.tensors = Collections.unmodifiableSequencedMap(tensors);
   }
@@ -106,16 +110,12 @@ public final class WeightFiles implements StoredWeights {
       return this;
     }
     try {
-      Family family = Families.of(HuggingFaceConfig.fields(folder));
-      if (family.hasOurNames()) {
-        return this;
-      }
-      ModelConfig model = HuggingFaceConfig.read(folder).architecture().model();
+      HuggingFaceFolder files = HuggingFaceFolder.read(folder);
       SequencedMap<String, StoredTensor> parameters = new LinkedHashMap<>();
-      new StoredLayout(family, model)
+      new StoredLayout(files.family(), files.config().architecture())
           .parameters(folder, tensors)
           .forEach((name, origin) -> parameters.put(name, origin.stored()));
-      return new WeightFiles(folder, closers, parameters);
+      return new WeightFiles(folder, files.config(), closers, parameters);
     } catch (RuntimeException failure) {
       close();
       throw failure;
@@ -125,7 +125,7 @@ public final class WeightFiles implements StoredWeights {
   private WeightFiles withoutHeads() {
     SequencedMap<String, StoredTensor> trunk = new LinkedHashMap<>(tensors);
     trunk.keySet().removeIf(name -> name.startsWith(HeadFiles.PREFIX));
-    return new WeightFiles(folder, closers, trunk);
+    return new WeightFiles(folder, config, closers, trunk);
   }
 
   /** These weights and a folder's heads; closes these if they cannot be had. */
@@ -136,7 +136,7 @@ public final class WeightFiles implements StoredWeights {
       all.addAll(exits.closers);
       SequencedMap<String, StoredTensor> both = new LinkedHashMap<>(tensors);
       addAll(exits.folder, exits.tensors, both);
-      return new WeightFiles(folder, all, both);
+      return new WeightFiles(folder, config, all, both);
     } catch (RuntimeException failure) {
       all.forEach(Runnable::run);
       throw failure;
@@ -162,7 +162,7 @@ public final class WeightFiles implements StoredWeights {
       adapter.close();
       throw failure;
     }
-    return new WeightFiles(folder, all, changed);
+    return new WeightFiles(folder, config, all, changed);
   }
 
   /** Maps the heads alone that lie in a folder. */
@@ -173,7 +173,7 @@ public final class WeightFiles implements StoredWeights {
   private static WeightFiles openPart(Path folder, Learning learning) {
     if (learning == Learning.EVERYTHING && GgufFile.isOne(folder)) {
       GgufModel model = GgufModel.open(folder);
-      return new WeightFiles(folder, List.of(model::close), model.tensors());
+      return new WeightFiles(folder, model.config(), List.of(model::close), model.tensors());
     }
     String single = single(learning);
     String index = index(learning);
@@ -182,7 +182,7 @@ public final class WeightFiles implements StoredWeights {
         LOG.warn("{}: reading {}, not the shards of {}", folder, single, index);
       }
       SafetensorsFile file = SafetensorsFile.open(ModelFiles.file(folder, single));
-      return new WeightFiles(folder, List.of(file::close), file.tensors());
+      return new WeightFiles(folder, null, List.of(file::close), file.tensors());
     }
     if (ModelFiles.has(folder, index)) {
       return openShards(folder, index);
@@ -203,7 +203,7 @@ public final class WeightFiles implements StoredWeights {
         index.requireTensors(shard, file.tensors().keySet());
         addAll(file.path(), file.tensors(), tensors);
       }
-      return new WeightFiles(folder, closers, tensors);
+      return new WeightFiles(folder, null, closers, tensors);
     } catch (RuntimeException failure) {
       closers.forEach(Runnable::run);
       throw failure;
@@ -229,6 +229,11 @@ public final class WeightFiles implements StoredWeights {
   @Override
   public SequencedMap<String, StoredTensor> tensors() {
     return tensors;
+  }
+
+  /** The configuration of the folder. */
+  HuggingFaceConfig config() {
+    return config == null ? HuggingFaceConfig.read(folder) : config;
   }
 
   /**

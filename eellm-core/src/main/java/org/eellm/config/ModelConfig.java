@@ -3,6 +3,7 @@ package org.eellm.config;
 import static org.eellm.config.ConfigException.require;
 
 import java.util.List;
+import java.util.stream.IntStream;
 import org.eellm.config.setting.NoEffectWith;
 import org.eellm.config.setting.NoEffectWith.Choice;
 
@@ -410,6 +411,11 @@ public record ModelConfig(
    */
   public LayerType layerType(int index) {
     return layerTypes.get(Math.min(index, numLayers - 1) % layerTypes.size());
+  }
+
+  /** The type of each layer's attention. */
+  public List<LayerType> eachLayerType() {
+    return IntStream.range(0, numLayers).mapToObj(this::layerType).toList();
   }
 
   /** An attention, by the index that {@link #layerType} takes. */

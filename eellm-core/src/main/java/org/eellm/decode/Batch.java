@@ -5,9 +5,7 @@ import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
 import java.util.Set;
-import java.util.concurrent.CompletableFuture;
 import java.util.stream.Collectors;
-import java.util.stream.IntStream;
 import org.eellm.config.HeadId;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.LayerType;
@@ -190,9 +188,7 @@ public final class Batch implements AutoCloseable {
 
   private static int mostPages(DecodingModel model, Limits limits) {
     ModelConfig shape = model.architecture().model();
-    boolean slides =
-        IntStream.range(0, shape.numLayers())
-            .allMatch(layer -> shape.layerType(layer) == LayerType.SLIDING);
+    boolean slides = shape.eachLayerType().stream().allMatch(LayerType.SLIDING::equals);
     if (!slides || model.allHeads().stream().anyMatch(Head::hasAttention)) {
       return Integer.MAX_VALUE;
     }
@@ -219,30 +215,9 @@ public final class Batch implements AutoCloseable {
     return job;
   }
 
-  /**
-   * A text whose hidden states are asked for.
-   *
-   * @throws GenerateException if it fits neither model nor memory
-   * @throws org.eellm.config.SettingException if the model has no such layer
-   */
-  HiddenStateJob hiddenStateJob(List<Integer> ids, int layer, HiddenStateListener listener) {
-    int layers = runner.model().architecture().model().numLayers();
-    if (layer < 1 || layer > layers) {
-      throw new SettingException(
-          "layer", "%d is outside the model's layers; use 1 to %d".formatted(layer, layers));
-    }
-    Job.requireText(runner.model().architecture().model(), ids, "the text");
-    if (PagePool.pages(ids.size()) > pool.size()) {
-      throw new GenerateException(
-          "the text has %d tokens, but there is memory for keys and values of %d; shorten it, or use a larger cache"
-              .formatted(ids.size(), pool.size() * ModelRunner.PAGE));
-    }
-    return new HiddenStateJob(ids, layer, listener, new CompletableFuture<>());
-  }
-
-  /** Puts a text whose hidden states are asked for at the end of those. */
-  void add(HiddenStateJob job) {
-    hiddenStates.add(job);
+  /** Texts whose hidden states are asked for, which share the pages of keys and values. */
+  HiddenStateReader hiddenStates() {
+    return hiddenStates;
   }
 
   /** Puts a request at the end of the queue. */
@@ -416,11 +391,18 @@ public final class Batch implements AutoCloseable {
           job.request().decoding() instanceof DecodingMethod.Score score
               ? score.from() - 1
               : prompt.size() - 1;
-      List<Integer> known =
-          prefixes.find(new Tokens(prompt, prompt.size()), unasked, heads, job.request().adapter());
-      known.forEach(pool::share);
       int count = PagePool.pages(job.positions());
-      int further = Math.min(count - known.size(), neededPages(runner.model(), limits, job));
+      int needed = neededPages(runner.model(), limits, job);
+      // Beside the known pages there has to be room for those that are used again and again.
+      int room = count <= pool.size() ? count : pool.size() - needed;
+      List<Integer> known =
+          prefixes.find(
+              new Tokens(prompt, prompt.size()),
+              Math.min(unasked, room * ModelRunner.PAGE),
+              heads,
+              job.request().adapter());
+      known.forEach(pool::share);
+      int further = Math.min(count - known.size(), needed);
       prefixes.evictUntilFree(further);
       if (pool.free() < further) {
         known.forEach(pool::release);

@@ -225,7 +225,7 @@ public final class Engine implements AutoCloseable {
       throw new UnsupportedOperationException(
           "hidden states: other ranks share the model's matrices; load it on one rank for them");
     }
-    HiddenStateJob job = batch.hiddenStateJob(ids, layer, listener);
+    HiddenStateJob job = batch.hiddenStates().job(ids, layer, listener);
     lock.lock();
     try {
       requireOpen();
@@ -384,7 +384,7 @@ public final class Engine implements AutoCloseable {
       }
     }
     arrived.clear();
-    asked.forEach(batch::add);
+    asked.forEach(batch.hiddenStates()::add);
     asked.clear();
   }
 

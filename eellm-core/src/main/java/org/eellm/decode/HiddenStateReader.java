@@ -6,11 +6,16 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.SettingException;
 import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.cache.PrefixCache;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.request.GenerateException;
+import org.eellm.decode.request.Job;
 
 /**
  * Takes texts through a model's lower layers and tells their hidden states, a block at a time, so
@@ -54,6 +59,29 @@ final class HiddenStateReader {
     this.prefixes = prefixes;
   }
 
+  /**
+   * A text that can be done.
+   *
+   * @throws GenerateException if it fits neither model nor memory
+   * @throws SettingException if the model has no such layer
+   */
+  HiddenStateJob job(List<Integer> ids, int layer, HiddenStateListener listener) {
+    ModelConfig shape = runner.model().architecture().model();
+    if (layer < 1 || layer > shape.numLayers()) {
+      throw new SettingException(
+          "layer",
+          "%d is outside the model's layers; use 1 to %d".formatted(layer, shape.numLayers()));
+    }
+    Job.requireText(shape, ids, "the text");
+    if (PagePool.pages(ids.size()) > pool.size()) {
+      throw new GenerateException(
+          "the text has %d tokens, but there is memory for keys and values of %d; shorten it, or use a larger cache"
+              .formatted(ids.size(), pool.size() * ModelRunner.PAGE));
+    }
+    return new HiddenStateJob(ids, layer, listener, new CompletableFuture<>());
+  }
+
+  /** Puts a text at the end of the queue. */
   void add(HiddenStateJob job) {
     bytes = new byte[runner.hiddenBytes()];
     state = new float[runner.model().architecture().model().hiddenSize()];

@@ -66,7 +66,7 @@ public record GgufMetadata(Map<String, GgufValue> values) {
   }
 
   /** Reals are mostly float32: 1e-5 is meant where the nearest float32 to it is written. */
-  private static double shortest(double real) {
+  public static double shortest(double real) {
     return (float) real == real ? Double.parseDouble(Float.toString((float) real)) : real;
   }
 

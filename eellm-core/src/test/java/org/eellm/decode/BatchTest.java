@@ -254,6 +254,23 @@ final class BatchTest extends WithSmallModel {
   }
 
   @Test
+  void step_longKnownBeginningInModelOfWindows_leavesRoomForTheRest() {
+    try (Decoder sliding = SmallModel.sliding(100, 1200);
+        Batch batch =
+            new Batch(sliding, Limits.of(sliding).withCacheTokens(50 * ModelRunner.PAGE))) {
+      for (int maxTokens : new int[] {20, 500}) { // the second has more pages than the pool
+        Request request = request(1, 600, maxTokens);
+        List<Integer> ids = new ArrayList<>();
+        add(batch, request, ids);
+        for (int steps = 0; !batch.isIdle() && steps < 2000; steps++) {
+          batch.step();
+        }
+        assertThat(ids).hasSize(maxTokens).isEqualTo(alone(sliding, request));
+      }
+    }
+  }
+
+  @Test
   void job_textLongerThanMemoryInModelThatSeesAll_isRefused() {
     ExitLayout exits = new ExitLayout(List.of(1, 2, 4), true, false, false, false);
     try (Decoder longModel = SmallModel.withContext(exits, 1200);

@@ -34,7 +34,7 @@ import picocli.CommandLine.Spec;
         "Writes a model with further exits, or with fewer; trunk and other exits stay as they are.",
     mixinStandardHelpOptions = true)
 public final class AddExitsCommand implements Callable<Integer> {
-  /** From here on exits' own matrices cost more than the layers that they save. */
+  /** Above it, an output matrix of each exit's own would be much of the model. */
   private static final int LARGE_VOCABULARY = 65_536;
 
   @Spec private CommandSpec spec;

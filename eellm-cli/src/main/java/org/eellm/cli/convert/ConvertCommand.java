@@ -62,8 +62,8 @@ public final class ConvertCommand implements Callable<Integer> {
       names = "--max-positions",
       paramLabel = "N",
       description =
-          "Longest text that the model is to see, in tokens; what its file says by default, and of"
-              + " LongRoPE what its factors for short texts are for.")
+          "Longest text that the model is to see, in tokens, up to what it was made for, which is"
+              + " the default; of LongRoPE what its factors for short texts are for.")
   private Optional<Integer> maxPositions = Optional.empty();
 
   @Option(
@@ -103,7 +103,7 @@ public final class ConvertCommand implements Callable<Integer> {
   /** Says which of a model's two lists of factors are taken, and how to get the other. */
   private void sayContext(SourceModel model) {
     ModelConfig shape = model.architecture().model();
-    int made = model.configFile().path("max_position_embeddings").asInt();
+    int made = model.madePositions();
     if (shape.ropeScaling() instanceof RopeScaling.LongRope scaled
         && made > scaled.originalMaxPositions()) {
       boolean forShort = shape.maxPositions() <= scaled.originalMaxPositions();

@@ -3,6 +3,7 @@ package org.eellm.cli.convert;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -10,7 +11,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
-import java.util.stream.IntStream;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.cli.option.Bytes;
@@ -238,7 +238,7 @@ public final class InspectCommand implements Callable<Integer> {
     }
   }
 
-  /** What tells the model from others, in words. */
+  /** The parts that tell the model from others, in words. */
   private static List<String> parts(ModelConfig model) {
     List<String> parts = new ArrayList<>();
     parts.add(name(model.normalization()) + (model.zeroCenteredNorm() ? " around 1" : ""));
@@ -246,7 +246,13 @@ public final class InspectCommand implements Callable<Integer> {
       parts.add("norms %s branches".formatted(name(model.normPlacement())));
     }
     parts.add(name(model.positionEmbedding()) + scaling(model.ropeScaling()));
+    if (model.rotaryFraction() < 1) {
+      parts.add("%d of a head's %d rotated".formatted(model.positions().rotaryDim(), model.headDim()));
+    }
     addLayers(parts, model, LayerType.SLIDING, "a window of " + model.slidingWindow());
+    if (model.slidingRopeTheta() > 0) {
+      parts.add("rope of its own there");
+    }
     addLayers(parts, model, LayerType.NO_POSITIONS, "no positions");
     parts.add(name(model.activation()));
     Map<String, Boolean> flags = new LinkedHashMap<>();
@@ -254,8 +260,14 @@ public final class InspectCommand implements Callable<Integer> {
     flags.put("biases", model.linearBias());
     flags.put("biases of queries, keys and values", model.qkvBias());
     flags.put("biases of attention", model.attentionBias());
-    flags.put("norms of queries and keys", model.qkNorm() || model.qkNormWhole());
-    flags.put("soft caps", model.attentionSoftcap() > 0 || model.logitSoftcap() > 0);
+    flags.put("norms of each head's query and key", model.qkNorm());
+    flags.put("norms of all queries and of all keys", model.qkNormWhole());
+    flags.put("scaled scores", model.attention(0).scale() != 1 / Math.sqrt(model.headDim()));
+    flags.put("capped scores", model.attentionSoftcap() > 0);
+    flags.put("scaled embeddings", model.embeddingScale() != 1);
+    flags.put("scaled residuals", model.residualScale() != 1);
+    flags.put("scaled logits", model.logitScale() != 1);
+    flags.put("capped logits", model.logitSoftcap() > 0);
     flags.put("output matrix tied", model.tieEmbeddings());
     flags.forEach((part, there) -> parts.addAll(there ? List.of(part) : List.of()));
     return parts;
@@ -269,8 +281,7 @@ public final class InspectCommand implements Callable<Integer> {
 
   private static void addLayers(
       List<String> parts, ModelConfig model, LayerType type, String what) {
-    long count =
-        IntStream.range(0, model.numLayers()).filter(i -> model.layerType(i) == type).count();
+    int count = Collections.frequency(model.eachLayerType(), type);
     if (count > 0) {
       parts.add("%s in %d layers".formatted(what, count));
     }

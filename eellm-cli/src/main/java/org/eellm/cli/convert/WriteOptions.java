@@ -10,8 +10,6 @@ import org.eellm.cli.option.JsonOption;
 import org.eellm.convert.ModelWriter.Listener;
 import org.eellm.convert.ModelWriter.Outcome;
 import org.eellm.convert.TensorRecord;
-import org.eellm.data.DataException;
-import org.eellm.data.tokenizer.Tokenizer;
 import picocli.CommandLine.Option;
 
 /** Where a model comes from and goes to, as a mixin of the commands that write models. */
@@ -89,12 +87,13 @@ final class WriteOptions {
           notFinite.size() > 1 ? ", and so do %d more".formatted(notFinite.size() - 1) : "");
       err.flush();
     }
-    try {
-      var _ = Tokenizer.load(output);
-    } catch (DataException e) {
-      err.printf("warning: %s; give one that can be read with --tokenizer%n", e.getMessage());
-      err.flush();
-    }
+    outcome
+        .tokenizerProblem()
+        .ifPresent(
+            problem -> {
+              err.printf("warning: %s; give one that can be read with --tokenizer%n", problem);
+              err.flush();
+            });
     List<TensorRecord> tensors = outcome.tensors();
     if (json.requested()) {
       JsonOption.print(

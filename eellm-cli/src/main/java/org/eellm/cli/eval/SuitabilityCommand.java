@@ -13,7 +13,7 @@ import java.util.function.Function;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.cli.eval.BeginningsOption.Beginnings;
 import org.eellm.cli.option.ComputeOptions;
-import org.eellm.cli.option.HeadsOption;
+import org.eellm.cli.option.TunedPartsOptions;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.WorkProgress;
@@ -60,7 +60,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
   private static final int METHODS = 40;
 
   @Spec private CommandSpec spec;
-  @Mixin private HeadsOption heads;
+  @Mixin private TunedPartsOptions tunedParts;
   @Mixin private ComputeOptions compute;
   @Mixin private MeshOptions meshOptions;
   @Mixin private JsonOption json;
@@ -117,7 +117,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
       int methods = limit.items().orElse(METHODS);
       beginnings = subject -> read.tokens(subject, methods, maxTokens);
     }
-    ModelFolder files = heads.resolve(path);
+    ModelFolder files = tunedParts.resolve(path);
     if (files.config().architecture().model().numLayers() < 2) {
       throw new EvalException(files.folder() + ": a model of one layer has no place for exits");
     }

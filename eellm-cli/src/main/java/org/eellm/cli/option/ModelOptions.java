@@ -22,7 +22,7 @@ public final class ModelOptions {
           "A model folder, a checkpoint, or a run's output, of which the newest is taken.")
   private Path path;
 
-  @Mixin private HeadsOption headsOption;
+  @Mixin private TunedPartsOptions tunedParts;
   @Mixin private QuantizationOptions quantizationOptions;
   @Mixin private ComputeOptions compute;
 
@@ -34,12 +34,12 @@ public final class ModelOptions {
 
   /** Loads the part of the model that a rank has; see {@link LoadedModel#load}. */
   public LoadedModel load(BiFunction<ModelFolder, Architecture, DecodingModel> read) {
-    return load(headsOption.resolve(path), read);
+    return load(tunedParts.resolve(path), read);
   }
 
   /** Likewise, with adapters beside it that have names. */
   LoadedModel loadWithAdapters(BiFunction<ModelFolder, Architecture, DecodingModel> read) {
-    return load(headsOption.resolveAll(path), read);
+    return load(tunedParts.resolveAll(path), read);
   }
 
   private LoadedModel load(
@@ -52,7 +52,7 @@ public final class ModelOptions {
 
   /** In place of the model's own exits. */
   Optional<Path> heads() {
-    return headsOption.heads();
+    return tunedParts.heads();
   }
 
   /**
@@ -63,8 +63,8 @@ public final class ModelOptions {
     return "heads %s, adapter %s, quantization %s"
         .formatted(
             heads().map(ModelOptions::whole).orElse("its own"),
-            headsOption.adapter().map(ModelOptions::whole).orElse("none"),
-            quantization(headsOption.resolve(path)));
+            tunedParts.adapter().map(ModelOptions::whole).orElse("none"),
+            quantization(tunedParts.resolve(path)));
   }
 
   private static String whole(Path path) {

@@ -181,6 +181,8 @@ final class ChatTuningTest {
         folder.resolve("exits"));
     double onChats = tuned(chats, "on-chats").get("validation_agreement_exit_1").asDouble();
     double onText = tuned(texts, "on-text").get("validation_agreement_exit_1").asDouble();
-    assertThat(onChats).as("agreement on answers; on text %s", onText).isGreaterThan(onText + 0.1);
+    System.out.printf(
+        "agreement on answers: %.2f tuned on chats, %.2f tuned on text%n", onChats, onText);
+    assertThat(onChats).isGreaterThan(onText + 0.1);
   }
 }

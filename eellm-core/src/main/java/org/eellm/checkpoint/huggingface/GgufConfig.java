@@ -2,13 +2,13 @@ package org.eellm.checkpoint.huggingface;
 
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.function.Predicate;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
@@ -196,8 +196,9 @@ final class GgufConfig {
       return;
     }
     boolean same = true;
-    for (int i = 0; i < model.numLayers(); i++) {
-      boolean slides = model.layerType(i) == LayerType.SLIDING;
+    List<LayerType> types = model.eachLayerType();
+    for (int i = 0; i < types.size(); i++) {
+      boolean slides = types.get(i) == LayerType.SLIDING;
       same &=
           switch (pattern.get()) {
             case GgufValue.Whole(long period) -> slides == (period == 0 || i % period < period - 1);
@@ -276,19 +277,16 @@ final class GgufConfig {
 
   private RopeScaling longRope(int pairs) {
     return new RopeScaling.LongRope(
-        doubles(factors(SHORT_FACTORS, pairs)),
-        doubles(factors(LONG_FACTORS, pairs)),
+        listed(factors(SHORT_FACTORS, pairs)),
+        listed(factors(LONG_FACTORS, pairs)),
         metadata.positive(prefix + ORIGINAL),
         metadata.real(prefix + ATTENTION_FACTOR).orElse(1.0));
   }
 
-  /** The decimals that are meant where the nearest float32 is written. */
-  private static List<Double> doubles(float[] values) {
-    List<Double> all = new ArrayList<>();
-    for (float value : values) {
-      all.add(Double.parseDouble(Float.toString(value)));
-    }
-    return all;
+  private static List<Double> listed(float[] values) {
+    return IntStream.range(0, values.length)
+        .mapToObj(i -> GgufMetadata.shortest(values[i]))
+        .toList();
   }
 
   /** Llama 3's scaling, of which the file has what each pair's frequency is divided by. */

@@ -6,6 +6,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
@@ -35,7 +36,7 @@ public enum GgufFamily {
   private static final double GEMMA_SLIDING_THETA = 10_000;
 
   /**
-   * What keys and tensors of a file say.
+   * A file's keys and tensors as a model.
    *
    * @param plain sizes, epsilon and rope of a plain Llama
    * @param window positions that sliding layers see, or 0
@@ -43,7 +44,7 @@ public enum GgufFamily {
    */
   record Said(ModelConfig plain, int window, Residual residual, Factors factors) {
 
-    /** What a file can say of a model. */
+    /** A model as far as a file can say it. */
     static Said of(ModelConfig model) {
       ModelConfig plain =
           ModelConfig.builder()
@@ -151,12 +152,16 @@ public enum GgufFamily {
     boolean narrow =
         (this == PHI3 && (model.slidingWindow() > 0 || !whole)) || (this == OLMO2 && !whole);
     boolean tied = this == OLMO2 && model.tieEmbeddings();
-    return computed
-        && (partial() || model.rotaryFraction() == 1)
-        && !narrow
-        && !tied
-        && (!gemma() || model.zeroCenteredNorm())
-        && eachLayer(model(Said.of(model))).equals(eachLayer(stored));
+    try {
+      return computed
+          && (partial() || model.rotaryFraction() == 1)
+          && !narrow
+          && !tied
+          && (!gemma() || model.zeroCenteredNorm())
+          && eachLayer(model(Said.of(model))).equals(eachLayer(stored));
+    } catch (ConfigException cannotSay) {
+      return false;
+    }
   }
 
   private static boolean isUsual(RopeScaling.Yarn yarn) {
@@ -165,11 +170,10 @@ public enum GgufFamily {
   }
 
   private static ModelConfig eachLayer(ModelConfig model) {
-    List<LayerType> types = new ArrayList<>();
-    for (int i = 0; i < model.numLayers(); i++) {
-      types.add(model.layerType(i));
-    }
-    return model.toBuilder().layerTypes(types).attentionScale(model.attention(0).scale()).build();
+    return model.toBuilder()
+        .layerTypes(model.eachLayerType())
+        .attentionScale(model.attention(0).scale())
+        .build();
   }
 
   /** The model of which a file of this family says so much. */

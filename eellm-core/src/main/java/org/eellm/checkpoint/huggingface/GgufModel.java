@@ -1,5 +1,6 @@
 package org.eellm.checkpoint.huggingface;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
@@ -14,6 +15,7 @@ import java.util.Set;
 import java.util.function.IntUnaryOperator;
 import java.util.regex.Pattern;
 import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
+import org.eellm.checkpoint.huggingface.family.Family;
 import org.eellm.checkpoint.huggingface.family.Place;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
@@ -25,6 +27,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.Quantization;
 import org.eellm.gguf.GgufException;
 import org.eellm.gguf.GgufFile;
+import org.eellm.gguf.GgufMetadata;
 import org.eellm.gguf.GgufRows;
 import org.eellm.gguf.GgufTensor;
 import org.eellm.gguf.GgufType;
@@ -87,11 +90,15 @@ public record GgufModel(
     try {
       List<ModelTensor> tensors = new ArrayList<>();
       model.origins.forEach((name, origin) -> tensors.add(ModelTensor.copy(name, origin)));
+      GgufMetadata metadata = model.file.metadata();
+      String architecture = metadata.text("general.architecture");
+      ObjectNode file = model.config.config(); // of LongRoPE, config has the shorter context alone
+      file.put(Family.MADE_POSITIONS, metadata.positive(architecture + ".context_length"));
       return new SourceModel(
-          "GGUF file, architecture " + model.file.metadata().text("general.architecture"),
+          "GGUF file, architecture " + architecture,
           path,
           model.config,
-          model.config.config(),
+          file,
           false,
           tensors,
           List.of(model),
@@ -275,7 +282,7 @@ public record GgufModel(
       long first = 0;
       for (String part : List.of("q_proj.", "k_proj.", "v_proj.")) {
         boolean rotated = family != GgufFamily.GPT2 && !part.equals("v_proj.");
-        IntUnaryOperator order = rotated ? rotatedFirst() : IntUnaryOperator.identity();
+        IntUnaryOperator order = rotated ? Place.rotatedFirst(model) : IntUnaryOperator.identity();
         long rows = part.equals("q_proj.") ? queries : keys;
         put(from + "weight", to + part + "weight", first, List.of(rows, h), order);
         if (family.gpt()) {
@@ -283,12 +290,6 @@ public record GgufModel(
         }
         first += rows;
       }
-    }
-
-    private IntUnaryOperator rotatedFirst() {
-      int width = model.headDim();
-      long[] order = Place.pairOrder(model);
-      return row -> row / width * width + (int) order[row % width];
     }
 
     private void take(String from, long... shape) {
@@ -326,7 +327,9 @@ public record GgufModel(
       taken.put(
           to,
           new Origin(
-              from, new StoredTensor(type(tensor.type()), shape, new StoredTensor.Rows(view))));
+              from,
+              new StoredTensor(type(tensor.type()), shape, new StoredTensor.Rows(view)),
+              tensor.bytes()));
     }
 
     private GgufTensor tensor(String name) {

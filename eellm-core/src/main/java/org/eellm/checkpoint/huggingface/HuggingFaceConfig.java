@@ -71,7 +71,7 @@ public record HuggingFaceConfig(
         return model.config();
       }
     }
-    return HuggingFaceConfigReader.read(folder);
+    return HuggingFaceFolder.read(folder).config();
   }
 
   /**
@@ -117,7 +117,7 @@ public record HuggingFaceConfig(
     return config(Families.ownOf(architecture.model()));
   }
 
-  /** The same in the fields of a family that can say what the model is. */
+  /** The content of {@code config.json} in the fields of a family that can say what the model is. */
   public ObjectNode config(Family family) {
     ObjectNode node = family.config(architecture.model());
     node.put(

@@ -34,8 +34,24 @@ import org.eellm.tensor.Torch;
 public record ModelTensor(
     String name, SafetensorsType type, List<Long> shape, List<Origin> origins, Assembly assembly) {
 
-  /** A stored tensor under the name its file has for it. */
-  public record Origin(String name, StoredTensor stored) {}
+  /**
+   * Where a parameter comes from in a file.
+   *
+   * @param name the file's name for the tensor that it is in
+   * @param stored the tensor, or the part of it that is meant
+   * @param file all bytes of the tensor in the file
+   */
+  public record Origin(String name, StoredTensor stored, MemorySegment file) {
+    /** A whole tensor as it lies in the file. */
+    public Origin(String name, StoredTensor stored) {
+      this(name, stored, stored.bytes());
+    }
+
+    /** A part of the tensor, or the tensor in another order. */
+    Origin with(StoredTensor part) {
+      return new Origin(name, part, file);
+    }
+  }
 
   /** Makes a parameter of stored tensors; lives in the scope it is called in. */
   @FunctionalInterface
@@ -105,7 +121,7 @@ public record ModelTensor(
   public static boolean equalBytes(StoredTensor a, StoredTensor b) {
     return a.type() == b.type()
         && a.shape().equals(b.shape())
-        && a.content().stored().mismatch(b.content().stored()) == -1;
+        && a.bytes().mismatch(b.bytes()) == -1;
   }
 
   /** A tensor of these values under another name. */
@@ -118,7 +134,7 @@ public record ModelTensor(
     return other == type
         ? this
         : new ModelTensor(
-            name, other, shape, origins, all -> assembly.of(all).to(scalarType(name, other)));
+            name, other, shape, origins, all -> assembly.of(all).to(scalarType(other).orElseThrow()));
   }
 
   /** Whether it is a stored tensor's very bytes. */
@@ -150,7 +166,7 @@ public record ModelTensor(
       for (Origin origin : origins) {
         parts.add(view(origin, arena));
       }
-      Tensor value = assembly.of(parts).to(Torch.cpu(), scalarType(name, type)).contiguous();
+      Tensor value = assembly.of(parts).to(Torch.cpu(), scalarType(type).orElseThrow()).contiguous();
       if (!shape.equals(Arrays.stream(sizes(value)).boxed().toList())) {
         throw new IllegalStateException(
             "%s was assembled as %s, not %s".formatted(name, Arrays.toString(sizes(value)), shape));
@@ -176,7 +192,7 @@ public record ModelTensor(
             : arena.allocate(bytes.byteSize(), width).copyFrom(bytes);
     return Tensors.view(
         aligned,
-        scalarType(origin.name(), stored.type()),
+        scalarType(stored.type()).orElseThrow(),
         stored.shape().stream().mapToLong(Long::longValue).toArray());
   }
 
@@ -189,15 +205,6 @@ public record ModelTensor(
       case BF16 -> Optional.of(ScalarType.BFloat16);
       default -> Optional.empty();
     };
-  }
-
-  private static ScalarType scalarType(String name, SafetensorsType type) {
-    return scalarType(type)
-        .orElseThrow(
-            () ->
-                new CheckpointException(
-                    "tensor %s is %s; weights must be F64, F32, F16 or BF16"
-                        .formatted(name, type)));
   }
 
   /** How many values are NaN or infinite. */
@@ -225,7 +232,7 @@ public record ModelTensor(
   /** Hands on the parameter's bytes. */
   public TensorSource.Content content() {
     if (isCopy()) {
-      return sink -> sink.write(origins.getFirst().stored().content().stored());
+      return sink -> sink.write(origins.getFirst().stored().bytes());
     }
     return sink -> use(value -> sink.write(Tensors.bytes(value)));
   }

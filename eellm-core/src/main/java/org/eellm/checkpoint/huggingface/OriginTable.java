@@ -1,19 +1,19 @@
 package org.eellm.checkpoint.huggingface;
 
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.StoredTensor;
 
-/** The stored tensors of a foreign model, from which each is taken once. */
-public final class OriginTable {
+/** The stored tensors of a model, from which each is taken once. */
+final class OriginTable {
   private final Path folder;
   private final Map<String, StoredTensor> stored;
   private final Set<String> left;
@@ -22,21 +22,18 @@ public final class OriginTable {
    * @param folder for messages
    * @param derived names of tensors that follow from the configuration
    */
-  public OriginTable(Path folder, Map<String, StoredTensor> stored, Pattern derived) {
+  OriginTable(Path folder, Map<String, StoredTensor> stored, Pattern derived) {
     this.folder = folder;
     this.stored = stored;
     this.left = new LinkedHashSet<>(stored.keySet());
     left.removeIf(name -> derived.matcher(name).matches());
   }
 
-  boolean has(String name) {
-    return stored.containsKey(name);
-  }
-
   /**
    * A stored tensor.
    *
-   * @throws CheckpointException if there is none, or its shape is another
+   * @throws CheckpointException if there is none, its shape is another, or its numbers are no
+   *     weights
    */
   Origin take(String name, long... shape) {
     return take(name, Arrays.stream(shape).boxed().toList());
@@ -54,26 +51,25 @@ public final class OriginTable {
           "%s: tensor %s has shape %s, but %s follows from the configuration; they must be of the same model"
               .formatted(folder, name, tensor.shape(), expected));
     }
+    if (ModelTensor.scalarType(tensor.type()).isEmpty()) {
+      throw tensor.noWeights(folder, name);
+    }
     left.remove(name);
     return new Origin(name, tensor);
   }
 
-  /** All stored tensors whose names begin so. */
-  public List<Origin> takeAll(String prefix) {
-    List<Origin> taken = new ArrayList<>();
-    for (Map.Entry<String, StoredTensor> entry : stored.entrySet()) {
-      if (entry.getKey().startsWith(prefix)) {
-        left.remove(entry.getKey());
-        taken.add(new Origin(entry.getKey(), entry.getValue()));
-      }
-    }
+  /** Takes all tensors that are left whose names begin so, and gives these names. */
+  Set<String> takeAll(String prefix) {
+    Set<String> taken =
+        left.stream().filter(name -> name.startsWith(prefix)).collect(Collectors.toSet());
+    left.removeAll(taken);
     return taken;
   }
 
-  /** Forgets an output matrix that is stored though it is the embedding. */
-  void dropIfEqual(String output, String embedding) {
+  /** Forgets an output matrix that is stored though it is another tensor. */
+  void dropIfEqual(String output, String shared) {
     StoredTensor a = stored.get(output);
-    StoredTensor b = stored.get(embedding);
+    StoredTensor b = stored.get(shared);
     if (a != null && b != null && ModelTensor.equalBytes(a, b)) {
       left.remove(output);
     }
@@ -87,7 +83,7 @@ public final class OriginTable {
   /**
    * @throws CheckpointException if a tensor was never taken
    */
-  public void requireAllTaken() {
+  void requireAllTaken() {
     if (!left.isEmpty()) {
       throw new CheckpointException(
           "%s: the weights have %s%s, which this version does not compute with; remove them, or use a model of a family it knows"

@@ -2,7 +2,6 @@ package org.eellm.checkpoint.huggingface;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
-import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -18,6 +17,7 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.RopeScaling;
 import org.eellm.config.SettingException;
 import org.eellm.model.parameter.ParameterSpec;
 
@@ -75,8 +75,8 @@ public record SourceModel(
         ParameterSpec.of(architecture).stream()
             .collect(Collectors.toMap(ParameterSpec::name, ParameterSpec::shape));
     Set<String> there = tensors.stream().map(ModelTensor::name).collect(Collectors.toSet());
-    refuse(folder, "lack", difference(expected.keySet(), there));
-    refuse(folder, "have, beyond the configuration's model,", difference(there, expected.keySet()));
+    requireAll(folder, expected.keySet(), there);
+    requireNoMore(folder, expected.keySet(), there);
     for (ModelTensor tensor : tensors) {
       List<Long> shape = expected.getOrDefault(tensor.name(), List.of());
       if (!tensor.shape().equals(shape)) {
@@ -85,18 +85,24 @@ public record SourceModel(
                 .formatted(folder, tensor.name(), tensor.shape(), shape));
       }
       if (ModelTensor.scalarType(tensor.type()).isEmpty()) {
-        throw new CheckpointException(
-            "%s: tensor %s is %s; weights must be F64, F32, F16 or BF16"
-                .formatted(folder, tensor.name(), tensor.type()));
+        throw tensor.origins().getFirst().stored().noWeights(folder, tensor.name());
       }
     }
   }
 
-  private static List<String> difference(Collection<String> names, Set<String> others) {
-    return names.stream().filter(name -> !others.contains(name)).sorted().toList();
+  /** Refuses weights that lack a parameter. */
+  public static void requireAll(Path folder, Set<String> parameters, Set<String> there) {
+    refuseSurplus(folder, "lack", parameters, there);
   }
 
-  private static void refuse(Path folder, String verb, List<String> names) {
+  /** Refuses weights that have what is no parameter. */
+  public static void requireNoMore(Path folder, Set<String> parameters, Set<String> there) {
+    refuseSurplus(folder, "have, beyond the configuration's model,", there, parameters);
+  }
+
+  private static void refuseSurplus(
+      Path folder, String verb, Set<String> some, Set<String> others) {
+    List<String> names = some.stream().filter(name -> !others.contains(name)).sorted().toList();
     if (!names.isEmpty()) {
       int more = names.size() - 3;
       throw new CheckpointException(
@@ -142,7 +148,7 @@ public record SourceModel(
    * A copy that is to see texts of up to so many tokens; of a model with factors for short texts
    * and others for long ones, this tells which are taken.
    *
-   * @throws SettingException if its positions are a table
+   * @throws SettingException if its positions are a table, or it was made for shorter texts
    */
   public SourceModel withMaxPositions(int positions) {
     ModelConfig model = architecture().model();
@@ -151,6 +157,19 @@ public record SourceModel(
           "max-positions",
           "the model has learned a table of %d positions; leave it out"
               .formatted(model.maxPositions()));
+    }
+    double longest =
+        switch (model.ropeScaling()) {
+          case RopeScaling.Linear(double factor) -> factor * madePositions();
+          case RopeScaling.Yarn yarn ->
+              Math.max(madePositions(), yarn.factor() * yarn.originalMaxPositions());
+          default -> madePositions();
+        };
+    if (positions < 1 || positions > longest || positions > ModelConfig.MAX_POSITIONS) {
+      throw new SettingException(
+          "max-positions",
+          "%d is outside 1..%.0f, the texts that the model was made for; use one of these"
+              .formatted(positions, Math.min(longest, ModelConfig.MAX_POSITIONS)));
     }
     ObjectNode file = configFile.deepCopy();
     file.put(Family.MAX_POSITIONS, positions);
@@ -162,6 +181,19 @@ public record SourceModel(
             config.bosTokenId(),
             config.eosTokenIds());
     return new SourceModel(kind, folder, all, file, keepsConfig, tensors, files, calibration);
+  }
+
+  /** The longest text that the model was made for, of which LongRoPE usually sees a part. */
+  public int madePositions() {
+    return configFile.path(Family.MADE_POSITIONS).asInt(architecture().model().maxPositions());
+  }
+
+  /** The longest text in files of other tools, which choose LongRoPE's factors by the text. */
+  public int publishedPositions() {
+    ModelConfig model = architecture().model();
+    return model.ropeScaling() instanceof RopeScaling.LongRope
+        ? madePositions()
+        : model.maxPositions();
   }
 
   /** A copy with other fields in its file, and its tensors in other formats. */

@@ -3,10 +3,12 @@ package org.eellm.checkpoint.huggingface;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
+import java.util.Set;
 import java.util.function.IntUnaryOperator;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -27,12 +29,15 @@ import org.eellm.tensor.Torch;
 /** The tensors of a model as its family's files have them, and the parameters that they are. */
 public final class StoredLayout {
   /** Tables that other tools store along; they follow from the configuration. */
-  public static final Pattern DERIVED =
+  private static final Pattern DERIVED =
       Pattern.compile(
           ".*\\.(rotary_emb\\.inv_freq|attn\\.bias|attn\\.masked_bias|attention\\.bias|attention\\.masked_bias)");
 
+  private static final Pattern OUTPUT_OF_EXIT = Pattern.compile("exits\\.\\d+\\.lm_head\\.weight");
+
   private final Family family;
   private final ModelConfig model;
+  private final ExitLayout exits;
   private final SequencedMap<String, List<Part>> tensors = new LinkedHashMap<>();
 
   /** A parameter in a tensor. */
@@ -58,9 +63,10 @@ public final class StoredLayout {
     }
   }
 
-  public StoredLayout(Family family, ModelConfig model) {
+  public StoredLayout(Family family, Architecture architecture) {
     this.family = family;
-    this.model = model;
+    model = architecture.model();
+    exits = architecture.exits();
     for (ParameterSpec spec : ParameterSpec.of(new Architecture(model, ExitLayout.none()))) {
       Place place = family.tensors().place(ParameterName.parse(spec.name()), model);
       tensors.computeIfAbsent(place.tensor(), _ -> new ArrayList<>()).add(new Part(spec, place));
@@ -83,7 +89,8 @@ public final class StoredLayout {
   }
 
   /**
-   * The parameters in a folder's tensors, and its exits, which have our names.
+   * The parameters in a folder's tensors, and its exits, which have our names; in the order of the
+   * tensors, in which a cold disk reads them from front to back.
    *
    * @throws CheckpointException if a tensor is missing, of another shape or surplus
    */
@@ -92,34 +99,51 @@ public final class StoredLayout {
     relevant.keySet().removeIf(family.tensors()::leftOut);
     OriginTable table = new OriginTable(folder, relevant, DERIVED);
     String prefix = prefix(stored);
-    SequencedMap<String, Origin> parameters = new LinkedHashMap<>();
+    Map<String, List<Part>> found = new HashMap<>();
     tensors.forEach(
         (name, parts) -> {
-          Origin whole = table.take(actual(name, prefix), shape(parts));
-          parts.forEach(
-              part ->
-                  parameters.put(
-                      part.parameter().name(),
-                      new Origin(whole.name(), part(whole.stored(), part, parts))));
+          String actual = actual(name, prefix);
+          table.take(actual, shape(parts));
+          found.put(actual, parts);
         });
-    table.takeAll(HeadFiles.PREFIX).forEach(exit -> parameters.put(exit.name(), exit));
+    ParameterName shared = model.tieEmbeddings() ? ParameterName.TOKENS : ParameterName.OUTPUT;
+    String output = actual(tensor(shared), prefix);
+    if (exits.tieOutput()) {
+      stored.keySet().stream()
+          .filter(name -> OUTPUT_OF_EXIT.matcher(name).matches())
+          .forEach(name -> table.dropIfEqual(name, output));
+    }
+    Set<String> heads = table.takeAll(HeadFiles.PREFIX);
     if (model.tieEmbeddings()) {
-      table.dropEqual(actual(embedding(), prefix));
+      table.dropEqual(output);
     }
     table.requireAllTaken();
+    SequencedMap<String, Origin> parameters = new LinkedHashMap<>();
+    stored.forEach(
+        (name, tensor) -> {
+          Origin whole = new Origin(name, tensor);
+          if (heads.contains(name)) {
+            parameters.put(name, whole);
+          }
+          List<Part> parts = found.getOrDefault(name, List.of());
+          parts.forEach(
+              part ->
+                  parameters.put(part.parameter().name(), whole.with(part(tensor, part, parts))));
+        });
     return parameters;
   }
 
-  private String embedding() {
-    return family.tensors().place(ParameterName.TOKENS, model).tensor();
+  private String tensor(ParameterName parameter) {
+    return family.tensors().place(parameter, model).tensor();
   }
 
   /** The beginning of names in these files in place of the usual one. */
   private String prefix(Map<String, StoredTensor> stored) {
     List<String> prefixes = family.tensors().prefixes();
+    String embedding = tensor(ParameterName.TOKENS);
     String usual = prefixes.isEmpty() ? "" : prefixes.getFirst();
     return prefixes.stream()
-        .filter(other -> stored.containsKey(other + embedding().substring(usual.length())))
+        .filter(other -> stored.containsKey(other + embedding.substring(usual.length())))
         .findFirst()
         .orElse(usual);
   }

@@ -3,6 +3,7 @@ package org.eellm.checkpoint.safetensors;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Function;
@@ -18,11 +19,8 @@ import org.eellm.gguf.GgufRows;
  */
 public record StoredTensor(SafetensorsType type, List<Long> shape, Content content) {
 
-  /** Where a tensor's elements are; a part of the file's mapping, valid until it is closed. */
-  public sealed interface Content {
-    /** The file's own bytes, read-only, whatever they stand for. */
-    MemorySegment stored();
-  }
+  /** Where a tensor's elements are: in the file's mapping, valid until it is closed. */
+  public sealed interface Content {}
 
   /**
    * Elements as they are meant: little-endian, row-major, not always aligned to their size.
@@ -36,12 +34,7 @@ public record StoredTensor(SafetensorsType type, List<Long> shape, Content conte
    *
    * @param rows the rows
    */
-  public record Rows(GgufRows rows) implements Content {
-    @Override
-    public MemorySegment stored() {
-      return rows.bytes();
-    }
-  }
+  public record Rows(GgufRows rows) implements Content {}
 
   /**
    * How far elements of a file's matrix are apart.
@@ -97,7 +90,8 @@ public record StoredTensor(SafetensorsType type, List<Long> shape, Content conte
       switch (strides.width()) {
         case Short.BYTES -> into.set(SHORT, 2 * to, stored.get(SHORT, 2 * from));
         case Integer.BYTES -> into.set(INT, 4 * to, stored.get(INT, 4 * from));
-        default -> into.set(LONG, 8 * to, stored.get(LONG, 8 * from));
+        case Long.BYTES -> into.set(LONG, 8 * to, stored.get(LONG, 8 * from));
+        default -> throw new IllegalStateException(strides + " are not of a format of weights");
       }
     }
   }
@@ -105,11 +99,9 @@ public record StoredTensor(SafetensorsType type, List<Long> shape, Content conte
   /**
    * Elements that are computed when they are asked for.
    *
-   * @param stored what the file has in their place
    * @param values makes them in an arena
    */
-  public record Made(MemorySegment stored, Function<Arena, MemorySegment> values)
-      implements Content {}
+  public record Made(Function<Arena, MemorySegment> values) implements Content {}
 
   public StoredTensor {
     shape = List.copyOf(shape);
@@ -118,6 +110,13 @@ public record StoredTensor(SafetensorsType type, List<Long> shape, Content conte
   /** A tensor whose elements are at hand. */
   public StoredTensor(SafetensorsType type, List<Long> shape, MemorySegment bytes) {
     this(type, shape, new Mapped(bytes));
+  }
+
+  /** The exception for a tensor whose number format weights do not have. */
+  public CheckpointException noWeights(Path place, String name) {
+    return new CheckpointException(
+        "%s: tensor %s is %s; weights must be F64, F32, F16 or BF16"
+            .formatted(place, name, type));
   }
 
   /** Whether its elements are the file's very bytes. */
@@ -145,7 +144,7 @@ public record StoredTensor(SafetensorsType type, List<Long> shape, Content conte
         rows.read(made);
         yield made.asReadOnly();
       }
-      case Made(MemorySegment _, Function<Arena, MemorySegment> values) -> values.apply(arena);
+      case Made(Function<Arena, MemorySegment> values) -> values.apply(arena);
       case Arranged arranged -> {
         long bytes = (long) arranged.rows() * arranged.columns() * arranged.strides().width();
         MemorySegment made = arena.allocate(bytes, Long.BYTES);

@@ -148,11 +148,11 @@ class HuggingFaceConfigTest {
           {'bos_token_id':100000000}                  | bos_token_id: 100000000 is beyond the vocabulary of
           {'num_key_value_heads':3}                   | 3 does not divide num_heads 8
           {'num_attention_heads':7}                   | 7 does not divide hidden_size 64
-          {'hidden_act':'gelu'}                       | hidden_act: gelu is not supported with model_type llama; silu is
-          {'model_type':'eellm','hidden_act':'relu'}  | hidden_act: relu is not supported; silu, gelu, gelu_pytorch_tanh, geglu_tanh are
+          {'hidden_act':'gelu'}                       | hidden_act: "gelu" is not supported with model_type llama; "silu" is
+          {'model_type':'eellm','hidden_act':'relu'}  | hidden_act: "relu" is not supported; silu, gelu, gelu_pytorch_tanh, geglu_tanh are
           {'normalization':'layernorm'}               | normalization: "layernorm" is not supported with model_type llama
           {'position_embedding':'learned'}            | position_embedding: "learned" is not supported with
-          {'model_type':'eellm','position_embedding':'alibi'} | position_embedding: alibi is not supported; rope, learned are
+          {'model_type':'eellm','position_embedding':'alibi'} | position_embedding: "alibi" is not supported; rope, learned are
           {'mlp_bias':true}                           | attention_bias false, mlp_bias true: biases on the MLP alone are not supported
           {'linear_bias':true}                        | linear_bias: true is not supported with model_type llama
           {'sliding_window':1}                        | sliding_window: 1 is not supported
@@ -161,7 +161,7 @@ class HuggingFaceConfigTest {
           {'partial_rotary_factor':0.5}               | partial_rotary_factor: 0.5 is not supported
           {'layer_types':['full_attention','sliding_attention']} | layer_types: "sliding_attention" is not supported
           {'model_type':'mistral','attention_bias':true} | attention_bias: true is not supported with model_type mistral
-          {'model_type':'gemma2','head_dim':8,'hidden_activation':'gelu'} | hidden_activation: gelu is not supported with model_type gemma2; gelu_pytorch_tanh is
+          {'model_type':'gemma2','head_dim':8,'hidden_activation':'gelu'} | hidden_activation: "gelu" is not supported with model_type gemma2; "gelu_pytorch_tanh" is
           {'model_type':'gemma2','head_dim':8,'use_bidirectional_attention':true} | use_bidirectional_attention: true is not supported
           {'model_type':'gemma2','head_dim':8,'layer_types':['full_attention']} | layer_types: 1 types are there for 5 layers
           {'model_type':'gemma2','head_dim':8,'layer_types':['chunked_attention']} | layer_types: "chunked_attention" is not supported
@@ -173,7 +173,7 @@ class HuggingFaceConfigTest {
           {'model_type':'olmo3','num_experts':4}      | num_experts: 4 is not supported with model_type olmo3
           {'model_type':'mistral','num_hidden_layers':2000000000} | num_hidden_layers: 2000000000 is not a whole number from 1 to 10000
           {'model_type':'smollm3','num_hidden_layers':2000000000} | num_hidden_layers: 2000000000 is not a whole number from 1 to 10000
-          {'model_type':'eellm','layer_types':['some']} | layer_types: "some" is not supported; full, sliding and no_positions are
+          {'model_type':'eellm','layer_types':['some']} | layer_types: "some" is not supported; full, sliding, no_positions are
           {'max_positions':0}                         | max_positions: 0 is not a whole number from 1
           {'torch_dtype':'float8_e4m3fn'}             | torch_dtype: float8_e4m3fn is not supported
           {'eos_token_id':-1}                         | eos_token_id: -1 is neither

@@ -11,9 +11,6 @@ import org.eellm.config.ModelConfigBuilder;
 
 /** Fields that most families have. */
 final class CommonFields {
-  /** The longest text that eellm is to see, where the model was made for others. */
-  static final String MAX_POSITIONS = Family.MAX_POSITIONS;
-
   static final Field VOCABULARY =
       Field.size("vocab_size", ModelConfig::vocabSize, ModelConfigBuilder::vocabSize);
   static final Field HIDDEN =
@@ -37,6 +34,17 @@ final class CommonFields {
       Field.flag(
           "tie_word_embeddings", ModelConfig::tieEmbeddings, ModelConfigBuilder::tieEmbeddings);
 
+  /** The longest text, which {@code max_positions} beside it overrides. */
+  static final Field POSITIONS =
+      Field.of(
+          (from, into) -> into.maxPositions(maxPositions(from)),
+          (from, into) -> {
+            into.put(Family.MADE_POSITIONS, from.maxPositions());
+            if (from.maxPositions() > RopeField.usualPositions(from)) {
+              into.put(Family.MAX_POSITIONS, from.maxPositions());
+            }
+          });
+
   private static final List<Field> LLAMAS =
       List.of(
           VOCABULARY,
@@ -49,7 +57,7 @@ final class CommonFields {
               ModelConfig::numKeyValueHeads,
               ModelConfigBuilder::numKeyValueHeads),
           Field.optionalSize("head_dim", ModelConfig::headDim, ModelConfigBuilder::headDim),
-          positions("max_position_embeddings"),
+          POSITIONS,
           Field.number("rms_norm_eps", ModelConfig::normEpsilon, ModelConfigBuilder::normEpsilon),
           INITIAL,
           ATTENTION_DROPOUT,
@@ -84,23 +92,11 @@ final class CommonFields {
         (from, into) -> into.put(name, from.maxPositions()));
   }
 
-  /** The longest text, which {@code max_positions} beside it overrides. */
-  static Field positions(String name) {
-    return Field.of(
-        (from, into) -> into.maxPositions(maxPositions(from, name)),
-        (from, into) -> {
-          into.put(name, from.maxPositions());
-          if (from.maxPositions() > RopeField.usualPositions(from)) {
-            into.put(MAX_POSITIONS, from.maxPositions());
-          }
-        });
-  }
-
   /** The longest text that a model is to see: what was asked for, or what it is best at. */
-  static int maxPositions(JsonFields from, String name) {
-    int made = from.positiveUpTo(name, ModelConfig.MAX_POSITIONS);
-    return from.has(MAX_POSITIONS)
-        ? from.positiveUpTo(MAX_POSITIONS, ModelConfig.MAX_POSITIONS)
+  static int maxPositions(JsonFields from) {
+    int made = from.positiveUpTo(Family.MADE_POSITIONS, ModelConfig.MAX_POSITIONS);
+    return from.has(Family.MAX_POSITIONS)
+        ? from.positiveUpTo(Family.MAX_POSITIONS, ModelConfig.MAX_POSITIONS)
         : RopeField.usualPositions(from, made);
   }
 

@@ -1,8 +1,6 @@
 package org.eellm.checkpoint.huggingface.family;
 
-import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -21,7 +19,6 @@ import org.eellm.config.ModelConfigBuilder;
 /** Models of any shape, in fields named after the settings. */
 final class EellmFamily {
   static final String MODEL_TYPE = "eellm";
-  private static final String TYPES = "layer_types";
 
   static final Family EELLM =
       Family.of(
@@ -117,25 +114,12 @@ final class EellmFamily {
   }
 
   private static void readTypes(JsonFields from, ModelConfigBuilder into) {
-    if (from.has(TYPES)) {
-      List<LayerType> types = new ArrayList<>();
-      for (var type : from.array(TYPES)) {
-        types.add(
-            words(LayerType.values()).stream()
-                .filter(word -> word.text().equals(type.asText()))
-                .findFirst()
-                .orElseThrow(
-                    () ->
-                        from.wrong(
-                            TYPES, type, "is not supported; full, sliding and no_positions are"))
-                .value());
-      }
-      into.layerTypes(types);
+    if (from.has(LayersField.TYPES)) {
+      into.layerTypes(Field.readAll(from, LayersField.TYPES, words(LayerType.values())));
     }
   }
 
   private static void writeTypes(ModelConfig from, ObjectNode into) {
-    ArrayNode types = into.putArray(TYPES);
-    from.layerTypes().forEach(type -> types.add(type.name().toLowerCase(Locale.ROOT)));
+    Field.writeAll(into, LayersField.TYPES, from.layerTypes(), words(LayerType.values()));
   }
 }

@@ -58,7 +58,7 @@ public final class Families {
 
   /** The family that other tools know a model as. */
   public static Optional<Family> publishedOf(ModelConfig model) {
-    List<LayerType> pattern = LayersField.shortest(LayersField.each(model));
+    List<LayerType> pattern = LayersField.shortest(model.eachLayerType());
     ModelConfig shortest = model.toBuilder().layerTypes(pattern).build();
     return PUBLISHED.stream().filter(family -> family.fits(shortest)).findFirst();
   }

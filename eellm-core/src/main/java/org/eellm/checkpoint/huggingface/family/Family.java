@@ -32,6 +32,9 @@ public record Family(
   /** The field for the longest text that eellm is to see, where that is not the usual one. */
   public static final String MAX_POSITIONS = "max_positions";
 
+  /** The field for the longest text that a model was made for, in families that rotate heads. */
+  public static final String MADE_POSITIONS = "max_position_embeddings";
+
   /** Where a family's files keep parameters, but exits, which have our names everywhere. */
   @FunctionalInterface
   public interface TensorNames {

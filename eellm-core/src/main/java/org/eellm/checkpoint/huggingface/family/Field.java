@@ -1,10 +1,13 @@
 package org.eellm.checkpoint.huggingface.family;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.IntNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.BiConsumer;
 import java.util.function.Function;
 import java.util.function.Predicate;
@@ -94,7 +97,7 @@ interface Field {
         (from, into) -> into.put(name, get.test(from)));
   }
 
-  /** What a word in a file stands for. */
+  /** A word in files and the value that it stands for. */
   record Word<T>(String text, T value) {}
 
   /** One of some words; of several for one value, the first is written. */
@@ -105,29 +108,40 @@ interface Field {
       BiConsumer<ModelConfigBuilder, T> set) {
     return of(
         (from, into) ->
-            from.optionalText(name)
-                .ifPresent(text -> set.accept(into, meaning(from, name, text, words))),
-        (from, into) ->
-            words.stream()
-                .filter(word -> word.value().equals(get.apply(from)))
-                .findFirst()
-                .ifPresent(word -> into.put(name, word.text())));
+            from.find(name).ifPresent(text -> set.accept(into, meaning(from, name, text, words))),
+        (from, into) -> word(get.apply(from), words).ifPresent(word -> into.put(name, word)));
   }
 
-  private static <T> T meaning(JsonFields from, String name, String text, List<Word<T>> words) {
+  private static <T> T meaning(JsonFields from, String name, JsonNode text, List<Word<T>> words) {
     return words.stream()
-        .filter(word -> word.text().equals(text))
+        .filter(word -> word.text().equals(text.asText()))
         .findFirst()
         .orElseThrow(
             () ->
-                new CheckpointException(
-                    "%s: %s: %s is not supported; %s are"
+                from.wrong(
+                    name,
+                    text,
+                    "is not supported; %s are"
                         .formatted(
-                            from.place(),
-                            name,
-                            text,
                             words.stream().map(Word::text).collect(Collectors.joining(", ")))))
         .value();
+  }
+
+  private static <T> Optional<String> word(T value, List<Word<T>> words) {
+    return words.stream().filter(word -> word.value().equals(value)).map(Word::text).findFirst();
+  }
+
+  /** The values of a list of words, which has to be there. */
+  static <T> List<T> readAll(JsonFields from, String name, List<Word<T>> words) {
+    List<T> values = new ArrayList<>();
+    from.array(name).forEach(text -> values.add(meaning(from, name, text, words)));
+    return values;
+  }
+
+  /** Writes the words of values; a value that has none is left out. */
+  static <T> void writeAll(ObjectNode into, String name, List<T> values, List<Word<T>> words) {
+    ArrayNode texts = into.putArray(name);
+    values.forEach(value -> word(value, words).ifPresent(texts::add));
   }
 
   /** A field of which one value is computed with, also where it is absent. */
@@ -138,19 +152,16 @@ interface Field {
                 .filter(other -> !other.equals(value))
                 .ifPresent(
                     other -> {
-                      throw new CheckpointException(
-                          "%s: %s: %s is not supported with model_type %s; %s is"
-                              .formatted(
-                                  from.place(),
-                                  name,
-                                  other.asText(),
-                                  from.text("model_type"),
-                                  value.asText()));
+                      throw from.wrong(
+                          name,
+                          other,
+                          "is not supported with model_type %s; %s is"
+                              .formatted(from.text("model_type"), value));
                     }),
         (from, into) -> into.set(name, value));
   }
 
-  /** What all models of the family have, so that no field says it. */
+  /** A trait of all models of the family, which no field says. */
   static Field always(BiConsumer<JsonFields, ModelConfigBuilder> trait) {
     return of(trait, (from, into) -> {});
   }

@@ -30,7 +30,7 @@ final class GptNeoxFamily {
               CommonFields.LAYERS,
               CommonFields.HEADS,
               CommonFields.INNER,
-              CommonFields.positions("max_position_embeddings"),
+              CommonFields.POSITIONS,
               Field.choice(
                   "hidden_act",
                   Gpt2Family.ACTIVATIONS,

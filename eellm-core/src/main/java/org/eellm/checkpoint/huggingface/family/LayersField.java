@@ -1,11 +1,10 @@
 package org.eellm.checkpoint.huggingface.family;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.ToDoubleFunction;
+import org.eellm.checkpoint.huggingface.family.Field.Word;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.JsonFields;
 import org.eellm.config.ModelConfig;
@@ -23,10 +22,12 @@ import org.eellm.config.ModelConfigBuilder;
  */
 record LayersField(Pattern pattern, boolean listed, ToDoubleFunction<JsonFields> slidingTheta)
     implements Field {
-  private static final String TYPES = "layer_types";
+  static final String TYPES = "layer_types";
   private static final String WINDOW = "sliding_window";
-  private static final String FULL = "full_attention";
-  private static final String SLIDING = "sliding_attention";
+  private static final List<Word<LayerType>> WORDS =
+      List.of(
+          new Word<>("full_attention", LayerType.FULL),
+          new Word<>("sliding_attention", LayerType.SLIDING));
 
   /** Tells which layers are sliding. */
   @FunctionalInterface
@@ -45,7 +46,7 @@ record LayersField(Pattern pattern, boolean listed, ToDoubleFunction<JsonFields>
     int window = from.has(WINDOW) ? from.positive(WINDOW) : 0;
     List<LayerType> types = new ArrayList<>();
     if (listed && from.has(TYPES)) {
-      from.array(TYPES).forEach(type -> types.add(type(from, type)));
+      types.addAll(Field.readAll(from, TYPES, WORDS));
       if (types.size() != count) {
         throw new CheckpointException(
             "%s: layer_types: %d types are there for %d layers; give as many"
@@ -58,22 +59,12 @@ record LayersField(Pattern pattern, boolean listed, ToDoubleFunction<JsonFields>
     }
     double own = types.contains(LayerType.SLIDING) ? slidingTheta.applyAsDouble(from) : 0;
     boolean seesAll =
-        own == 0 && window >= CommonFields.maxPositions(from, "max_position_embeddings");
+        own == 0 && window >= CommonFields.maxPositions(from);
     if (seesAll || !types.contains(LayerType.SLIDING)) {
       into.layerTypes(List.of(LayerType.FULL));
     } else {
       into.layerTypes(shortest(types)).slidingWindow(window).slidingRopeTheta(own);
     }
-  }
-
-  private static LayerType type(JsonFields from, JsonNode type) {
-    return switch (type.asText()) {
-      case FULL -> LayerType.FULL;
-      case SLIDING -> LayerType.SLIDING;
-      default ->
-          throw from.wrong(
-              TYPES, type, "is not supported; full_attention and sliding_attention are");
-    };
   }
 
   /** The shortest pattern that gives these types when it repeats. */
@@ -94,15 +85,6 @@ record LayersField(Pattern pattern, boolean listed, ToDoubleFunction<JsonFields>
     return true;
   }
 
-  /** A model's types, layer by layer. */
-  static List<LayerType> each(ModelConfig model) {
-    List<LayerType> types = new ArrayList<>();
-    for (int i = 0; i < model.numLayers(); i++) {
-      types.add(model.layerType(i));
-    }
-    return types;
-  }
-
   @Override
   public void write(ModelConfig from, ObjectNode into) {
     if (from.slidingWindow() == 0) {
@@ -111,8 +93,7 @@ record LayersField(Pattern pattern, boolean listed, ToDoubleFunction<JsonFields>
       into.put(WINDOW, from.slidingWindow());
     }
     if (listed) {
-      ArrayNode types = into.putArray(TYPES);
-      each(from).forEach(type -> types.add(type == LayerType.SLIDING ? SLIDING : FULL));
+      Field.writeAll(into, TYPES, from.eachLayerType(), WORDS);
     }
   }
 

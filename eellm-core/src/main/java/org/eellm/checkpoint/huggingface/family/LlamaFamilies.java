@@ -161,6 +161,6 @@ final class LlamaFamilies {
 
   private static void writeRotated(ModelConfig from, ObjectNode into) {
     ArrayNode rotated = into.putArray("no_rope_layers");
-    LayersField.each(from).forEach(type -> rotated.add(type == LayerType.NO_POSITIONS ? 0 : 1));
+    from.eachLayerType().forEach(type -> rotated.add(type == LayerType.NO_POSITIONS ? 0 : 1));
   }
 }

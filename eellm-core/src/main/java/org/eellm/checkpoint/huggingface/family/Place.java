@@ -23,12 +23,12 @@ public record Place(String tensor, IntUnaryOperator row, boolean transposed) {
     return new Place(tensor, row -> first + row, false);
   }
 
-  /** The same with rows where {@code inner} tells. */
+  /** A parameter whose rows are here where {@code inner} tells. */
   Place through(IntUnaryOperator inner) {
     return new Place(tensor, row.compose(inner), transposed);
   }
 
-  /** The same in a tensor that is [in, out]. */
+  /** These rows as columns, in a tensor that is [in, out]. */
   Place asColumns() {
     return new Place(tensor, row, true);
   }
@@ -37,7 +37,7 @@ public record Place(String tensor, IntUnaryOperator row, boolean transposed) {
    * Rows of heads in files that have those which rope rotates first, for each of ours, of which
    * elements j and j + D/2 are a pair whether it is rotated or not.
    */
-  static IntUnaryOperator rotatedFirst(ModelConfig model) {
+  public static IntUnaryOperator rotatedFirst(ModelConfig model) {
     int width = model.headDim();
     if (model.positions().rotaryDim() == width) {
       return IntUnaryOperator.identity();

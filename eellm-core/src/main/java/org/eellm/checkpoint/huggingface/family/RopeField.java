@@ -179,7 +179,7 @@ record RopeField(String base, double theta, String part, double share) implement
   }
 
   private static int made(JsonFields from) {
-    return from.positive("max_position_embeddings");
+    return from.positive(Family.MADE_POSITIONS);
   }
 
   /**
@@ -196,7 +196,7 @@ record RopeField(String base, double theta, String part, double share) implement
         .orElse(made);
   }
 
-  /** As the other. */
+  /** Likewise of a model: the shorter context of LongRoPE's two. */
   static int usualPositions(ModelConfig model) {
     return model.ropeScaling() instanceof RopeScaling.LongRope scaled
         ? Math.min(scaled.originalMaxPositions(), model.maxPositions())

@@ -53,7 +53,7 @@ final class Variants {
           "rotary_fraction",
           "rotary_pct");
 
-  /** What eellm's own words for these say of a plain model. */
+  /** Words of eellm's own, and their values for a plain model. */
   private static final Map<String, String> WORDS =
       Map.of(
           "normalization", "rmsnorm",
@@ -89,7 +89,7 @@ final class Variants {
     }
     if (unasked.contains("sliding_window")) {
       JsonNode window = fields.object().path("sliding_window");
-      int positions = fields.positive("max_position_embeddings", Integer.MAX_VALUE);
+      int positions = fields.positive(Family.MADE_POSITIONS, Integer.MAX_VALUE);
       if (!window.isNull() && !(window.isInt() && window.intValue() >= positions)) {
         throw notHere(fields, "sliding_window", window);
       }

@@ -19,11 +19,14 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Reads {@code config.json} and {@code generation_config.json}. What would change the mathematics
- * and cannot be honoured is refused.
+ * A folder's {@code config.json} and {@code generation_config.json}.
+ *
+ * @param fields of {@code config.json}, as {@link HuggingFaceConfig#fields} has them
+ * @param family that the files are of
+ * @param config the model
  */
-final class HuggingFaceConfigReader {
-  private static final Logger LOG = LoggerFactory.getLogger(HuggingFaceConfigReader.class);
+public record HuggingFaceFolder(JsonFields fields, Family family, HuggingFaceConfig config) {
+  private static final Logger LOG = LoggerFactory.getLogger(HuggingFaceFolder.class);
 
   /** Fields that say nothing about the model's mathematics. */
   private static final Set<String> HARMLESS =
@@ -38,9 +41,12 @@ final class HuggingFaceConfigReader {
           "transformers_version",
           "use_cache");
 
-  private HuggingFaceConfigReader() {}
-
-  static HuggingFaceConfig read(Path folder) {
+  /**
+   * Reads a folder's files.
+   *
+   * @throws CheckpointException as {@link HuggingFaceConfig#read}
+   */
+  public static HuggingFaceFolder read(Path folder) {
     JsonFields file = HuggingFaceConfig.fields(folder);
     Family family = Families.of(file);
     JsonFields fields = family.complete(file);
@@ -60,7 +66,7 @@ final class HuggingFaceConfigReader {
           new HuggingFaceConfig(
               new Architecture(family.model(file).withDtype(dtype), exits), bos, eos);
       reportUnused(file);
-      return config;
+      return new HuggingFaceFolder(file, family, config);
     } catch (ConfigException failure) {
       throw new CheckpointException(file.place() + ": " + failure.getMessage(), failure);
     }

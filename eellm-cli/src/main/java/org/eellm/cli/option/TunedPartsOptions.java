@@ -13,7 +13,7 @@ import picocli.CommandLine.Option;
  * The options {@code --heads} and {@code --adapter}, as a mixin: exits and changes that are kept
  * apart from the model.
  */
-public final class HeadsOption {
+public final class TunedPartsOptions {
   private static final Pattern NAMED = Pattern.compile("([^=/\\\\]+)=(.+)");
 
   @Option(
