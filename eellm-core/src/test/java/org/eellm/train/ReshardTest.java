@@ -82,7 +82,9 @@ final class ReshardTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "model.dtype=float32", "model.tie_embeddings=false", "exits.tie_output=false",
+        "model.dtype=float32",
+        "model.tie_embeddings=false",
+        "exits.tie_output=false",
       })
   void state_ofOtherRunsPassedFromMeshToMesh_staysAsItWas(String settings) {
     assertStays(settings);

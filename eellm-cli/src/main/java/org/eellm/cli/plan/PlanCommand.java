@@ -157,7 +157,8 @@ public final class PlanCommand implements Callable<Integer> {
     }
     MeshSearch.Result result = MeshSearch.search(run, profile, count, shown);
     PrintWriter out = spec.commandLine().getOut();
-    json.print(out, PlanReport.of(result), () -> SearchText.print(result, run, profile, count, out));
+    json.print(
+        out, PlanReport.of(result), () -> SearchText.print(result, run, profile, count, out));
     return result.best().isEmpty() ? ExitCode.SOFTWARE : ExitCode.OK;
   }
 
