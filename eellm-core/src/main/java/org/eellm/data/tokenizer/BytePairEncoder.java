@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import org.eellm.data.tokenizer.word.WordCutter;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -234,21 +235,30 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     Ids ids = new Ids();
     added.divide(
         wellFormed,
-        (part, first) -> cutter.cut(part, first, word -> ids.add(tokens(word))),
+        (part, first) ->
+            cutter.cut(part, first, (all, from, to) -> ids.add(tokens(all, from, to))),
         ids::add);
     return Arrays.copyOf(ids.values, ids.count);
   }
 
-  private int[] tokens(String word) {
-    if (word.length() > LONGEST_KEPT) {
-      return joined(word);
+  /** The tokens of a word in a text. */
+  private int[] tokens(String text, int from, int to) {
+    int length = to - from;
+    if (length > LONGEST_KEPT) {
+      return joined(text.substring(from, to));
     }
-    int hash = word.hashCode();
+    int hash = length;
+    for (int at = from; at < to; at++) {
+      hash = 31 * hash + text.charAt(at);
+    }
     int place = (hash ^ hash >>> 15) & KEPT_WORDS - 1;
     Known there = known[place]; // of any thread, and whole
-    if (there != null && there.word.equals(word)) {
+    if (there != null
+        && there.word.length() == length
+        && text.regionMatches(from, there.word, 0, length)) {
       return there.ids;
     }
+    String word = text.substring(from, to);
     int[] ids = joined(word);
     known[place] = new Known(word, ids);
     return ids;

@@ -28,6 +28,7 @@ final class PublishedIdsTest {
         "pieces_with_users",
         "unigram",
         "unigram_without_bytes",
+        "unigram_with_map",
         "wordpiece"
       })
   void encode_hardTexts_givesThePublishedIds(String kind) throws IOException {
