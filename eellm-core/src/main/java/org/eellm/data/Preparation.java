@@ -7,9 +7,9 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.Function;
 import java.util.zip.CRC32C;
+import org.eellm.data.PreparationState.Counts;
 import org.eellm.data.corpus.Chat;
 import org.eellm.data.corpus.Corpus;
-import org.eellm.data.PreparationState.Counts;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.file.FileChecksum;
 

@@ -200,11 +200,11 @@ final class PreparationTest {
     String remedy = " changed since; remove it to begin anew";
 
     Tokenizer other = BpeTrainer.train(Corpus.of(List.of("aa aa")), 258, 1, Progress.NONE);
-    assertThatThrownBy(
-            () -> Preparation.run(corpus, other, folder.resolve("x"), 1, Progress.NONE))
+    assertThatThrownBy(() -> Preparation.run(corpus, other, folder.resolve("x"), 1, Progress.NONE))
         .hasMessage(progress + ": is of a run that was stopped, and the tokenizer" + remedy);
     assertThatThrownBy(() -> prepare(texts(30, "The"), "x", 1))
         .hasMessage(progress + ": is of a run that was stopped, and the input" + remedy);
+    texts(30); // as it was
     byte[] kept = Files.readAllBytes(progress);
     Files.writeString(progress, "{");
     assertThatThrownBy(() -> prepare(corpus, "x", 1))

@@ -178,10 +178,16 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     Set<Integer> all = new HashSet<>();
     addedTokens.values().forEach(token -> all.add(token.path("id").asInt()));
     boolean takesWords = model.path("ignore_merges").asBoolean();
+    // Where no piece goes on behind a word, words are joined for themselves: what was met is known.
+    boolean alone =
+        !byteLevel
+            && !takesWords
+            && json.pieces().contains(WordCutter.BLANK)
+            && !json.pieces().haveInside(WordCutter.BLANK);
     return Optional.of(
         new BytePairEncoder(
             AddedTokens.of(addedTokens),
-            cutter.get(),
+            alone ? cutter.get().orBeforeBlanks() : cutter.get(),
             start.get(),
             new Pairs(
                 table(json, all),
@@ -235,8 +241,7 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     Ids ids = new Ids();
     added.divide(
         wellFormed,
-        (part, first) ->
-            cutter.cut(part, first, (all, from, to) -> ids.add(tokens(all, from, to))),
+        (part, first) -> cutter.cut(part, first, (all, from, to) -> ids.add(tokens(all, from, to))),
         ids::add);
     return Arrays.copyOf(ids.values, ids.count);
   }

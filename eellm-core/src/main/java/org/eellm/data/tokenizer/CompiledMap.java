@@ -45,7 +45,8 @@ record CompiledMap(IntBuffer trie, ByteBuffer texts) {
     if (length <= 0 || length % Integer.BYTES != 0 || length > bytes.remaining()) {
       throw new MapException("has no trie of the length that it tells");
     }
-    IntBuffer trie = bytes.slice(Integer.BYTES, length).order(ByteOrder.LITTLE_ENDIAN).asIntBuffer();
+    IntBuffer trie =
+        bytes.slice(Integer.BYTES, length).order(ByteOrder.LITTLE_ENDIAN).asIntBuffer();
     ByteBuffer texts = bytes.position(Integer.BYTES + length).slice();
     try {
       StandardCharsets.UTF_8.newDecoder().decode(texts.duplicate());

@@ -118,8 +118,7 @@ final class TokenizerBounds {
       normalizer.put(COMPILED_MAP, Base64.getEncoder().encodeToString(content));
     } catch (IllegalArgumentException | MapException failure) {
       throw new DataException(
-          "%s: normalizer Precompiled: %s: %s"
-              .formatted(place, COMPILED_MAP, failure.getMessage()),
+          "%s: normalizer Precompiled: %s: %s".formatted(place, COMPILED_MAP, failure.getMessage()),
           failure);
     }
     if (hasMap) {

@@ -169,7 +169,8 @@ final class TokenizerBoundsTest {
     Random random = new Random(7);
     int refused = 0;
     for (int i = 0; i < 300; i++) {
-      byte[] damaged = Arrays.copyOf(whole, i % 9 == 0 ? random.nextInt(whole.length) : whole.length);
+      byte[] damaged =
+          Arrays.copyOf(whole, i % 9 == 0 ? random.nextInt(whole.length) : whole.length);
       for (int changes = 1 << random.nextInt(8); changes > 0 && damaged.length > 0; changes--) {
         damaged[random.nextInt(damaged.length)] = (byte) random.nextInt(256);
       }

