@@ -92,7 +92,6 @@ final class RequestReader {
             .flatMap(field -> maxTokens(field, 1, room).stream())
             .mapToInt(Integer::intValue);
     fields.bool("parallel_tool_calls"); // of no tools
-    requireText();
     return finish(
         new Prompts(prompts, "messages"),
         most.min().orElse(Math.max(1, room)),
@@ -163,21 +162,6 @@ final class RequestReader {
         throw ApiException.badField(field, NO_TOOLS);
       }
     }
-  }
-
-  private void requireText() {
-    fields
-        .fields("response_format")
-        .ifPresent(
-            format -> {
-              String type = format.text("type").orElse("");
-              if (!type.equals("text")) {
-                throw ApiException.badField(
-                    "response_format.type",
-                    "'%s' is not offered; use text".formatted(Fields.shown(type)));
-              }
-              format.requireNoOthers();
-            });
   }
 
   /**
@@ -307,8 +291,10 @@ final class RequestReader {
         said = setting.with(said, value.get());
       }
     }
-    SamplingParams params =
+    SamplingParams free =
         said.withLogitBias(bias(fields, model)).withMinTokens(stopping.minTokens());
+    SamplingParams params =
+        GrammarFields.read(fields, model, stopping.tokens()).map(free::withConstraint).orElse(free);
     return seed -> new RandomSampler(params, seed);
   }
 

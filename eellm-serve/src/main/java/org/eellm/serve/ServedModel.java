@@ -15,6 +15,7 @@ import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.request.DecodingSettings;
+import org.eellm.decode.sample.GrammarMasks;
 import org.eellm.decode.sample.SamplingDefaults;
 import org.eellm.decode.token.Detokenizer;
 import org.eellm.serve.json.ApiException;
@@ -28,6 +29,7 @@ import org.eellm.serve.json.ApiException;
  * @param sampling how tokens are drawn if it does not
  * @param created when the model was made, in seconds since 1970
  * @param longestToken UTF-8 bytes of the vocabulary's longest token
+ * @param grammars what texts may be held to
  */
 public record ServedModel(
     String name,
@@ -37,7 +39,8 @@ public record ServedModel(
     DecodingSettings defaults,
     SamplingDefaults sampling,
     long created,
-    int longestToken) {
+    int longestToken,
+    GrammarMasks grammars) {
 
   /** With what follows from the others. */
   public ServedModel(
@@ -54,7 +57,8 @@ public record ServedModel(
         defaults,
         model.sampling(),
         System.currentTimeMillis() / 1000,
-        longestToken(model.tokenizer()));
+        longestToken(model.tokenizer()),
+        new GrammarMasks(model.tokenizer()));
   }
 
   private static int longestToken(Tokenizer tokenizer) {

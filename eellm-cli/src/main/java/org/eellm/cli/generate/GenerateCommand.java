@@ -53,6 +53,7 @@ public final class GenerateCommand implements Callable<Integer> {
   @Mixin private ModelOptions modelOptions;
   @Mixin private DecodingOptions decodingOptions;
   @Mixin private SamplingOptions samplingOptions;
+  @Mixin private GrammarOptions grammarOptions;
   @Mixin private MeshOptions meshOptions;
   @Mixin private JsonOption json;
 
@@ -165,7 +166,7 @@ public final class GenerateCommand implements Callable<Integer> {
   /** Generates; the first rank tells. */
   private void run(List<String> texts, LoadedModel model, World world) {
     SamplingDefaults defaults = model.sampling();
-    Sampler sampler = samplingOptions.sampler(defaults);
+    Sampler sampler = samplingOptions.sampler(defaults, grammarOptions.constraint(model));
     Limits limits =
         Limits.of(model.decoder())
             .withVocabulary(model.vocabulary())
@@ -258,6 +259,7 @@ public final class GenerateCommand implements Callable<Integer> {
         decodingOptions
             .given()
             .or(samplingOptions::given)
+            .or(grammarOptions::given)
             .or(() -> stops.isEmpty() ? Optional.empty() : Optional.of("--stop"))
             .or(() -> batchSize.map(value -> "--batch-size"))
             .or(() -> alternatives == 0 ? Optional.empty() : Optional.of("--alternatives"))
