@@ -42,7 +42,8 @@ public final class Language {
 
   final Form form;
   private final Languages all;
-  private final @Nullable Language[] @Nullable [] after = new Language[256 / CHUNK][]; // by byte, if known
+  private final @Nullable Language[] @Nullable [] after =
+      new Language[256 / CHUNK][]; // by byte, if known
   private @Nullable Boolean nullable;
   private @Nullable ByteSet first;
 

@@ -51,15 +51,14 @@ final class RequestReader {
   private final Fields fields;
   private final PromptReader promptReader;
 
-  RequestReader(ServedModel model, Fields fields) {
-    this.model = model;
+  RequestReader(ServedModel base, Fields fields) {
+    model = fields.text("model").map(base::named).orElse(base);
     this.fields = fields;
     promptReader = new PromptReader(model, fields);
   }
 
   /** The body of {@code /v1/completions}. */
   CompletionRequest completion() {
-    requireModel();
     List<List<Integer>> prompts = promptReader.all();
     boolean echo = fields.bool("echo").orElse(false);
     Optional<Integer> alternatives = fields.integer("logprobs", 0, MAX_ALTERNATIVES);
@@ -79,7 +78,6 @@ final class RequestReader {
 
   /** The body of {@code /v1/chat/completions}. */
   CompletionRequest chat() {
-    requireModel();
     List<List<Integer>> prompts = List.of(promptReader.chat());
     boolean logProbabilities = fields.bool("logprobs").orElse(false);
     Optional<Integer> alternatives = fields.integer("top_logprobs", 0, MAX_ALTERNATIVES);
@@ -102,7 +100,6 @@ final class RequestReader {
 
   /** The body of {@code /v1/lens}. */
   Lens lens() {
-    requireModel();
     List<Integer> prompt = promptReader.one();
     int last = model.tokenizer().vocabSize() - 1;
     List<Integer> continuation =
@@ -126,20 +123,9 @@ final class RequestReader {
 
   /** The body of {@code /tokenize}: the ids of its prompt. */
   List<Integer> tokenize() {
-    requireModel();
     List<Integer> prompt = promptReader.one();
     fields.requireNoOthers();
     return prompt;
-  }
-
-  private void requireModel() {
-    fields
-        .text("model")
-        .filter(name -> !name.equals(model.name()))
-        .ifPresent(
-            name -> {
-              throw ApiException.unknownModel(Fields.shown(name), model.name());
-            });
   }
 
   /** Fields that common clients send with the value that changes nothing; others are refused. */
@@ -209,6 +195,7 @@ final class RequestReader {
     IGNORED_FIELDS.forEach(fields::get);
     fields.requireNoOthers();
     return new CompletionRequest(
+        model,
         prompts.ids(),
         prompts.param(),
         choices,

@@ -178,7 +178,9 @@ public final class GenerateCommand implements Callable<Integer> {
       List<Integer> ids = model.prompt(texts.get(i), "prompt " + (i + 1));
       int most = maxTokens(ids.size(), model);
       DecodingMethod decoding = decodingOptions.decoding(model, most);
-      requests.add(new Request(ids, most, model.endTokens(), decoding, sampler, alternatives));
+      requests.add(
+          new Request(ids, most, model.endTokens(), decoding, sampler)
+              .withAlternatives(alternatives));
       continuations.add(model.detokenizer(ids), stops);
     }
     if (world.rank() == 0) {
