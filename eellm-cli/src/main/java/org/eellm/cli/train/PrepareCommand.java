@@ -25,7 +25,8 @@ import picocli.CommandLine.Spec;
     name = "prepare",
     description =
         "Turns text and chats into a dataset to train on: PREFIX.bin, PREFIX.idx and"
-            + " PREFIX-tokenizer/; with chats also PREFIX.mask, so that answers alone are learned.",
+            + " PREFIX-tokenizer/; with chats also PREFIX.mask, so that answers alone are learned."
+            + " Where it was stopped before, it goes on.",
     mixinStandardHelpOptions = true)
 public final class PrepareCommand implements Callable<Integer> {
   private static final String TRAIN = "train";
@@ -116,6 +117,7 @@ public final class PrepareCommand implements Callable<Integer> {
       long tokens,
       long countedTokens,
       long textBytes,
+      long earlierBytes,
       double bytesPerToken,
       double seconds,
       double megabytesPerSecond) {}
@@ -181,6 +183,7 @@ public final class PrepareCommand implements Callable<Integer> {
               summary.tokens(),
               summary.countedTokens(),
               summary.textBytes(),
+              summary.earlierBytes(),
               summary.bytesPerToken(),
               summary.seconds(),
               summary.megabytesPerSecond()));
@@ -199,7 +202,12 @@ public final class PrepareCommand implements Callable<Integer> {
     out.printf("vocabulary  %,d%n", used.vocabSize());
     out.printf(
         "speed       %.1f MB of text in %.1f s, %.1f MB/s%n",
-        summary.textBytes() / 1e6, summary.seconds(), summary.megabytesPerSecond());
+        (summary.textBytes() - summary.earlierBytes()) / 1e6,
+        summary.seconds(),
+        summary.megabytesPerSecond());
+    if (summary.earlierBytes() > 0) {
+      out.printf("went on     behind %.1f MB of text%n", summary.earlierBytes() / 1e6);
+    }
     if (summary.emptyDocuments() > 0) {
       out.printf("left out    %,d documents without text%n", summary.emptyDocuments());
     }

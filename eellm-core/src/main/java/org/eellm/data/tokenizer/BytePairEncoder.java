@@ -8,10 +8,14 @@ import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Queue;
 import java.util.Set;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.stream.IntStream;
+import org.eellm.data.tokenizer.word.WordCutter;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -19,9 +23,6 @@ import org.jspecify.annotations.Nullable;
  * and the neighbours that were joined first in training are joined first.
  */
 final class BytePairEncoder implements Tokenizer.TextEncoder {
-  private static final int LONGEST_KEPT = 32;
-  private static final int KEPT_WORDS = 1 << 14;
-
   /** Turns a word into the tokens that pairs are made of. */
   private sealed interface WordStart {
     /** The tokens of a word, in an array of their number. */
@@ -117,15 +118,11 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     }
   }
 
-  /** A word that was met, with its tokens. */
-  @SuppressWarnings("ArrayRecordComponent") // compared by nobody
-  private record Known(String word, int[] ids) {}
-
   private final AddedTokens added;
   private final WordCutter cutter;
   private final WordStart start;
   private final Pairs pairs;
-  private final @Nullable Known[] known = new Known[KEPT_WORDS];
+  private final Queue<KnownWords> idle = new ConcurrentLinkedQueue<>(); // of no thread
 
   private BytePairEncoder(AddedTokens added, WordCutter cutter, WordStart start, Pairs pairs) {
     this.added = added;
@@ -179,10 +176,16 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     Set<Integer> all = new HashSet<>();
     addedTokens.values().forEach(token -> all.add(token.path("id").asInt()));
     boolean takesWords = model.path("ignore_merges").asBoolean();
+    // Where no piece goes on behind a word, words are joined for themselves: what was met is known.
+    boolean alone =
+        !byteLevel
+            && !takesWords
+            && json.pieces().contains(WordCutter.BLANK)
+            && !json.pieces().haveInside(WordCutter.BLANK);
     return Optional.of(
         new BytePairEncoder(
             new AddedTokens(addedTokens),
-            cutter.get(),
+            alone ? cutter.get().orBeforeBlanks() : cutter.get(),
             start.get(),
             new Pairs(
                 table(json, all),
@@ -236,27 +239,28 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
   @Override
   public int[] encode(String text) {
     String wellFormed = new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8);
+    KnownWords known = Objects.requireNonNullElseGet(idle.poll(), KnownWords::new);
     Ids ids = new Ids();
     added.divide(
         wellFormed,
-        (part, first) -> cutter.cut(part, first, word -> ids.add(tokens(word))),
+        (part, first) ->
+            cutter.cut(part, first, (all, from, to) -> addWord(all, from, to, known, ids)),
         ids::add);
-    return Arrays.copyOf(ids.values, ids.count);
+    idle.add(known);
+    return ids.toArray();
   }
 
-  private int[] tokens(String word) {
-    if (word.length() > LONGEST_KEPT) {
-      return joined(word);
+  private void addWord(String text, int from, int to, KnownWords known, Ids ids) {
+    boolean isShort = to - from <= KnownWords.LONGEST;
+    if (isShort && known.addTokens(text, from, to, ids)) {
+      return;
     }
-    int hash = word.hashCode();
-    int place = (hash ^ hash >>> 15) & KEPT_WORDS - 1;
-    Known there = known[place]; // of any thread, and whole
-    if (there != null && there.word.equals(word)) {
-      return there.ids;
+    String word = text.substring(from, to);
+    int[] tokens = joined(word);
+    ids.add(tokens, 0, tokens.length);
+    if (isShort) {
+      known.put(word, tokens);
     }
-    int[] ids = joined(word);
-    known[place] = new Known(word, ids);
-    return ids;
   }
 
   private int[] joined(String word) {
@@ -271,16 +275,31 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
   }
 
   /** A list that grows. */
-  private static final class Ids {
+  static final class Ids {
     private int[] values = new int[64];
     private int count;
 
-    void add(int... ids) {
-      if (count + ids.length > values.length) {
-        values = Arrays.copyOf(values, Math.max(2 * values.length, count + ids.length));
+    void add(int id) {
+      reserve(1);
+      values[count++] = id;
+    }
+
+    /** Adds a part of some. */
+    void add(int[] ids, int from, int to) {
+      reserve(to - from);
+      for (int i = from; i < to; i++) { // mostly one
+        values[count++] = ids[i];
       }
-      System.arraycopy(ids, 0, values, count, ids.length);
-      count += ids.length;
+    }
+
+    private void reserve(int more) {
+      if (count + more > values.length) {
+        values = Arrays.copyOf(values, Math.max(2 * values.length, count + more));
+      }
+    }
+
+    int[] toArray() {
+      return Arrays.copyOf(values, count);
     }
   }
 }

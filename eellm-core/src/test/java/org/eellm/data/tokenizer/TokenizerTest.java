@@ -26,6 +26,7 @@ import java.util.stream.StreamSupport;
 import org.eellm.data.DataException;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.Corpus;
+import org.eellm.data.tokenizer.word.WordCutter;
 import org.eellm.golden.Resources;
 import org.eellm.golden.SharedFiles;
 import org.eellm.golden.Stories;
@@ -157,7 +158,7 @@ public final class TokenizerTest {
                 .put("invert", false)
                 .set(
                     "pattern",
-                    json.createObjectNode().put("Regex", WordCutter.GPT_2_WORD.pattern())))
+                    json.createObjectNode().put("Regex", WordCutter.GPT_2_WORD.expression())))
         .add(
             json.createObjectNode()
                 .put("type", "ByteLevel")
