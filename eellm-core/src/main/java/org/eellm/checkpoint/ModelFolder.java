@@ -113,8 +113,7 @@ public record ModelFolder(Path folder, Optional<Path> heads, Optional<Path> adap
     }
     HeadFiles other = HeadFiles.read(heads.get());
     try {
-      Architecture architecture = new Architecture(own.architecture().model(), other.exits());
-      return new HuggingFaceConfig(architecture, own.bosTokenId(), own.eosTokenIds());
+      return own.withExits(other.exits());
     } catch (ConfigException failure) {
       throw new CheckpointException(
           "%s: these heads do not fit %s: %s".formatted(heads.get(), folder, failure.getMessage()),
