@@ -33,7 +33,8 @@ def answer(job):
 
 
 def computed(job):
-    folder, options = job["folder"], {"dtype": torch.float32}
+    # Phi-3's usual padding is beyond a small vocabulary.
+    folder, options = job["folder"], {"dtype": torch.float32, "pad_token_id": 0}
     load = transformers.AutoModelForCausalLM.from_pretrained
     model = load(folder, trust_remote_code=True, **options).eval()
     ids = torch.tensor([job["ids"]])

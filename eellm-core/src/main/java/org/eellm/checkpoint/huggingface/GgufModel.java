@@ -34,11 +34,12 @@ import org.eellm.gguf.GgufVocabulary;
  * A GGUF file as a model, with the exits that lie beside it ({@link GgufExits}): its tensors under
  * our names, their rows in our order.
  *
+ * @param beside the exits' file, if they have one
  * @param origins the stored tensors by our names, each under the file's name for it
  */
 public record GgufModel(
     GgufFile file,
-    Optional<GgufExits> exits,
+    List<GgufFile> beside,
     HuggingFaceConfig config,
     SequencedMap<String, Origin> origins)
     implements StoredWeights {
@@ -53,25 +54,31 @@ public record GgufModel(
    */
   public static GgufModel open(Path path) {
     GgufFile file = file(path);
-    Optional<GgufExits> exits = Optional.empty();
+    List<GgufFile> beside = new ArrayList<>();
     try {
       GgufConfig config = new GgufConfig(file);
       HuggingFaceConfig read = config.config();
       SequencedMap<String, Origin> origins =
           new Tensors(file, config.family(), read.architecture().model()).all();
-      exits = GgufExits.of(path);
+      Optional<GgufExits> exits = GgufExits.of(path);
       if (exits.isPresent()) {
+        beside.add(exits.get().file());
         origins.putAll(exits.get().origins());
         read = read.withExits(exits.get().layout());
       }
-      return new GgufModel(file, exits, read, origins);
+      return new GgufModel(file, List.copyOf(beside), read, origins);
     } catch (GgufException | ConfigException failure) {
-      close(file, exits);
+      close(file, beside);
       throw new CheckpointException(path + ": " + failure.getMessage(), failure);
     } catch (RuntimeException failure) {
-      close(file, exits);
+      close(file, beside);
       throw failure;
     }
+  }
+
+  private static void close(GgufFile file, List<GgufFile> beside) {
+    file.close();
+    beside.forEach(GgufFile::close);
   }
 
   static GgufFile file(Path path) {
@@ -80,11 +87,6 @@ public record GgufModel(
     } catch (GgufException failure) {
       throw new CheckpointException(String.valueOf(failure.getMessage()), failure);
     }
-  }
-
-  private static void close(GgufFile file, Optional<GgufExits> exits) {
-    file.close();
-    exits.ifPresent(beside -> beside.file().close());
   }
 
   /**
@@ -162,7 +164,7 @@ public record GgufModel(
 
   @Override
   public void close() {
-    close(file, exits);
+    close(file, beside);
   }
 
   /** A tensor as the file has it. */
