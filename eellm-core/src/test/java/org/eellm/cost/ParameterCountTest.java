@@ -10,11 +10,13 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.Learning;
 import org.eellm.config.RunConfig;
+import org.eellm.config.StageLayout;
 import org.eellm.config.StageLayout.Slice;
 import org.eellm.config.TuneConfig.Lora;
 import org.eellm.config.TuneConfig.Projection;
 import org.eellm.model.parameter.ParameterLayout;
 import org.eellm.model.parameter.ParameterSpec;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -33,6 +35,19 @@ final class ParameterCountTest {
       "model.vocab_size=64 model.hidden_size=16 model.num_layers=6 model.num_heads=4"
           + " model.ffn_hidden_size=32 exits.layers=[2,4] parallel.pp=2 parallel.chunks=3"
           + " parallel.tp=2 train.global_batch_size=8 ";
+
+  /** 8 layers of 7 maps; a rank far beyond what {@code tune.lora.rank} takes. */
+  @Test
+  void learned_ofAHugeRank_doesNotOverflow() {
+    Architecture architecture =
+        ConfigFile.preset("30m", List.of("model.vocab_size=64")).architecture();
+    long rank = 1 << 30;
+    Learning learning =
+        new Learning.Adapter(new Lora((int) rank, 16, 0, Set.of(Projection.Q_PROJ)));
+    List<Slice> slices = StageLayout.whole(architecture).slices();
+    assertThat(ParameterCount.learned(architecture, slices, 1, learning))
+        .isEqualTo(8 * rank * (512 + 512));
+  }
 
   @ParameterizedTest
   @ValueSource(
