@@ -7,6 +7,7 @@ import java.util.stream.Stream;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.checkpoint.huggingface.GgufFamily;
+import org.eellm.checkpoint.huggingface.HeadFiles;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.ModelTensor.Assembly;
 import org.eellm.checkpoint.huggingface.RopeDivisors;
@@ -20,7 +21,7 @@ import org.eellm.model.parameter.ParameterName;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
 
-/** A trunk's tensors under llama.cpp's names, with rows in its order. */
+/** A trunk's tensors under llama.cpp's names, with rows in its order; exits' under ours. */
 final class GgufTensors {
   /** llama.cpp's names of a layer's modules. */
   private static final Map<String, String> MODULES =
@@ -88,6 +89,14 @@ final class GgufTensors {
       case RopeScaling.None _, RopeScaling.Linear _, RopeScaling.Yarn _ -> {}
     }
     return tensors;
+  }
+
+  /** The tensors of exits, for a file that eellm alone reads. */
+  static List<ModelTensor> ofExits(SourceModel model) {
+    return model.tensors().stream()
+        .filter(tensor -> tensor.name().startsWith(HeadFiles.PREFIX))
+        .map(tensor -> meant(tensor, model.architecture().model()))
+        .toList();
   }
 
   private static boolean isFused(String name, GgufFamily family) {
