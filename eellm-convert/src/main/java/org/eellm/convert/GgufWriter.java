@@ -195,6 +195,8 @@ public final class GgufWriter {
     if (of.routed()) {
       out.number(family + ".expert_count", model.experts().count());
       out.number(family + ".expert_used_count", model.experts().perToken());
+    }
+    if (of == GgufFamily.QWEN3MOE) {
       out.number(family + ".expert_feed_forward_length", model.experts().hiddenSize());
     }
     out.number(family + ".attention.head_count", model.numHeads());

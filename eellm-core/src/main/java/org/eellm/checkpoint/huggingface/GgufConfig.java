@@ -171,12 +171,14 @@ final class GgufConfig {
     if (!family.routed()) {
       return Experts.none();
     }
+    int inner = metadata.positive(prefix + "feed_forward_length");
+    int used = metadata.positive(prefix + "expert_used_count");
     return new Experts(
         metadata.positive(prefix + "expert_count"),
-        metadata.positive(prefix + "expert_used_count"),
-        metadata.positive(
-            prefix + "expert_feed_forward_length",
-            metadata.positive(prefix + "feed_forward_length")),
+        used,
+        family == GgufFamily.OLMOE
+            ? inner
+            : metadata.positive(prefix + "expert_feed_forward_length", Math.max(1, inner / used)),
         false,
         List.of());
   }

@@ -157,12 +157,15 @@ public enum GgufFamily {
           case RopeScaling.Yarn yarn -> !gpt() && !gemma() && isUsual(yarn);
           case RopeScaling.LongRope _ -> this == LLAMA || this == GRANITE || this == PHI3;
         };
-    // llama.cpp takes no notice of Phi-3's window, and has heads as wide as the stream in both.
+    // llama.cpp takes no notice of Phi-3's window, and has heads as wide as the stream in these.
     boolean whole = model.numHeads() * model.headDim() == model.hiddenSize();
     boolean narrow =
         (this == PHI3 && (model.slidingWindow() > 0 || !whole))
             || (this == OLMO2 && !whole)
-            || (this == OLMOE && !(whole && model.numKeyValueHeads() == model.numHeads()));
+            || (this == OLMOE
+                && !(whole
+                    && model.numKeyValueHeads() == model.numHeads()
+                    && model.ffnHiddenSize() == model.experts().hiddenSize()));
     boolean tied = (this == OLMO2 || this == OLMOE) && model.tieEmbeddings();
     return computed
         && (partial() || model.rotaryFraction() == 1)
