@@ -185,7 +185,12 @@ final class ArchitectureTest {
       new ClassFileImporter()
           .withImportOption(new ImportOption.DoNotIncludeTests())
           .withImportOption(location -> !location.contains("-tests.jar"))
+          .withImportOption(location -> !location.contains(ownFolder()))
           .importPackages("org.eellm");
+
+  private static String ownFolder() {
+    return ArchitectureTest.class.getProtectionDomain().getCodeSource().getLocation().getPath();
+  }
 
   static Stream<String> packages() {
     return IMPORTS.keySet().stream().sorted();

@@ -48,7 +48,7 @@ final class CausalAttentionTest {
   }
 
   /** One block, whole blocks, a shorter last one; of bfloat16 with and without whole vectors. */
-  private static final String LENGTHS = "1, 127, 128, 256, 300, 640, 641";
+  private static final String LENGTHS = "1, 127, 128, 256, 257, 400";
 
   static Stream<Arguments> cases() {
     return Stream.of(LENGTHS.split(", "))
@@ -140,7 +140,7 @@ final class CausalAttentionTest {
 
   /** Blocks of few tokens, and of several pieces, the last of them shorter. */
   static Stream<Arguments> sharings() {
-    return Stream.of("2 24", "3 24", "4 24", "2 1300", "4 1040")
+    return Stream.of("2 24", "3 24", "4 24", "2 1040")
         .map(text -> text.split(" "))
         .flatMap(
             words ->
