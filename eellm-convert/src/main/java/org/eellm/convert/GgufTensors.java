@@ -121,8 +121,8 @@ final class GgufTensors {
   private static boolean isFused(String name, GgufFamily family) {
     return (family.routed() && name.contains(".experts."))
         || family.fused()
-        && (name.matches(".*\\.[qkv]_proj\\..*")
-            || (family == GgufFamily.PHI3 && name.matches(".*\\.(gate|up)_proj\\..*")));
+            && (name.matches(".*\\.[qkv]_proj\\..*")
+                || (family == GgufFamily.PHI3 && name.matches(".*\\.(gate|up)_proj\\..*")));
   }
 
   private static ModelTensor below(String name, List<ModelTensor> parts, Assembly assembly) {

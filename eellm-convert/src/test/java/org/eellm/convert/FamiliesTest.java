@@ -170,7 +170,8 @@ final class FamiliesTest {
 
   @Test
   void families_ofOwnNames_areWrittenWithTheirOwnModelType() {
-    for (String name : List.of(
+    for (String name :
+        List.of(
             "smollm3", "granite", "mistral_window", "qwen3_window", "qwen3_moe_mixed", "olmoe")) {
       HuggingFaceConfig config = HuggingFaceConfig.read(theirs(name));
       JsonFields written = new JsonFields(name, config.config());

@@ -516,7 +516,10 @@ public record ModelConfig(
     return toBuilder().hiddenDropout(0).attentionDropout(0).build();
   }
 
-  /** The configuration of one of {@code ranks} tensor-parallel ranks: its heads, MLP and experts' width. */
+  /**
+   * The configuration of one of {@code ranks} tensor-parallel ranks: its heads, MLP and experts'
+   * width.
+   */
   public ModelConfig shard(int ranks) {
     return toBuilder()
         .numHeads(numHeads / ranks)

@@ -155,8 +155,7 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
     long router = (long) model.experts().count() * model.hiddenSize();
     long experts = model.experts().count() * expert(model) / ranks;
     return (end - first) * layer(model, ranks)
-        + model.layersWithExperts(first, end)
-            * (router + experts - mlpMatrices(model) / ranks);
+        + model.layersWithExperts(first, end) * (router + experts - mlpMatrices(model) / ranks);
   }
 
   /** Entries of an expert's matrices. */

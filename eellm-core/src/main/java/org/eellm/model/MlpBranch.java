@@ -126,7 +126,9 @@ public record MlpBranch(
   static Tensor activate(Tensor inner, ModelConfig.Mlp mlp) {
     return switch (mlp.activation()) {
       case SWIGLU ->
-          SwiGlu.fits(inner) ? SwiGlu.forward(inner) : torch.silu(gate(inner, mlp)).mul_(gated(inner, mlp));
+          SwiGlu.fits(inner)
+              ? SwiGlu.forward(inner)
+              : torch.silu(gate(inner, mlp)).mul_(gated(inner, mlp));
       case GELU -> torch.gelu(inner);
       case GELU_TANH -> torch.gelu(inner, TANH);
       case GEGLU_TANH -> torch.gelu(gate(inner, mlp), TANH).mul_(gated(inner, mlp));
@@ -140,7 +142,8 @@ public record MlpBranch(
       case GEGLU_TANH -> {
         Tensor gInner = torch.empty_like(inner);
         torch.mul_out(gated(gInner, mlp), gActive, torch.gelu(gate(inner, mlp), TANH));
-        gate(gInner, mlp).copy_(torch.gelu_backward(gActive.mul_(gated(inner, mlp)), gate(inner, mlp), TANH));
+        gate(gInner, mlp)
+            .copy_(torch.gelu_backward(gActive.mul_(gated(inner, mlp)), gate(inner, mlp), TANH));
         yield gInner;
       }
       case SWIGLU -> {
@@ -149,7 +152,8 @@ public record MlpBranch(
         }
         Tensor gInner = torch.empty_like(inner);
         torch.mul_out(gated(gInner, mlp), gActive, torch.silu(gate(inner, mlp)));
-        torch.silu_backward_out(gate(gInner, mlp), gActive.mul_(gated(inner, mlp)), gate(inner, mlp));
+        torch.silu_backward_out(
+            gate(gInner, mlp), gActive.mul_(gated(inner, mlp)), gate(inner, mlp));
         yield gInner;
       }
     };

@@ -156,7 +156,6 @@ final class ConfigFileTest {
   void preset_expertsThatWouldLearn_areRefusedUnlessExitsAreTuned() {
     List<String> experts =
         List.of(
-            "exits.layers=[2]",
             "model.experts.count=4",
             "model.experts.per_token=2",
             "model.experts.hidden_size=8");
@@ -165,7 +164,8 @@ final class ConfigFileTest {
         .hasMessageContaining(
             "model.experts.count: 4 experts do not learn, nor do layers below; tune exits");
     assertThat(
-            ConfigFile.preset("30m", Stream.concat(experts.stream(), Stream.of("tune.model=m")).toList())
+            ConfigFile.preset(
+                    "30m", Stream.concat(experts.stream(), Stream.of("tune.model=m")).toList())
                 .model()
                 .experts())
         .isEqualTo(new Experts(4, 2, 8, false, List.of()));

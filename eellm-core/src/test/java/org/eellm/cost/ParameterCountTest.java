@@ -56,8 +56,7 @@ final class ParameterCountTest {
             new ExitLayout(List.of(1, 3), true, true, true, false));
     for (Slice slice : StageLayout.whole(architecture).slices()) {
       for (int ranks : new int[] {1, 2}) {
-        assertThat(
-                ParameterCount.held(architecture, List.of(slice), ranks, Learning.EXITS))
+        assertThat(ParameterCount.held(architecture, List.of(slice), ranks, Learning.EXITS))
             .isEqualTo(
                 ParameterLayout.groups(architecture, List.of(slice), Learning.EXITS).stream()
                     .flatMap(List::stream)

@@ -160,8 +160,7 @@ final class GgufConfig {
             .build();
     Residual residual = parallel() ? Residual.PARALLEL : Residual.SEQUENTIAL;
     ModelConfig model =
-        family.model(
-            new GgufFamily.Said(plain, window(context), residual, factors(), experts()));
+        family.model(new GgufFamily.Said(plain, window(context), residual, factors(), experts()));
     requirePattern(model);
     return model.withDtype(
         embedding.type() == GgufType.BF16 ? DataType.BFLOAT16 : DataType.FLOAT32);

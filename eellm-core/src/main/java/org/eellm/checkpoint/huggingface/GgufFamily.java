@@ -45,8 +45,7 @@ public enum GgufFamily {
    * @param residual of GPT-NeoX
    * @param experts how many, and how wide
    */
-  record Said(
-      ModelConfig plain, int window, Residual residual, Factors factors, Experts experts) {
+  record Said(ModelConfig plain, int window, Residual residual, Factors factors, Experts experts) {
 
     /** What a file can say of a model. */
     static Said of(ModelConfig model) {

@@ -364,8 +364,7 @@ final class KernelExecutor implements AutoCloseable {
   }
 
   /** Rows normed for a product: in the member's own buffer if they are few, else in that of all. */
-  PackedInput normed(
-      Member member, KernelNorm norm, int half, PackedInput few, PackedInput many) {
+  PackedInput normed(Member member, KernelNorm norm, int half, PackedInput few, PackedInput many) {
     FloatArray normed = workspace.own(member.index()).row;
     long offset = 4L * half * hidden;
     if (rows <= Workspace.OWN_ROWS) {

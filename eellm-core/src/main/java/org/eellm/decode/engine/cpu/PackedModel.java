@@ -104,7 +104,8 @@ record PackedModel(
 
     private List<KernelBranch> layer(String name, int slot) {
       return List.of(
-          attention(name, slot), shape().hasExperts(slot) ? experts(name) : mlp(name, name + ".mlp"));
+          attention(name, slot),
+          shape().hasExperts(slot) ? experts(name) : mlp(name, name + ".mlp"));
     }
 
     private KernelBranch attention(String layer, int slot) {

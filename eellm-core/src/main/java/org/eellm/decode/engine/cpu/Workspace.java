@@ -37,7 +37,7 @@ final class Workspace implements AutoCloseable {
   final PackedInput headNormed; // the same for heads, whose matrices may have another format
   final PackedInput attentionOutput; // [rows, H D]
   final PackedInput ffnActivations; // [rows, ffn]
-  final Optional<Routing> routing; // of rows to experts
+  final Optional<KernelExperts.Routing> routing; // of rows to experts
   final NativeBuffer qkv; // queries, keys, values: [rows, qkvWidth]
   final int qkvWidth;
   final NativeBuffer partial; // sums over this rank's inputs: [rows, partialWidth]
@@ -132,7 +132,9 @@ final class Workspace implements AutoCloseable {
     attentionOutput = kernel.allocate(MAX_ROWS, shard.numHeads() * shard.headDim());
     ffnActivations = kernel.allocate(MAX_ROWS, shard.ffnHiddenSize());
     routing =
-        shard.experts().count() > 0 ? Optional.of(new Routing(kernels, shard)) : Optional.empty();
+        shard.experts().count() > 0
+            ? Optional.of(new KernelExperts.Routing(kernels, shard))
+            : Optional.empty();
     qkvWidth = padded(heads * shard.headDim());
     qkv = NativeBuffer.allocate(4L * MAX_ROWS * qkvWidth);
     partialWidth = padded(shard.hiddenSize());
@@ -175,7 +177,7 @@ final class Workspace implements AutoCloseable {
     headNormed.close();
     attentionOutput.close();
     ffnActivations.close();
-    routing.ifPresent(Routing::close);
+    routing.ifPresent(KernelExperts.Routing::close);
     qkv.close();
     partial.close();
     limits.close();
