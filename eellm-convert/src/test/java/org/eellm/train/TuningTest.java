@@ -329,7 +329,7 @@ final class TuningTest {
     Path model = folder.resolve("experts");
     try (SourceModel source =
         ModelReader.open(Path.of("eellm-convert/src/test/resources/families/qwen3_moe_mixed"))) {
-      ExitLayout exits = new ExitLayout(List.of(1, 3), true, true, false, false);
+      ExitLayout exits = new ExitLayout(List.of(1, 3), true, false, true, false);
       ModelWriter.writeModel(
           ExitEditor.add(source, exits, ExitEditor.Start.RANDOM, 1),
           model,
