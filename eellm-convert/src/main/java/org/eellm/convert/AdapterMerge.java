@@ -5,7 +5,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
+import org.bytedeco.pytorch.MemoryFormatOptional;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.MemoryFormat;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.checkpoint.AdapterFiles;
 import org.eellm.checkpoint.ModelFolder;
@@ -57,7 +59,9 @@ public final class AdapterMerge {
         tensor.shape(),
         tensor.origins(),
         origins -> {
-          Tensor sum = tensor.assembly().of(origins).to(ScalarType.Float).contiguous().clone();
+          var rowMajor = new MemoryFormatOptional(MemoryFormat.Contiguous);
+          Tensor sum =
+              tensor.assembly().of(origins).to(ScalarType.Float, false, true, rowMajor); // a copy
           changes.addTo(tensor.name(), Tensors.bytes(sum));
           return sum;
         });

@@ -134,7 +134,7 @@ public final class ExitEditor {
   public static SourceModel replace(SourceModel model, Path heads) {
     ModelFolder files = new ModelFolder(model.folder(), Optional.empty()).withHeads(heads);
     files.requireTrunk();
-    WeightFiles weights = WeightFiles.openHeads(files.headsFolder());
+    WeightFiles weights = WeightFiles.openHeads(files.heads().orElseThrow());
     List<ModelTensor> tensors = new ArrayList<>();
     model.tensors().stream()
         .filter(tensor -> !tensor.name().startsWith(HeadFiles.PREFIX))
@@ -145,7 +145,7 @@ public final class ExitEditor {
     try {
       return model
           .withExits(files.config().architecture().exits(), tensors, List.of(weights))
-          .withCalibration(files.headsFolder());
+          .withCalibration(files.calibrationFolder());
     } catch (RuntimeException failure) {
       weights.close();
       throw failure;

@@ -294,18 +294,10 @@ final class LoraTuningTest {
 
     Path copy = Files.createDirectory(folder.resolve("copy"));
     Files.copy(adapter.resolve(WEIGHTS), copy.resolve(WEIGHTS));
-    for (var refused :
-        Map.of(
-                "\"peft_type\": \"LOHA\"", "peft_type: LOHA is not LORA",
-                "\"peft_type\": \"LORA\", \"use_dora\": true", "use_dora: true is another change",
-                "\"peft_type\": \"LORA\", \"alpha_pattern\": {\"q_proj\": 3}", "alpha_pattern",
-                "\"peft_type\": \"LORA\", \"bias\": \"all\"", "bias: all changes biases")
-            .entrySet()) {
-      Files.writeString(
-          copy.resolve("adapter_config.json"),
-          "{%s, \"r\": 4, \"lora_alpha\": 8}".formatted(refused.getKey()));
-      assertRefused(model, copy, refused.getValue());
-    }
+    Files.writeString(
+        copy.resolve("adapter_config.json"),
+        "{\"peft_type\": \"LORA\", \"use_dora\": true, \"r\": 4, \"lora_alpha\": 8}");
+    assertRefused(model, copy, "use_dora: true is not supported");
     // As PEFT writes it, with fields that say nothing, and without a trunk: any of these shapes.
     Files.writeString(
         copy.resolve("adapter_config.json"),
@@ -339,6 +331,7 @@ final class LoraTuningTest {
       delimiter = '|',
       value = {
         "tune.lora.rank=-1 | tune.lora.rank: -1 is negative",
+        "tune.lora.rank=33 | tune.lora.rank: 33 is above model.hidden_size 32",
         "tune.lora.alpha=0 | tune.lora.alpha: 0.0 is not positive",
         "tune.lora.dropout=1 | tune.lora.dropout: 1.0 is not from 0 to below 1",
         "tune.lora.dropout=0.1 parallel.tp=2 | tune.lora.dropout: 0.1 draws no masks",

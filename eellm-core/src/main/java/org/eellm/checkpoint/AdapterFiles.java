@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
@@ -50,10 +51,27 @@ public final class AdapterFiles implements AutoCloseable {
   private static final String PREFIX = "base_model.model.";
   private static final Pattern FACTOR =
       Pattern.compile(Pattern.quote(PREFIX) + "(?<module>.+)\\.lora_(?<factor>[AB])\\.weight");
+
+  /** Fields that are read, or that say only how factors were made or which matrices have some. */
+  private static final Set<String> KNOWN =
+      Set.of(
+          """
+          auto_mapping base_model_name_or_path corda_config ensure_weight_tying eva_config
+          exclude_modules inference_mode layers_pattern layers_to_transform loftq_config lora_alpha
+          lora_dropout megatron_core peft_version qalora_group_size r rank_pattern revision
+          runtime_config target_modules task_type use_rslora\
+          """
+              .split("\\s+"));
+
+  /** Ways to begin that leave the matrices as they are; others change them, too. */
+  private static final Set<String> KEEPING = Set.of("gaussian", "orthogonal", "eva");
+
+  /** Numbers of an array. */
+  private static final long MOST = Integer.MAX_VALUE - 8;
+
   private static final ValueLayout.OfFloat FLOAT =
       ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
-  private final Path folder;
   private final SafetensorsFile file;
   private final Map<String, Change> changes;
 
@@ -81,8 +99,7 @@ public final class AdapterFiles implements AutoCloseable {
       boolean fanInFanOut,
       boolean inferenceMode) {}
 
-  private AdapterFiles(Path folder, SafetensorsFile file, Map<String, Change> changes) {
-    this.folder = folder;
+  private AdapterFiles(SafetensorsFile file, Map<String, Change> changes) {
     this.file = file;
     this.changes = changes;
   }
@@ -111,6 +128,8 @@ public final class AdapterFiles implements AutoCloseable {
     Path path = ModelFiles.file(folder, CONFIG);
     JsonFields fields = new JsonFields(path.toString(), JsonFiles.read(path));
     requireLora(fields);
+    int rank = fields.positive("r");
+    boolean ofOneRank = fields.find("rank_pattern").map(JsonNode::isEmpty).orElse(true);
     double alpha = fields.number("lora_alpha");
     boolean byRoot = fields.optionalBool("use_rslora").orElse(false);
     SafetensorsFile file = SafetensorsFile.open(ModelFiles.file(folder, weights()));
@@ -126,10 +145,10 @@ public final class AdapterFiles implements AutoCloseable {
         if (matcher.group("factor").equals("A")) {
           WeightRows in = matrix(file, name);
           WeightRows out = matrix(file, PREFIX + matcher.group("module") + ".lora_B.weight");
-          if (in.rows() != out.columns()) {
+          if (in.rows() != out.columns() || (ofOneRank && in.rows() != rank)) {
             throw new CheckpointException(
-                "%s: tensor %s has rank %d, its lora_B %d; copy the file again"
-                    .formatted(file.path(), name, in.rows(), out.columns()));
+                "%s: tensor %s has rank %d, its lora_B %d, %s r %d; copy the files again"
+                    .formatted(file.path(), name, in.rows(), out.columns(), CONFIG, rank));
           }
           double scale = alpha / (byRoot ? Math.sqrt(in.rows()) : in.rows());
           changes.put(matcher.group("module") + ".weight", new Change(in, out, scale));
@@ -139,7 +158,7 @@ public final class AdapterFiles implements AutoCloseable {
         throw new CheckpointException(
             "%s: has a lora_B without its lora_A; copy the file again".formatted(file.path()));
       }
-      return new AdapterFiles(folder, file, changes);
+      return new AdapterFiles(file, changes);
     } catch (RuntimeException failure) {
       file.close();
       throw failure;
@@ -148,39 +167,40 @@ public final class AdapterFiles implements AutoCloseable {
 
   private static WeightRows matrix(SafetensorsFile file, String name) {
     StoredTensor stored = file.tensor(name);
-    if (stored.shape().size() != 2) {
+    if (stored.shape().size() != 2
+        || stored.shape().stream().anyMatch(size -> size < 1 || size > MOST)
+        || stored.shape().getFirst() * stored.shape().getLast() > MOST) {
       throw new CheckpointException(
-          "%s: tensor %s has shape %s; a factor is a matrix"
-              .formatted(file.path(), name, stored.shape()));
+          "%s: tensor %s has shape %s; a factor is a matrix of 1 to %d numbers; copy the file again"
+              .formatted(file.path(), name, stored.shape(), MOST));
     }
     return ModelWeights.rows(file.path(), name, stored, Arena.global());
   }
 
-  /** Refuses what is more than a low-rank change, or other. */
+  /** Refuses what is more than a low-rank change, or other, and fields that are not known. */
   private static void requireLora(JsonFields fields) {
-    String remedy = "; merge the adapter with the tool that made it";
-    if (!fields.text("peft_type").equals("LORA")) {
-      throw new CheckpointException(
-          "%s: peft_type: %s is not LORA%s"
-              .formatted(fields.place(), fields.text("peft_type"), remedy));
-    }
-    String bias = fields.optionalText("bias").orElse("none");
-    if (!bias.equals("none")) {
-      throw new CheckpointException(
-          "%s: bias: %s changes biases, too%s".formatted(fields.place(), bias, remedy));
-    }
-    for (String name : List.of("use_dora", "fan_in_fan_out")) {
-      if (fields.optionalBool(name).orElse(false)) {
-        throw new CheckpointException(
-            "%s: %s: true is another change than B A%s".formatted(fields.place(), name, remedy));
+    fields.text("peft_type"); // has to be there
+    for (Map.Entry<String, JsonNode> field : fields.object().properties()) {
+      JsonNode value = field.getValue();
+      boolean honoured =
+          switch (field.getKey()) {
+            case "peft_type" -> value.asText().equals("LORA");
+            case "bias" -> value.asText().equals("none");
+            case "init_lora_weights" -> value.isBoolean() || KEEPING.contains(value.asText());
+            default -> KNOWN.contains(field.getKey()) || saysNothing(value);
+          };
+      if (!value.isNull() && !honoured) {
+        throw fields.wrong(
+            field.getKey(),
+            value,
+            "is not supported; merge the adapter with the tool that made it");
       }
     }
-    for (String name : List.of("alpha_pattern", "modules_to_save")) {
-      if (fields.find(name).map(JsonNode::size).orElse(0) > 0) {
-        throw new CheckpointException(
-            "%s: %s is not read%s".formatted(fields.place(), name, remedy));
-      }
-    }
+  }
+
+  /** Whether a field of any type has the value that stands for nothing. */
+  private static boolean saysNothing(JsonNode value) {
+    return value.isContainerNode() ? value.isEmpty() : value.isBoolean() && !value.asBoolean();
   }
 
   /** The checksum of the trunk that they were made for, if they say ({@link TrunkChecksum}). */
@@ -209,7 +229,7 @@ public final class AdapterFiles implements AutoCloseable {
             throw new CheckpointException(
                 "%s: changes %s of shape %s, of which %s has %s; give the model that the adapter was made for"
                     .formatted(
-                        folder,
+                        file.path(),
                         name,
                         shape,
                         model,
@@ -253,8 +273,12 @@ public final class AdapterFiles implements AutoCloseable {
             });
   }
 
-  /** A stored parameter with its change, in float32, made when it is asked for. */
-  StoredTensor changed(String parameter, StoredTensor stored) {
+  /**
+   * A stored parameter with its change, in float32, made when it is asked for.
+   *
+   * @param model folder of the parameter
+   */
+  StoredTensor changed(Path model, String parameter, StoredTensor stored) {
     return new StoredTensor(
         SafetensorsType.F32,
         stored.shape(),
@@ -262,7 +286,7 @@ public final class AdapterFiles implements AutoCloseable {
             stored.content().stored(),
             arena -> {
               try (Arena origin = Arena.ofShared()) {
-                WeightRows rows = ModelWeights.rows(folder, parameter, stored, origin);
+                WeightRows rows = ModelWeights.rows(model, parameter, stored, origin);
                 long rowBytes = (long) rows.columns() * Float.BYTES;
                 MemorySegment made = arena.allocate(rows.rows() * rowBytes, Float.BYTES);
                 float[] row = new float[rows.columns()];
@@ -308,13 +332,20 @@ public final class AdapterFiles implements AutoCloseable {
     JsonFiles.write(folder.resolve(TRUNK), new Trunk(trunkChecksum));
   }
 
-  /** Makes one file, as PEFT has it, of those that ranks wrote into a folder. */
-  static void join(Path folder, int parts) throws IOException {
+  /**
+   * Makes one file, as PEFT has it, of those that ranks wrote into a folder.
+   *
+   * @return names of the ranks' files, which are gone
+   */
+  static List<String> join(Path folder, int parts) throws IOException {
+    List<String> names =
+        IntStream.rangeClosed(1, parts)
+            .mapToObj(part -> WeightFiles.shard(new Learning.Adapter(Lora.none()), part, parts))
+            .toList();
     List<SafetensorsFile> files = new ArrayList<>();
     List<TensorSource> tensors = new ArrayList<>();
     try {
-      for (int part = 1; part <= parts; part++) {
-        String name = WeightFiles.shard(new Learning.Adapter(Lora.none()), part, parts);
+      for (String name : names) {
         SafetensorsFile file = SafetensorsFile.open(folder.resolve(name));
         files.add(file);
         file.tensors()
@@ -327,9 +358,10 @@ public final class AdapterFiles implements AutoCloseable {
     } finally {
       files.forEach(SafetensorsFile::close);
     }
-    for (SafetensorsFile file : files) {
-      Files.delete(file.path());
+    for (String name : names) {
+      Files.delete(folder.resolve(name));
     }
+    return names;
   }
 
   /** Fills a model's low-rank changes, or a rank's part of them, from a checkpoint. */

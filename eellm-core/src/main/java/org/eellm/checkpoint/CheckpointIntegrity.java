@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
 import java.util.stream.Stream;
@@ -41,12 +42,19 @@ public final class CheckpointIntegrity {
    * Writes the checksums of all files in a folder.
    *
    * @param known those that need not be computed, by the files' paths in the folder
+   * @throws CheckpointException if one of these is not there
    */
   public static void write(Path folder, Map<String, FileChecksum> known) throws IOException {
-    Map<String, FileChecksum> sums = new TreeMap<>(known);
+    Map<String, FileChecksum> sums = new TreeMap<>();
     for (String name : files(folder)) {
+      FileChecksum sum = known.get(name);
+      sums.put(name, sum == null ? FileChecksum.of(folder.resolve(name)) : sum);
+    }
+    for (String name : new TreeSet<>(known.keySet())) {
       if (!sums.containsKey(name)) {
-        sums.put(name, FileChecksum.of(folder.resolve(name)));
+        throw new CheckpointException(
+            "%s: a rank has written it, and it is not here; give all ranks one shared --output"
+                .formatted(folder.resolve(name)));
       }
     }
     new ChecksumFile(folder.resolve(NAME), new TreeMap<>(sums)).write();

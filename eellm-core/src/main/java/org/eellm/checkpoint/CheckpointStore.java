@@ -279,7 +279,7 @@ public final class CheckpointStore {
         Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE);
         sync(folder);
         sync(run);
-      } catch (IOException failure) {
+      } catch (IOException | CheckpointException failure) {
         throw abandon(failure);
       }
       return new Checkpoint(step, target);

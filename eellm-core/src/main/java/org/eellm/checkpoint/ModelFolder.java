@@ -74,8 +74,8 @@ public record ModelFolder(Path folder, Optional<Path> heads, Optional<Path> adap
     return new ModelFolder(folder, heads, Optional.of(CheckpointStore.resolveAdapter(other)));
   }
 
-  /** Where the heads lie, and what belongs to them; what belongs to an adapter lies with that. */
-  public Path headsFolder() {
+  /** Where the calibration lies: beside what was made last, an adapter, heads or the model. */
+  public Path calibrationFolder() {
     return adapter.or(() -> heads).orElse(folder);
   }
 

@@ -356,12 +356,13 @@ public final class ModelWeights {
    * file of them.
    *
    * @param learning which weights these are
+   * @return names of the files that are gone, since their tensors are in another one now
    * @throws CheckpointException if a file is missing or malformed
    */
-  public static void writeIndex(Path folder, Learning learning, int parts) throws IOException {
+  public static List<String> writeIndex(Path folder, Learning learning, int parts)
+      throws IOException {
     if (learning instanceof Learning.Adapter) {
-      AdapterFiles.join(folder, parts);
-      return;
+      return AdapterFiles.join(folder, parts);
     }
     SequencedMap<String, String> files = new TreeMap<>();
     long size = 0;
@@ -376,5 +377,6 @@ public final class ModelWeights {
     }
     JsonFiles.write(
         folder.resolve(WeightFiles.index(learning)), new Index(Map.of("total_size", size), files));
+    return List.of();
   }
 }

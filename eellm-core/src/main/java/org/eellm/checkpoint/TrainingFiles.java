@@ -25,7 +25,7 @@ import org.eellm.checkpoint.safetensors.TensorSource;
 import org.eellm.file.IoErrors;
 import org.eellm.model.Decoder;
 import org.eellm.model.parameter.Parameter;
-import org.eellm.model.parameter.ParameterName;
+import org.eellm.model.parameter.ParameterLayout;
 import org.eellm.model.parameter.Sharding;
 
 /**
@@ -176,14 +176,14 @@ public final class TrainingFiles {
         files.add(SafetensorsFile.open(path));
       }
       Map<String, List<StoredRange>> fragments = fragments(files);
-      Set<String> known = Decoder.parameterNames(model.architecture());
+      Set<String> known = ParameterLayout.learned(model.architecture(), model.learning());
       Set<String> buffers = Set.of("master", "exp_avg", "exp_avg_sq");
       fragments.forEach(
           (name, parts) -> {
             int dot = name.indexOf('.');
             if (dot < 0
                 || !buffers.contains(name.substring(0, dot))
-                || !(known.contains(name.substring(dot + 1)) || ParameterName.isLowRank(name))) {
+                || !known.contains(name.substring(dot + 1))) {
               throw new CheckpointException(
                   "%s: has tensor '%s', which the model's optimizer does not have; the checkpoint is of another run"
                       .formatted(parts.getFirst().place(), name));

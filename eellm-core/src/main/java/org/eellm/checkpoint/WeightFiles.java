@@ -153,7 +153,7 @@ public final class WeightFiles implements StoredWeights {
     all.add(adapter::close);
     SequencedMap<String, StoredTensor> changed = new LinkedHashMap<>(tensors);
     changed.replaceAll(
-        (name, stored) -> adapter.changes(name) ? adapter.changed(name, stored) : stored);
+        (name, stored) -> adapter.changes(name) ? adapter.changed(folder, name, stored) : stored);
     try {
       Map<String, List<Long>> shapes = new HashMap<>();
       tensors.forEach((name, stored) -> shapes.put(name, stored.shape()));

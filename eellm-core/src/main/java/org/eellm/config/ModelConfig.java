@@ -134,6 +134,11 @@ public record ModelConfig(
     public boolean after() {
       return this != BEFORE;
     }
+
+    /** How many norms a branch has. */
+    public int norms() {
+      return this == AROUND ? 2 : 1;
+    }
   }
 
   /**
@@ -236,6 +241,10 @@ public record ModelConfig(
     require(normEpsilon > 0, "model.norm_epsilon", normEpsilon + " is not positive; 1e-5 is usual");
     require(ropeTheta > 0, "model.rope_theta", ropeTheta + " is not positive; 10000 is usual");
     require(
+        ropeTheta > 1 || !(ropeScaling instanceof RopeScaling.Yarn),
+        "model.rope_theta",
+        ropeTheta + " gives no falling frequencies, which yarn divides; 10000 is usual");
+    require(
         rotaryFraction > 0 && rotaryFraction <= 1,
         "model.rotary_fraction",
         rotaryFraction + " is outside (0, 1]; 1 rotates whole heads");
@@ -255,6 +264,16 @@ public record ModelConfig(
     }
     requireLayers(layerTypes, slidingWindow, slidingRopeTheta);
     layerTypes = List.copyOf(layerTypes);
+    require(
+        layerTypes.size() <= numLayers,
+        "model.layer_types",
+        "%d types are more than num_layers %d; use as many or fewer, which repeat"
+            .formatted(layerTypes.size(), numLayers));
+    require(
+        positionEmbedding == PositionEmbedding.ROPE || !layerTypes.contains(LayerType.NO_POSITIONS),
+        "model.layer_types",
+        "no_positions is for position_embedding rope, and a learned table is added for all layers;"
+            + " use full");
     require(
         normPlacement == NormPlacement.BEFORE || residual == Residual.SEQUENTIAL,
         "model.norm_placement",
@@ -382,23 +401,18 @@ public record ModelConfig(
   /**
    * How the model sees positions.
    *
+   * @param rotary whether heads are rotated
    * @param count positions there are
    * @param headDim width of a head
    * @param rotaryDim dimensions of a head that rope rotates: an even number
    */
   public record Positions(
-      PositionEmbedding embedding,
+      boolean rotary,
       int count,
       int headDim,
       int rotaryDim,
       double ropeTheta,
-      RopeScaling ropeScaling) {
-
-    /** Whether heads are rotated. */
-    public boolean rotary() {
-      return embedding == PositionEmbedding.ROPE;
-    }
-  }
+      RopeScaling ropeScaling) {}
 
   /**
    * The model's norms.
@@ -474,7 +488,7 @@ public record ModelConfig(
     int rotaryDim = rotaryDim(headDim, rotaryFraction);
     boolean own = type == LayerType.SLIDING && slidingRopeTheta > 0;
     return new Positions(
-        positionEmbedding,
+        positionEmbedding == PositionEmbedding.ROPE && type != LayerType.NO_POSITIONS,
         maxPositions,
         headDim,
         rotaryDim,

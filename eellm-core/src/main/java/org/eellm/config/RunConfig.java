@@ -64,6 +64,11 @@ public record RunConfig(
         "tune.lora.targets",
         "the model's MLP has no gate_proj; leave it out");
     require(
+        lora.rank() <= model.hiddenSize(),
+        "tune.lora.rank",
+        "%d is above model.hidden_size %d, the rank of whole matrices; 8 to 64 is usual"
+            .formatted(lora.rank(), model.hiddenSize()));
+    require(
         lora.dropout() == 0 || parallel.tp() == 1,
         "tune.lora.dropout",
         lora.dropout() + " draws no masks of shared matrices; use 0, or parallel.tp: 1");

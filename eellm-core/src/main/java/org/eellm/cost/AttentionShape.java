@@ -1,5 +1,10 @@
 package org.eellm.cost;
 
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.IntStream;
+import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Attention;
 import org.eellm.config.RunConfig;
 
@@ -21,10 +26,23 @@ record AttentionShape(long scores, long blockScores, long blocks, boolean fused,
   private static final long MAX_BLOCKS = 16;
 
   /**
+   * Those of a rank's attentions, by the index that {@link ModelConfig#attention} takes: of all
+   * layers, and of exits' blocks.
+   */
+  static List<AttentionShape> ofRank(RunConfig config, Hardware hardware) {
+    ModelConfig model = config.model();
+    Map<Attention, AttentionShape> made = new HashMap<>();
+    return IntStream.rangeClosed(0, model.numLayers())
+        .mapToObj(index -> model.attention(index).shard(config.parallel().tp()))
+        .map(each -> made.computeIfAbsent(each, attention -> of(config, hardware, attention)))
+        .toList();
+  }
+
+  /**
    * In a ring, queries are cut within each of the two blocks of a sequence that a rank has, and
    * meet all keys of a block that one of them sees. Counted is the first rank's share.
    */
-  static AttentionShape of(RunConfig config, Hardware hardware, Attention attention) {
+  private static AttentionShape of(RunConfig config, Hardware hardware, Attention attention) {
     long ranks = config.parallel().cp();
     long sequence = config.data().sequenceLength();
     long part = ranks > 1 ? sequence / ranks / 2 : sequence;

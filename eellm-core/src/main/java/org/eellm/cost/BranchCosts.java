@@ -1,16 +1,13 @@
 package org.eellm.cost;
 
-import java.util.HashMap;
-import java.util.Map;
-import java.util.Objects;
+import java.util.List;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.Experts;
-import org.eellm.config.ModelConfig.Attention;
-import org.eellm.config.ModelConfig.NormPlacement;
+import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.config.RunConfig;
@@ -35,7 +32,10 @@ public final class BranchCosts {
   private final Architecture architecture;
   private final Recompute recompute;
 
-  private final Map<Attention, AttentionShape> attentions = new HashMap<>();
+  private final List<AttentionShape> attentions;
+  private final List<LowRankMaps> changes; // of a layer
+  private final boolean dropsChanges;
+  private final boolean learns; // matrices do
   private final boolean attentionDropout;
   private final boolean hiddenDropout;
   private final boolean distilled;
@@ -49,10 +49,11 @@ public final class BranchCosts {
     this.architecture = config.architecture();
     this.recompute = config.train().recompute();
     this.attentionDropout = config.model().attentionDropout() > 0;
-    for (int index = 0; index <= config.model().numLayers(); index++) {
-      attentions.computeIfAbsent(
-          attention(index), attention -> AttentionShape.of(config, hardware, attention));
-    }
+    this.attentions = AttentionShape.ofRank(config, hardware);
+    Learning learning = config.tune().learning();
+    this.changes = LowRankMaps.of(config.model(), learning, shape.ranks());
+    this.dropsChanges = config.tune().lora().dropout() > 0;
+    this.learns = !(learning instanceof Learning.Adapter);
     this.hiddenDropout = config.model().hiddenDropout() > 0;
     this.distilled = config.exits().distillation() > 0;
     this.postponesWeights = config.parallel().schedule() == PipelineSchedule.ZERO_BUBBLE;
@@ -62,23 +63,20 @@ public final class BranchCosts {
 
   /** A slice's layers forward, and its embedding. */
   public OperationCost forward(Slice slice) {
-    OperationCost layers = attentions(slice, this::attentionForward).plus(mlpsForward(slice));
+    OperationCost layers = layersForward(slice);
     return slice.hasEmbedding() ? layers.plus(embedding()) : layers;
   }
 
-  /** This rank's part of an attention, by its index. */
-  private Attention attention(int index) {
-    return architecture.model().attention(index).shard(shape.ranks());
-  }
-
-  private AttentionShape attentionShape(int index) {
-    return Objects.requireNonNull(attentions.get(attention(index)));
+  private OperationCost layersForward(Slice slice) {
+    return attentions(slice, this::attentionForward)
+        .plus(mlpsForward(slice))
+        .plus(ofChanges(this::changeForward).times(slice.layers()));
   }
 
   /** Something of the attentions of all of a slice's layers. */
   private OperationCost attentions(Slice slice, Function<AttentionShape, OperationCost> cost) {
     return IntStream.range(slice.firstLayer(), slice.endLayer())
-        .mapToObj(this::attentionShape)
+        .mapToObj(attentions::get)
         .collect(Collectors.groupingBy(Function.identity(), Collectors.counting()))
         .entrySet()
         .stream()
@@ -89,14 +87,48 @@ public final class BranchCosts {
   /** A slice's layers backward. */
   public OperationCost backward(Slice slice) {
     OperationCost layers =
-        attentions(slice, this::attentionBackward).plus(mlpBackward().times(slice.layers()));
+        attentions(slice, this::attentionBackward)
+            .plus(mlpBackward().plus(ofChanges(this::changeBackward)).times(slice.layers()));
     if (recompute == Recompute.FULL) {
-      layers =
-          layers
-              .plus(attentions(slice, this::attentionForward))
-              .plus(mlpForward().times(slice.layers()));
+      layers = layers.plus(layersForward(slice));
     }
-    return slice.hasEmbedding() ? layers.plus(embedding()) : layers;
+    return slice.hasEmbedding() && learns ? layers.plus(embedding()) : layers;
+  }
+
+  private OperationCost ofChanges(Function<LowRankMaps, OperationCost> cost) {
+    return changes.stream().map(cost).reduce(OperationCost.NONE, OperationCost::plus);
+  }
+
+  private OperationCost changeForward(LowRankMaps maps) {
+    OperationCost work = inner(maps);
+    for (long out : maps.outs()) {
+      work = work.plus(product(maps.rank(), out));
+    }
+    return work;
+  }
+
+  /** What is dropped, and the product with A. */
+  private OperationCost inner(LowRankMaps maps) {
+    return droppedChange(maps).plus(product(maps.in(), maps.inner()));
+  }
+
+  private OperationCost droppedChange(LowRankMaps maps) {
+    return dropsChanges
+        ? elementwise((long) (dropoutPasses() * shape.tokens() * maps.in()), 1)
+        : OperationCost.NONE;
+  }
+
+  /** The inner product again, and the gradients of both factors and of what they read. */
+  private OperationCost changeBackward(LowRankMaps maps) {
+    OperationCost work =
+        inner(maps)
+            .plus(gradient(maps.in(), maps.inner(), 1))
+            .plus(product(maps.inner(), maps.in()))
+            .plus(droppedChange(maps));
+    for (long out : maps.outs()) {
+      work = work.plus(product(out, maps.rank())).plus(gradient(maps.rank(), out, 1));
+    }
+    return maps.byOutputs() ? work.plus(gather()) : work;
   }
 
   /**
@@ -124,7 +156,7 @@ public final class BranchCosts {
       exit = exit.plus(mlpForward()).plus(mlpBackward());
     }
     if (exits.block()) {
-      AttentionShape block = attentionShape(architecture.model().numLayers());
+      AttentionShape block = attentions.getLast();
       exit = exit.plus(attentionForward(block)).plus(attentionBackward(block));
       exit = exit.plus(mlpForward()).plus(mlpBackward());
     }
@@ -253,15 +285,18 @@ public final class BranchCosts {
     double softmax = logits * (shape.fused() && shape.ranks() == 1 ? 4 * shape.bytes() : 28);
     OperationCost work =
         new OperationCost(
-            6 * logits * shape.hidden(),
+            4 * logits * shape.hidden(),
             0,
             softmax
-                + 4 * logits * shape.bytes()
-                + chunks * width * (2 * shape.bytes() + accumulated())
-                + 6.0 * shape.ofTokens(shape.hidden()),
-            15 * chunks,
+                + 3 * logits * shape.bytes()
+                + chunks * width * 2 * shape.bytes()
+                + 5.0 * shape.ofTokens(shape.hidden()),
+            13 * chunks,
             0);
-    return work.plus(exchange(chunks * lossSums())).plus(gather()).plus(reduce());
+    return work.plus(weightGradient(shape.hidden(), shape.vocabulary(), chunks))
+        .plus(exchange(chunks * lossSums()))
+        .plus(gather())
+        .plus(reduce());
   }
 
   /** The final head's probabilities for an exit, and what they change of its gradient. */
@@ -290,11 +325,21 @@ public final class BranchCosts {
     return product(out, in).plus(weightGradient(in, out));
   }
 
-  /** The gradient of W, which is added to a float32 sum. */
   private OperationCost weightGradient(long in, long out) {
+    return weightGradient(in, out, 1);
+  }
+
+  /** The gradient of W, where it learns. */
+  private OperationCost weightGradient(long in, long out, double parts) {
+    return learns ? gradient(in, out, parts) : OperationCost.NONE;
+  }
+
+  /** The gradient of a matrix, which is added to a float32 sum for each part of the tokens. */
+  private OperationCost gradient(long in, long out, double parts) {
     double operands =
-        (double) shape.tokens() * (in + out) * shape.bytes() + (double) in * out * accumulated();
-    return new OperationCost(2.0 * shape.tokens() * in * out, 0, operands, 2, 0);
+        (double) shape.tokens() * (in + out) * shape.bytes()
+            + parts * (double) in * out * accumulated();
+    return new OperationCost(2.0 * shape.tokens() * in * out, 0, operands, 2 * parts, 0);
   }
 
   /** Bytes that adding an entry of a weight's gradient to its sum reads and writes. */
@@ -343,16 +388,11 @@ public final class BranchCosts {
 
   /** A branch's norms. */
   private OperationCost norms() {
-    return norm().times(normsOfBranch());
+    return norm().times(architecture.model().normPlacement().norms());
   }
 
   private OperationCost normsBackward() {
-    return normBackward().times(normsOfBranch());
-  }
-
-  private int normsOfBranch() {
-    NormPlacement placement = architecture.model().normPlacement();
-    return (placement.before() ? 1 : 0) + (placement.after() ? 1 : 0);
+    return normBackward().times(architecture.model().normPlacement().norms());
   }
 
   private OperationCost norm() {
@@ -385,10 +425,9 @@ public final class BranchCosts {
     return new OperationCost(0, 0, (double) elements * shape.bytes(), operations, 0);
   }
 
-  /** Of the output's gradient and the input, and of the former again for postponed gradients. */
+  /** Of the output's gradient, and for a matrix's also of the input; again where these wait. */
   private OperationCost backwardGathers() {
-    OperationCost both = gather().plus(gather());
-    return postponesWeights ? both.plus(gather()) : both;
+    return gather().times(postponesWeights ? 3 : learns ? 2 : 1);
   }
 
   private OperationCost gather() {

@@ -1,10 +1,7 @@
 package org.eellm.cost;
 
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
-import java.util.Objects;
 import java.util.stream.IntStream;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
@@ -12,9 +9,6 @@ import org.eellm.config.ExitLayout;
 import org.eellm.config.Experts;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.ModelConfig.Attention;
-import org.eellm.config.ModelConfig.LayerType;
-import org.eellm.config.ModelConfig.NormPlacement;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.RunConfig;
 import org.eellm.config.StageLayout.Slice;
@@ -32,7 +26,7 @@ public final class MemoryEstimator {
   private final Hardware hardware;
   private final MuonCosts orthogonalization;
   private final MicrobatchShape shape;
-  private final Map<Attention, AttentionShape> attentions = new HashMap<>();
+  private final List<AttentionShape> attentions;
   private final boolean keepsProbabilities;
   private final boolean full;
   private final Learning learning;
@@ -43,23 +37,11 @@ public final class MemoryEstimator {
     this.hardware = hardware;
     this.orthogonalization = new MuonCosts(config, hardware);
     this.shape = MicrobatchShape.of(config, hardware.device());
-    for (int index = 0; index <= config.model().numLayers(); index++) {
-      attentions.computeIfAbsent(
-          attention(index), attention -> AttentionShape.of(config, hardware, attention));
-    }
+    this.attentions = AttentionShape.ofRank(config, hardware);
     this.keepsProbabilities =
         config.train().recompute() == Recompute.NONE || config.parallel().cp() > 1;
     this.full = config.train().recompute() == Recompute.FULL;
     this.learning = config.tune().learning();
-  }
-
-  /** This rank's part of an attention, by its index. */
-  private Attention attention(int index) {
-    return architecture.model().attention(index).shard(shape.ranks());
-  }
-
-  private AttentionShape attentionShape(int index) {
-    return Objects.requireNonNull(attentions.get(attention(index)));
   }
 
   /** Bytes that live on a rank at some moment beside parameters and their state. */
@@ -149,7 +131,6 @@ public final class MemoryEstimator {
     ModelConfig model = architecture.model();
     long tables =
         model.layerTypes().stream()
-            .filter(type -> type != LayerType.NO_POSITIONS)
             .map(model::positions)
             .filter(ModelConfig.Positions::rotary)
             .distinct()
@@ -223,7 +204,7 @@ public final class MemoryEstimator {
   /** Bytes that the fullest forward pass of a slice's attentions takes. */
   private long fullestAttention(Slice slice) {
     return layers(slice)
-        .mapToObj(this::attentionShape)
+        .mapToObj(attentions::get)
         .distinct()
         .mapToLong(
             attention ->
@@ -239,8 +220,9 @@ public final class MemoryEstimator {
 
   /** Bytes that a microbatch's forward pass through a slice keeps. */
   private long kept(Slice slice) {
-    long attentions = layers(slice).mapToLong(layer -> attentionTape(attentionShape(layer))).sum();
-    return attentions + slice.layers() * mlpTape() + ofEnd();
+    return layers(slice).mapToObj(attentions::get).mapToLong(this::attentionTape).sum()
+        + slice.layers() * mlpTape()
+        + ofEnd();
   }
 
   /** The output and what the pass knows of its tokens: ids, targets, mask, documents. */
@@ -266,9 +248,7 @@ public final class MemoryEstimator {
 
   /** What a branch's norms keep: the output of the first, and the input of one behind. */
   private long norms() {
-    NormPlacement placement = architecture.model().normPlacement();
-    return ((placement.before() ? 1 : 0) + (placement.after() ? 1 : 0))
-        * shape.ofRows(shape.hidden());
+    return architecture.model().normPlacement().norms() * shape.ofRows(shape.hidden());
   }
 
   /** Bytes that attention keeps for its backward pass: the softmax, or a fused kernel's output. */
@@ -359,7 +339,7 @@ public final class MemoryEstimator {
   private MemorySnapshot backwardPeak(Slice slice, boolean splits) {
     List<Long> tapes = new ArrayList<>();
     for (int layer = slice.firstLayer(); layer < slice.endLayer(); layer++) {
-      tapes.add(attentionTape(attentionShape(layer)));
+      tapes.add(attentionTape(attentions.get(layer)));
       tapes.add(mlpTape());
     }
     tapes.add(ofEnd());
@@ -384,7 +364,7 @@ public final class MemoryEstimator {
       if (i < tapes.size() - 1) {
         long temporary =
             i % 2 == 0
-                ? attentionTemporary(attentionShape(slice.firstLayer() + i / 2))
+                ? attentionTemporary(attentions.get(slice.firstLayer() + i / 2))
                 : mlpTemporary();
         here.add(new MemorySnapshot(kept, 0, gradient + temporary, 0));
       }
@@ -422,9 +402,7 @@ public final class MemoryEstimator {
         + teacher
         + (exits.norm() ? shape.ofRows(shape.hidden()) : 0)
         + (exits.mlp() ? wholeMlpTape() : 0)
-        + (exits.block()
-            ? wholeAttentionTape(attentionShape(architecture.model().numLayers())) + wholeMlpTape()
-            : 0);
+        + (exits.block() ? wholeAttentionTape(attentions.getLast()) + wholeMlpTape() : 0);
   }
 
   /** An output matrix with its loss: a chunk's logits, their gradient, and what follows from it. */
@@ -437,14 +415,13 @@ public final class MemoryEstimator {
             ? 0
             : logits
                 * ((shape.ranks() > 1 && mixed ? FLOAT : 0) + FLOAT + (mixed ? shape.bytes() : 0));
-    long matrixGradient = mixed ? shape.vocabulary() * shape.hidden() * shape.bytes() : 0;
     long scaled = chunk * shape.hidden() * (mixed ? 2 * (FLOAT + shape.bytes()) : 3 * FLOAT);
     long gathered = shape.sharesRows() ? shape.ofTokens(shape.hidden()) : 0;
     return gathered
         + shape.ofTokens(shape.hidden())
         + logits * shape.bytes() * (architecture.model().logitSoftcap() > 0 ? 2 : 1)
         + probabilities
-        + matrixGradient
+        + matrixGradient(shape.vocabulary())
         + scaled;
   }
 
@@ -459,6 +436,7 @@ public final class MemoryEstimator {
         + attentionScores(attention)
         + shape.ofTokens(wide)
         + matrixGradient(Math.max(wide, shape.query()))
+        + ofChanges(LowRankMaps.ofAttention(architecture.model(), learning, shape.ranks()))
         + 2 * shape.ofTokens(shape.hidden());
   }
 
@@ -469,11 +447,22 @@ public final class MemoryEstimator {
         + gathered
         + shape.ofTokens(shape.active() + shape.inner())
         + matrixGradient(shape.inner())
+        + ofChanges(LowRankMaps.ofMlp(architecture.model(), learning, shape.ranks()))
         + 2 * shape.ofTokens(shape.hidden());
   }
 
   /** A matrix's gradient before it is added to the float32 sum. */
   private long matrixGradient(long width) {
-    return shape.bytes() < FLOAT ? width * shape.hidden() * shape.bytes() : 0;
+    boolean learns = !(learning instanceof Learning.Adapter);
+    return learns && shape.bytes() < FLOAT ? width * shape.hidden() * shape.bytes() : 0;
+  }
+
+  /** What A gives, its gradient as parts and whole, and what is dropped, of the widest maps. */
+  private long ofChanges(List<LowRankMaps> changes) {
+    int dropped = config.tune().lora().dropout() > 0 ? 2 : 0;
+    return changes.stream()
+        .mapToLong(maps -> shape.ofTokens(3 * maps.inner() + dropped * maps.in()))
+        .max()
+        .orElse(0);
   }
 }

@@ -1,8 +1,12 @@
 package org.eellm.cost;
 
+import java.util.List;
 import org.eellm.config.Architecture;
 import org.eellm.config.ForwardWork;
 import org.eellm.config.Learning;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.StageLayout;
+import org.eellm.config.StageLayout.Slice;
 
 /**
  * Floating-point operations that training needs for one token, by part of the model.
@@ -15,44 +19,44 @@ import org.eellm.config.Learning;
  * optimizer count nothing, nor does anything done twice under recomputation: these are the model's
  * operations, as in PaLM's model FLOPs utilization (arXiv 2204.02311, appendix B).
  *
- * @param trunk the layers
+ * @param trunk the layers that are there
+ * @param trunkForward those of them that the pass forward takes
  * @param finalHead the final output matrix
  * @param exit one exit's head: branch MLP, block and output matrix as far as it has them
  */
-public record ModelFlops(double trunk, double finalHead, double exit) {
-  /** Operations of a pass forward and back, relative to the pass forward. */
-  public static final double FORWARD_AND_BACKWARD = 3;
-
-  /** Of a matrix that stays as it is, the share of a matrix that learns. */
-  private static final double UNCHANGED = 2 / FORWARD_AND_BACKWARD;
+public record ModelFlops(double trunk, double trunkForward, double finalHead, double exit) {
 
   /** The operations a token takes in training at a sequence length. */
   public static ModelFlops perToken(Architecture architecture, int sequenceLength) {
-    ForwardWork work = ForwardWork.of(architecture, sequenceLength); // in multiply-adds
-    return new ModelFlops(
-        FORWARD_AND_BACKWARD * architecture.model().numLayers() * 2 * work.layer(),
-        FORWARD_AND_BACKWARD * 2 * work.output(),
-        FORWARD_AND_BACKWARD * 2 * work.exit());
+    return perToken(architecture, sequenceLength, Learning.EVERYTHING);
   }
 
   /**
    * The operations a token takes where only a part learns. Where only heads learn: of the trunk's
    * layers that are there, and of the final head where it teaches, the forward pass. Where low-rank
-   * changes learn: all but the gradients of the matrices; the changes' own count nothing.
+   * changes learn: all but the gradients of the matrices, and the products with the factors.
    */
   public static ModelFlops perToken(
       Architecture architecture, int sequenceLength, Learning learning) {
-    ModelFlops all = perToken(architecture, sequenceLength);
-    double layers = learning.layers(architecture) / (double) architecture.model().numLayers();
+    ForwardWork work = ForwardWork.of(architecture, sequenceLength); // in multiply-adds
+    double trunk = 2 * learning.layers(architecture) * work.layer();
+    double output = 2 * work.output();
+    double exit = 3 * 2 * work.exit();
     return switch (learning) {
-      case Learning.Part.EVERYTHING -> all;
-      case Learning.Adapter _ ->
-          new ModelFlops(UNCHANGED * all.trunk, UNCHANGED * all.finalHead, UNCHANGED * all.exit);
-      case Learning.Part.EXITS ->
-          new ModelFlops(layers * all.trunk / FORWARD_AND_BACKWARD, 0, all.exit);
-      case Learning.Part.EXITS_FROM_FINAL_HEAD ->
-          new ModelFlops(
-              all.trunk / FORWARD_AND_BACKWARD, all.finalHead / FORWARD_AND_BACKWARD, all.exit);
+      case Learning.Part.EVERYTHING -> new ModelFlops(3 * trunk, trunk, 3 * output, exit);
+      case Learning.Part.EXITS -> new ModelFlops(trunk, trunk, 0, exit);
+      case Learning.Part.EXITS_FROM_FINAL_HEAD -> new ModelFlops(trunk, trunk, output, exit);
+      case Learning.Adapter _ -> {
+        ModelConfig model = architecture.model();
+        List<Slice> slices = StageLayout.whole(architecture).slices();
+        double changes = 2.0 * ParameterCount.learned(architecture, slices, 1, learning);
+        double gradients = 2.0 * model.numLayers() * ParameterCount.layerMatrices(model);
+        yield new ModelFlops(
+            3 * (trunk + changes) - gradients,
+            trunk + changes,
+            2 * output,
+            exit - 2.0 * ParameterCount.exitMatrices(architecture));
+      }
     };
   }
 

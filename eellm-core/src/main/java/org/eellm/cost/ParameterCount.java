@@ -6,12 +6,9 @@ import org.eellm.config.ExitLayout;
 import org.eellm.config.Experts;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.ModelConfig.NormPlacement;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.StageLayout.Slice;
-import org.eellm.config.TuneConfig.Lora;
-import org.eellm.config.TuneConfig.Projection;
 
 /**
  * How many parameters a model has, by part; a matrix that several share counts once.
@@ -89,27 +86,11 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
   /** The factors of low-rank changes; of each map one is whole on all ranks. */
   private static long changes(
       Architecture architecture, List<Slice> slices, int ranks, Learning learning) {
-    if (!(learning instanceof Learning.Adapter(Lora lora))) {
-      return 0;
-    }
-    ModelConfig model = architecture.model();
-    long hidden = model.hiddenSize();
-    long query = (long) model.numHeads() * model.headDim() / ranks;
-    long keyValue = (long) model.numKeyValueHeads() * model.headDim() / ranks;
-    long ffn = model.ffnHiddenSize() / ranks;
-    long widths = 0;
-    for (Projection map : Projection.values()) {
-      if (lora.changes(map.toString())) {
-        widths +=
-            switch (map) {
-              case Q_PROJ, O_PROJ -> hidden + query;
-              case K_PROJ, V_PROJ -> hidden + keyValue;
-              case UP_PROJ, DOWN_PROJ -> hidden + ffn;
-              case GATE_PROJ -> model.activation().gated() ? hidden + ffn : 0;
-            };
-      }
-    }
-    return slices.stream().mapToInt(Slice::layers).sum() * lora.rank() * widths;
+    long layer =
+        LowRankMaps.of(architecture.model(), learning, ranks).stream()
+            .mapToLong(LowRankMaps::parameters)
+            .sum();
+    return slices.stream().mapToLong(Slice::layers).sum() * layer;
   }
 
   /** Those of {@link #held} that belong to exits' heads. */
@@ -143,6 +124,15 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
         + (layout.tieOutput() ? 0 : vocabularyMatrix(model) / ranks);
   }
 
+  /** Entries of the matrices of an exit's head, its own or shared. */
+  static long exitMatrices(Architecture architecture) {
+    ModelConfig model = architecture.model();
+    ExitLayout layout = architecture.exits();
+    return vocabularyMatrix(model)
+        + (layout.mlp() ? mlpMatrices(model) : 0)
+        + (layout.block() ? layerMatrices(model) : 0);
+  }
+
   /** Entries of a layer's matrices, which are what its matrix products cost. */
   static long layerMatrices(ModelConfig model) {
     long query = (long) model.numHeads() * model.headDim();
@@ -164,21 +154,21 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
   }
 
   /** Entries of an MLP's matrices. */
-  static long mlpMatrices(ModelConfig model) {
+  private static long mlpMatrices(ModelConfig model) {
     return (model.activation().gated() ? 3L : 2L) * model.hiddenSize() * model.ffnHiddenSize();
   }
 
   private static long layer(ModelConfig model, int ranks) {
-    long headWidths = (long) (model.numHeads() + 2 * model.numKeyValueHeads()) * model.headDim();
+    long headWidths = (model.numHeads() + 2L * model.numKeyValueHeads()) * model.headDim();
     return layerMatrices(model) / ranks
         + (model.hasQkvBias() ? headWidths / ranks : 0)
         + (model.hasOutputBias() ? model.hiddenSize() : 0)
         + (model.qkNorm() ? 2L * model.headDim() : 0)
         + (model.qkNormWhole()
-            ? (long) (model.numHeads() + model.numKeyValueHeads()) * model.headDim() / ranks
+            ? ((long) model.numHeads() + model.numKeyValueHeads()) * model.headDim() / ranks
             : 0)
         + mlpBiases(model, ranks)
-        + (model.normPlacement() == NormPlacement.AROUND ? 4 : 2) * norm(model);
+        + 2 * model.normPlacement().norms() * norm(model);
   }
 
   private static long mlpBiases(ModelConfig model, int ranks) {

@@ -99,7 +99,7 @@ public record LoadedModel(
             vocabSize,
             DraftVocabulary.read(folder, vocabSize).ids(),
             DraftTable.read(folder, vocabSize));
-    Optional<Calibration> calibration = Calibration.stored(files.headsFolder(), stored);
+    Optional<Calibration> calibration = Calibration.stored(files.calibrationFolder(), stored);
     DecodingModel decoder = read.apply(stored);
     if (decoder instanceof StoredDecoder inFiles) {
       KernelRunner.pack(inFiles);
@@ -151,7 +151,7 @@ public record LoadedModel(
 
   /** Where the model's own calibration lies, or would. */
   public Path calibrationFile() {
-    return files.headsFolder().resolve(ModelFolder.CALIBRATION);
+    return files.calibrationFolder().resolve(ModelFolder.CALIBRATION);
   }
 
   /** Settings by the model's own calibration, where tokens leave early and nothing says when. */

@@ -73,7 +73,8 @@ public record AttentionBranch(
     ModelConfig.Attention attention =
         model.attention(attentionIndex).shard(parameters.tensorParallel().size());
     return new AttentionBranch(
-        Norm.of(model.norms(), parameters, layer + ".input_layernorm"),
+        Norm.of(
+            model.normPlacement().before(), model.norms(), parameters, layer + ".input_layernorm"),
         Linear.column(
             parameters,
             learning,
@@ -81,7 +82,7 @@ public record AttentionBranch(
                 .map(of -> layer + ".self_attn." + of + "_proj.weight")
                 .toList(),
             Dropout.siteOfChange(4L * attentionIndex)),
-        HeadNorms.of(attention, model.norms(), parameters, layer + ".self_attn"),
+        HeadNorms.of(model, attention, parameters, layer + ".self_attn"),
         Linear.row(
             parameters,
             learning,

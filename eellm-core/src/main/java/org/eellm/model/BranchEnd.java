@@ -30,7 +30,7 @@ record BranchEnd(Norm norm, double factor, double dropout, long site) {
    */
   static BranchEnd of(ModelConfig model, Parameters parameters, String norm, long site) {
     return new BranchEnd(
-        Norm.of(model.norms(), parameters, norm),
+        Norm.of(model.normPlacement().after(), model.norms(), parameters, norm),
         model.residualScale(),
         model.hiddenDropout(),
         site);

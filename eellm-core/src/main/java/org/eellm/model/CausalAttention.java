@@ -131,7 +131,7 @@ final class CausalAttention {
    */
   private boolean fused(Tensor query) {
     return FusedAttention.fits(query)
-        && starts(query) instanceof KeyStarts.OfSequence
+        && context.seesAll(attention.window())
         && !cap.isActive()
         && (attention.dropout() == 0 || context.dropout() instanceof Dropout.None);
   }

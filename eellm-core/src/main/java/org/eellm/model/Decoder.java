@@ -174,7 +174,7 @@ public final class Decoder implements DecodingModel {
     Map<LayerType, Rope> ropes = new EnumMap<>(LayerType.class);
     for (LayerType type : model.layerTypes()) {
       Positions positions = model.positions(type);
-      if (positions.rotary() && type != LayerType.NO_POSITIONS) {
+      if (positions.rotary()) {
         ropes.put(
             type,
             made.computeIfAbsent(
@@ -209,7 +209,7 @@ public final class Decoder implements DecodingModel {
     return new HeadLayers(
         allHeads.getLast(),
         List.of(),
-        Norm.of(model.norms(), parameters, "model.norm"),
+        Norm.of(true, model.norms(), parameters, "model.norm"),
         outputMatrix(finalMatrix()));
   }
 
@@ -254,7 +254,7 @@ public final class Decoder implements DecodingModel {
     return new HeadLayers(
         head,
         List.copyOf(branches),
-        Norm.of(model.norms(), parameters, name + ".norm"),
+        Norm.of(exits.norm(), model.norms(), parameters, name + ".norm"),
         outputMatrix(
             exits.tieOutput() ? finalMatrix() : parameters.weight(name + ".lm_head.weight")));
   }

@@ -58,7 +58,11 @@ public record ExpertsBranch(
     String name = layer + ".mlp";
     TensorParallel parallel = parameters.tensorParallel();
     return new ExpertsBranch(
-        Norm.of(model.norms(), parameters, layer + ".post_attention_layernorm"),
+        Norm.of(
+            model.normPlacement().before(),
+            model.norms(),
+            parameters,
+            layer + ".post_attention_layernorm"),
         parameters.weight(ParameterName.router(name)),
         IntStream.range(0, model.experts().count())
             .mapToObj(index -> ParameterName.expert(name, index))

@@ -40,15 +40,24 @@ public record ForwardContext(
     return Optional.ofNullable(angles.get(type));
   }
 
-  /** From which key on each of these tokens sees in layers where it sees {@code window} of them. */
+  /** Whether every token sees all before it in layers where it sees {@code window} of them. */
+  boolean seesAll(int window) {
+    return window >= wholeSequence() && starts instanceof KeyStarts.OfSequence;
+  }
+
+  /** From which key on each of these tokens sees in such layers. */
   KeyStarts starts(int window, Device device) {
-    long whole = sequence * ring.size();
-    if (window >= whole) {
+    if (window >= wholeSequence()) {
       return starts;
     }
-    Tensor positions = torch.arange(new Scalar(whole), Torch.options(ScalarType.Long, device));
+    Tensor positions =
+        torch.arange(new Scalar(wholeSequence()), Torch.options(ScalarType.Long, device));
     Tensor first = ring.local(positions, 1).sub(new Scalar(window - 1L)).view(1, -1); // [1, s]
     return starts.notBefore(first);
+  }
+
+  private long wholeSequence() {
+    return sequence * ring.size();
   }
 
   /** The context of some of the sequences, whose numbers are given, int64 [count]. */
@@ -89,7 +98,7 @@ public record ForwardContext(
    * @param heads of this rank
    */
   Optional<KeyedDropout> ofHeads(long heads, Scores scores, double probability, long site) {
-    long whole = sequence * ring.size();
+    long whole = wholeSequence();
     return keyed(
         probability,
         site,

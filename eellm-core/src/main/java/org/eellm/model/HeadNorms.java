@@ -3,6 +3,7 @@ package org.eellm.model;
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Attention;
 import org.eellm.config.ModelConfig.Norms;
 import org.eellm.model.parameter.Gradients;
@@ -20,17 +21,17 @@ import org.eellm.tensor.Scope;
 public record HeadNorms(Norm.RmsNorm query, Norm.RmsNorm key, int queryHeads, int keyValueHeads) {
 
   /**
-   * The norms of an attention whose parameters begin with {@code name}, if the model has them.
+   * The norms of an attention whose parameters begin with {@code name}, where the model has such.
    *
    * @param attention with this rank's numbers of heads
    */
   static Optional<HeadNorms> of(
-      Attention attention, Norms norms, Parameters parameters, String name) {
-    return parameters.has(name + ".q_norm.weight")
+      ModelConfig model, Attention attention, Parameters parameters, String name) {
+    return model.qkNorm() || model.qkNormWhole()
         ? Optional.of(
             new HeadNorms(
-                norm(norms, parameters, name + ".q_norm.weight"),
-                norm(norms, parameters, name + ".k_norm.weight"),
+                norm(model.norms(), parameters, name + ".q_norm.weight"),
+                norm(model.norms(), parameters, name + ".k_norm.weight"),
                 attention.heads(),
                 attention.keyValueHeads()))
         : Optional.empty();

@@ -93,13 +93,6 @@ public sealed interface Linear {
     map.bias().filter(Weight::requiresGrad).ifPresent(b -> gradients.add(b, Reductions.sumRows(g)));
   }
 
-  /** Adds to gx what goes through the change, and to the change's own gradients. */
-  private static Tensor withChange(
-      Linear map, Tensor gx, Tensor x, Tensor g, ForwardContext context, Gradients gradients) {
-    map.change().ifPresent(change -> change.backward(gx, x, g, context, gradients));
-    return gx;
-  }
-
   /** x [local rows, in] to this rank's part of the outputs, [n, out / ranks]. */
   record Column(
       Weight weight, Optional<Weight> bias, Optional<LowRank> change, TensorParallel parallel)
@@ -114,10 +107,11 @@ public sealed interface Linear {
 
     @Override
     public Tensor backward(Tensor x, Tensor g, ForwardContext context, Gradients gradients) {
-      if (change.isPresent()) {
-        Tensor all = parallel.gather(x);
+      if (!weight.requiresGrad()) {
         Tensor gx = torch.mm(g, weight.value());
-        return parallel.reduce(withChange(this, gx, all, g, context, gradients));
+        change.ifPresent(
+            present -> present.backward(gx, parallel.gather(x), g, context, gradients));
+        return parallel.reduce(gx);
       }
       if (gradients.postpones()) {
         backwardWeights(x, g, gradients);
@@ -164,7 +158,8 @@ public sealed interface Linear {
         addBias(this, g, gradients);
       }
       Tensor gx = torch.mm(all, weight.value());
-      return withChange(this, gx, x, all, context, gradients);
+      change.ifPresent(present -> present.backward(gx, x, all, context, gradients));
+      return gx;
     }
 
     @Override

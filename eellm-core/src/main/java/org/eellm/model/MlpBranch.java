@@ -49,7 +49,11 @@ public record MlpBranch(
             ? List.of(maps + ".gate_proj.weight", maps + ".up_proj.weight")
             : List.of(maps + ".up_proj.weight");
     return new MlpBranch(
-        Norm.of(model.norms(), parameters, layer + ".post_attention_layernorm"),
+        Norm.of(
+            model.normPlacement().before(),
+            model.norms(),
+            parameters,
+            layer + ".post_attention_layernorm"),
         Linear.column(parameters, learning, ups, Dropout.siteOfChange(4L * slot + 2)),
         Linear.row(
             parameters, learning, maps + ".down_proj.weight", Dropout.siteOfChange(4L * slot + 3)),

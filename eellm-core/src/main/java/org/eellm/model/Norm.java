@@ -34,9 +34,9 @@ public sealed interface Norm {
   /** Whether its parameters learn. */
   boolean requiresGrad();
 
-  /** The norm whose parameters begin with {@code name}; {@link None} where there are no such. */
-  static Norm of(Norms norms, Parameters parameters, String name) {
-    if (!parameters.has(name + ".weight")) {
+  /** The norm whose parameters begin with {@code name}, where the model has one there. */
+  static Norm of(boolean there, Norms norms, Parameters parameters, String name) {
+    if (!there) {
       return new None();
     }
     Weight weight = parameters.weight(name + ".weight");

@@ -1,8 +1,11 @@
 package org.eellm.schedule;
 
 import java.util.List;
+import java.util.Map;
+import java.util.function.Function;
 import java.util.function.Predicate;
 import java.util.function.ToLongFunction;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.eellm.schedule.MicrobatchId.CooldownFill;
 import org.eellm.schedule.MicrobatchId.Regular;
@@ -51,24 +54,24 @@ public record FillGradientScale(long regular, List<Long> warmup, List<Long> cool
    * @param counted tokens that the loss counts in the microbatches of this number, of all replicas
    */
   public static FillGradientScale of(Schedule schedule, ToLongFunction<MicrobatchId> counted) {
-    List<MicrobatchId> ids = schedule.microbatchIds();
+    Map<MicrobatchId, Long> counts =
+        schedule.microbatchIds().stream()
+            .collect(Collectors.toMap(Function.identity(), counted::applyAsLong));
     return new FillGradientScale(
-        sum(ids, id -> id instanceof Regular, counted),
+        sum(counts, id -> id instanceof Regular),
         IntStream.range(0, schedule.virtualStages())
-            .mapToObj(
-                v -> sum(ids, id -> id instanceof WarmupFill fill && v < fill.stages(), counted))
+            .mapToObj(v -> sum(counts, id -> id instanceof WarmupFill fill && v < fill.stages()))
             .toList(),
         IntStream.range(0, schedule.virtualStages())
-            .mapToObj(
-                v -> sum(ids, id -> id instanceof CooldownFill && id.hasBackwardOn(v), counted))
+            .mapToObj(v -> sum(counts, id -> id instanceof CooldownFill && id.hasBackwardOn(v)))
             .toList());
   }
 
-  private static long sum(
-      List<MicrobatchId> ids,
-      Predicate<MicrobatchId> wanted,
-      ToLongFunction<MicrobatchId> counted) {
-    return ids.stream().filter(wanted).mapToLong(counted).sum();
+  private static long sum(Map<MicrobatchId, Long> counts, Predicate<MicrobatchId> wanted) {
+    return counts.entrySet().stream()
+        .filter(each -> wanted.test(each.getKey()))
+        .mapToLong(Map.Entry::getValue)
+        .sum();
   }
 
   /** What a counted token of a regular microbatch counts in a head's mean loss. */

@@ -2,7 +2,6 @@ package org.eellm.train;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -350,8 +349,7 @@ final class Checkpointer implements AutoCloseable {
     Learning learning = data.config().tune().learning();
     try {
       if (weightFiles > 1) {
-        ModelWeights.writeIndex(saving.folder(), learning, weightFiles);
-        checksums.keySet().removeIf(name -> !Files.exists(saving.folder().resolve(name)));
+        ModelWeights.writeIndex(saving.folder(), learning, weightFiles).forEach(checksums::remove);
       }
     } catch (IOException | CheckpointException e) {
       return Optional.of(saving.abandon(e));

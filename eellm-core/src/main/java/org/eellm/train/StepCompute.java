@@ -1,11 +1,11 @@
 package org.eellm.train;
 
 import java.util.function.Function;
-import java.util.function.ToLongFunction;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.model.Dropout;
 import org.eellm.model.parameter.Gradients;
+import org.eellm.schedule.FillGradientScale;
 import org.eellm.schedule.MicrobatchId;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
@@ -17,15 +17,11 @@ import org.eellm.train.objective.Objective;
 sealed interface StepCompute extends ScheduleExecutor.StageCompute, AutoCloseable
     permits TrainingCompute, TuningCompute {
 
-  /**
-   * Where a step's microbatches and their dropout come from.
-   *
-   * @param counted tokens that the loss counts in the microbatches of this number, of all replicas
-   */
+  /** Where a step's microbatches and their dropout come from, and what their tokens count. */
   record Input(
       Function<MicrobatchId, Microbatch> microbatches,
       Function<MicrobatchId, Dropout> dropouts,
-      ToLongFunction<MicrobatchId> counted) {}
+      FillGradientScale scale) {}
 
   /** Zero for each head, float64 on the model's device, where passes add without waiting for it. */
   static Tensor losses(Objective objective, Gradients gradients, RetainedTensors retained) {

@@ -75,7 +75,9 @@ public final class StepRunner implements AutoCloseable {
         stages.stream().map(stage -> new HeadTuningExecutor(state.model(), stage)).toList();
     virtualStages = stages.stream().map(Stage::index).toList();
     runSchedules = RunSchedules.of(config);
-    flops = ModelFlops.perToken(config.architecture(), config.data().sequenceLength());
+    flops =
+        ModelFlops.perToken(
+            config.architecture(), config.data().sequenceLength(), config.tune().learning());
     gradients = new Gradients(state.model().parameters());
     reduction = state.reduction(gradients);
   }
@@ -118,13 +120,10 @@ public final class StepRunner implements AutoCloseable {
     Schedule schedule = schedules.computeIfAbsent(microbatches, runSchedules::schedule);
     SequencedMap<HeadId.Exit, Double> exitWeights = exitWeights(step);
     Objective objective = objective(step, exitWeights);
-    OptionalLong counted =
-        samples.isMasked()
-            ? OptionalLong.of(samples.counted(state.samples(), batchSize))
-            : OptionalLong.empty();
+    StepCompute.Input input = input(step, schedule);
     double rate = LearningRate.at(config.optimizer(), config.train().steps(), step);
     try (Scope scope = Scope.open();
-        StepCompute work = work(schedule, input(step), objective)) {
+        StepCompute work = work(schedule, input, objective)) {
       reduction.start();
       long waited =
           ScheduleExecutor.run(
@@ -166,7 +165,7 @@ public final class StepRunner implements AutoCloseable {
           rate,
           norm,
           batchSize,
-          counted,
+          samples.isMasked() ? OptionalLong.of(input.scale().regular()) : OptionalLong.empty(),
           decision,
           sums.waiting(),
           sums.memory(),
@@ -212,7 +211,7 @@ public final class StepRunner implements AutoCloseable {
         virtualStages,
         input.microbatches(),
         objective,
-        FillGradientScale.of(schedule, input.counted()).regularWeight(),
+        input.scale().regularWeight(),
         gradients);
   }
 
@@ -221,14 +220,16 @@ public final class StepRunner implements AutoCloseable {
    * 0 to n replicas - 1, whichever replica takes them; so their samples and dropout do not depend
    * on the mesh. Fills take samples of their own, behind the regular ones.
    */
-  private StepCompute.Input input(long step) {
+  private StepCompute.Input input(long step, Schedule schedule) {
     int size = config.train().microBatchSize();
     int replicas = world.mesh().dp();
     long first = state.samples();
     return new StepCompute.Input(
         id -> Microbatch.of(samples, first + (long) number(id, replicas) * size, size),
         id -> dropout(step, number(id, replicas)),
-        id -> samples.counted(first + (long) id.index() * replicas * size, replicas * size));
+        FillGradientScale.of(
+            schedule,
+            id -> samples.counted(first + (long) id.index() * replicas * size, replicas * size)));
   }
 
   private int number(MicrobatchId id, int replicas) {

@@ -59,7 +59,7 @@ final class TrainingCompute implements StepCompute {
     this.input = input;
     this.objective = objective;
     this.reduction = reduction;
-    this.scale = FillGradientScale.of(schedule, input.counted());
+    this.scale = input.scale();
     this.losses = StepCompute.losses(objective, reduction.gradients(), retained);
   }
 

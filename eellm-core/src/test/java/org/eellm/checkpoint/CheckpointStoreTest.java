@@ -18,6 +18,7 @@ import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.SafetensorsWriter;
 import org.eellm.checkpoint.safetensors.TensorSource;
+import org.eellm.file.FileChecksum;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -39,6 +40,25 @@ class CheckpointStoreTest {
     assertThat(saved.folder().resolve("training/state.json")).hasContent("{}");
     assertThat(CheckpointStore.open(run, 0).latest()).contains(saved);
     assertThat(names()).containsExactly("step_0000100");
+  }
+
+  @Test
+  void commit_fileOfAnotherRankThatIsNotHere_savesNothingAndNamesIt() throws IOException {
+    CheckpointStore store = CheckpointStore.open(run, 0);
+    CheckpointStore.PendingCheckpoint pending = store.begin(7);
+    SMALL.writeInto(pending.folder());
+    Map<String, FileChecksum> checksums =
+        Map.of(
+            "config.json",
+            FileChecksum.of(pending.folder().resolve("config.json")),
+            "training/optimizer-00002-of-00002.safetensors",
+            new FileChecksum(8, "00000000"));
+    assertThatThrownBy(() -> pending.commit(checksums))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageContaining(
+            "training/optimizer-00002-of-00002.safetensors: a rank has written it")
+        .hasMessageContaining("give all ranks one shared --output");
+    assertThat(names()).isEmpty();
   }
 
   @Test

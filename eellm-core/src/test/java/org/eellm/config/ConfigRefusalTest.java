@@ -115,6 +115,16 @@ final class ConfigRefusalTest {
             + " 50 is not beyond warmup_steps 50; 0 means train.steps",
         "optimizer: {schedule: constant, decay_steps: 50}|run.yaml:1: optimizer.decay_steps:"
             + " 50 has no effect with schedule: constant; remove it or name a schedule",
+        "model: {num_layers: 2, layer_types: [sliding, sliding, full], sliding_window:"
+            + " 4}|run.yaml:1: model.layer_types: 3 types are more than num_layers 2; use as many"
+            + " or fewer, which repeat",
+        "model: {position_embedding: learned, layer_types: [full, no_positions]}|run.yaml:1:"
+            + " model.layer_types: no_positions is for position_embedding rope, and a learned table"
+            + " is added for all layers; use full",
+        "model: {rope_theta: 1, rope_scaling: {type: yarn, factor: 2, original_max_positions: 8,"
+            + " beta_fast: 32, beta_slow: 1, attention_factor: 0, truncate: true}}|run.yaml:1:"
+            + " model.rope_theta: 1.0 gives no falling frequencies, which yarn divides; 10000 is"
+            + " usual",
         // Settings without effect.
         "optimizer: {schedule: constant, min_learning_rate: 1e-4}|run.yaml:1:"
             + " optimizer.min_learning_rate: 1.0E-4 has no effect with optimizer.schedule:"

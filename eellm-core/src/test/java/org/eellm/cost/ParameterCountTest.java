@@ -71,6 +71,19 @@ final class ParameterCountTest {
         .isEqualTo(all.trunk() + all.finalHead() - 3 * 4 * 3 * 16 * 12);
   }
 
+  /** 8 layers of 7 maps; a rank far beyond what {@code tune.lora.rank} takes. */
+  @Test
+  void learned_ofAHugeRank_doesNotOverflow() {
+    Architecture architecture =
+        ConfigFile.preset("30m", List.of("model.vocab_size=64")).architecture();
+    long rank = 1 << 30;
+    Learning learning =
+        new Learning.Adapter(new Lora((int) rank, 16, 0, Set.of(Projection.Q_PROJ)));
+    List<Slice> slices = StageLayout.whole(architecture).slices();
+    assertThat(ParameterCount.learned(architecture, slices, 1, learning))
+        .isEqualTo(8 * rank * (512 + 512));
+  }
+
   @ParameterizedTest
   @ValueSource(
       strings = {

@@ -28,6 +28,7 @@ import org.eellm.model.Stage;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameter;
+import org.eellm.schedule.FillGradientScale;
 import org.eellm.schedule.Fills;
 import org.eellm.schedule.MicrobatchId;
 import org.eellm.schedule.MicrobatchId.CooldownFill;
@@ -261,7 +262,7 @@ final class FillGradientTest {
               new StepCompute.Input(
                   id -> batches.get(id.index()),
                   _ -> Dropout.NONE,
-                  id -> (long) batches.get(id.index()).counted()),
+                  FillGradientScale.of(schedule, id -> (long) batches.get(id.index()).counted())),
               golden.objective(),
               reduction)) {
         Microbatch batch = batches.getFirst();

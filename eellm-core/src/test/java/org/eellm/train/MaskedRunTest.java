@@ -8,11 +8,13 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.SplittableRandom;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 import org.eellm.config.HeadId;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.data.IndexedDatasetWriter;
+import org.eellm.data.SampleSource;
 import org.eellm.distributed.NcclOrder;
 import org.eellm.distributed.World;
 import org.eellm.distributed.mesh.Mesh;
@@ -145,6 +147,58 @@ final class MaskedRunTest {
             config(Stream.concat(Stream.of(learning), Stream.of(samples)).toArray(String[]::new)),
             World.singleRank());
     assertAlike(actual, ones);
+  }
+
+  /** Samples that know how often masks were counted. */
+  private record Watched(SampleSource samples, AtomicInteger counts) implements SampleSource {
+    @Override
+    public int sequenceLength() {
+      return samples.sequenceLength();
+    }
+
+    @Override
+    public long samplesPerEpoch() {
+      return samples.samplesPerEpoch();
+    }
+
+    @Override
+    public void sample(long index, int[] into, int offset) {
+      samples.sample(index, into, offset);
+    }
+
+    @Override
+    public boolean isMasked() {
+      return samples.isMasked();
+    }
+
+    @Override
+    public void lossMask(long index, float[] into, int offset) {
+      samples.lossMask(index, into, offset);
+    }
+
+    @Override
+    public long counted(long index) {
+      counts.incrementAndGet();
+      return samples.counted(index);
+    }
+  }
+
+  @Test
+  void step_countsEachMaskOnce() {
+    RunConfig config = config();
+    AtomicInteger counts = new AtomicInteger();
+    try (RunData data = RunData.open(config);
+        TrainState state = TrainState.initial(config, World.singleRank());
+        StepRunner runner =
+            new StepRunner(
+                config,
+                new Watched(data.training(), counts),
+                state,
+                World.singleRank(),
+                new Trace.Off())) {
+      runner.trainStep(1);
+      assertThat(counts).hasValue(8);
+    }
   }
 
   /** Each sequence by itself: sums of what the mask counts, over how much that is in the batch. */

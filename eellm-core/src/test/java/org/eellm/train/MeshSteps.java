@@ -30,6 +30,7 @@ import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameter;
 import org.eellm.model.parameter.Sharding;
+import org.eellm.schedule.FillGradientScale;
 import org.eellm.schedule.Schedule;
 import org.eellm.schedule.ScheduleKind;
 import org.eellm.schedule.Schedules;
@@ -318,7 +319,11 @@ final class MeshSteps {
                 new StepCompute.Input(
                     id -> batches.get(id.index() * dp + world.coordinate().dp()),
                     id -> job.dropout(id.index() * dp + world.coordinate().dp()),
-                    id -> (long) counted(batches.subList(id.index() * dp, id.index() * dp + dp))),
+                    FillGradientScale.of(
+                        schedule,
+                        id ->
+                            (long)
+                                counted(batches.subList(id.index() * dp, id.index() * dp + dp)))),
                 objective,
                 reduction)) {
           Microbatch batch = batches.getFirst();

@@ -4,13 +4,17 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.List;
+import java.util.Set;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.TuneConfig.Lora;
+import org.eellm.config.TuneConfig.Projection;
 import org.eellm.cost.ModelFlops;
 import org.eellm.cost.ParameterCount;
 import org.junit.jupiter.api.Test;
@@ -55,6 +59,21 @@ class ModelFlopsTest {
     ModelFlops flops = ModelFlops.perToken(new Architecture(sliding, full.exits()), 10);
     assertThat(flops.trunk()).isCloseTo(3 * 6 * 576 + 12 * (4 + 10 + 4) * 8, within(1e-6));
     assertThat(flops.exit()).isEqualTo(6 * 32 * 8 + (6 * 576 + 12 * 4 * 8));
+  }
+
+  /** Changes of rank 3 of q (8 to 8) and gate (8 to 16): 3 x 16 + 3 x 24 = 120 entries a layer. */
+  @Test
+  void perToken_lowRankChanges_countNoGradientsOfMatrices() {
+    Lora lora = new Lora(3, 6, 0, Set.of(Projection.Q_PROJ, Projection.GATE_PROJ));
+    ModelFlops flops =
+        ModelFlops.perToken(
+            llama(new ExitLayout(List.of(2), true, true, true, true), true),
+            10,
+            new Learning.Adapter(lora));
+    assertThat(flops.trunk()).isEqualTo(3 * (4 * 576 + 12 * 10 * 8 + 6 * 120));
+    assertThat(flops.trunkForward()).isEqualTo(3 * (2 * 576 + 4 * 10 * 8 + 2 * 120));
+    assertThat(flops.finalHead()).isEqualTo(4 * 32 * 8);
+    assertThat(flops.exit()).isEqualTo(4 * 32 * 8 + 4 * 384 + (4 * 576 + 12 * 10 * 8));
   }
 
   @Test

@@ -4,16 +4,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import java.lang.management.CompilationMXBean;
-import java.lang.management.ManagementFactory;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
-import java.util.concurrent.locks.LockSupport;
 import java.util.function.LongSupplier;
+import java.util.stream.IntStream;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.DataType;
 import org.eellm.config.RunConfig;
@@ -21,7 +18,6 @@ import org.eellm.config.StageLayout;
 import org.eellm.config.StageLayout.Slice;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.cost.Hardware;
-import org.eellm.cost.Median;
 import org.eellm.cost.Memory;
 import org.eellm.cost.MemoryEstimator;
 import org.eellm.cost.plan.Planner;
@@ -66,12 +62,34 @@ final class PlannedMemoryTest {
         Optional.empty());
   }
 
-  private static final int READINGS = 5;
   private static final int MOST_READINGS = 100;
-  private static final CompilationMXBean COMPILERS = ManagementFactory.getCompilationMXBean();
 
-  /** As long as most compilations take. */
-  private static final Duration COMPILATION = Duration.ofMillis(100);
+  /**
+   * Readings until so many of them are alike. Java's compilers and other threads allocate and free
+   * megabytes of their own meanwhile, but hardly ever as many bytes in another reading.
+   */
+  private static final class Readings {
+    private static final int ALIKE = 4;
+    private static final double SPREAD = 0.001;
+
+    private final List<Double> sorted = new ArrayList<>();
+
+    void add(double reading) {
+      sorted.add(reading);
+      Collections.sort(sorted);
+    }
+
+    Optional<Double> agreed() {
+      return IntStream.rangeClosed(0, sorted.size() - ALIKE)
+          .filter(i -> sorted.get(i + ALIKE - 1) - sorted.get(i) <= SPREAD * sorted.get(i))
+          .mapToObj(i -> sorted.get(i + ALIKE / 2))
+          .findFirst();
+    }
+
+    double value() {
+      return agreed().orElseThrow(() -> new AssertionError("no readings agree: " + sorted));
+    }
+  }
 
   private static RunConfig config(String... more) {
     List<String> overrides =
@@ -86,9 +104,7 @@ final class PlannedMemoryTest {
     return ConfigFile.preset("30m", overrides);
   }
 
-  /**
-   * A configuration whose microbatches take no seconds, in which Java's compilers would never rest.
-   */
+  /** A configuration whose microbatches take no seconds. */
   private static RunConfig quick(String... settings) {
     RunConfig config = config(settings);
     assumeTrue(
@@ -176,36 +192,34 @@ final class PlannedMemoryTest {
     RunConfig config = quick(setting.split(" "));
     int ranks = config.parallel().cp();
     long planned = ranks * planned(config).activations();
-    List<Double> readings =
+    List<Double> taken =
         InProcessRanks.run(
             new Mesh(1, ranks, 1, 1),
             world -> {
               try (TrainState state = TrainState.initial(config, world)) {
                 StageExecutor chain = new StageExecutor(state.model(), config.train().recompute());
                 Microbatch batch = microbatch(config);
-                List<Double> quiet = new ArrayList<>();
+                Readings readings = new Readings(); // the first rank's
                 int left = MOST_READINGS; // and all ranks stop after the same one
-                while (world.all().sum(quiet.size())[0] < READINGS && left-- > 0) {
-                  long compiled = COMPILERS.getTotalCompilationTime();
+                while (world.all().sum(readings.agreed().isPresent() ? 1 : 0)[0] == 0
+                    && left-- > 0) {
                   long before = NativeAllocation.bytes();
                   world.all().barrier();
                   try (Scope _ = Scope.open();
                       ForwardTape tape =
                           chain.forward(batch, Received.NOTHING, Dropout.NONE, _ -> {})) {
                     world.all().barrier();
-                    double taken = NativeAllocation.bytes() - before;
-                    LockSupport.parkNanos(COMPILATION.toNanos());
-                    if (world.rank() == 0 && COMPILERS.getTotalCompilationTime() == compiled) {
-                      quiet.add(taken);
+                    if (world.rank() == 0) {
+                      readings.add(NativeAllocation.bytes() - before);
                     }
                     assertThat(tape.output().size(0)).isEqualTo(1024 / ranks);
                     world.all().barrier();
                   }
                 }
-                return world.rank() > 0 ? 0 : median(quiet);
+                return world.rank() > 0 ? 0 : readings.value();
               }
             });
-    assertThat(readings.getFirst()).isCloseTo(planned, within(0.02 * planned));
+    assertThat(taken.getFirst()).isCloseTo(planned, within(0.02 * planned));
   }
 
   private static void assertActivations(String setting) {
@@ -217,7 +231,7 @@ final class PlannedMemoryTest {
       for (int warmUp = 0; warmUp < 2; warmUp++) {
         chain.forward(batch, Received.NOTHING, Dropout.NONE, _ -> {}).close();
       }
-      assertThat(median(() -> taken(chain, batch))).isCloseTo(planned, within(0.01 * planned));
+      assertThat(agreed(() -> taken(chain, batch))).isCloseTo(planned, within(0.01 * planned));
     }
   }
 
@@ -245,7 +259,7 @@ final class PlannedMemoryTest {
       for (int warmUp = 0; warmUp < 2; warmUp++) {
         postponed(chain, batch, objective, gradients);
       }
-      assertThat(median(() -> postponed(chain, batch, objective, gradients)))
+      assertThat(agreed(() -> postponed(chain, batch, objective, gradients)))
           .isCloseTo(planned, within(0.02 * planned));
     }
   }
@@ -273,25 +287,11 @@ final class PlannedMemoryTest {
     }
   }
 
-  /**
-   * The median of readings during which, and just after which, Java compiled nothing: its compilers
-   * allocate and free megabytes of their own.
-   */
-  private static double median(LongSupplier readings) {
-    List<Double> quiet = new ArrayList<>();
-    for (int i = 0; i < MOST_READINGS && quiet.size() < READINGS; i++) {
-      long before = COMPILERS.getTotalCompilationTime();
-      double reading = readings.getAsLong();
-      LockSupport.parkNanos(COMPILATION.toNanos());
-      if (COMPILERS.getTotalCompilationTime() == before) {
-        quiet.add(reading);
-      }
+  private static double agreed(LongSupplier reading) {
+    Readings readings = new Readings();
+    for (int i = 0; i < MOST_READINGS && readings.agreed().isEmpty(); i++) {
+      readings.add(reading.getAsLong());
     }
-    return median(quiet);
-  }
-
-  private static double median(List<Double> quiet) {
-    assertThat(quiet).as("readings without compilation").hasSizeGreaterThanOrEqualTo(READINGS);
-    return Median.of(quiet);
+    return readings.value();
   }
 }

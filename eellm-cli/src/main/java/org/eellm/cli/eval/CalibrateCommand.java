@@ -254,7 +254,7 @@ public final class CalibrateCommand implements Callable<Integer> {
       throw new EvalException(
           model.folder() + ": the model has no exits to calibrate; add some with add-exits");
     }
-    if (output.isEmpty() && !Files.isWritable(model.files().headsFolder())) {
+    if (output.isEmpty() && !Files.isWritable(model.files().calibrationFolder())) {
       throw new ConfigException(
           "--output: %s cannot be written; give a file".formatted(model.calibrationFile()));
     }

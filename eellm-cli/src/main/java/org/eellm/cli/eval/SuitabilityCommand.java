@@ -121,7 +121,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
     if (files.config().architecture().model().numLayers() < 2) {
       throw new EvalException(files.folder() + ": a model of one layer has no place for exits");
     }
-    Path own = files.headsFolder().resolve(ModelFolder.CALIBRATION);
+    Path own = files.calibrationFolder().resolve(ModelFolder.CALIBRATION);
     Optional<Path> file =
         meshOptions.isAlone() && Files.exists(own)
             ? calibration.or(() -> Optional.of(own))

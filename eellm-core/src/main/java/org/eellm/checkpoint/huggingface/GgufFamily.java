@@ -200,13 +200,13 @@ public enum GgufFamily {
           gemma(plain, 46)
               .attentionSoftcap(said.factors().attentionSoftcap())
               .logitSoftcap(said.factors().logitSoftcap())
-              .layerTypes(List.of(LayerType.SLIDING, LayerType.FULL))
+              .layerTypes(period(2, LayerType.SLIDING, LayerType.FULL, plain))
               .slidingWindow(said.window())
               .build();
       case GEMMA3 ->
           gemma(plain, 62)
               .qkNorm(true)
-              .layerTypes(period(6))
+              .layerTypes(period(6, LayerType.SLIDING, LayerType.FULL, plain))
               .slidingWindow(said.window())
               .slidingRopeTheta(GEMMA_SLIDING_THETA)
               .build();
@@ -215,10 +215,7 @@ public enum GgufFamily {
               ? model.build()
               : model.layerTypes(List.of(LayerType.SLIDING)).slidingWindow(said.window()).build();
       case SMOLLM3 ->
-          model
-              .layerTypes(
-                  List.of(LayerType.FULL, LayerType.FULL, LayerType.FULL, LayerType.NO_POSITIONS))
-              .build();
+          model.layerTypes(period(4, LayerType.FULL, LayerType.NO_POSITIONS, plain)).build();
       case GRANITE ->
           model
               .attentionScale(said.factors().attentionScale())
@@ -267,7 +264,7 @@ public enum GgufFamily {
     }
     boolean scaled = !(plain.ropeScaling() instanceof RopeScaling.None);
     return model
-        .layerTypes(period(4))
+        .layerTypes(period(4, LayerType.SLIDING, LayerType.FULL, plain))
         .slidingWindow(window)
         .slidingRopeTheta(scaled ? plain.ropeTheta() : 0)
         .build();
@@ -277,10 +274,11 @@ public enum GgufFamily {
     return plain.toBuilder().normalization(Normalization.LAYERNORM).linearBias(true);
   }
 
-  /** All but the last of so many layers have a window. */
-  private static List<LayerType> period(int layers) {
-    List<LayerType> types = new ArrayList<>(Collections.nCopies(layers, LayerType.SLIDING));
-    types.set(layers - 1, LayerType.FULL);
-    return types;
+  /** All but the last of so many layers are of one type, as far as the model goes. */
+  private static List<LayerType> period(
+      int layers, LayerType most, LayerType last, ModelConfig plain) {
+    List<LayerType> types = new ArrayList<>(Collections.nCopies(layers, most));
+    types.set(layers - 1, last);
+    return types.subList(0, Math.min(layers, plain.numLayers()));
   }
 }

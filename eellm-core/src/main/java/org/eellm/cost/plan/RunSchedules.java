@@ -127,19 +127,18 @@ public record RunSchedules(RunConfig config, StageLayout stageLayout) {
    * @param flops of a token that goes through everything
    */
   public double fillFlops(Schedule schedule, ModelFlops flops) {
-    double layer = flops.trunk() / config.model().numLayers();
     double sum = 0;
     for (MicrobatchId id : schedule.microbatchIds()) {
       int end = id instanceof MicrobatchId.Regular ? 0 : id.forwardEnd(schedule.virtualStages());
       for (int stage = 0; stage < end; stage++) {
         Slice slice = stageLayout.slices().get(stage);
-        double layers = slice.layers() * layer;
+        double share = slice.layers() / (double) config.model().numLayers();
         sum +=
             id.hasBackwardOn(stage)
-                ? layers
+                ? share * flops.trunk()
                     + slice.exits().size() * flops.exit()
                     + (slice.hasFinalHead() ? flops.finalHead() : 0)
-                : layers / ModelFlops.FORWARD_AND_BACKWARD;
+                : share * flops.trunkForward();
       }
     }
     return sum;

@@ -3,6 +3,8 @@ package org.eellm.model.parameter;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.Experts;
@@ -10,6 +12,7 @@ import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.StageLayout;
 import org.eellm.config.StageLayout.Slice;
 import org.eellm.config.TuneConfig.Lora;
 import org.eellm.model.parameter.ParameterName.OfLayer;
@@ -69,6 +72,15 @@ public final class ParameterLayout {
     }
     slices.stream().flatMap(slice -> slice.exits().stream()).forEach(e -> layout.exit(e, exits));
     return layout.groups;
+  }
+
+  /** The names of a whole model's parameters that learn. */
+  public static Set<String> learned(Architecture architecture, Learning learning) {
+    return groups(architecture, StageLayout.whole(architecture).slices(), learning).stream()
+        .flatMap(List::stream)
+        .map(ParameterSpec::name)
+        .filter(name -> learns(name, learning))
+        .collect(Collectors.toUnmodifiableSet());
   }
 
   /** Whether a parameter learns. */

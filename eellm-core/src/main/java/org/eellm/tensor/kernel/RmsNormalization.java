@@ -79,14 +79,14 @@ public final class RmsNormalization {
    * Rows of one width.
    *
    * @param weight address of the weight
-   * @param center what is added to it
+   * @param zeroCentered whether one is added to it
    */
-  private record Rows(long weight, float center, int width, float epsilon) {
+  private record Rows(long weight, boolean zeroCentered, int width, float epsilon) {
 
     static Rows of(Tensor weight, boolean zeroCentered, double epsilon) {
       return new Rows(
           weight.data_ptr().address(),
-          zeroCentered ? 1 : 0,
+          zeroCentered,
           Math.toIntExact(weight.numel()),
           (float) epsilon);
     }
@@ -99,7 +99,8 @@ public final class RmsNormalization {
     }
 
     private FloatVector scale(long i) {
-      return Lanes.load(weight + i).add(center);
+      FloatVector scale = Lanes.load(weight + i);
+      return zeroCentered ? scale.add(1) : scale;
     }
 
     private float inverse(long x) {

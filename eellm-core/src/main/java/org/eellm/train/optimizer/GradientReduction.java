@@ -275,7 +275,7 @@ public final class GradientReduction implements AutoCloseable {
               ? pieces.getFirst()
               : torch.cat(new TensorVector(pieces.toArray(Tensor[]::new)));
       of.holders().allReduce(whole, Reduction.SUM).await();
-      if (pieces.size() == 1 && world.dp().size() == 1) {
+      if (pieces.size() == 1 && world.dp().size() == 1 && counts(of.weights().getFirst())) {
         return; // The sum is in its place.
       }
       long at = 0;

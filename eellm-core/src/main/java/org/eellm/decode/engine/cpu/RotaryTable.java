@@ -31,12 +31,7 @@ final class RotaryTable implements AutoCloseable {
         ? new RotaryTable(
             Arrays.copyOf(Rope.frequencies(positions), positions.rotaryDim() / 2),
             positions.ropeScaling().attentionFactor())
-        : empty();
-  }
-
-  /** One that rotates nothing. */
-  static RotaryTable empty() {
-    return new RotaryTable(new double[0], 1);
+        : new RotaryTable(new double[0], 1);
   }
 
   /** Makes sure of positions below {@code end}; on the engine's thread. */

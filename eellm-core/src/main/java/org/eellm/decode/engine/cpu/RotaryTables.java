@@ -19,7 +19,9 @@ record RotaryTables(RotaryTable full, RotaryTable sliding, RotaryTable none)
     Positions sliding = model.positions(LayerType.SLIDING);
     RotaryTable full = RotaryTable.of(positions);
     return new RotaryTables(
-        full, sliding.equals(positions) ? full : RotaryTable.of(sliding), RotaryTable.empty());
+        full,
+        sliding.equals(positions) ? full : RotaryTable.of(sliding),
+        RotaryTable.of(model.positions(LayerType.NO_POSITIONS)));
   }
 
   /** That of a type of layers. */
