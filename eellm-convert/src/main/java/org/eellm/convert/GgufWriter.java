@@ -145,8 +145,9 @@ public final class GgufWriter {
 
   private static Item item(ModelTensor tensor, Quantization quantization) {
     long width = tensor.shape().getLast();
-    boolean vector = tensor.shape().size() == 1;
-    if (quantization == Quantization.Q8_0 && !vector && width % BLOCK == 0) {
+    // llama.cpp's own files have routers so, too.
+    boolean exact = tensor.shape().size() == 1 || tensor.name().endsWith(".ffn_gate_inp.weight");
+    if (quantization == Quantization.Q8_0 && !exact && width % BLOCK == 0) {
       ModelTensor wide = tensor.as(SafetensorsType.F32);
       return new Item(
           wide,
@@ -155,7 +156,7 @@ public final class GgufWriter {
           sink -> wide.use(value -> quantize(Tensors.bytes(value), sink)));
     }
     // Rows that do not divide into blocks stay exact.
-    boolean half = quantization == Quantization.BF16 && !vector;
+    boolean half = quantization == Quantization.BF16 && !exact;
     ModelTensor typed = tensor.as(half ? SafetensorsType.BF16 : SafetensorsType.F32);
     return new Item(
         typed,
@@ -238,6 +239,13 @@ public final class GgufWriter {
     out.number(family + ".embedding_length", model.hiddenSize());
     out.number(family + ".block_count", model.numLayers());
     out.number(family + ".feed_forward_length", model.ffnHiddenSize());
+    if (of.routed()) {
+      out.number(family + ".expert_count", model.experts().count());
+      out.number(family + ".expert_used_count", model.experts().perToken());
+    }
+    if (of == GgufFamily.QWEN3MOE) {
+      out.number(family + ".expert_feed_forward_length", model.experts().hiddenSize());
+    }
     out.number(family + ".attention.head_count", model.numHeads());
     out.number(family + ".attention.head_count_kv", model.numKeyValueHeads());
     out.real(

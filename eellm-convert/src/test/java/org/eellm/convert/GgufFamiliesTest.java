@@ -64,7 +64,9 @@ final class GgufFamiliesTest {
     "smollm3, smollm3",
     "granite, granite",
     "olmo2, olmo2",
-    "olmo3, olmo2"
+    "olmo3, olmo2",
+    "qwen3_moe, qwen3moe",
+    "olmoe, olmoe"
   })
   void write_family_readsBackAsTheSameModel(String name, String architecture) throws IOException {
     try (SourceModel source = ModelReader.open(FamiliesTest.theirs(name));
@@ -205,6 +207,7 @@ final class GgufFamiliesTest {
     "mistral_window",
     "qwen2_window",
     "qwen3_window",
+    "qwen3_moe_mixed",
     "llama_bias"
   })
   void write_whatLlamaCppDoesNotCompute_isRefused(String name) {

@@ -37,6 +37,7 @@ final class ModelFuzzTest {
           "families/phi4_mini",
           "families/smollm3",
           "layouts/megatron_tp2_pp2",
+          "families/qwen3_moe_mixed",
           "layouts/megatron_tp1_pp2");
 
   @ParameterizedTest

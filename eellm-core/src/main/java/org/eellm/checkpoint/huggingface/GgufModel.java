@@ -32,6 +32,7 @@ import org.eellm.gguf.GgufRows;
 import org.eellm.gguf.GgufTensor;
 import org.eellm.gguf.GgufType;
 import org.eellm.gguf.GgufVocabulary;
+import org.eellm.model.parameter.ParameterName;
 
 /**
  * A GGUF file as a model, with the exits that lie beside it ({@link GgufExits}): its tensors under
@@ -139,7 +140,9 @@ public record GgufModel(
     Set<Quantization> layers = EnumSet.noneOf(Quantization.class);
     origins.forEach(
         (name, origin) -> {
-          if (name.startsWith("model.layers.") && origin.stored().shape().size() > 1) {
+          if (name.startsWith("model.layers.")
+              && origin.stored().shape().size() > 1
+              && !ParameterName.isRouter(name)) {
             layers.add(quantization(origin.stored()));
           }
         });
@@ -289,6 +292,10 @@ public record GgufModel(
         whole(from + "attn_k_norm.weight", to + "self_attn.k_norm.weight", whole ? keys : one);
       }
       linear(from + "attn_output", to + "self_attn.o_proj", h, queries);
+      if (family.routed()) {
+        experts(from, to + "mlp");
+        return;
+      }
       if (family == GgufFamily.PHI3) {
         String both = from + "ffn_up.weight";
         take(both, 2 * ffn, h);
@@ -302,6 +309,27 @@ public record GgufModel(
         linear(from + "ffn_gate", to + "mlp.gate_proj", ffn, h);
       }
       linear(from + "ffn_down", to + "mlp.down_proj", h, ffn);
+    }
+
+    /** Of each map, all experts' matrices are below one another. */
+    private void experts(String from, String to) {
+      int count = model.experts().count();
+      long h = model.hiddenSize();
+      long inner = model.experts().hiddenSize();
+      whole(from + "ffn_gate_inp.weight", ParameterName.router(to), count, h);
+      for (String part : List.of("gate", "up", "down")) {
+        String all = from + "ffn_" + part + "_exps.weight";
+        List<Long> shape = part.equals("down") ? List.of(h, inner) : List.of(inner, h);
+        take(all, count, shape.getFirst(), shape.getLast());
+        for (int i = 0; i < count; i++) {
+          put(
+              all,
+              ParameterName.expert(to, i) + "." + part + "_proj.weight",
+              i * shape.getFirst(),
+              shape,
+              IntUnaryOperator.identity());
+        }
+      }
     }
 
     private void norm(String from, String to, long width) {
