@@ -111,8 +111,7 @@ public final class GgufWriter {
         ModelWriter.publish(target.file().path(), target.output());
       }
       int copies = targets.stream().mapToInt(Target::copies).sum();
-      return new Outcome(
-          output, records, copies, total, ModelWriter.readTokenizer(output, output));
+      return new Outcome(output, records, copies, total, ModelWriter.readTokenizer(output, output));
     } catch (IOException failure) {
       throw new CheckpointException(
           "%s: cannot be written: %s".formatted(output, IoErrors.reason(failure)), failure);

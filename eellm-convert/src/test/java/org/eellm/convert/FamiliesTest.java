@@ -259,7 +259,8 @@ final class FamiliesTest {
           .tensors()
           .forEach(
               (name, tensor) -> {
-                int elements = tensor.shape().stream().mapToInt(Math::toIntExact).reduce(1, (a, b) -> a * b);
+                int elements =
+                    tensor.shape().stream().mapToInt(Math::toIntExact).reduce(1, (a, b) -> a * b);
                 tensors.add(
                     TensorSource.of(
                         name,
@@ -283,7 +284,9 @@ final class FamiliesTest {
     }
   }
 
-  /** A model folder tells what it was made of as the files have it, in whatever part it is needed. */
+  /**
+   * A model folder tells what it was made of as the files have it, in whatever part it is needed.
+   */
   @ParameterizedTest
   @ValueSource(strings = {"phi3", "gemma3"})
   void convert_anyFamily_recordsTheChecksumsOfItsTensors(String name) {
@@ -312,8 +315,7 @@ final class FamiliesTest {
       assertThat(record.origins())
           .as(record.name())
           .allSatisfy(
-              (tensor, sha256) ->
-                  assertThat(sha256).isEqualTo(Checksums.of(inFile.apply(tensor))));
+              (tensor, sha256) -> assertThat(sha256).isEqualTo(Checksums.of(inFile.apply(tensor))));
     }
   }
 

@@ -10,7 +10,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
-import java.util.stream.IntStream;
 import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.huggingface.GgufFamily;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
@@ -133,8 +132,7 @@ final class GgufFamiliesTest {
     try (SourceModel back = ModelReader.open(file);
         GgufFile opened = GgufFile.open(file)) {
       FamiliesTest.assertOrigins(
-          ModelWriter.writeModel(
-              back, folder.resolve("ours"), Options.asItIs(), (a, b) -> {}),
+          ModelWriter.writeModel(back, folder.resolve("ours"), Options.asItIs(), (a, b) -> {}),
           name -> Objects.requireNonNull(opened.tensors().get(name)).bytes());
     }
   }

@@ -75,8 +75,7 @@ public final class TrunkChecksum {
     float at(long index);
   }
 
-  private static Values values(
-      Path folder, String name, StoredTensor stored, MemorySegment bytes) {
+  private static Values values(Path folder, String name, StoredTensor stored, MemorySegment bytes) {
     return switch (stored.type()) {
       case F64 -> i -> (float) bytes.get(DOUBLE, Double.BYTES * i);
       case F32 -> i -> bytes.get(FLOAT, Float.BYTES * i);

@@ -253,7 +253,8 @@ public final class InspectCommand implements Callable<Integer> {
     }
     parts.add(name(model.positionEmbedding()) + scaling(model.ropeScaling()));
     if (model.rotaryFraction() < 1) {
-      parts.add("%d of a head's %d rotated".formatted(model.positions().rotaryDim(), model.headDim()));
+      parts.add(
+          "%d of a head's %d rotated".formatted(model.positions().rotaryDim(), model.headDim()));
     }
     addLayers(parts, model, LayerType.SLIDING, "a window of " + model.slidingWindow());
     if (model.slidingRopeTheta() > 0) {

@@ -123,7 +123,9 @@ public record HuggingFaceConfig(
     return config(Families.ownOf(architecture.model()));
   }
 
-  /** The content of {@code config.json} in the fields of a family that can say what the model is. */
+  /**
+   * The content of {@code config.json} in the fields of a family that can say what the model is.
+   */
   public ObjectNode config(Family family) {
     ObjectNode node = family.config(architecture.model());
     node.put(

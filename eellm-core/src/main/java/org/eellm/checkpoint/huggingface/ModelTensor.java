@@ -134,7 +134,11 @@ public record ModelTensor(
     return other == type
         ? this
         : new ModelTensor(
-            name, other, shape, origins, all -> assembly.of(all).to(scalarType(other).orElseThrow()));
+            name,
+            other,
+            shape,
+            origins,
+            all -> assembly.of(all).to(scalarType(other).orElseThrow()));
   }
 
   /** Whether it is a stored tensor's very bytes. */
@@ -166,7 +170,8 @@ public record ModelTensor(
       for (Origin origin : origins) {
         parts.add(view(origin, arena));
       }
-      Tensor value = assembly.of(parts).to(Torch.cpu(), scalarType(type).orElseThrow()).contiguous();
+      Tensor value =
+          assembly.of(parts).to(Torch.cpu(), scalarType(type).orElseThrow()).contiguous();
       if (!shape.equals(Arrays.stream(sizes(value)).boxed().toList())) {
         throw new IllegalStateException(
             "%s was assembled as %s, not %s".formatted(name, Arrays.toString(sizes(value)), shape));

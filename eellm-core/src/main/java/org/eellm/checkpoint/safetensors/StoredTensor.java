@@ -115,8 +115,7 @@ public record StoredTensor(SafetensorsType type, List<Long> shape, Content conte
   /** The exception for a tensor whose number format weights do not have. */
   public CheckpointException noWeights(Path place, String name) {
     return new CheckpointException(
-        "%s: tensor %s is %s; weights must be F64, F32, F16 or BF16"
-            .formatted(place, name, type));
+        "%s: tensor %s is %s; weights must be F64, F32, F16 or BF16".formatted(place, name, type));
   }
 
   /** Whether its elements are the file's very bytes. */

@@ -16,7 +16,6 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.stream.IntStream;
 import org.eellm.data.tokenizer.word.WordCutter;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Byte-pair encoding: a text is cut into words, a word into the tokens of its bytes or characters,

@@ -58,8 +58,7 @@ record LayersField(Pattern pattern, boolean listed, ToDoubleFunction<JsonFields>
       }
     }
     double own = types.contains(LayerType.SLIDING) ? slidingTheta.applyAsDouble(from) : 0;
-    boolean seesAll =
-        own == 0 && window >= CommonFields.maxPositions(from);
+    boolean seesAll = own == 0 && window >= CommonFields.maxPositions(from);
     if (seesAll || !types.contains(LayerType.SLIDING)) {
       into.layerTypes(List.of(LayerType.FULL));
     } else {

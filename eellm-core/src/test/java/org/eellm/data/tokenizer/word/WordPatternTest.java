@@ -116,8 +116,7 @@ final class WordPatternTest {
 
   /** What the tokenizers library has to search for. */
   @ParameterizedTest
-  @ValueSource(
-      strings = {"a(?:b|c)d", "(?>ab)", "^a", "a$", "a.", "[a[b]]", "(a)", "a(?=bc)"})
+  @ValueSource(strings = {"a(?:b|c)d", "(?>ab)", "^a", "a$", "a.", "[a[b]]", "(a)", "a(?=bc)"})
   void of_formThatTokenizersDoNotHave_isEmpty(String expression) {
     assertThat(WordPattern.of(expression)).isEmpty();
   }
