@@ -80,18 +80,18 @@ public final class Tokenizer {
       TextEncoder encoder,
       Supplier<String> file,
       String configFile,
-      Optional<String> chatTemplate) {
+      @Nullable String chatTemplate) {
     known = new Token[vocabulary.size()];
     this.vocabulary = vocabulary;
     this.encoder = encoder;
     this.file = file;
     this.configFile = configFile;
-    this.chatTemplate = chatTemplate;
+    this.chatTemplate = Optional.ofNullable(chatTemplate);
   }
 
   /** A copy that has a chat template of its own. */
   Tokenizer withChatTemplate(String template) {
-    return new Tokenizer(vocabulary, encoder, file, configFile, Optional.of(template));
+    return new Tokenizer(vocabulary, encoder, file, configFile, template);
   }
 
   /**
