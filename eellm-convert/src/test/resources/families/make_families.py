@@ -49,7 +49,8 @@ class Family:
         self.layers, self.heads = config["num_hidden_layers"], config["num_attention_heads"]
         self.kv = config["num_key_value_heads"]
         self.d = config.get("head_dim") or HIDDEN // self.heads
-        self.gemma, self.olmo = self.type.startswith("gemma"), self.type.startswith("olmo")
+        self.gemma, self.olmo = self.type.startswith("gemma"), self.type in ("olmo2", "olmo3")
+        self.whole = self.type.startswith("olmo")  # the norms of queries and keys
         self.tied = config.get("tie_word_embeddings", self.gemma or self.type == "smollm3")
         self.P = {}
         self.make()
@@ -79,21 +80,36 @@ class Family:
                 for n, rows in (("q", q), ("k", k), ("v", k)):
                     P[p + f"self_attn.{n}_proj.weight"] = self.draw(rows, HIDDEN)
                 for n in ("gate", "up"):
-                    P[p + f"mlp.{n}_proj.weight"] = self.draw(INNER, HIDDEN)
+                    for mlp, inner in self.mlps(i):
+                        P[p + mlp + f"{n}_proj.weight"] = self.draw(inner, HIDDEN)
             P[p + "self_attn.o_proj.weight"] = self.draw(HIDDEN, q)
-            P[p + "mlp.down_proj.weight"] = self.draw(HIDDEN, INNER)
+            for mlp, inner in self.mlps(i):
+                P[p + mlp + "down_proj.weight"] = self.draw(HIDDEN, inner)
+            if self.routed(i):
+                P[p + "mlp.gate.weight"] = self.draw(self.c["num_experts"], HIDDEN)
             bias = self.c.get("attention_bias", False)
             for n, rows in (("q", q), ("k", k), ("v", k), ("o", HIDDEN)):
                 if bias or (self.type == "qwen2" and n != "o"):
                     P[p + f"self_attn.{n}_proj.bias"] = self.draw(rows)
-            if self.type in ("gemma3_text", "qwen3") or self.olmo:
-                P[p + "self_attn.q_norm.weight"] = self.norm(q if self.olmo else self.d)
-                P[p + "self_attn.k_norm.weight"] = self.norm(k if self.olmo else self.d)
+            if self.type in ("gemma3_text", "qwen3", "qwen3_moe") or self.whole:
+                P[p + "self_attn.q_norm.weight"] = self.norm(q if self.whole else self.d)
+                P[p + "self_attn.k_norm.weight"] = self.norm(k if self.whole else self.d)
         P[self.prefix + "norm.weight"] = self.norm(HIDDEN)
         if not self.tied:
             P["lm_head.weight"] = self.draw(VOCAB, HIDDEN)
 
+    def mlps(self, i):
+        """Names and inner widths of layer i's MLPs."""
+        inner = self.c.get("moe_intermediate_size", self.c["intermediate_size"])
+        return [(f"mlp.experts.{e}.", inner) for e in range(self.c["num_experts"])] if self.routed(i) else [("mlp.", INNER)]
+
     # ------------------------------------------------------------ definitions
+    def routed(self, i):
+        """Whether layer i has experts."""
+        c = self.c
+        dense = i in c.get("mlp_only_layers", []) or (i + 1) % c.get("decoder_sparse_step", 1)
+        return c.get("num_experts", 0) > 0 and not dense
+
     def window(self, i):
         """Positions that layer i sees, itself among them; None for all."""
         c = self.c
@@ -105,6 +121,8 @@ class Family:
             return c["sliding_window"] if (i + 1) % c.get("sliding_window_pattern", 6) else None
         if self.type == "olmo3":
             return c["sliding_window"] if (i + 1) % 4 else None
+        if self.type == "qwen3_moe":
+            return c["sliding_window"] if c.get("use_sliding_window") else None
         if self.type.startswith("qwen"):
             return c["sliding_window"] if c.get("use_sliding_window") and i >= c["max_window_layers"] else None
         return c.get("sliding_window")
@@ -167,10 +185,10 @@ class Family:
                 q, k, v = linear(p + "qkv_proj", x).split([self.heads * self.d, self.kv * self.d, self.kv * self.d], -1)
             else:
                 q, k, v = (linear(p + f"{m}_proj", x) for m in "qkv")
-            if self.olmo:
+            if self.whole:
                 q, k = rms(p + "q_norm", q), rms(p + "k_norm", k)
             q, k, v = (t.view(n, -1, self.d).transpose(0, 1) for t in (q, k, v))
-            if self.type in ("gemma3_text", "qwen3"):
+            if self.type in ("gemma3_text", "qwen3", "qwen3_moe"):
                 q, k = rms(p + "q_norm", q), rms(p + "k_norm", k)
             q, k = (rotate(t, self.rotation(i, long)) for t in (q, k))
             k, v = (t.repeat_interleave(self.heads // self.kv, 0) for t in (k, v))
@@ -199,6 +217,16 @@ class Family:
             gate = F.gelu(gate, approximate="tanh") if self.gemma else F.silu(gate)
             return linear(p + "down_proj", gate * up)
 
+        def routed(p, x):
+            every = linear(p + "gate", x).softmax(-1)
+            ordered = every.sort(-1, descending=True).values
+            k = c["num_experts_per_tok"]
+            assert (ordered[:, k - 1] - ordered[:, k]).min() > 1e-5, f"{self.name}: two experts alike"
+            weights = torch.where(every >= ordered[:, k - 1:k], every, torch.zeros_like(every))
+            if c["norm_topk_prob"]:
+                weights = weights / weights.sum(-1, keepdim=True)
+            return sum(weights[:, e:e + 1] * mlp(p + f"experts.{e}.", x) for e in range(c["num_experts"]))
+
         x = D[self.prefix + "embed_tokens.weight"][ids]
         if self.gemma:
             x = x * math.sqrt(HIDDEN)
@@ -215,7 +243,7 @@ class Family:
                 x = x + rms(p + "post_feedforward_layernorm", mlp(p + "mlp.", x))
             else:
                 x = x + residual * attention(i, p + "self_attn.", rms(p + "input_layernorm", x))
-                x = x + residual * mlp(p + "mlp.", rms(p + "post_attention_layernorm", x))
+                x = x + residual * (routed if self.routed(i) else mlp)(p + "mlp.", rms(p + "post_attention_layernorm", x))
         logits = rms(self.prefix + "norm", x) @ D[self.prefix + "embed_tokens.weight" if self.tied else "lm_head.weight"].T
         if self.type == "granite":
             logits = logits / c["logits_scaling"]
@@ -262,6 +290,8 @@ BF16, F16, F32 = torch.bfloat16, torch.float16, torch.float32
 GEMMA = dict(head_dim=10, hidden_activation="gelu_pytorch_tanh", attention_bias=False, query_pre_attn_scalar=7,
              cache_implementation="hybrid", rope_theta=10000.0, sliding_window=7, dtype="bfloat16")
 YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16)
+QWEN_MOE = dict(head_dim=8, attention_bias=False, decoder_sparse_step=1, hidden_act="silu", max_window_layers=4, moe_intermediate_size=20,
+                num_experts=6, num_experts_per_tok=2, output_router_logits=False, rope_scaling=None, rope_theta=1000000.0, router_aux_loss_coef=0.001)
 
 for family in (
     Family("gemma2", BF16, 2, **common("gemma2", "Gemma2ForCausalLM", **(GEMMA | dict(query_pre_attn_scalar=10)), hidden_act="gelu_pytorch_tanh",
@@ -305,6 +335,16 @@ for family in (
                                             rope_theta=1000000.0, sliding_window=7, use_sliding_window=True, max_window_layers=4,
                                             layer_types=["full_attention", "sliding_attention"] * 2, rope_scaling=YARN | dict(beta_fast=4, beta_slow=0.5, attention_factor=1.2),
                                             tie_word_embeddings=False, torch_dtype="float16")),
+    Family("qwen3_moe", BF16, 2, **common(
+        "qwen3_moe", "Qwen3MoeForCausalLM", **(QWEN_MOE | dict(norm_topk_prob=True, mlp_only_layers=[], use_sliding_window=False, sliding_window=None,
+                                                               tie_word_embeddings=True, torch_dtype="bfloat16")))),
+    Family("qwen3_moe_mixed", F16, 1, **common(
+        "qwen3_moe", "Qwen3MoeForCausalLM", **(QWEN_MOE | dict(norm_topk_prob=False, mlp_only_layers=[2], use_sliding_window=True, sliding_window=7,
+                                                               tie_word_embeddings=False, torch_dtype="float16")))),
+    Family("olmoe", BF16, 2, **common("olmoe", "OlmoeForCausalLM", intermediate_size=20, num_key_value_heads=4, attention_bias=False, clip_qkv=None,
+                                      hidden_act="silu", norm_topk_prob=False, num_experts=8, num_experts_per_tok=3, output_router_logits=False,
+                                      router_aux_loss_coef=0.01, rope_scaling=None, rope_theta=10000.0, tie_word_embeddings=False,
+                                      torch_dtype="bfloat16")),
     Family("llama_bias", F16, 1, **common("llama", "LlamaForCausalLM", attention_bias=True, mlp_bias=False, hidden_act="silu",
                                           rope_theta=10000.0, rope_scaling=None, tie_word_embeddings=False, torch_dtype="float16")),
 ):

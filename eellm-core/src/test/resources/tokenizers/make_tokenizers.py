@@ -15,6 +15,7 @@ import random
 import re
 import subprocess
 import sys
+import tempfile
 import unicodedata
 
 import sentencepiece
@@ -68,6 +69,18 @@ def hard_texts():
     return texts
 
 
+def character_map():
+    """A part of SentencePiece's own map nmt_nfkc, which is large: blanks, Latin, forms of letters."""
+    characters = [*range(0xA0, 0x250), *range(0x2000, 0x2070), *range(0xFF01, 0xFF5F), 0xFB01, 0xFDFA]
+    rules = {chr(c): unicodedata.normalize("NFKC", chr(c)) for c in characters}
+    rules.update({unicodedata.normalize("NFD", chr(c)): chr(c) for c in range(0xC0, 0x180)})
+    rules.update({"\t": " ", "\n": " ", "\r": " ", "\u0001": "", "\u200b": " ", "\ufeff": ""})
+    path = pathlib.Path(tempfile.mkdtemp()) / "rules.tsv"
+    lines = ["\t".join(" ".join(f"{ord(c):X}" for c in text) for text in rule) for rule in rules.items() if rule[0] != rule[1]]
+    path.write_text("".join(line + "\n" for line in lines))
+    return str(path)
+
+
 def sentence_pieces(text, texts):
     common = dict(input=text, hard_vocab_limit=False, num_threads=1, minloglevel=2, max_sentence_length=10000)
     kinds = {
@@ -83,6 +96,8 @@ def sentence_pieces(text, texts):
         "unigram_without_bytes": dict(
             model_type="unigram", vocab_size=500, normalization_rule_name="identity",
             add_dummy_prefix=False, remove_extra_whitespaces=False),
+        "unigram_with_map": dict(
+            model_type="unigram", vocab_size=500, byte_fallback=True, normalization_rule_tsv=character_map()),
     }
     for name, options in kinds.items():
         folder = HERE / name

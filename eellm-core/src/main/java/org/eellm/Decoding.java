@@ -38,7 +38,9 @@ public record Decoding(
   public static final int MAX_TOKENS = 256;
 
   /**
-   * How a token is chosen from what a head predicts.
+   * How a token is chosen from what a head predicts. What a model's {@code generation_config.json}
+   * says of it is taken by {@code eellm generate}, {@code chat} and {@code serve} alone: here the
+   * default is {@link #GREEDY} for every model.
    *
    * @param temperature 0 takes the most probable token always; 1 draws as predicted
    * @param topK draws from this many tokens; 0 for no limit

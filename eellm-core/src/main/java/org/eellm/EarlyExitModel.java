@@ -73,7 +73,10 @@ public final class EarlyExitModel implements AutoCloseable {
     return new Loading(path);
   }
 
-  /** How a model is loaded; what is not said is as {@code eellm generate} has it. */
+  /**
+   * How a model is loaded; what is not said is as {@code eellm generate} has it. How it draws
+   * tokens is up to each {@link Decoding}, and not to its {@code generation_config.json}.
+   */
   public static final class Loading {
     private final Path path;
     private Optional<Path> heads = Optional.empty();

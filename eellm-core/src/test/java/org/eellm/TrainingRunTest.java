@@ -52,6 +52,8 @@ final class TrainingRunTest {
   @Test
   void run_toTheEnd_tellsEventsAndMakesAModelThatGenerates() throws IOException {
     RunConfig config = textConfig();
+    Path template = folder.resolve("set-tokenizer/chat_template.jinja");
+    Files.writeString(template, "{{ messages[0].content }}");
     List<TrainEvent> events = new ArrayList<>();
 
     Outcome outcome =
@@ -62,6 +64,7 @@ final class TrainingRunTest {
         .hasSize(config.train().steps());
     try (EarlyExitModel model = EarlyExitModel.load(folder.resolve("run"))) {
       assertThat(model.path()).isEqualTo(outcome.checkpoint());
+      assertThat(model.tokenizer().chatTemplate()).hasValue("{{ messages[0].content }}");
       assertThat(model.complete("the cat and the", Decoding.lossless().withMaxTokens(2)))
           .startsWith(" ");
     }

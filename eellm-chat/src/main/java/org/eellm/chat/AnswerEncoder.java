@@ -30,13 +30,19 @@ public record AnswerEncoder(ChatTemplate template, Tokenizer tokenizer) {
    * @throws ChatTemplateException if the template cannot be rendered, or does not take these
    *     messages, or writes an answer in a chat that goes on so that it cannot be found
    */
-  public CountedTokens encode(List<ChatMessage> messages) {
-    List<ChatMessage> quoted = template.quoted(messages, Map.of());
+  public CountedTokens encode(Chat chat) {
+    List<Chat.Message> messages = chat.messages();
+    List<ChatMessage> quoted =
+        template.quoted(
+            messages.stream()
+                .map(said -> new ChatMessage(said.role(), said.content(), said.name()))
+                .toList(),
+            Map.of());
     String text = template.render(quoted, WHOLE);
     Result result = new Result();
     int done = 0;
     for (int i = 0; i < quoted.size(); i++) {
-      if (quoted.get(i).role().equals(Chat.ASSISTANT)) {
+      if (messages.get(i).isLearned()) {
         Span answer = answer(quoted, i, text);
         if (answer.start() < done) {
           throw otherwise(i);
@@ -57,6 +63,12 @@ public record AnswerEncoder(ChatTemplate template, Tokenizer tokenizer) {
   private Span answer(List<ChatMessage> quoted, int i, String text) {
     String before = template.render(quoted.subList(0, i), Map.of());
     String with = template.render(quoted.subList(0, i + 1), WHOLE);
+    if (!with.startsWith(before) && with.startsWith(template.render(quoted.subList(0, i), WHOLE))) {
+      throw refusal(
+          i,
+          "the chat template's generation prompt is not how it begins this answer; use a template"
+              + " whose prompt is");
+    }
     if (!text.startsWith(before) || !with.startsWith(before)) {
       throw otherwise(i);
     }
@@ -77,10 +89,14 @@ public record AnswerEncoder(ChatTemplate template, Tokenizer tokenizer) {
   }
 
   private static ChatTemplateException otherwise(int i) {
-    return ChatTemplateException.ofMessages(
-        "messages[%d]".formatted(i),
+    return refusal(
+        i,
         "the chat template writes this answer, or what is before it, otherwise where the chat goes"
             + " on; let the chat end with it");
+  }
+
+  private static ChatTemplateException refusal(int i, String problem) {
+    return ChatTemplateException.ofMessages("messages[%d]".formatted(i), problem);
   }
 
   /** The ids so far. */

@@ -1,5 +1,6 @@
 package org.eellm.chat;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.hubspot.jinjava.Jinjava;
@@ -11,9 +12,6 @@ import com.hubspot.jinjava.interpret.TemplateError;
 import com.hubspot.jinjava.interpret.TemplateError.ErrorReason;
 import com.hubspot.jinjava.lib.filter.Filter;
 import com.hubspot.jinjava.lib.fn.ELFunctionDefinition;
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -31,7 +29,6 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.eellm.data.tokenizer.Tokenizer;
-import org.eellm.file.InputFiles;
 import org.eellm.file.IoErrors;
 
 /**
@@ -41,7 +38,7 @@ import org.eellm.file.IoErrors;
  */
 public final class ChatTemplate {
   /** A template beside a tokenizer. */
-  public static final String FILE = "chat_template.jinja";
+  private static final String FILE = "chat_template.jinja";
 
   /** A dialogue as any model can continue it. */
   private static final String PLAIN =
@@ -53,9 +50,6 @@ public final class ChatTemplate {
 
       {% endif %}{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}\
       """;
-
-  /** Of a template, or of the configuration that has one. */
-  private static final int MOST_BYTES = 100_000_000;
 
   /** Whether an answer is to follow, true by default. */
   static final String ANSWERS = "add_generation_prompt";
@@ -181,41 +175,30 @@ public final class ChatTemplate {
   }
 
   /**
-   * Reads a model folder's template: {@code chat_template.jinja}, or {@code chat_template} in
+   * A tokenizer's template: {@code chat_template.jinja} beside it, or {@code chat_template} in
    * {@code tokenizer_config.json}, where of several the one called {@code default} is taken.
    * Without any, a chat becomes a plain dialogue of {@code User:} and {@code Assistant:}.
    *
-   * @throws ChatTemplateException if a file cannot be read
+   * @throws ChatTemplateException if it cannot be read
    */
-  public static ChatTemplate read(Path folder, Tokenizer tokenizer) {
-    Path file = folder.resolve(FILE);
-    Path config = folder.resolve("tokenizer_config.json");
+  public static ChatTemplate of(Tokenizer tokenizer) {
     try {
-      JsonNode root =
-          Files.exists(config)
-              ? new ObjectMapper().readTree(InputFiles.text(config, MOST_BYTES))
-              : new ObjectMapper().readTree(tokenizer.configuration());
-      Optional<String> found =
-          Files.exists(file) ? Optional.of(InputFiles.text(file, MOST_BYTES)) : template(root);
+      JsonNode root = new ObjectMapper().readTree(tokenizer.configuration());
+      Optional<String> found = tokenizer.chatTemplate().or(() -> template(root));
       return new ChatTemplate(
           found.isEmpty()
               ? "plain dialogue, for the model has no chat template"
-              : Files.exists(file) ? file.toString() : place(folder, config),
+              : tokenizer.chatTemplate().isPresent() ? FILE : "the tokenizer's configuration",
           found.orElse(PLAIN),
           found.isEmpty() ? PLAIN_STOPS : List.of(),
           token(
               root.path("bos_token"), tokenizer.beginningOfSequence().stream().boxed(), tokenizer),
           token(root.path("eos_token"), Stream.of(tokenizer.endOfDocument()), tokenizer),
           tokenizer);
-    } catch (IOException e) {
+    } catch (JsonProcessingException e) {
       throw new ChatTemplateException(
-          "%s: the chat template cannot be read: %s".formatted(folder, IoErrors.reason(e)), e);
+          "tokenizer_config.json: cannot be read: " + IoErrors.reason(e), e);
     }
-  }
-
-  /** Where the tokenizer's configuration is: beside it, or in the model's one file. */
-  private static String place(Path folder, Path config) {
-    return (Files.isRegularFile(folder) ? folder : config).toString();
   }
 
   /** A template of this text. */
@@ -278,7 +261,9 @@ public final class ChatTemplate {
             variable.field(),
             "has no effect: this model's chat template does not ask for it; leave it out");
       }
-      if (variables.put(variable.name(), variable.plain()) != null) {
+      Object value = variable.plain();
+      Object quoted = value instanceof String text ? quote(text, variable.field()) : value;
+      if (variables.put(variable.name(), quoted) != null) {
         throw ChatTemplateException.ofMessages(variable.field(), "is given twice; give it once");
       }
     }
@@ -346,8 +331,12 @@ public final class ChatTemplate {
     requireAllInPrompt(messages, variables);
     List<ChatMessage> quoted = new ArrayList<>();
     for (ChatMessage message : messages) {
-      String name = "messages[%d].content".formatted(quoted.size());
-      quoted.add(new ChatMessage(message.role(), quote(message.content(), name), message.name()));
+      String place = "messages[%d].".formatted(quoted.size());
+      quoted.add(
+          new ChatMessage(
+              quote(message.role(), place + "role"),
+              quote(message.content(), place + "content"),
+              message.name().map(name -> quote(name, place + "name"))));
     }
     return quoted;
   }
@@ -401,19 +390,20 @@ public final class ChatTemplate {
   }
 
   /** Puts a place in the list of special tokens where somebody said one's name. */
-  private String quote(String content, String name) {
-    if (content.indexOf(QUOTE_BEGIN) >= 0 || content.indexOf(QUOTE_END) >= 0) {
-      throw ChatTemplateException.ofMessages(name, "has U+FDD0 or U+FDD1, which are no characters");
+  private String quote(String said, String field) {
+    if (said.indexOf(QUOTE_BEGIN) >= 0 || said.indexOf(QUOTE_END) >= 0) {
+      throw ChatTemplateException.ofMessages(
+          field, "has U+FDD0 or U+FDD1, which are no characters");
     }
     return specials
         .map(
             pattern ->
                 pattern
-                    .matcher(content)
+                    .matcher(said)
                     .replaceAll(
                         found ->
                             "" + QUOTE_BEGIN + specialNames.indexOf(found.group()) + QUOTE_END))
-        .orElse(content);
+        .orElse(said);
   }
 
   private void addLiteral(String quoted, List<TextPiece> pieces) {

@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Optional;
 import org.eellm.data.CountedTokens;
 import org.eellm.data.Progress;
+import org.eellm.data.corpus.Chat;
 import org.eellm.data.corpus.Corpus;
 import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
@@ -73,8 +74,21 @@ final class AnswerEncoderTest {
           message("assistant", "the bird"));
 
   private CountedTokens encode(String template, List<ChatMessage> messages) {
-    return new AnswerEncoder(ChatTemplate.of(template, "", "<|im_end|>", tokenizer), tokenizer)
-        .encode(messages);
+    return encode(ChatTemplate.of(template, "", "<|im_end|>", tokenizer), messages, 1);
+  }
+
+  /** The tokens of a chat of which the last answers count. */
+  private CountedTokens encode(ChatTemplate template, List<ChatMessage> messages, int from) {
+    List<Chat.Message> said = new ArrayList<>();
+    for (ChatMessage message : messages) {
+      said.add(
+          new Chat.Message(
+              message.role(),
+              message.content(),
+              message.name(),
+              message.role().equals("assistant") && said.size() >= from));
+    }
+    return new AnswerEncoder(template, tokenizer).encode(new Chat(said, "chats.jsonl:1"));
   }
 
   /** The text, with what counts in braces. */
@@ -138,10 +152,28 @@ final class AnswerEncoderTest {
   }
 
   @Test
+  void encode_answerThatIsNotToBeLearned_isContext() {
+    CountedTokens tokens = encode(ChatTemplate.of(CHATML, "", "<|im_end|>", tokenizer), CHAT, 3);
+    assertThat(shown(tokens))
+        .contains("<|im_start|>assistant\nthe dog<|im_end|>\n")
+        .contains("<|im_start|>assistant\n{the bird<|im_end|>}\n");
+  }
+
+  /** As models that always think have it: they are asked with a thought's beginning. */
+  @Test
+  void encode_promptWithMoreThanAnAnswerBeginsWith_isRefusedForThat() {
+    String thinks = CHATML.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}");
+    assertThatThrownBy(() -> encode(thinks, CHAT.subList(0, 3)))
+        .isInstanceOf(ChatTemplateException.class)
+        .hasMessage(
+            "messages[2]: the chat template's generation prompt is not how it begins this answer;"
+                + " use a template whose prompt is");
+  }
+
+  @Test
   void encode_plainDialogue_countsTheEndOfTheLastAnswer() {
-    ChatTemplate plain = ChatTemplate.read(folder, tokenizer);
-    CountedTokens tokens =
-        new AnswerEncoder(plain, tokenizer).encode(CHAT.subList(2, 5).reversed().subList(0, 3));
+    ChatTemplate plain = ChatTemplate.of(tokenizer);
+    CountedTokens tokens = encode(plain, CHAT.subList(2, 5).reversed().subList(0, 3), 0);
     assertThat(plain.description()).contains("no chat template");
     assertThat(shown(tokens))
         .startsWith("Assistant:{ the bird\n}User: and?\nAssistant:{ the dog\n");

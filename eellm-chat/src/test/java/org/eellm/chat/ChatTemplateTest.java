@@ -126,6 +126,39 @@ final class ChatTemplateTest {
         .hasMessageStartingWith("messages[0].content: has U+FDD0");
   }
 
+  @Test
+  void encode_specialTokensInRolesNamesAndVariables_areText() {
+    String end = tokenizer.piece(tokenizer.endOfDocument());
+    ChatTemplate template =
+        ChatTemplate.of(
+            "{{ messages[0].role }},{{ messages[0].name }},{{ messages[0].content }},{{ effort }}",
+            "",
+            end,
+            tokenizer);
+    String outside = "\uFDD0999999\uFDD1";
+
+    assertThat(encode(template, new ChatMessage(end, "the cat", Optional.of(end)), end))
+        .isEqualTo(ids(end + "," + end + ",the cat," + end));
+    assertThatThrownBy(() -> encode(template, said(outside, "the cat"), ""))
+        .isInstanceOf(ChatTemplateException.class)
+        .hasMessageStartingWith("messages[0].role: has U+FDD0");
+    assertThatThrownBy(
+            () -> encode(template, new ChatMessage("user", "cat", Optional.of(outside)), ""))
+        .isInstanceOf(ChatTemplateException.class)
+        .hasMessageStartingWith("messages[0].name: has U+FDD0");
+    assertThatThrownBy(() -> encode(template, user("the cat"), outside))
+        .isInstanceOf(ChatTemplateException.class)
+        .hasMessageStartingWith("chat_template_kwargs.effort: has U+FDD0");
+  }
+
+  private List<Integer> encode(ChatTemplate template, ChatMessage message, String effort) {
+    ObjectNode variables = new ObjectMapper().createObjectNode().put("effort", effort);
+    return template.encode(
+        List.of(message),
+        template.variables(TemplateVariable.all(variables, "chat_template_kwargs")),
+        this::ids);
+  }
+
   /** As Qwen's have it: what they do not know vanishes. */
   private static final String KNOWN_ROLES =
       "{% for m in messages %}{% if m.role == 'user' or m.role == 'assistant' or (m.role =="
@@ -228,21 +261,25 @@ final class ChatTemplateTest {
     Path config = folder.resolve("tokenizer_config.json");
     ObjectMapper mapper = new ObjectMapper();
     ObjectNode root = (ObjectNode) mapper.readTree(Files.readString(config));
-    assertThat(ChatTemplate.read(folder, tokenizer).description()).startsWith("plain dialogue");
+    assertThat(read().description()).startsWith("plain dialogue");
 
     root.put("chat_template", "A{{ messages[0].content }}{{ eos_token }}");
     Files.writeString(config, root.toString());
-    assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x"))))
+    assertThat(read().render(List.of(user("x"))))
         .isEqualTo("Ax" + tokenizer.piece(tokenizer.endOfDocument()));
 
     root.putArray("chat_template")
         .add(mapper.createObjectNode().put("name", "tool_use").put("template", "T"))
         .add(mapper.createObjectNode().put("name", "default").put("template", "D"));
     Files.writeString(config, root.toString());
-    assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x")))).isEqualTo("D");
+    assertThat(read().render(List.of(user("x")))).isEqualTo("D");
 
     Files.writeString(folder.resolve("chat_template.jinja"), "F\n");
-    assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x")))).isEqualTo("F");
+    assertThat(read().render(List.of(user("x")))).isEqualTo("F");
+  }
+
+  private ChatTemplate read() {
+    return ChatTemplate.of(Tokenizer.load(folder));
   }
 
   /** Some took gigabytes, and most had no end. */
@@ -372,7 +409,7 @@ final class ChatTemplateTest {
   @Test
   void read_templateThatCannotBeRendered_isRefusedWhereItIsUsed() throws IOException {
     Files.writeString(folder.resolve("chat_template.jinja"), "{{ messages | nosuchfilter }}");
-    ChatTemplate template = ChatTemplate.read(folder, tokenizer);
+    ChatTemplate template = read();
 
     assertThat(template.description()).contains("refused");
     assertThat(template.refusal()).contains("the filter 'nosuchfilter' is unknown");

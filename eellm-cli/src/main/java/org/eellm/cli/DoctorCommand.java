@@ -87,11 +87,7 @@ final class DoctorCommand implements Callable<Integer> {
             DecodingKernels.find(choice),
             SetupProblem.of(machine));
     PrintWriter out = spec.commandLine().getOut();
-    if (json.requested()) {
-      JsonOption.print(out, report);
-    } else {
-      print(report, out);
-    }
+    json.print(out, report, () -> print(report, out));
     return ExitCode.OK;
   }
 

@@ -65,6 +65,16 @@ final class GgufCommandsTest {
   }
 
   @Test
+  void generate_fileWithExitsBeside_leavesWhereTheFolderDoes() throws IOException {
+    String generate = "generate --json --mode early-exit --threshold 0.01 --max-tokens 12";
+    JsonNode beside = json(generate, "--model", file, "--prompt", "the cat");
+    JsonNode own = json(generate, "--model", model, "--prompt", "the cat");
+    assertThat(beside.path("ids")).isEqualTo(own.path("ids"));
+    assertThat(beside.path("exits")).isEqualTo(own.path("exits"));
+    assertThat(own.path("exits").toString()).contains("1");
+  }
+
+  @Test
   void generate_fileWithHeads_leavesWhereTheFolderDoes() throws IOException {
     Path plain = folder.resolve("plain");
     print("export --format hf", "--model", model, "--output", plain);
@@ -78,6 +88,7 @@ final class GgufCommandsTest {
 
   @Test
   void addExits_toAFile_makesAFolderWithItsTrunk() throws IOException {
+    Files.delete(folder.resolve("model.exits.gguf"));
     Path exits = folder.resolve("exits");
     print("add-exits --exits 1 --head norm", "--model", file, "--output", exits);
     assertThat(ids("--model", exits)).isEqualTo(ids("--model", model));
@@ -155,8 +166,8 @@ final class GgufCommandsTest {
     Path other = folder.resolve("chat.gguf");
     print("export --format gguf --dtype float32", "--model", model, "--output", other);
     try (LoadedModel loaded = LoadedModel.load(other, Device.CPU)) {
-      ChatTemplate template = ChatTemplate.read(loaded.folder(), loaded.tokenizer());
-      assertThat(template.description()).isEqualTo(other.toString());
+      ChatTemplate template = ChatTemplate.of(loaded.tokenizer());
+      assertThat(template.description()).isEqualTo("the tokenizer's configuration");
     }
   }
 

@@ -141,7 +141,18 @@ final class LlamaCppTest {
 
   /** Small models in published layouts, beside what PyTorch writes in float64. */
   @ParameterizedTest
-  @ValueSource(strings = {"gemma2", "gemma3", "phi4_mini", "smollm3", "granite", "olmo2", "olmo3"})
+  @ValueSource(
+      strings = {
+        "gemma2",
+        "gemma3",
+        "phi4_mini",
+        "smollm3",
+        "granite",
+        "olmo2",
+        "olmo3",
+        "qwen3_moe",
+        "olmoe"
+      })
   void newerFamilies_inLlamaCpp_sayWhatPyTorchSays(String name) throws IOException {
     NodeScripts node = NodeScripts.install(LlamaCppTest.class, "llamacpp");
     Path theirs = Path.of("eellm-convert/src/test/resources/families").resolve(name);

@@ -69,10 +69,24 @@ final class ModelCommandsTest {
           gemma2    | rmsnorm around 1, norms around branches, rope, a window of 7 in 2 layers, geglu_tanh, capped scores, scaled embeddings, capped logits, output matrix tied
           olmo3     | rmsnorm, norms after branches, rope scaled by yarn, a window of 7 in 3 layers, rope of its own there, swiglu, norms of all queries and of all keys
           smollm3   | rmsnorm, rope, no positions in 1 layers, swiglu, output matrix tied
+          qwen3_moe_mixed | rmsnorm, rope, a window of 7 in 4 layers, swiglu, 2 of 6 experts of inner 20 in 3 layers, norms of queries and keys
           phi4_mini | rmsnorm, rope scaled by longrope, 6 of a head's 8 rotated, swiglu, output matrix tied
           """)
   void inspect_family_namesItsParts(String name, String parts) {
     assertThat(runWords("inspect", FAMILIES.resolve(name)).out()).contains("parts       " + parts);
+  }
+
+  @Test
+  void inspect_experts_saysHowManyATokensPassMultipliesWith() {
+    int hidden = 24;
+    int attention = hidden * (2 * 4 + 2 * 2) * 8 + 2 * 8;
+    int layer = attention + 2 * hidden + 6 * hidden; // and the router
+    int all = 4 * (layer + 6 * 3 * hidden * 20) + hidden + 48 * hidden;
+    int active = 4 * (layer + 2 * 3 * hidden * 20) + hidden + 48 * hidden;
+    assertThat(runWords("inspect", FAMILIES.resolve("qwen3_moe")).out())
+        .contains("parameters  %,d: ".formatted(all))
+        .contains("; a token's pass multiplies with %,d".formatted(active))
+        .doesNotContain("to train");
   }
 
   @ParameterizedTest

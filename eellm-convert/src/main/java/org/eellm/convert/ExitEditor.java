@@ -68,6 +68,9 @@ public final class ExitEditor {
     }
     Set<Integer> layers = new TreeSet<>(present.layers());
     layers.addAll(added.layers());
+    if (start == Start.COPY) {
+      requireCopies(added, architecture.model());
+    }
     ExitLayout all = with(added, List.copyOf(layers));
     Architecture target = new Architecture(architecture.model(), all);
     List<ModelTensor> tensors = new ArrayList<>(model.tensors());
@@ -84,6 +87,18 @@ public final class ExitEditor {
       }
     }
     return model.withExits(all, tensors);
+  }
+
+  /** A head has one MLP, which cannot begin as the experts that its layer has. */
+  private static void requireCopies(ExitLayout added, ModelConfig model) {
+    boolean mlp = added.mlp() && added.layers().stream().anyMatch(n -> model.hasExperts(n - 1));
+    boolean block = added.block() && model.hasExperts(model.numLayers() - 1);
+    if (mlp || block) {
+      throw new SettingException(
+          "head",
+          "%s has one MLP, which cannot be a copy of a layer's experts; use --init random, or norm"
+              .formatted(kind(added)));
+    }
   }
 
   /**

@@ -1,12 +1,15 @@
 package org.eellm.convert;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.checkpoint.huggingface.GgufFamily;
+import org.eellm.checkpoint.huggingface.HeadFiles;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.ModelTensor.Assembly;
 import org.eellm.checkpoint.huggingface.RopeDivisors;
@@ -20,7 +23,7 @@ import org.eellm.model.parameter.ParameterName;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
 
-/** A trunk's tensors under llama.cpp's names, with rows in its order. */
+/** A trunk's tensors under llama.cpp's names, with rows in its order; exits' under ours. */
 final class GgufTensors {
   /** llama.cpp's names of a layer's modules. */
   private static final Map<String, String> MODULES =
@@ -35,6 +38,7 @@ final class GgufTensors {
           Map.entry("self_attn.o_proj", "attn_output"),
           Map.entry("self_attn.q_norm", "attn_q_norm"),
           Map.entry("self_attn.k_norm", "attn_k_norm"),
+          Map.entry("mlp.gate", "ffn_gate_inp"),
           Map.entry("mlp.gate_proj", "ffn_gate"),
           Map.entry("mlp.up_proj", "ffn_up"),
           Map.entry("mlp.down_proj", "ffn_down"));
@@ -76,6 +80,9 @@ final class GgufTensors {
                 Tensors::concatenate));
       }
     }
+    for (int layer = 0; layer < model.numLayers() && family.routed(); layer++) {
+      experts(trunk, layer).forEach(tensors::add);
+    }
     switch (model.ropeScaling()) {
       case RopeScaling.Llama3 scaling -> {
         float[] divisors = RopeDivisors.of(scaling, model.ropeTheta(), model.headDim() / 2);
@@ -90,10 +97,41 @@ final class GgufTensors {
     return tensors;
   }
 
+  /** The tensors of exits, for a file that eellm alone reads. */
+  static List<ModelTensor> ofExits(SourceModel model) {
+    return model.tensors().stream()
+        .filter(tensor -> tensor.name().startsWith(HeadFiles.PREFIX))
+        .map(tensor -> meant(tensor, model.architecture().model()))
+        .toList();
+  }
+
+  /** Of each map, all experts' matrices below one another. */
+  private static Stream<ModelTensor> experts(SourceModel trunk, int layer) {
+    int count = trunk.architecture().model().experts().count();
+    String mlp = ParameterName.layer(layer) + ".mlp";
+    return Stream.of("gate", "up", "down")
+        .map(
+            part -> {
+              List<ModelTensor> parts =
+                  IntStream.range(0, count)
+                      .mapToObj(i -> ParameterName.expert(mlp, i) + "." + part + "_proj.weight")
+                      .map(trunk::tensor)
+                      .toList();
+              List<Long> one = parts.getFirst().shape();
+              long[] shape = {count, one.getFirst(), one.getLast()};
+              return ModelTensor.combined(
+                  "blk.%d.ffn_%s_exps.weight".formatted(layer, part),
+                  Arrays.stream(shape).boxed().toList(),
+                  parts,
+                  all -> Tensors.concatenate(all).view(shape));
+            });
+  }
+
   private static boolean isFused(String name, GgufFamily family) {
-    return family.fused()
-        && (name.matches(".*\\.[qkv]_proj\\..*")
-            || (family == GgufFamily.PHI3 && name.matches(".*\\.(gate|up)_proj\\..*")));
+    return (family.routed() && name.contains(".experts."))
+        || family.fused()
+            && (name.matches(".*\\.[qkv]_proj\\..*")
+                || (family == GgufFamily.PHI3 && name.matches(".*\\.(gate|up)_proj\\..*")));
   }
 
   private static ModelTensor below(String name, List<ModelTensor> parts, Assembly assembly) {

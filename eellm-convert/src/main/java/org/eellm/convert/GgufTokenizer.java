@@ -2,7 +2,7 @@ package org.eellm.convert;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -10,14 +10,12 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import org.eellm.checkpoint.huggingface.GgufModel;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.data.DataException;
 import org.eellm.data.tokenizer.Tokenizer;
-import org.eellm.gguf.GgufFile;
-import org.eellm.gguf.GgufVocabulary;
+import org.eellm.file.JsonErrors;
 
 /**
  * A tokenizer as llama.cpp wants it.
@@ -62,21 +60,25 @@ record GgufTokenizer(
    * @param size of the model's vocabulary; ids that the tokenizer does not have are unused
    * @throws CheckpointException if there is none, or one that llama.cpp does not have
    */
-  static GgufTokenizer read(Path folder, int size) {
-    if (GgufFile.isOne(folder)) {
-      GgufVocabulary vocabulary = GgufModel.vocabulary(folder);
-      return of(folder, vocabulary.tokenizer(), vocabulary.config(), size);
+  static GgufTokenizer read(Path path, int size) {
+    for (String name : ModelWriter.COMPANIONS) {
+      if (ModelFiles.has(path, name)) {
+        ModelFiles.file(path, name); // which leads nowhere else
+      }
     }
-    if (!ModelFiles.has(folder, "tokenizer.json")) {
-      return readPairs(folder, size);
+    try {
+      Tokenizer tokenizer = Tokenizer.load(path);
+      ObjectNode config = JsonFiles.parseLine(tokenizer.configuration(), ObjectNode.class);
+      tokenizer.chatTemplate().ifPresent(template -> config.put("chat_template", template));
+      return of(path, JsonFiles.parseLine(tokenizer.definition(), JsonNode.class), config, size);
+    } catch (DataException failure) {
+      throw new CheckpointException(
+          failure.getMessage() + "; or name another folder's with --tokenizer", failure);
+    } catch (JsonProcessingException failure) {
+      throw new CheckpointException(
+          "%s: the tokenizer cannot be read: %s".formatted(path, JsonErrors.reason(failure)),
+          failure);
     }
-    Path path = ModelFiles.file(folder, "tokenizer.json");
-    JsonNode file = JsonFiles.read(path);
-    JsonNode config =
-        ModelFiles.has(folder, "tokenizer_config.json")
-            ? JsonFiles.read(ModelFiles.file(folder, "tokenizer_config.json"))
-            : JsonNodeFactory.instance.objectNode();
-    return of(path, file, config, size);
   }
 
   private static GgufTokenizer of(Path path, JsonNode file, JsonNode config, int size) {
@@ -90,59 +92,6 @@ record GgufTokenizer(
     model.path("vocab").properties().forEach(e -> vocabulary.put(e.getKey(), e.getValue().asInt()));
     boolean pieces = model.path("byte_fallback").asBoolean();
     List<String> merges = merges(model.path("merges"));
-    BytePairs pairs =
-        pieces
-            ? BytePairs.ofPieces(vocabulary, merges)
-            : BytePairs.ofBytes(pre(path, file.path("pre_tokenizer")), vocabulary, merges);
-    return of(path, pairs, file, config, size);
-  }
-
-  /** GPT-2's two files as the one that says the same. */
-  private static GgufTokenizer readPairs(Path folder, int size) {
-    if (!ModelFiles.has(folder, "vocab.json") || !ModelFiles.has(folder, "merges.txt")) {
-      throw new CheckpointException(
-          "%s: has neither tokenizer.json nor vocab.json and merges.txt; name a folder that has with --tokenizer"
-              .formatted(folder));
-    }
-    Path path = ModelFiles.file(folder, "vocab.json");
-    ModelFiles.file(folder, "merges.txt");
-    try {
-      Tokenizer tokenizer = Tokenizer.load(folder);
-      return of(
-          path,
-          JsonFiles.parseLine(tokenizer.definition(), JsonNode.class),
-          JsonFiles.parseLine(tokenizer.configuration(), JsonNode.class),
-          size);
-    } catch (DataException failure) {
-      throw new CheckpointException(
-          failure.getMessage() + "; or name another folder's with --tokenizer", failure);
-    } catch (JsonProcessingException impossible) { // eellm has written both
-      throw new IllegalStateException(impossible);
-    }
-  }
-
-  /**
-   * The byte pairs in a tokenizer's file.
-   *
-   * @param pre llama.cpp's name of how text is divided; absent where SentencePiece's pieces are
-   */
-  private record BytePairs(
-      Optional<String> pre, Map<String, Integer> vocabulary, List<String> merges) {
-
-    static BytePairs ofPieces(Map<String, Integer> vocabulary, List<String> merges) {
-      return new BytePairs(Optional.empty(), vocabulary, merges);
-    }
-
-    static BytePairs ofBytes(String pre, Map<String, Integer> vocabulary, List<String> merges) {
-      return new BytePairs(Optional.of(pre), vocabulary, merges);
-    }
-  }
-
-  private static GgufTokenizer of(
-      Path path, BytePairs pairs, JsonNode file, JsonNode config, int size) {
-    boolean pieces = pairs.pre().isEmpty();
-    Map<String, Integer> vocabulary = pairs.vocabulary();
-    List<String> merges = pairs.merges();
     List<String> tokens = new ArrayList<>();
     for (int id = 0; id < size; id++) {
       tokens.add("[PAD%d]".formatted(id));
@@ -161,11 +110,11 @@ record GgufTokenizer(
       types.set(id, added.path("special").asBoolean() ? CONTROL : USERS);
     }
     Optional<Integer> unknown =
-        Optional.ofNullable(vocabulary.get(file.path("model").path("unk_token").asText("")));
+        Optional.ofNullable(vocabulary.get(model.path("unk_token").asText("")));
     unknown.ifPresent(id -> types.set(id, UNKNOWN));
     return new GgufTokenizer(
         pieces ? "llama" : "gpt2",
-        pairs.pre(),
+        pieces ? Optional.empty() : Optional.of(pre(path, file.path("pre_tokenizer"))),
         tokens,
         types,
         pieces ? scores(tokens, vocabulary, merges) : List.of(),
@@ -173,9 +122,7 @@ record GgufTokenizer(
         unknown,
         addsBeginning(file, config),
         addsBlank(file),
-        config.path("chat_template").isTextual()
-            ? Optional.of(config.path("chat_template").asText())
-            : Optional.empty());
+        Optional.ofNullable(config.path("chat_template").textValue()));
   }
 
   private static void requireId(Path path, int id, int size) {

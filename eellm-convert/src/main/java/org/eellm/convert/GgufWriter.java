@@ -11,6 +11,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
+import org.eellm.checkpoint.huggingface.GgufExits;
 import org.eellm.checkpoint.huggingface.GgufFamily;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
@@ -18,6 +20,7 @@ import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.TensorSource;
+import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
@@ -32,7 +35,7 @@ import org.eellm.tensor.Tensors;
 
 /**
  * Writes the trunk of a model as a GGUF file (version 3), which llama.cpp runs. llama.cpp knows no
- * exits.
+ * exits, and refuses tensors that it does not know: they go into a file beside it.
  */
 public final class GgufWriter {
   private static final int VERSION = 3;
@@ -79,30 +82,56 @@ public final class GgufWriter {
     GgufTokenizer tokenizer =
         GgufTokenizer.read(
             options.tokenizer().orElse(model.folder()), trunk.architecture().model().vocabSize());
-    List<Item> items = new ArrayList<>();
-    for (ModelTensor tensor : GgufTensors.of(trunk, family)) {
-      items.add(item(tensor, quantization));
+    List<Target> targets = new ArrayList<>();
+    Path beside = GgufExits.beside(output);
+    Path forNow = ModelWriter.temporary(beside); // refuses those of another model, which lie there
+    if (!model.architecture().exits().layers().isEmpty()) {
+      byte[] layout = layout(model, quantization);
+      targets.add(target(beside, forNow, layout, items(GgufTensors.ofExits(model), quantization)));
     }
     byte[] metadata = metadata(trunk, family, tokenizer, quantization);
-    Path temporary = ModelWriter.temporary(output);
-    ConversionFile file = layOut(temporary, metadata, items);
-    long total = file.places().stream().mapToLong(Place::size).sum();
+    List<Item> items = items(GgufTensors.of(trunk, family), quantization);
+    targets.add(target(output, ModelWriter.temporary(output), metadata, items));
+    long total = targets.stream().flatMap(Target::tensors).mapToLong(Place::size).sum();
     long[] done = {0};
+    List<TensorRecord> records = new ArrayList<>();
     try {
-      Files.createDirectories(temporary.getParent());
-      List<TensorRecord> records =
-          file.write(
-              bytes -> {
-                done[0] += bytes;
-                listener.done(done[0], total);
-              });
-      ModelWriter.publish(temporary, output);
-      int copies = (int) items.stream().filter(Item::isCopy).count();
+      for (Target target : targets) {
+        Files.createDirectories(target.file().path().getParent());
+        records.addAll(
+            target
+                .file()
+                .write(
+                    bytes -> {
+                      done[0] += bytes;
+                      listener.done(done[0], total);
+                    }));
+      }
+      for (Target target : targets) {
+        ModelWriter.publish(target.file().path(), target.output());
+      }
+      int copies = targets.stream().mapToInt(Target::copies).sum();
       return new Outcome(output, records, copies, total, ModelWriter.readTokenizer(output, output));
     } catch (IOException failure) {
       throw new CheckpointException(
           "%s: cannot be written: %s".formatted(output, IoErrors.reason(failure)), failure);
     }
+  }
+
+  /** A file to be written under a temporary name. */
+  private record Target(Path output, ConversionFile file, int copies) {
+    Stream<Place> tensors() {
+      return file.places().stream();
+    }
+  }
+
+  private static Target target(Path output, Path temporary, byte[] metadata, List<Item> items) {
+    int copies = (int) items.stream().filter(Item::isCopy).count();
+    return new Target(output, layOut(temporary, metadata, items), copies);
+  }
+
+  private static List<Item> items(List<ModelTensor> tensors, Quantization quantization) {
+    return tensors.stream().map(tensor -> item(tensor, quantization)).toList();
   }
 
   /** A tensor in the format that it gets in the file. */
@@ -115,8 +144,9 @@ public final class GgufWriter {
 
   private static Item item(ModelTensor tensor, Quantization quantization) {
     long width = tensor.shape().getLast();
-    boolean vector = tensor.shape().size() == 1;
-    if (quantization == Quantization.Q8_0 && !vector && width % BLOCK == 0) {
+    // llama.cpp's own files have routers so, too.
+    boolean exact = tensor.shape().size() == 1 || tensor.name().endsWith(".ffn_gate_inp.weight");
+    if (quantization == Quantization.Q8_0 && !exact && width % BLOCK == 0) {
       ModelTensor wide = tensor.as(SafetensorsType.F32);
       return new Item(
           wide,
@@ -125,7 +155,7 @@ public final class GgufWriter {
           sink -> wide.use(value -> quantize(Tensors.bytes(value), sink)));
     }
     // Rows that do not divide into blocks stay exact.
-    boolean half = quantization == Quantization.BF16 && !vector;
+    boolean half = quantization == Quantization.BF16 && !exact;
     ModelTensor typed = tensor.as(half ? SafetensorsType.BF16 : SafetensorsType.F32);
     return new Item(
         typed,
@@ -174,23 +204,47 @@ public final class GgufWriter {
 
   // Metadata
 
+  private static byte[] layout(SourceModel model, Quantization quantization) {
+    ExitLayout exits = model.architecture().exits();
+    GgufWriter out = new GgufWriter();
+    out.general(GgufExits.ARCHITECTURE, model, quantization);
+    out.array(GgufExits.LAYERS, 5, exits.layers().size());
+    exits.layers().forEach(out::int32);
+    out.flag(GgufExits.NORM, exits.norm());
+    out.flag(GgufExits.MLP, exits.mlp());
+    out.flag(GgufExits.BLOCK, exits.block());
+    out.flag(GgufExits.TIE_OUTPUT, exits.tieOutput());
+    return out.finish();
+  }
+
+  private void general(String architecture, SourceModel model, Quantization quantization) {
+    text("general.architecture", architecture);
+    text("general.name", String.valueOf(model.folder().getFileName()));
+    number("general.alignment", ALIGNMENT);
+    number("general.file_type", quantization.fileType);
+    if (quantization == Quantization.Q8_0) {
+      number("general.quantization_version", 2);
+    }
+  }
+
   private static byte[] metadata(
       SourceModel trunk, GgufFamily of, GgufTokenizer tokenizer, Quantization quantization) {
     ModelConfig model = trunk.architecture().model();
     GgufWriter out = new GgufWriter();
     String family = of.text();
-    out.text("general.architecture", family);
-    out.text("general.name", String.valueOf(trunk.folder().getFileName()));
-    out.number("general.alignment", ALIGNMENT);
-    out.number("general.file_type", quantization.fileType);
-    if (quantization == Quantization.Q8_0) {
-      out.number("general.quantization_version", 2);
-    }
+    out.general(family, trunk, quantization);
     out.number(family + ".vocab_size", model.vocabSize());
     out.number(family + ".context_length", trunk.publishedPositions());
     out.number(family + ".embedding_length", model.hiddenSize());
     out.number(family + ".block_count", model.numLayers());
     out.number(family + ".feed_forward_length", model.ffnHiddenSize());
+    if (of.routed()) {
+      out.number(family + ".expert_count", model.experts().count());
+      out.number(family + ".expert_used_count", model.experts().perToken());
+    }
+    if (of == GgufFamily.QWEN3MOE) {
+      out.number(family + ".expert_feed_forward_length", model.experts().hiddenSize());
+    }
     out.number(family + ".attention.head_count", model.numHeads());
     out.number(family + ".attention.head_count_kv", model.numKeyValueHeads());
     out.real(

@@ -119,12 +119,15 @@ public record Inspection(
   }
 
   /**
-   * The memory that training takes on each stage's ranks.
+   * The memory that training takes on each stage's ranks; of none where experts do not learn.
    *
    * @throws ConfigException if the mesh cannot share out the model
    */
   public List<StageMemory> training(int tp, int dp, int pp) {
     ModelConfig model = architecture.model();
+    if (model.experts().count() > 0) {
+      return List.of();
+    }
     Map<String, Integer> shared = new LinkedHashMap<>();
     shared.put("heads", model.numHeads());
     shared.put("key/value heads", model.numKeyValueHeads());

@@ -71,6 +71,7 @@ public final class ModelReader {
   private static ObjectNode withExits(ObjectNode file, HuggingFaceConfig config) {
     if (!config.architecture().exits().layers().isEmpty()) {
       file.set(HuggingFaceConfig.EARLY_EXIT, HeadFiles.json(config.architecture().exits()));
+      RemoteCode.forget(file);
     }
     return file;
   }

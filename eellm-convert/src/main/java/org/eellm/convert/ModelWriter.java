@@ -52,7 +52,7 @@ public final class ModelWriter {
       List.of("tokenizer.json", "vocab.json", "tokenizer.model", "qwen.tiktoken");
 
   /** Files that are copied as they are, if they are there. */
-  private static final List<String> COMPANIONS =
+  static final List<String> COMPANIONS =
       List.of(
           "tokenizer.json",
           "tokenizer_config.json",
@@ -128,8 +128,8 @@ public final class ModelWriter {
   }
 
   /**
-   * Writes a folder for Hugging Face's tools: the trunk as a plain model, and the exits beside it
-   * in files that these tools do not look at.
+   * Writes a folder for Hugging Face's tools: the trunk as a plain model, and the exits beside it,
+   * in files that these tools look at only if they are to run {@link RemoteCode}.
    *
    * @throws CheckpointException if no family of theirs has this shape, or the folder exists or
    *     cannot be written
@@ -146,6 +146,9 @@ public final class ModelWriter {
     ObjectNode config = trunk.configFile();
     config.remove(Family.MAX_POSITIONS);
     List<ModelTensor> tensors = layout(trunk).tensors(trunk.tensors());
+    if (!heads.isEmpty()) {
+      RemoteCode.name(config);
+    }
     return write(
         heads.isEmpty()
             ? new Contents(config, Map.of(WeightFiles.SINGLE, tensors), Optional.empty())
@@ -244,6 +247,7 @@ public final class ModelWriter {
       rewrite(temporary.resolve(HuggingFaceConfig.CONFIG), contents.config());
       if (contents.exits().isPresent()) {
         rewrite(temporary.resolve(HeadFiles.LAYOUT), contents.exits().get());
+        RemoteCode.write(temporary);
       }
       copyGenerationConfig(source, temporary);
       Path tokenizer = options.tokenizer().orElse(source.folder());

@@ -60,7 +60,10 @@ final class FamiliesTest {
           "mistral_window",
           "qwen2_window",
           "qwen3_window",
-          "llama_bias");
+          "llama_bias",
+          "qwen3_moe",
+          "qwen3_moe_mixed",
+          "olmoe");
 
   @TempDir private Path folder;
 
@@ -71,6 +74,13 @@ final class FamiliesTest {
     } catch (URISyntaxException e) {
       throw new IllegalStateException(e);
     }
+  }
+
+  /** With heads that begin as the model's own modules, but MLPs beside experts. */
+  static SourceModel withExits(SourceModel model, ExitLayout exits) {
+    boolean routed = model.architecture().model().experts().count() > 0;
+    return ExitEditor.add(
+        model, exits, routed ? ExitEditor.Start.RANDOM : ExitEditor.Start.COPY, 1);
   }
 
   private Path write(SourceModel model, String to) {
@@ -111,7 +121,7 @@ final class FamiliesTest {
     Path ours;
     Map<String, String> parameters;
     try (SourceModel model = ModelReader.open(source)) {
-      SourceModel with = ExitEditor.add(model, exits, ExitEditor.Start.COPY, 1);
+      SourceModel with = withExits(model, exits);
       parameters = checksums(with.tensors());
       ours = write(with, "ours");
     }
@@ -176,11 +186,28 @@ final class FamiliesTest {
 
   @Test
   void families_ofOwnNames_areWrittenWithTheirOwnModelType() {
-    for (String name : List.of("smollm3", "granite", "mistral_window", "qwen3_window")) {
+    for (String name :
+        List.of(
+            "smollm3", "granite", "mistral_window", "qwen3_window", "qwen3_moe_mixed", "olmoe")) {
       HuggingFaceConfig config = HuggingFaceConfig.read(theirs(name));
       JsonFields written = new JsonFields(name, config.config());
       assertThat(Families.of(written).modelType())
           .isEqualTo(HuggingFaceConfig.fields(theirs(name)).text("model_type"));
+    }
+  }
+
+  @Test
+  void addExits_copiesOfExperts_areRefused() {
+    try (SourceModel model = ModelReader.open(theirs("qwen3_moe_mixed"))) {
+      for (boolean block : new boolean[] {false, true}) {
+        ExitLayout exits = new ExitLayout(List.of(2), true, !block, block, false);
+        assertThatThrownBy(() -> ExitEditor.add(model, exits, ExitEditor.Start.COPY, 1))
+            .hasMessageContaining("cannot be a copy of a layer's experts; use --init random");
+      }
+      ExitLayout dense = new ExitLayout(List.of(3), true, true, false, false);
+      SourceModel copied = ExitEditor.add(model, dense, ExitEditor.Start.COPY, 1);
+      assertThat(copied.tensor("exits.3.mlp.up_proj.weight").sha256())
+          .isEqualTo(copied.tensor("model.layers.2.mlp.up_proj.weight").sha256());
     }
   }
 
@@ -229,8 +256,8 @@ final class FamiliesTest {
           .tensors()
           .forEach(
               (name, tensor) -> {
-                byte[] bytes = tensor.bytes().toArray(ValueLayout.JAVA_BYTE);
-                boolean fused = name.endsWith("attn.c_attn.weight");
+                int elements =
+                    tensor.shape().stream().mapToInt(Math::toIntExact).reduce(1, (a, b) -> a * b);
                 tensors.add(
                     TensorSource.of(
                         name,

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
@@ -20,9 +21,11 @@ import org.eellm.config.MatrixQuantization;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.convert.ModelWriter.Options;
 import org.eellm.decode.Generator;
+import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
+import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.model.Decoder;
@@ -135,10 +138,45 @@ final class FamilyLogitsTest {
     Path model;
     try (SourceModel source = ModelReader.open(forLongTexts(name))) {
       ExitLayout exits = new ExitLayout(List.of(1, 2), true, false, true, false);
-      model = write(ExitEditor.add(source, exits, ExitEditor.Start.COPY, 1), "exits");
+      model = write(FamiliesTest.withExits(source, exits), "exits");
     }
     assertThat(greedy(model, text, DecodingMethod.lossless()))
         .isEqualTo(text.subList(text.size() - GREEDY, text.size()));
+  }
+
+  /** Texts of all lengths beside each other, some of which leave early. */
+  @ParameterizedTest
+  @FieldSource("NAMES")
+  void generate_inABatch_writesEachTextAsAlone(String name) {
+    List<Integer> text = text(FamiliesTest.theirs(name));
+    Path model;
+    try (SourceModel source = ModelReader.open(forLongTexts(name))) {
+      ExitLayout exits = new ExitLayout(List.of(1, 2), true, true, false, false);
+      model = write(FamiliesTest.withExits(source, exits), "exits");
+    }
+    List<Request> requests = new ArrayList<>();
+    for (int i = 1; i < 8; i++) {
+      DecodingMethod method =
+          switch (i % 3) {
+            case 0 -> DecodingMethod.full();
+            case 1 -> DecodingMethod.lossless();
+            default -> new DecodingMethod.EarlyExit(ExitPolicies.fixed(1 + i % 2));
+          };
+      requests.add(new Request(text.subList(0, 2 * i), 12, Set.of(), method, Sampler.greedy()));
+    }
+    ModelFolder files = new ModelFolder(model, Optional.empty());
+    List<List<Integer>> alone =
+        requests.stream().flatMap(request -> ids(files, List.of(request)).stream()).toList();
+    assertThat(ids(files, requests)).isEqualTo(alone);
+  }
+
+  private static List<List<Integer>> ids(ModelFolder files, List<Request> requests) {
+    try (DecodingModel decoder = files.decoder(wide(files), Device.CPU, MatrixQuantization.NONE)) {
+      return Generator.generate(decoder, Limits.of(decoder), requests, TokenListener.none())
+          .stream()
+          .map(Result::ids)
+          .toList();
+    }
   }
 
   private static List<Integer> greedy(Path model, List<Integer> text, DecodingMethod method) {

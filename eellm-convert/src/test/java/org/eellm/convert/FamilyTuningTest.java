@@ -41,10 +41,7 @@ final class FamilyTuningTest {
       SourceModel read = name.equals("phi4_mini") ? source.withMaxPositions(64) : source;
       ExitLayout exits = new ExitLayout(List.of(1, 2), true, true, false, false);
       ModelWriter.writeModel(
-          ExitEditor.add(read, exits, ExitEditor.Start.COPY, 1),
-          model,
-          Options.asItIs(),
-          (done, total) -> {});
+          FamiliesTest.withExits(read, exits), model, Options.asItIs(), (done, total) -> {});
     }
 
     Path heads = tune(model);

@@ -7,27 +7,34 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.huggingface.GgufFamily;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
+import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
+import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.config.RopeScaling;
 import org.eellm.convert.GgufWriter.Quantization;
 import org.eellm.convert.ModelWriter.Options;
 import org.eellm.gguf.GgufFile;
+import org.eellm.model.Decoder;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
+import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The models of {@code src/test/resources/families} as GGUF files and back. */
 final class GgufFamiliesTest {
@@ -56,7 +63,9 @@ final class GgufFamiliesTest {
     "smollm3, smollm3",
     "granite, granite",
     "olmo2, olmo2",
-    "olmo3, olmo2"
+    "olmo3, olmo2",
+    "qwen3_moe, qwen3moe",
+    "olmoe, olmoe"
   })
   void write_family_readsBackAsTheSameModel(String name, String architecture) throws IOException {
     try (SourceModel source = ModelReader.open(FamiliesTest.theirs(name));
@@ -128,6 +137,38 @@ final class GgufFamiliesTest {
     }
   }
 
+  /** Exits lie beside the file, and predict as those of the folder, whatever norms mean there. */
+  @ParameterizedTest
+  @ValueSource(strings = {"gemma2", "olmo2", "granite"})
+  void write_familyWithExits_readsThemBackBesideTheFile(String name) throws IOException {
+    ExitLayout exits = new ExitLayout(List.of(1, 2), true, true, true, false);
+    Path ours = folder.resolve("ours");
+    Path file;
+    try (SourceModel source = ModelReader.open(FamiliesTest.theirs(name))) {
+      SourceModel with = ExitEditor.add(source, exits, ExitEditor.Start.COPY, 1);
+      ModelWriter.writeModel(with, ours, Options.asItIs(), (done, total) -> {});
+      file = write(with);
+    }
+    long[] text = {3, 14, 15, 9, 26, 5, 35, 8, 9, 7, 9, 32};
+    Map<String, float[]> expected = logits(ours, text);
+    Map<String, float[]> read = logits(file, text);
+    assertThat(read).containsOnlyKeys("exit_1", "exit_2", "final");
+    expected.forEach(
+        (head, own) ->
+            assertThat(read.get(head))
+                .as(head)
+                .usingComparatorWithPrecision(1e-4f)
+                .containsExactly(own));
+  }
+
+  private static Map<String, float[]> logits(Path model, long[] text) {
+    Architecture architecture = HuggingFaceConfig.read(model).architecture();
+    try (Decoder decoder =
+        ModelWeights.read(model, architecture.withDtype(DataType.FLOAT32), Torch.cpu())) {
+      return Layouts.logits(decoder, text);
+    }
+  }
+
   /** Files have reals in float32. */
   private static RopeScaling stored(RopeScaling scaling) {
     return scaling instanceof RopeScaling.LongRope scaled
@@ -164,6 +205,7 @@ final class GgufFamiliesTest {
     "mistral_window",
     "qwen2_window",
     "qwen3_window",
+    "qwen3_moe_mixed",
     "llama_bias"
   })
   void write_whatLlamaCppDoesNotCompute_isRefused(String name) {

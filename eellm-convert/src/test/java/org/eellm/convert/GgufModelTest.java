@@ -10,6 +10,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -29,10 +30,13 @@ import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.StoredTensor;
 import org.eellm.config.DataType;
+import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.RopeScaling;
+import org.eellm.config.TrainConfig.Device;
 import org.eellm.convert.GgufWriter.Quantization;
 import org.eellm.convert.ModelWriter.Options;
+import org.eellm.decode.LoadedModel;
 import org.eellm.gguf.GgufFixture;
 import org.eellm.gguf.GgufRows;
 import org.eellm.gguf.GgufType;
@@ -143,6 +147,96 @@ final class GgufModelTest {
       }
     }
     assertThat(second.resolveSibling("tokenizer.json")).doesNotExist();
+  }
+
+  private Path withExits(ExitLayout exits, SafetensorsType type) throws IOException {
+    Path theirs = folder.resolve("theirs");
+    HuggingFaceFamily.LLAMA_2.write(theirs, type, 1);
+    Path ours = folder.resolve("ours");
+    try (SourceModel model = ModelReader.open(theirs)) {
+      ModelWriter.writeModel(
+          ExitEditor.add(model, exits, ExitEditor.Start.RANDOM, 1),
+          ours,
+          Options.asItIs(),
+          (done, all) -> {});
+    }
+    return ours;
+  }
+
+  @ParameterizedTest
+  @CsvSource({"F32, F32, true", "BF16, BF16, false"})
+  void open_ownExportWithExits_hasThemBitForBit(
+      SafetensorsType type, Quantization quantization, boolean tied) throws IOException {
+    ExitLayout exits = new ExitLayout(List.of(1, 3), true, true, true, tied);
+    Path ours = withExits(exits, type);
+    Path file = export(ours, quantization);
+    assertThat(folder.resolve("model.exits.gguf")).exists();
+    Path back = folder.resolve("back");
+    try (SourceModel before = ModelReader.open(ours);
+        SourceModel after = ModelReader.open(file)) {
+      assertThat(after.architecture().exits()).isEqualTo(exits);
+      Map<String, float[]> expected = values(before);
+      Map<String, float[]> read = values(after);
+      assertThat(read).containsOnlyKeys(expected.keySet());
+      expected.forEach((name, own) -> assertThat(read.get(name)).as(name).isEqualTo(own));
+      Options typed = new Options(Optional.of(type), Optional.empty());
+      ModelWriter.writeModel(after, back, typed, (done, all) -> {});
+    }
+    assertThat(folder.resolve("back/model.safetensors"))
+        .hasSameBinaryContentAs(folder.resolve("ours/model.safetensors"));
+  }
+
+  @Test
+  void open_quantisedExits_areTheFilesOwnGroups() throws IOException {
+    ExitLayout exits = new ExitLayout(List.of(2), true, true, false, false);
+    Path file = export(withExits(exits, SafetensorsType.F32), Quantization.Q8_0);
+    try (SourceModel model = ModelReader.open(file)) {
+      for (String name : List.of("exits.2.lm_head.weight", "exits.2.mlp.up_proj.weight")) {
+        StoredTensor stored = model.tensor(name).origins().getFirst().stored();
+        assertThat(stored.quantised().map(GgufRows::type)).contains(GgufType.Q8_0);
+      }
+    }
+    try (LoadedModel model = LoadedModel.load(file, Device.CPU)) {
+      assertThat(model.decoder().architecture().exits()).isEqualTo(exits);
+    }
+  }
+
+  @Test
+  void write_besideExitsOfAnotherModel_isRefused() throws IOException {
+    Path theirs = folder.resolve("theirs");
+    HuggingFaceFamily.LLAMA_2.write(theirs, SafetensorsType.F32, 1);
+    Path old = Files.writeString(folder.resolve("model.exits.gguf"), "GGUF");
+    assertThatThrownBy(() -> export(theirs, Quantization.F32))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessage(old + ": exists already; remove it or name another");
+    assertThat(folder.resolve("model.gguf")).doesNotExist();
+  }
+
+  @Test
+  void open_besideAnotherFile_isRefusedByTheFilesName() throws IOException {
+    ExitLayout exits = new ExitLayout(List.of(2), true, false, false, true);
+    Path file = export(withExits(exits, SafetensorsType.F32), Quantization.F32);
+    Path beside = folder.resolve("model.exits.gguf");
+    byte[] whole = Files.readAllBytes(beside);
+    Files.copy(file, beside, StandardCopyOption.REPLACE_EXISTING);
+    assertThatThrownBy(() -> ModelReader.open(file))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessage(
+            beside
+                + ": general.architecture: llama is not eellm-exits; rename the file, or remove"
+                + " it");
+    Files.write(beside, Arrays.copyOf(whole, whole.length - 40));
+    assertThatThrownBy(() -> ModelReader.open(file))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageStartingWith(beside + ": tensor exits.2.norm.weight of 128 bytes")
+        .hasMessageEndingWith("the file is truncated");
+    new GgufFixture()
+        .text("general.architecture", "eellm-exits")
+        .numbers("exits.layers", List.of(9))
+        .write(beside);
+    assertThatThrownBy(() -> ModelReader.open(file))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageContaining("exits.layers: 9 is beyond the model's 4 layers");
   }
 
   // Files from the format's description

@@ -66,9 +66,9 @@ final class GgufWriterTest {
     Files.writeString(
         path.resolve("tokenizer.json"),
         """
-        {"added_tokens":[{"id":3,"content":"<end>","special":true}],
+        {"added_tokens":[{"id":202,"content":"</s>","special":true}],
          "pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"use_regex":true},
-         "model":{"type":"BPE","vocab":{%s},"merges":["t1 t2",["t3","t4"]]}}
+         "model":{"type":"BPE","vocab":{%s,"t1t2":200,"t3t4":201},"merges":["t1 t2",["t3","t4"]]}}
         """
             .formatted(vocabulary));
     return path;
@@ -82,7 +82,7 @@ final class GgufWriterTest {
       for (Quantization quantization : Quantization.values()) {
         ModelWriter.Outcome outcome =
             GgufWriter.write(
-                source,
+                ExitEditor.remove(source, source.architecture().exits().layers()),
                 folder.resolve(quantization + ".gguf"),
                 quantization,
                 options,
@@ -229,17 +229,18 @@ final class GgufWriterTest {
   void write_whatLlamaCppDoesNotHave_isRefused() throws IOException {
     Path tokenizer = tokenizer();
     assertRefused("qwen_block_norm", tokenizer, "llama.cpp has no model of this shape");
-    assertRefused("llama_embedding", folder, "neither tokenizer.json nor vocab.json");
+    assertRefused("llama_embedding", folder, "no tokenizer there");
     Files.writeString(
-        tokenizer.resolve("tokenizer.json"), "{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}");
+        tokenizer.resolve("tokenizer.json"),
+        "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"<|endoftext|>\",0]],\"unk_id\":0}}");
     assertRefused("llama_embedding", tokenizer, "a tokenizer of type Unigram is not exported");
     Files.writeString(
         tokenizer.resolve("tokenizer.json"),
-        "{\"model\":{\"vocab\":{\"a\":256}},\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}");
+        "{\"model\":{\"vocab\":{\"<|endoftext|>\":256},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}");
     assertRefused("llama_embedding", tokenizer, "token id 256 is outside the model's vocabulary");
     Files.writeString(
         tokenizer.resolve("tokenizer.json"),
-        "{\"model\":{\"vocab\":{\"a\":1}},\"pre_tokenizer\":{\"type\":\"Whitespace\"}}");
+        "{\"model\":{\"vocab\":{\"<|endoftext|>\":1},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"Whitespace\"}}");
     assertRefused("llama_embedding", tokenizer, "is none that is exported");
   }
 

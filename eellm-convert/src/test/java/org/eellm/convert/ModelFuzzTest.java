@@ -37,6 +37,7 @@ final class ModelFuzzTest {
           "families/phi4_mini",
           "families/smollm3",
           "layouts/megatron_tp2_pp2",
+          "families/qwen3_moe_mixed",
           "layouts/megatron_tp1_pp2");
 
   @ParameterizedTest
@@ -49,7 +50,7 @@ final class ModelFuzzTest {
   @ParameterizedTest
   @FieldSource("MODELS")
   void open_oftenDamagedFiles_endsInAModelOrOneLine(String name) throws IOException {
-    assertDamageIsRefused(name, 20260702, 1500);
+    assertDamageIsRefused(name, 20260702, 500);
   }
 
   private void assertDamageIsRefused(String name, long seed, int times) throws IOException {

@@ -16,6 +16,7 @@ import org.eellm.checkpoint.HuggingFaceFamily;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.config.ConfigFile;
+import org.eellm.config.ExitLayout;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.convert.ModelWriter.Options;
 import org.eellm.data.IndexedDataset;
@@ -53,7 +54,8 @@ final class MutatedFilesTest {
     BYTE_PAIRS("pairs/tokenizer.json"),
     INDEX("set.idx"),
     TOKENS("set.bin"),
-    GGUF("model.gguf");
+    GGUF("model.gguf"),
+    GGUF_EXITS("model.exits.gguf");
 
     private final String file;
 
@@ -85,13 +87,14 @@ final class MutatedFilesTest {
             writer.commit();
           }
         }
-        case GGUF -> {
+        case GGUF, GGUF_EXITS -> {
           HuggingFaceFamily.LLAMA_3_2.write(model, SafetensorsType.F32, 1);
           bytePairs().save(model);
+          ExitLayout exits = new ExitLayout(List.of(2), true, true, false, true);
           try (SourceModel source = ModelReader.open(model)) {
             GgufWriter.write(
-                source,
-                path(folder),
+                ExitEditor.add(source, exits, ExitEditor.Start.COPY, 1),
+                GGUF.path(folder),
                 GgufWriter.Quantization.Q8_0,
                 new Options(Optional.empty(), Optional.empty()),
                 (done, all) -> {});
@@ -136,7 +139,7 @@ final class MutatedFilesTest {
             }
           }
         }
-        case GGUF -> load(path(folder));
+        case GGUF, GGUF_EXITS -> load(GGUF.path(folder));
       }
     }
 

@@ -29,6 +29,7 @@ import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
+import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.Quantization;
@@ -39,6 +40,7 @@ import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.config.TuneConfig;
 import org.eellm.convert.ExitEditor;
 import org.eellm.convert.ModelReader;
+import org.eellm.convert.ModelWriter;
 import org.eellm.cost.ParameterCount;
 import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.World;
@@ -321,8 +323,27 @@ final class TuningTest {
     assertLearnsAsOneRank("text");
   }
 
+  @Test
+  void run_besideExpertsOnMesh_learnsWhatOneRankLearns() throws IOException {
+    TinyRun.configFile(folder); // and its data
+    Path model = folder.resolve("experts");
+    try (SourceModel source =
+        ModelReader.open(Path.of("eellm-convert/src/test/resources/families/qwen3_moe_mixed"))) {
+      ExitLayout exits = new ExitLayout(List.of(1, 3), true, false, true, false);
+      ModelWriter.writeModel(
+          ExitEditor.add(source, exits, ExitEditor.Start.RANDOM, 1),
+          model,
+          ModelWriter.Options.asItIs(),
+          (done, total) -> {});
+    }
+    assertLearnsAsOneRank(model, "final_head");
+  }
+
   private void assertLearnsAsOneRank(String target) {
-    Path model = model("exits.tie_output=false", "model.tie_embeddings=false");
+    assertLearnsAsOneRank(model("exits.tie_output=false", "model.tie_embeddings=false"), target);
+  }
+
+  private void assertLearnsAsOneRank(Path model, String target) {
     String[] settings = {"tune.target=" + target, "exits.dynamic_token_weights=true"};
     RunConfig alone = tuning(model, Optional.empty(), settings);
     Path expected = finish(Trainer.start(alone, folder.resolve("alone"))).checkpoint();

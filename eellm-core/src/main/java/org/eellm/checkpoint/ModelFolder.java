@@ -145,8 +145,7 @@ public record ModelFolder(
     }
     HeadFiles other = HeadFiles.read(heads.get());
     try {
-      Architecture architecture = new Architecture(own.architecture().model(), other.exits());
-      return new HuggingFaceConfig(architecture, own.bosTokenId(), own.eosTokenIds());
+      return own.withExits(other.exits());
     } catch (ConfigException failure) {
       throw new CheckpointException(
           "%s: these heads do not fit %s: %s".formatted(heads.get(), folder, failure.getMessage()),

@@ -52,6 +52,9 @@ public record Architecture(ModelConfig model, ExitLayout exits) {
     counts.put("model.num_heads", model.numHeads());
     counts.put("model.num_key_value_heads", model.numKeyValueHeads());
     counts.put("model.ffn_hidden_size", model.ffnHiddenSize());
+    if (model.experts().count() > 0) {
+      counts.put("model.experts.hidden_size", model.experts().hiddenSize());
+    }
     if (model.vocabSize() > 0) {
       counts.put("model.vocab_size", model.vocabSize());
     } else {

@@ -24,7 +24,7 @@ public record ForwardWork(double layer, double exit, double output) {
     double output = (double) model.vocabSize() * model.hiddenSize();
     double exit =
         output
-            + (exits.mlp() ? mlp(model) : 0)
+            + (exits.mlp() ? mlp(model, model.numLayers()) : 0)
             + (exits.block() ? layer(model, model.numLayers(), sequenceLength) : 0);
     return new ForwardWork(layer, exit, output);
   }
@@ -39,11 +39,16 @@ public record ForwardWork(double layer, double exit, double output) {
     double query = attention.queryWidth();
     double keyValue = 2.0 * attention.keyValueWidth();
     double seen = Math.min(sequenceLength, attention.window());
-    return model.hiddenSize() * (2 * query + keyValue) + mlp(model) + 2 * seen * query;
+    return model.hiddenSize() * (2 * query + keyValue) + mlp(model, index) + 2 * seen * query;
   }
 
-  private static double mlp(ModelConfig model) {
-    int matrices = model.mlp().gated() ? 3 : 2;
-    return (double) matrices * model.hiddenSize() * model.ffnHiddenSize();
+  /** Of a layer's MLP, or of its router and the experts that a token goes through. */
+  private static double mlp(ModelConfig model, int index) {
+    double inner = (model.mlp().gated() ? 3.0 : 2.0) * model.ffnHiddenSize();
+    if (model.hasExperts(index)) {
+      Experts experts = model.experts();
+      inner = experts.count() + 3.0 * experts.perToken() * experts.hiddenSize();
+    }
+    return model.hiddenSize() * inner;
   }
 }

@@ -36,6 +36,7 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param slidingRopeTheta base of the rotary frequencies of these layers, which are not scaled then
  *     (Gemma 3); 0: as in all others
  * @param activation activation of the MLP
+ * @param experts MLPs that tokens are routed to; for decoding, and for tuning exits
  * @param linearBias biases on the linear maps of attention and MLP
  * @param qkvBias biases on the maps to queries, keys and values alone (Qwen2)
  * @param attentionBias biases on the maps of attention alone, its output's among them
@@ -81,6 +82,7 @@ public record ModelConfig(
     int slidingWindow,
     @NoEffectWith(Choice.LEARNED_POSITIONS) double slidingRopeTheta,
     Activation activation,
+    Experts experts,
     boolean linearBias,
     boolean qkvBias,
     boolean attentionBias,
@@ -285,6 +287,7 @@ public record ModelConfig(
         !(qkNorm && qkNormWhole),
         "model.qk_norm_whole",
         "true beside qk_norm true would norm twice; set one of them");
+    requireExperts(experts, numLayers, activation, linearBias);
     requireFactor(attentionScale, "model.attention_scale", "0 is one over the root of head_dim");
     requireFactor(attentionSoftcap, "model.attention_softcap", "0 is none");
     requireFactor(logitSoftcap, "model.logit_softcap", "0 is none");
@@ -316,6 +319,23 @@ public record ModelConfig(
         theta >= 0 && (sliding || theta == 0),
         "model.sliding_rope_theta",
         theta + " is negative or has no sliding layers; use 0");
+  }
+
+  private static void requireExperts(
+      Experts experts, int layers, Activation activation, boolean bias) {
+    require(
+        (long) experts.count() * layers <= Experts.MAX_IN_ALL,
+        "model.experts.count",
+        "%d experts in each of %d layers are more than %d in all; use fewer"
+            .formatted(experts.count(), layers, Experts.MAX_IN_ALL));
+    require(
+        experts.denseLayers().stream().allMatch(layer -> layer >= 1 && layer <= layers),
+        "model.experts.dense_layers",
+        "%s are not all from 1 to model.num_layers %d".formatted(experts.denseLayers(), layers));
+    require(
+        experts.count() == 0 || (activation.gated() && !bias),
+        "model.experts.count",
+        "experts are gated and have no biases; use swiglu or geglu_tanh, and linear_bias: false");
   }
 
   private static void requireFactor(double value, String key, String remedy) {
@@ -440,9 +460,28 @@ public record ModelConfig(
     return linearBias || attentionBias;
   }
 
-  /** The MLP of every layer. */
+  /** The MLP of layers without experts, and of exits' heads. */
   public Mlp mlp() {
     return new Mlp(ffnHiddenSize, activation);
+  }
+
+  /** The MLP that an expert is. */
+  public Mlp expert() {
+    return new Mlp(experts.hiddenSize(), activation);
+  }
+
+  /**
+   * Whether a layer has experts in place of one MLP.
+   *
+   * @param index as {@link #layerType} takes it; blocks of exits have one MLP
+   */
+  public boolean hasExperts(int index) {
+    return index < numLayers && experts.isIn(index);
+  }
+
+  /** How many layers among these have experts; from 0. */
+  public long layersWithExperts(int firstLayer, int endLayer) {
+    return experts.layers(firstLayer, endLayer);
   }
 
   /** How positions are seen, but where {@link #positions(LayerType)} says otherwise. */
@@ -497,12 +536,16 @@ public record ModelConfig(
     return toBuilder().hiddenDropout(0).attentionDropout(0).build();
   }
 
-  /** The configuration of one of {@code ranks} tensor-parallel ranks: its heads and MLP width. */
+  /**
+   * The configuration of one of {@code ranks} tensor-parallel ranks: its heads, MLP and experts'
+   * width.
+   */
   public ModelConfig shard(int ranks) {
     return toBuilder()
         .numHeads(numHeads / ranks)
         .numKeyValueHeads(numKeyValueHeads / ranks)
         .ffnHiddenSize(ffnHiddenSize / ranks)
+        .experts(experts.shard(ranks))
         .build();
   }
 }

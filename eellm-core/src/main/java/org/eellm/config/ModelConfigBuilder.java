@@ -36,6 +36,7 @@ public final class ModelConfigBuilder {
   private int slidingWindow;
   private double slidingRopeTheta;
   private Activation activation = Activation.SWIGLU;
+  private Experts experts = Experts.none();
   private boolean linearBias;
   private boolean qkvBias;
   private boolean attentionBias;
@@ -78,6 +79,7 @@ public final class ModelConfigBuilder {
     slidingWindow = config.slidingWindow();
     slidingRopeTheta = config.slidingRopeTheta();
     activation = config.activation();
+    experts = config.experts();
     linearBias = config.linearBias();
     qkvBias = config.qkvBias();
     attentionBias = config.attentionBias();
@@ -125,6 +127,7 @@ public final class ModelConfigBuilder {
         slidingWindow,
         slidingRopeTheta,
         activation,
+        experts,
         linearBias,
         qkvBias,
         attentionBias,
@@ -250,6 +253,11 @@ public final class ModelConfigBuilder {
 
   public ModelConfigBuilder activation(Activation value) {
     activation = value;
+    return this;
+  }
+
+  public ModelConfigBuilder experts(Experts value) {
+    experts = value;
     return this;
   }
 

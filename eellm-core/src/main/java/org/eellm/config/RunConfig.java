@@ -25,6 +25,12 @@ public record RunConfig(
         "exits.layers",
         "is empty, and there is nothing to tune; give the model exits with eellm add-exits, or set"
             + " tune.lora.rank");
+    require(
+        model.experts().count() == 0 || !tune.learning().goesThroughTrunk(),
+        "model.experts.count",
+        model.experts().count()
+            + " experts do not learn, nor do layers below; tune exits beside them (eellm tune"
+            + " without tune.lora)");
     requireAdapter(model, optimizer, parallel, tune);
     require(
         data.sequenceLength() <= model.maxPositions(),

@@ -6,6 +6,7 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.Experts;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.ParallelConfig.PipelineSchedule;
@@ -68,7 +69,8 @@ public final class BranchCosts {
 
   private OperationCost layersForward(Slice slice) {
     return attentions(slice, this::attentionForward)
-        .plus(mlpForward().plus(ofChanges(this::changeForward)).times(slice.layers()));
+        .plus(mlpsForward(slice))
+        .plus(ofChanges(this::changeForward).times(slice.layers()));
   }
 
   /** Something of the attentions of all of a slice's layers. */
@@ -220,6 +222,34 @@ public final class BranchCosts {
             + (gradientBytes == 0 ? 0 : ranks * ring.message().seconds(numbers * gradientBytes));
     double hidden = hardware.overlaps() ? seconds(scores(attention, share, 0)) : 0;
     return exchange(Math.max(0, seconds - hidden));
+  }
+
+  private OperationCost mlpsForward(Slice slice) {
+    long experts = architecture.model().layersWithExperts(slice.firstLayer(), slice.endLayer());
+    OperationCost dense = mlpForward().times(slice.layers() - experts);
+    return experts == 0 ? dense : dense.plus(expertsForward().times(experts));
+  }
+
+  /** Each expert multiplies with its rows, of which so many are evenly theirs, and adds them up. */
+  private OperationCost expertsForward() {
+    Experts experts = architecture.model().experts();
+    long choices = shape.tokens() * experts.perToken();
+    long active = experts.hiddenSize() / shape.ranks();
+    double matrices = 3.0 * Math.min(choices, experts.count()) * shape.hidden() * active;
+    OperationCost products =
+        new OperationCost(
+            6.0 * choices * shape.hidden() * active,
+            0,
+            (matrices + choices * (6.0 * shape.hidden() + 8.0 * active)) * shape.bytes(),
+            8.0 * experts.count(),
+            0);
+    return norms()
+        .plus(product(shape.hidden(), experts.count()))
+        .plus(products)
+        .plus(residual())
+        .plus(parallelResidual(2))
+        .plus(gather())
+        .plus(reduce());
   }
 
   private OperationCost mlpForward() {

@@ -6,6 +6,7 @@ import java.util.stream.IntStream;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.Experts;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Residual;
@@ -192,7 +193,7 @@ public final class MemoryEstimator {
         streamBetweenHalves()
             + Math.max(
                 slices.stream().mapToLong(this::fullestAttention).max().orElseThrow(),
-                wholeMlpTape());
+                Math.max(wholeMlpTape(), expertsTape()));
     return new MemorySnapshot(
         kept,
         hasExits ? exitHead() : 0,
@@ -311,6 +312,17 @@ public final class MemoryEstimator {
 
   private long wholeMlpTape() {
     return streamBetweenHalves() + norms() + shape.ofTokens(shape.inner() + shape.active());
+  }
+
+  /** What experts take, if all tokens go to one of them; the router computes in float32. */
+  private long expertsTape() {
+    Experts experts = architecture.model().experts();
+    return experts.count() == 0
+        ? 0
+        : streamBetweenHalves()
+            + norms()
+            + shape.ofTokens(3 * shape.hidden() + 3L * experts.hiddenSize() / shape.ranks())
+            + FLOAT * shape.tokens() * (shape.hidden() + 2L * experts.count());
   }
 
   /** Between a layer's attention and MLP, where it has both of what parallel residuals add up. */

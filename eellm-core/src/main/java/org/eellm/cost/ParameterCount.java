@@ -3,6 +3,7 @@ package org.eellm.cost;
 import java.util.List;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.Experts;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Normalization;
@@ -25,7 +26,7 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
     ExitLayout layout = architecture.exits();
     return new ParameterCount(
         vocabularyMatrix(model) + positions(model),
-        model.numLayers() * layer(model, 1),
+        layers(model, 0, model.numLayers(), 1),
         norm(model) + (model.tieEmbeddings() ? 0 : vocabularyMatrix(model)),
         layout.layers().size() * exit(architecture, 1));
   }
@@ -52,11 +53,23 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
     boolean hasOutput = multiplies && !model.tieEmbeddings();
     return (hasEmbedding ? matrix : 0)
         + (embeds ? positions(model) : 0)
-        + slices.stream().mapToInt(Slice::layers).sum() * layer(model, ranks)
+        + slices.stream()
+            .mapToLong(slice -> layers(model, slice.firstLayer(), slice.endLayer(), ranks))
+            .sum()
         + (hasFinalHead ? norm(model) : 0)
         + (hasOutput ? matrix : 0)
         + exits(architecture, slices, ranks)
         + changes(architecture, slices, ranks, learning);
+  }
+
+  /** Those that a token's pass to the final head multiplies with, and norms: not all experts. */
+  public static long active(ModelConfig model) {
+    Experts experts = model.experts();
+    long left = (long) (experts.count() - experts.perToken()) * expert(model);
+    return layers(model, 0, model.numLayers(), 1)
+        - model.layersWithExperts(0, model.numLayers()) * left
+        + norm(model)
+        + vocabularyMatrix(model);
   }
 
   /** Those of {@link #held} that learn. */
@@ -125,6 +138,19 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
     long query = (long) model.numHeads() * model.headDim();
     long keyValue = 2L * model.numKeyValueHeads() * model.headDim();
     return model.hiddenSize() * (query + keyValue + query) + mlpMatrices(model);
+  }
+
+  /** Layers, of which some may have experts, on one of so many tensor-parallel ranks. */
+  private static long layers(ModelConfig model, int first, int end, int ranks) {
+    long router = (long) model.experts().count() * model.hiddenSize();
+    long experts = model.experts().count() * expert(model) / ranks;
+    return (end - first) * layer(model, ranks)
+        + model.layersWithExperts(first, end) * (router + experts - mlpMatrices(model) / ranks);
+  }
+
+  /** Entries of an expert's matrices. */
+  private static long expert(ModelConfig model) {
+    return 3L * model.hiddenSize() * model.experts().hiddenSize();
   }
 
   /** Entries of an MLP's matrices. */

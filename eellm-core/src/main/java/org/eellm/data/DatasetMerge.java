@@ -18,8 +18,8 @@ public final class DatasetMerge {
    *
    * @param prefixes paths of the datasets' files without their endings, at least one
    * @param output the same of the result
-   * @throws DataException if a dataset is damaged or made with another tokenizer than the first, or
-   *     is the output; what stood there before is left as it was then
+   * @throws DataException if a dataset is damaged or made with another tokenizer or chat template
+   *     than the first, or is the output; what stood there before is left as it was then
    */
   public static Summary run(List<Path> prefixes, Path output) {
     Tokenizer tokenizer = Tokenizer.load(tokenizer(prefixes.getFirst()));
@@ -30,9 +30,10 @@ public final class DatasetMerge {
       Tokenizer other = Tokenizer.load(tokenizer(prefix));
       if (!other.definition().equals(tokenizer.definition())
           || !other.configuration().equals(tokenizer.configuration())) {
-        throw new DataException(
-            "%s: is of another tokenizer than %s; prepare both with one, by --tokenizer"
-                .formatted(prefix, prefixes.getFirst()));
+        throw differs(prefix, "tokenizer", prefixes.getFirst());
+      }
+      if (!other.chatTemplate().equals(tokenizer.chatTemplate())) {
+        throw differs(prefix, "chat template", prefixes.getFirst());
       }
     }
     long documents = 0;
@@ -55,6 +56,12 @@ public final class DatasetMerge {
     return new Summary(documents, tokens, masked);
   }
 
+  private static DataException differs(Path prefix, String what, Path first) {
+    return new DataException(
+        "%s: is of another %s than %s; prepare both with one, by --tokenizer"
+            .formatted(prefix, what, first));
+  }
+
   private static Path tokenizer(Path prefix) {
     Path folder = Preparation.tokenizerFolder(prefix);
     if (!Files.isDirectory(folder)) {
@@ -75,7 +82,7 @@ public final class DatasetMerge {
         for (int i = 0; i < length; i++) {
           counted[i] = dataset.isCounted(start + i);
         }
-        writer.add(ids, counted);
+        writer.add(new CountedTokens(ids, counted));
       } else {
         writer.add(ids);
       }

@@ -20,9 +20,20 @@ import org.jspecify.annotations.Nullable;
  * Memory does not grow with the data.
  *
  * <p>The files have temporary names until {@link #commit}, which puts them, whole and on the disk,
- * in the place of what was there. Without it, {@link #close} leaves nothing behind.
+ * in the place of what was there. Without it, {@link #close} leaves nothing behind, unless {@link
+ * #save} was called.
  */
 public final class IndexedDatasetWriter implements AutoCloseable {
+  /**
+   * How far files are written that can be gone on with.
+   *
+   * @param documentTokens those of the document that has not ended
+   * @param masked whether there is a mask
+   */
+  record Position(long tokens, long documents, long documentTokens, boolean masked) {
+    static final Position START = new Position(0, 0, 0, false);
+  }
+
   private final Path prefix;
   private final int vocabSize;
   private final TokenType type;
@@ -32,18 +43,31 @@ public final class IndexedDatasetWriter implements AutoCloseable {
   private long length;
   private long documents;
   private long documentLength;
+  private boolean saved;
   private @Nullable DatasetChecksum checksum;
 
-  private IndexedDatasetWriter(Path prefix, int vocabSize) throws IOException {
+  private IndexedDatasetWriter(Path prefix, int vocabSize, Position from) throws IOException {
     this.prefix = prefix;
     this.vocabSize = vocabSize;
     this.type = TokenType.forVocabulary(vocabSize);
-    this.tokens = new Output(IndexedFormat.tokens(prefix));
+    length = from.tokens;
+    documents = from.documents;
+    documentLength = from.documentTokens;
+    saved = !from.equals(Position.START);
+    this.tokens = new Output(IndexedFormat.tokens(prefix), length * type.bytes);
     try {
-      this.index = new Output(IndexedFormat.index(prefix));
-      index.put(new byte[IndexedFormat.HEADER_BYTES]); // filled in at the end
+      this.index =
+          new Output(
+              IndexedFormat.index(prefix),
+              saved ? IndexedFormat.HEADER_BYTES + documents * Integer.BYTES : 0);
+      if (!saved) {
+        index.put(new byte[IndexedFormat.HEADER_BYTES]); // filled in at the end
+      }
+      if (from.masked) {
+        mask = new Output(IndexedFormat.mask(prefix), length);
+      }
     } catch (IOException e) {
-      tokens.discard();
+      tokens.close(saved);
       throw e;
     }
   }
@@ -56,12 +80,17 @@ public final class IndexedDatasetWriter implements AutoCloseable {
    * @throws DataException if the files cannot be made
    */
   public static IndexedDatasetWriter create(Path prefix, int vocabSize) {
+    return open(prefix, vocabSize, Position.START);
+  }
+
+  /** Goes on with files that were {@link #save saved}. What was added since then is forgotten. */
+  static IndexedDatasetWriter open(Path prefix, int vocabSize, Position from) {
     try {
       Path folder = prefix.toAbsolutePath().getParent();
       if (folder != null) {
         Files.createDirectories(folder);
       }
-      return new IndexedDatasetWriter(prefix, vocabSize);
+      return new IndexedDatasetWriter(prefix, vocabSize, from);
     } catch (IOException e) {
       throw unwritable(prefix, e);
     }
@@ -70,26 +99,24 @@ public final class IndexedDatasetWriter implements AutoCloseable {
   /**
    * Adds tokens to the current document, of which the loss counts some. The dataset then has a mask
    * in {@code .mask}.
-   *
-   * @param counted of each token, whether it counts
    */
-  public void add(int[] newTokens, boolean[] counted) {
+  public void add(CountedTokens newTokens) {
     try {
       Output masks = mask;
       if (masks == null) {
-        masks = new Output(IndexedFormat.mask(prefix));
+        masks = new Output(IndexedFormat.mask(prefix), 0);
         mask = masks;
         for (long token = 0; token < length; token++) {
           masks.putByte((byte) 1);
         }
       }
-      for (boolean counts : counted) {
+      for (boolean counts : newTokens.counted()) {
         masks.putByte((byte) (counts ? 1 : 0));
       }
     } catch (IOException e) {
       throw unwritable(prefix, e);
     }
-    addTokens(newTokens);
+    addTokens(newTokens.ids());
   }
 
   /** Adds tokens to the current document, all of which the loss counts. */
@@ -100,7 +127,7 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     }
     boolean[] all = new boolean[newTokens.length];
     Arrays.fill(all, true);
-    add(newTokens, all);
+    add(new CountedTokens(newTokens, all));
   }
 
   private void addTokens(int... newTokens) {
@@ -133,6 +160,21 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     }
     documents++;
     documentLength = 0;
+  }
+
+  /** Brings all so far onto the disk, from where another writer can go on. */
+  Position save() {
+    try {
+      tokens.force();
+      index.force();
+      if (mask != null) {
+        mask.force();
+      }
+    } catch (IOException e) {
+      throw unwritable(prefix, e);
+    }
+    saved = true;
+    return new Position(length, documents, documentLength, mask != null);
   }
 
   /**
@@ -217,14 +259,14 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     index.channel.write(header, 0);
   }
 
-  /** Deletes what was not committed. */
+  /** Deletes what was neither committed nor saved. */
   @Override
   public void close() {
     try {
-      tokens.discard();
-      index.discard();
+      tokens.close(saved);
+      index.close(saved);
       if (mask != null) {
-        mask.discard();
+        mask.close(saved);
       }
     } catch (IOException e) {
       throw unwritable(prefix, e);
@@ -246,16 +288,21 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     private final ByteBuffer buffer =
         ByteBuffer.allocateDirect(BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
 
-    Output(Path path) throws IOException {
+    /** Begins behind the bytes that are kept of a file that may be there. */
+    Output(Path path, long kept) throws IOException {
       this.path = path;
       this.temporary = path.resolveSibling(path.getFileName() + ".tmp");
       this.channel =
           FileChannel.open(
               temporary,
               StandardOpenOption.CREATE,
-              StandardOpenOption.TRUNCATE_EXISTING,
               StandardOpenOption.READ,
               StandardOpenOption.WRITE);
+      if (channel.size() < kept) {
+        channel.close();
+        throw new IOException("%s has less than the %d bytes it had".formatted(temporary, kept));
+      }
+      channel.truncate(kept).position(kept);
     }
 
     void put(byte[] bytes) throws IOException {
@@ -293,10 +340,14 @@ public final class IndexedDatasetWriter implements AutoCloseable {
       buffer.clear();
     }
 
-    /** Brings everything onto the disk. */
-    void finish() throws IOException {
+    void force() throws IOException {
       flush();
       channel.force(true);
+    }
+
+    /** Brings everything onto the disk. */
+    void finish() throws IOException {
+      force();
       channel.close();
     }
 
@@ -305,9 +356,11 @@ public final class IndexedDatasetWriter implements AutoCloseable {
           temporary, path, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     }
 
-    void discard() throws IOException {
+    void close(boolean keeps) throws IOException {
       channel.close();
-      Files.deleteIfExists(temporary);
+      if (!keeps) {
+        Files.deleteIfExists(temporary);
+      }
     }
   }
 }

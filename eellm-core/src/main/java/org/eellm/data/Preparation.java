@@ -6,15 +6,18 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Function;
+import java.util.zip.CRC32C;
+import org.eellm.data.PreparationState.Counts;
 import org.eellm.data.corpus.Chat;
 import org.eellm.data.corpus.Corpus;
 import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.file.FileChecksum;
 
 /**
  * Turns a corpus into an {@link IndexedDataset}, with its tokenizer beside it. A document becomes
  * the tokenizer's beginning of sequence, if it has one, the tokens of the text, and the end of
  * document; a chat becomes what its encoder makes of it. The result does not depend on the number
- * of threads.
+ * of threads, nor on whether the work was stopped and went on.
  */
 public final class Preparation {
   /**
@@ -27,6 +30,7 @@ public final class Preparation {
    * @param tokens tokens written, with those that begin and end documents
    * @param countedTokens those that the loss counts
    * @param textBytes UTF-8 bytes of the documents
+   * @param earlierBytes those of them that an earlier run wrote, which was stopped
    * @param seconds time taken
    */
   public record Summary(
@@ -37,6 +41,7 @@ public final class Preparation {
       long tokens,
       long countedTokens,
       long textBytes,
+      long earlierBytes,
       double seconds) {
     /** Bytes of text that a token stands for. */
     public double bytesPerToken() {
@@ -45,7 +50,7 @@ public final class Preparation {
 
     /** Text tokenized, in 10^6 bytes a second. */
     public double megabytesPerSecond() {
-      return textBytes / seconds / 1e6;
+      return (textBytes - earlierBytes) / seconds / 1e6;
     }
   }
 
@@ -59,47 +64,59 @@ public final class Preparation {
     record Conversation(Optional<CountedTokens> tokens, long textBytes) implements Piece {}
   }
 
-  private final Tokenizer tokenizer;
-  private final Function<Chat, Optional<CountedTokens>> chatEncoder;
-  private final IndexedDatasetWriter writer;
-  private long documents;
-  private long chats;
-  private long leftOutChats;
-  private long countedTokens;
-  private long emptyDocuments;
-  private long tokens;
-  private long textBytes;
-  private boolean inDocument;
+  /** Work's result for a batch of pieces. */
+  private record Batch(List<Piece> pieces, FileChecksum text) {}
 
-  private Preparation(
-      Tokenizer tokenizer,
-      Function<Chat, Optional<CountedTokens>> chatEncoder,
-      IndexedDatasetWriter writer) {
-    this.tokenizer = tokenizer;
-    this.chatEncoder = chatEncoder;
+  /**
+   * How documents become tokens.
+   *
+   * @param chats the tokens of a whole document, or nothing if it is to be left out; on any thread
+   */
+  record Encoders(Tokenizer tokenizer, Function<Chat, Optional<CountedTokens>> chats) {}
+
+  /** Bytes of text after which the work can be gone on with: seconds of work. */
+  private static final long SAVED_BYTES = 1 << 26;
+
+  private final Encoders encoders;
+  private final Tokenizer tokenizer;
+  private final IndexedDatasetWriter writer;
+  private final Counts counts;
+  private FileChecksum text;
+  private long batches;
+
+  private Preparation(Encoders encoders, IndexedDatasetWriter writer, PreparationState from) {
+    this.encoders = encoders;
+    this.tokenizer = encoders.tokenizer;
     this.writer = writer;
+    counts = from.counts();
+    text = from.text();
+    batches = from.batches();
   }
 
-  /** Prepares a corpus of texts alone. */
+  /** Prepares a corpus of texts alone, as the other does. */
   public static Summary run(
       Corpus corpus, Tokenizer tokenizer, Path prefix, int threads, Progress progress) {
     return run(corpus, tokenizer, Preparation::refuse, prefix, threads, progress);
   }
 
   private static Optional<CountedTokens> refuse(Chat chat) {
-    throw new DataException(chat.place() + ": is a chat, where only texts are expected");
+    throw new DataException(
+        "%s: is a chat; name a model's folder with --tokenizer, whose template it is written with"
+            .formatted(chat.place()));
   }
 
   /**
    * Writes {@code PREFIX.bin}, {@code PREFIX.idx} and the folder {@code PREFIX-tokenizer}; if there
-   * are chats, also {@code PREFIX.mask}.
+   * are chats, also {@code PREFIX.mask}. Where {@code PREFIX.progress} tells of a run that was
+   * stopped, goes on with that.
    *
    * @param chatEncoder the tokens of a whole document, or nothing if it is to be left out; on any
    *     thread
    * @param prefix path of the dataset's files without their endings
-   * @param threads that tokenize
-   * @throws DataException if the corpus is empty or cannot be read, or the files not be written;
-   *     what stood there before is left as it was then
+   * @param threads that work
+   * @throws DataException if the corpus is empty or cannot be read, the files cannot be written, or
+   *     corpus or tokenizer are not those of the run that was stopped; what stood there before is
+   *     left as it was then
    */
   public static Summary run(
       Corpus corpus,
@@ -108,25 +125,81 @@ public final class Preparation {
       Path prefix,
       int threads,
       Progress progress) {
+    return run(
+        corpus, new Encoders(tokenizer, chatEncoder), prefix, threads, SAVED_BYTES, progress);
+  }
+
+  /**
+   * As the other.
+   *
+   * @param savedBytes of text after which the work can be gone on with
+   */
+  static Summary run(
+      Corpus corpus,
+      Encoders encoders,
+      Path prefix,
+      int threads,
+      long savedBytes,
+      Progress progress) {
     long start = System.nanoTime();
-    try (IndexedDatasetWriter writer = IndexedDatasetWriter.create(prefix, tokenizer.vocabSize());
-        Corpus.DocumentReader pass = corpus.open()) {
-      Preparation preparation = new Preparation(tokenizer, chatEncoder, writer);
-      OrderedBatches.process(
-          corpus,
-          pass,
-          threads,
-          preparation::tokenize,
-          preparation::write,
-          progress.of(Progress.Work.TOKENIZING));
-      if (preparation.documents == 0) {
-        throw new DataException("the corpus has no text; check the inputs");
+    Tokenizer tokenizer = encoders.tokenizer;
+    FileChecksum identity = identity(tokenizer);
+    PreparationState from =
+        PreparationState.read(prefix).orElseGet(() -> PreparationState.start(identity));
+    PreparationState.requireSame(identity, from.tokenizer(), "the tokenizer", prefix);
+    long earlierBytes = from.counts().textBytes;
+    try (Corpus.DocumentReader pass = corpus.open()) {
+      skip(pass, from, prefix);
+      try (IndexedDatasetWriter writer =
+          IndexedDatasetWriter.open(prefix, tokenizer.vocabSize(), from.files())) {
+        Preparation preparation = new Preparation(encoders, writer, from);
+        long[] saved = {from.text().bytes()};
+        OrderedBatches.process(
+            corpus,
+            pass,
+            threads,
+            preparation::tokenize,
+            batch -> {
+              preparation.write(batch);
+              if (preparation.text.bytes() - saved[0] >= savedBytes) {
+                preparation.state(identity).write(prefix);
+                saved[0] = preparation.text.bytes();
+              }
+            },
+            progress.of(Progress.Work.TOKENIZING));
+        if (preparation.counts.documents == 0) {
+          throw new DataException("the corpus has no text; check the inputs");
+        }
+        writer.finish(); // from here on only names change
+        tokenizer.save(tokenizerFolder(prefix));
+        PreparationState.remove(prefix);
+        writer.commit();
+        return preparation.summary(
+            pass.skippedLines(), earlierBytes, (System.nanoTime() - start) / 1e9);
       }
-      writer.finish(); // from here on only names change
-      tokenizer.save(tokenizerFolder(prefix));
-      writer.commit();
-      return preparation.summary(pass.skippedLines(), (System.nanoTime() - start) / 1e9);
     }
+  }
+
+  /** What says how a text becomes tokens. */
+  private static FileChecksum identity(Tokenizer tokenizer) {
+    TextChecksum checksum = new TextChecksum();
+    checksum.update(tokenizer.definition());
+    checksum.update(tokenizer.configuration());
+    tokenizer.chatTemplate().ifPresent(checksum::update);
+    return checksum.sum();
+  }
+
+  /** Reads what an earlier run has written, which has to be as it was then. */
+  private static void skip(Corpus.DocumentReader pass, PreparationState from, Path prefix) {
+    TextChecksum checksum = new TextChecksum();
+    for (long batch = 0; batch < from.batches(); batch++) {
+      OrderedBatches.nextBatch(pass).forEach(checksum::update);
+    }
+    PreparationState.requireSame(checksum.sum(), from.text(), "the input", prefix);
+  }
+
+  private PreparationState state(FileChecksum identity) {
+    return new PreparationState(identity, text, batches, writer.save(), counts);
   }
 
   /** Where the tokenizer of a dataset is. */
@@ -134,12 +207,39 @@ public final class Preparation {
     return prefix.resolveSibling(prefix.getFileName() + "-tokenizer");
   }
 
-  private List<Piece> tokenize(List<Corpus.DocumentChunk> pieces) {
+  /** A checksum of texts. */
+  private static final class TextChecksum {
+    private final CRC32C crc = new CRC32C();
+    private long bytes;
+
+    /** Adds a text, and gives the number of its bytes. */
+    int update(String text) {
+      byte[] utf8 = text.getBytes(StandardCharsets.UTF_8);
+      crc.update(utf8);
+      bytes += utf8.length;
+      return utf8.length;
+    }
+
+    /** Adds a piece with its ends, and gives the number of its text's bytes. */
+    int update(Corpus.DocumentChunk piece) {
+      piece.chat().ifPresent(chat -> update(chat.messages().toString()));
+      int length = update(piece.text());
+      update((piece.startsDocument() ? "<" : "-") + (piece.endsDocument() ? ">" : "-"));
+      return length;
+    }
+
+    FileChecksum sum() {
+      return FileChecksum.of(bytes, crc);
+    }
+  }
+
+  private Batch tokenize(List<Corpus.DocumentChunk> pieces) {
+    TextChecksum checksum = new TextChecksum();
     List<Piece> result = new ArrayList<>();
     for (Corpus.DocumentChunk piece : pieces) {
-      long bytes = piece.text().getBytes(StandardCharsets.UTF_8).length;
+      int bytes = checksum.update(piece);
       if (piece.chat().isPresent()) {
-        result.add(new Piece.Conversation(chatEncoder.apply(piece.chat().get()), bytes));
+        result.add(new Piece.Conversation(encoders.chats.apply(piece.chat().get()), bytes));
         continue;
       }
       int[] ids =
@@ -148,68 +248,71 @@ public final class Preparation {
               : tokenizer.encodeContinuation(piece.text());
       result.add(new Piece.Text(ids, bytes, piece.endsDocument()));
     }
-    return result;
+    return new Batch(result, checksum.sum());
   }
 
-  private void write(List<Piece> pieces) {
-    for (Piece piece : pieces) {
+  private void write(Batch batch) {
+    for (Piece piece : batch.pieces) {
       switch (piece) {
         case Piece.Text text -> write(text);
-        case Piece.Conversation chat when chat.tokens.isEmpty() -> leftOutChats++;
+        case Piece.Conversation chat when chat.tokens.isEmpty() -> counts.leftOutChats++;
         case Piece.Conversation chat -> {
           write(chat.tokens.get());
-          textBytes += chat.textBytes;
+          counts.textBytes += chat.textBytes;
         }
       }
     }
+    text = text.followedBy(batch.text);
+    batches++;
   }
 
   private void write(Piece.Text piece) {
-    if (!inDocument && piece.ids.length > 0) {
-      inDocument = true;
+    if (!counts.inDocument && piece.ids.length > 0) {
+      counts.inDocument = true;
       tokenizer.beginningOfSequence().ifPresent(this::add);
     }
     add(piece.ids);
-    textBytes += piece.textBytes;
-    if (piece.endsDocument && inDocument) {
+    counts.textBytes += piece.textBytes;
+    if (piece.endsDocument && counts.inDocument) {
       add(tokenizer.endOfDocument());
       endDocument();
-      inDocument = false;
+      counts.inDocument = false;
     } else if (piece.endsDocument) {
-      emptyDocuments++;
+      counts.emptyDocuments++;
     }
   }
 
   private void write(CountedTokens chat) {
-    writer.add(chat.ids(), chat.counted());
-    tokens += chat.ids().length;
-    for (boolean counts : chat.counted()) {
-      countedTokens += counts ? 1 : 0;
+    writer.add(chat);
+    counts.tokens += chat.ids().length;
+    for (boolean isCounted : chat.counted()) {
+      counts.countedTokens += isCounted ? 1 : 0;
     }
     endDocument();
-    chats++;
+    counts.chats++;
   }
 
   private void endDocument() {
     writer.endDocument();
-    documents++;
+    counts.documents++;
   }
 
   private void add(int... ids) {
     writer.add(ids);
-    tokens += ids.length;
-    countedTokens += ids.length;
+    counts.tokens += ids.length;
+    counts.countedTokens += ids.length;
   }
 
-  private Summary summary(long skippedLines, double seconds) {
+  private Summary summary(long skippedLines, long earlierBytes, double seconds) {
     return new Summary(
-        documents,
-        chats,
-        emptyDocuments,
-        skippedLines + leftOutChats,
-        tokens,
-        countedTokens,
-        textBytes,
+        counts.documents,
+        counts.chats,
+        counts.emptyDocuments,
+        skippedLines + counts.leftOutChats,
+        counts.tokens,
+        counts.countedTokens,
+        counts.textBytes,
+        earlierBytes,
         seconds);
   }
 }

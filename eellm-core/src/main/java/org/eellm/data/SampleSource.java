@@ -61,14 +61,4 @@ public interface SampleSource {
    * @param into gets {@code sequenceLength} positions from {@code offset} on; has zeros there
    */
   default void starts(long index, int[] inputs, int[] into, int offset) {}
-
-  /** Consecutive samples, one after the other: tokens {@code [count, sequenceLength + 1]}. */
-  default int[] samples(long first, int count) {
-    int width = sequenceLength() + 1;
-    int[] tokens = new int[count * width];
-    for (int i = 0; i < count; i++) {
-      sample(first + i, tokens, i * width);
-    }
-    return tokens;
-  }
 }

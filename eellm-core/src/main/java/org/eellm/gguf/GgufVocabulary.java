@@ -83,7 +83,7 @@ public record GgufVocabulary(ObjectNode tokenizer, ObjectNode config) {
     List<Double> scores = metadata.reals(SCORES).orElse(List.of());
     requireAsMany(SCORES, scores.size(), tokens);
     boolean addsBlank = metadata.flag("tokenizer.ggml.add_space_prefix").orElse(true);
-    return new SentencePieces(tokens, types, scores, new Rules(false, true, addsBlank, false))
+    return new SentencePieces(tokens, types, scores, new Rules(false, true, addsBlank, false, ""))
         .file();
   }
 

@@ -36,8 +36,14 @@ public record SentencePieces(
    * @param byteFallback whether a character without a piece becomes its bytes, or is unknown
    * @param addsBlank whether a blank is put before a text
    * @param trims whether blanks go at a text's ends, and all but one of several
+   * @param compiledMap of the characters that are replaced before all else; empty if none are
    */
-  public record Rules(boolean unigram, boolean byteFallback, boolean addsBlank, boolean trims) {}
+  public record Rules(
+      boolean unigram,
+      boolean byteFallback,
+      boolean addsBlank,
+      boolean trims,
+      String compiledMap) {}
 
   public SentencePieces {
     texts = List.copyOf(texts);
@@ -65,6 +71,10 @@ public record SentencePieces(
     // Behind a user's piece there is no beginning of a text, which Prepend would take it for.
     boolean prepends = rules.addsBlank && !usersOwn;
     List<ObjectNode> normalizers = new ArrayList<>();
+    if (!rules.compiledMap.isEmpty()) {
+      normalizers.add(
+          object().put("type", "Precompiled").put("precompiled_charsmap", rules.compiledMap));
+    }
     if (rules.trims) {
       normalizers.add(replace("Regex", " {2,}", " "));
       normalizers.add(replace("Regex", "\\A ", ""));

@@ -13,10 +13,10 @@ import org.eellm.tensor.RetainedTensors;
  * sequences. It is [rows, hidden], but [rows, 2 hidden] between parallel branches, see {@link
  * ResidualPath}.
  */
-public sealed interface Branch permits AttentionBranch, MlpBranch {
+public sealed interface Branch permits AttentionBranch, MlpBranch, ExpertsBranch {
 
   /** The tensors that a forward pass keeps for the backward pass. */
-  sealed interface Tape permits AttentionBranch.Saved, MlpBranch.Saved {}
+  sealed interface Tape permits AttentionBranch.Saved, MlpBranch.Saved, ExpertsBranch.Nothing {}
 
   /** How the output joins the stream. */
   ResidualPath path();

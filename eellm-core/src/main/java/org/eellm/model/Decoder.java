@@ -227,7 +227,9 @@ public final class Decoder implements DecodingModel {
     ModelConfig model = architecture.model();
     return List.of(
         AttentionBranch.of(model, learning, parameters, name, slot),
-        MlpBranch.of(model, learning, parameters, name, name + ".mlp", slot));
+        model.hasExperts(slot)
+            ? ExpertsBranch.of(model, parameters, name, slot)
+            : MlpBranch.of(model, learning, parameters, name, name + ".mlp", slot));
   }
 
   private HeadLayers exitHead(Head head) {

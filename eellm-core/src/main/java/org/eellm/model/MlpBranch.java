@@ -122,14 +122,20 @@ public record MlpBranch(
     }
   }
 
-  /** The activations that {@code down} multiplies, [n, ffn]. */
   private Tensor activate(Tensor inner) {
+    return activate(inner, mlp);
+  }
+
+  /** The activations that {@code down} multiplies, [n, ffn], of what {@code up} gives. */
+  static Tensor activate(Tensor inner, ModelConfig.Mlp mlp) {
     return switch (mlp.activation()) {
       case SWIGLU ->
-          SwiGlu.fits(inner) ? SwiGlu.forward(inner) : torch.silu(gate(inner)).mul_(gated(inner));
+          SwiGlu.fits(inner)
+              ? SwiGlu.forward(inner)
+              : torch.silu(gate(inner, mlp)).mul_(gated(inner, mlp));
       case GELU -> torch.gelu(inner);
       case GELU_TANH -> torch.gelu(inner, TANH);
-      case GEGLU_TANH -> torch.gelu(gate(inner), TANH).mul_(gated(inner));
+      case GEGLU_TANH -> torch.gelu(gate(inner, mlp), TANH).mul_(gated(inner, mlp));
     };
   }
 
@@ -139,8 +145,9 @@ public record MlpBranch(
       case GELU_TANH -> torch.gelu_backward(gActive, inner, TANH);
       case GEGLU_TANH -> {
         Tensor gInner = torch.empty_like(inner);
-        torch.mul_out(gated(gInner), gActive, torch.gelu(gate(inner), TANH));
-        gate(gInner).copy_(torch.gelu_backward(gActive.mul_(gated(inner)), gate(inner), TANH));
+        torch.mul_out(gated(gInner, mlp), gActive, torch.gelu(gate(inner, mlp), TANH));
+        gate(gInner, mlp)
+            .copy_(torch.gelu_backward(gActive.mul_(gated(inner, mlp)), gate(inner, mlp), TANH));
         yield gInner;
       }
       case SWIGLU -> {
@@ -148,18 +155,19 @@ public record MlpBranch(
           yield SwiGlu.backward(inner, gActive);
         }
         Tensor gInner = torch.empty_like(inner);
-        torch.mul_out(gated(gInner), gActive, torch.silu(gate(inner)));
-        torch.silu_backward_out(gate(gInner), gActive.mul_(gated(inner)), gate(inner));
+        torch.mul_out(gated(gInner, mlp), gActive, torch.silu(gate(inner, mlp)));
+        torch.silu_backward_out(
+            gate(gInner, mlp), gActive.mul_(gated(inner, mlp)), gate(inner, mlp));
         yield gInner;
       }
     };
   }
 
-  private Tensor gate(Tensor inner) {
+  private static Tensor gate(Tensor inner, ModelConfig.Mlp mlp) {
     return inner.narrow(1, 0, mlp.width());
   }
 
-  private Tensor gated(Tensor inner) {
+  private static Tensor gated(Tensor inner, ModelConfig.Mlp mlp) {
     return inner.narrow(1, mlp.width(), mlp.width());
   }
 }

@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.eellm.config.DataConfig.Source;
 import org.eellm.config.ExitsConfig.Curriculum;
 import org.eellm.config.ExitsConfig.HeadPart;
@@ -147,9 +148,34 @@ final class ConfigFileTest {
       """;
 
   private static final Set<String> EXCLUDED =
-      Set.of("normPlacement", "zeroCenteredNorm", "qkNormWhole", "positionEmbedding", "split");
+      Set.of(
+          "normPlacement",
+          "zeroCenteredNorm",
+          "qkNormWhole",
+          "experts",
+          "positionEmbedding",
+          "split");
 
   @TempDir private Path folder;
+
+  @Test
+  void preset_expertsThatWouldLearn_areRefusedUnlessExitsAreTuned() {
+    List<String> experts =
+        List.of(
+            "model.experts.count=4", "model.experts.per_token=2", "model.experts.hidden_size=8");
+    assertThatThrownBy(() -> ConfigFile.preset("30m", experts))
+        .isInstanceOf(ConfigException.class)
+        .hasMessageContaining(
+            "model.experts.count: 4 experts do not learn, nor do layers below; tune exits");
+    assertThat(
+            ConfigFile.preset(
+                    "30m", Stream.concat(experts.stream(), Stream.of("tune.model=m")).toList())
+                .model()
+                .experts())
+        .isEqualTo(new Experts(4, 2, 8, false, List.of()));
+    assertThatThrownBy(() -> ConfigFile.preset("30m", List.of("model.experts.per_token=2")))
+        .hasMessageContaining("model.experts.count: 0 leaves what stands beside it without effect");
+  }
 
   @Test
   void defaults_areTheseOfEverySection() {

@@ -8,7 +8,10 @@ import java.util.Set;
 import java.util.stream.Stream;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigFile;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.Experts;
 import org.eellm.config.Learning;
+import org.eellm.config.ModelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.config.StageLayout;
 import org.eellm.config.StageLayout.Slice;
@@ -35,6 +38,38 @@ final class ParameterCountTest {
       "model.vocab_size=64 model.hidden_size=16 model.num_layers=6 model.num_heads=4"
           + " model.ffn_hidden_size=32 exits.layers=[2,4] parallel.pp=2 parallel.chunks=3"
           + " parallel.tp=2 train.global_batch_size=8 ";
+
+  @Test
+  void held_experts_isWhatARankAllocates() {
+    Architecture architecture =
+        new Architecture(
+            ModelConfig.builder()
+                .vocabSize(64)
+                .hiddenSize(16)
+                .numLayers(4)
+                .numHeads(4)
+                .ffnHiddenSize(32)
+                .maxPositions(8)
+                .qkNormWhole(true)
+                .experts(new Experts(6, 2, 12, true, List.of(2)))
+                .build(),
+            new ExitLayout(List.of(1, 3), true, true, true, false));
+    for (Slice slice : StageLayout.whole(architecture).slices()) {
+      for (int ranks : new int[] {1, 2}) {
+        assertThat(ParameterCount.held(architecture, List.of(slice), ranks, Learning.EXITS))
+            .isEqualTo(
+                ParameterLayout.groups(architecture, List.of(slice), Learning.EXITS).stream()
+                    .flatMap(List::stream)
+                    .mapToLong(spec -> spec.shardNumel(ranks))
+                    .sum());
+      }
+    }
+    ParameterCount all = ParameterCount.of(architecture);
+    assertThat(all.total())
+        .isEqualTo(ParameterSpec.of(architecture).stream().mapToLong(ParameterSpec::numel).sum());
+    assertThat(ParameterCount.active(architecture.model()))
+        .isEqualTo(all.trunk() + all.finalHead() - 3 * 4 * 3 * 16 * 12);
+  }
 
   /** 8 layers of 7 maps; a rank far beyond what {@code tune.lora.rank} takes. */
   @Test

@@ -373,7 +373,7 @@ final class IndexedDatasetTest {
     try (IndexedDatasetWriter writer = IndexedDatasetWriter.create(folder.resolve(name), 300)) {
       writer.add(7, 8); // a text in front
       writer.endDocument();
-      writer.add(new int[] {1, 2, 3}, new boolean[] {false, true, false});
+      writer.add(new CountedTokens(new int[] {1, 2, 3}, new boolean[] {false, true, false}));
       writer.add(4);
       writer.endDocument();
       writer.commit();

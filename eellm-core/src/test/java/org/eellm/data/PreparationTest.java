@@ -9,10 +9,12 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.eellm.data.corpus.Corpus;
 import org.eellm.data.corpus.TextCorpus;
+import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.data.tokenizer.TokenizerTest;
 import org.junit.jupiter.api.Test;
@@ -69,10 +71,7 @@ final class PreparationTest {
     }
     prepare(Corpus.of(documents), "one", 1);
     prepare(Corpus.of(documents), "four", 4);
-    for (String ending : List.of(".bin", ".idx", "-tokenizer/tokenizer.json")) {
-      assertThat(folder.resolve("one" + ending))
-          .hasSameBinaryContentAs(folder.resolve("four" + ending));
-    }
+    assertSame("one", "four");
   }
 
   @Test
@@ -148,6 +147,160 @@ final class PreparationTest {
           reports.add(done);
         });
     assertThat(reports).isSorted().endsWith(corpus.size());
+  }
+
+  @Test
+  void run_stopped_goesOnToTheSameFiles() throws IOException {
+    TextCorpus corpus = texts(60);
+    prepare(corpus, "whole", 1);
+    for (int stop = 1; stop < 4; stop++) {
+      long most = stop * corpus.size() / 4;
+      assertThatThrownBy(() -> prepareInSteps(corpus, "stopped", 2, stopBehind(most)))
+          .hasMessage("stopped");
+      assertThat(folder.resolve("stopped.progress")).exists();
+      assertThat(folder.resolve("stopped.bin")).doesNotExist();
+    }
+    Preparation.Summary summary = prepareInSteps(corpus, "stopped", 1, Progress.NONE);
+    assertThat(summary.earlierBytes()).isBetween(corpus.size() / 2, corpus.size() - 1);
+    assertThat(summary.textBytes()).isEqualTo(prepare(corpus, "whole", 1).textBytes());
+    assertSame("stopped", "whole");
+    assertThat(folder.resolve("stopped.progress")).doesNotExist();
+    assertThat(folder.resolve("stopped.bin.tmp")).doesNotExist();
+  }
+
+  @Test
+  void run_stoppedAmongChats_goesOnToTheSameMask() throws IOException {
+    StringBuilder lines = new StringBuilder();
+    for (int i = 0; i < 30; i++) {
+      String text = "the cat ".repeat(8000 + i);
+      lines.append("{\"text\": \"").append(text).append("\"}\n");
+      String chat = "{\"prompt\": \"" + text + "\", \"completion\": \"the dog\"}\n";
+      lines.append(i < 10 ? "" : chat);
+    }
+    Path file = folder.resolve("chats.jsonl");
+    Files.writeString(file, lines);
+    TextCorpus corpus = TextCorpus.of(List.of(file.toString()), TextCorpus.Format.DEFAULT);
+    prepareInSteps(corpus, "whole", 1, Progress.NONE);
+    for (int stop = 1; stop < 8; stop++) {
+      Progress stops = stopBehind(stop * corpus.size() / 8);
+      assertThatThrownBy(() -> prepareInSteps(corpus, "stopped", 1, stops)).hasMessage("stopped");
+    }
+    Preparation.Summary summary = prepareInSteps(corpus, "stopped", 1, Progress.NONE);
+    assertThat(summary.chats()).isEqualTo(20);
+    assertSame("stopped", "whole");
+    assertThat(folder.resolve("stopped.mask")).hasSameBinaryContentAs(folder.resolve("whole.mask"));
+  }
+
+  @Test
+  void run_stoppedAndChanged_isRefused() throws IOException {
+    TextCorpus corpus = texts(30);
+    Progress stops = stopBehind(corpus.size() / 2);
+    assertThatThrownBy(() -> prepareInSteps(corpus, "x", 1, stops)).hasMessage("stopped");
+    Path progress = folder.resolve("x.progress");
+    String remedy = " changed since; remove it to begin anew";
+
+    Tokenizer other = BpeTrainer.train(Corpus.of(List.of("aa aa")), 258, 1, Progress.NONE);
+    assertThatThrownBy(() -> Preparation.run(corpus, other, folder.resolve("x"), 1, Progress.NONE))
+        .hasMessage(progress + ": is of a run that was stopped, and the tokenizer" + remedy);
+    assertThatThrownBy(() -> prepare(texts(30, "The"), "x", 1))
+        .hasMessage(progress + ": is of a run that was stopped, and the input" + remedy);
+    texts(30); // as it was
+    byte[] kept = Files.readAllBytes(progress);
+    Files.writeString(progress, "{");
+    assertThatThrownBy(() -> prepare(corpus, "x", 1))
+        .hasMessage(progress + ": is damaged; remove it to begin anew");
+    Files.write(progress, kept);
+    Files.writeString(folder.resolve("x.bin.tmp"), "");
+    assertThatThrownBy(() -> prepare(corpus, "x", 1))
+        .hasMessageContaining("x.bin.tmp has less than the ");
+    Files.delete(progress);
+    prepare(corpus, "x", 1);
+    prepare(corpus, "whole", 1);
+    assertSame("x", "whole");
+  }
+
+  /** By how far the file tells that it has come; {@code -Dkills=50} for more of them. */
+  @Test
+  void run_killed_goesOnToTheSameFiles() throws Exception {
+    int kills = Integer.getInteger("kills", 3);
+    TextCorpus corpus = texts(40);
+    prepare(corpus, "whole", 1);
+    Path progress = folder.resolve("killed.progress");
+    Random random = new Random(kills);
+    for (int kill = 0; kill < kills; kill++) {
+      Process process =
+          new ProcessBuilder(
+                  ProcessHandle.current().info().command().orElseThrow(),
+                  "-cp",
+                  System.getProperty("java.class.path"),
+                  PreparationTest.class.getName(),
+                  folder.toString())
+              .inheritIO()
+              .start();
+      String before = Files.exists(progress) ? Files.readString(progress) : "";
+      while (process.isAlive()
+          && (!Files.exists(progress) || Files.readString(progress).equals(before))) {
+        Thread.sleep(1);
+      }
+      Thread.sleep(random.nextInt(50));
+      process.destroyForcibly().waitFor();
+    }
+    prepareInSteps(corpus, "killed", 2, Progress.NONE);
+    assertSame("killed", "whole");
+  }
+
+  /** What {@link #run_killed_goesOnToTheSameFiles} kills. */
+  public static void main(String[] arguments) {
+    PreparationTest test = new PreparationTest();
+    test.folder = Path.of(arguments[0]);
+    TextCorpus corpus =
+        TextCorpus.of(List.of(arguments[0] + "/texts.txt"), TextCorpus.Format.DEFAULT);
+    test.prepareInSteps(corpus, "killed", 2, Progress.NONE);
+  }
+
+  /** Batches of 256 Ki characters, in documents shorter and longer than those. */
+  private TextCorpus texts(int batches, String... first) throws IOException {
+    Random random = new Random(1);
+    StringBuilder text = new StringBuilder(String.join("", first));
+    while (text.length() < batches << 18) {
+      for (int lines = 1 << random.nextInt(15); lines > 0; lines--) {
+        text.append("the bird and the cat ").append(random.nextInt(1000)).append('\n');
+      }
+      text.append("<|endoftext|>\n");
+    }
+    Path file = folder.resolve("texts.txt");
+    Files.writeString(file, text);
+    return TextCorpus.of(List.of(file.toString()), TextCorpus.Format.DEFAULT);
+  }
+
+  private static Progress stopBehind(long most) {
+    return (work, done, total) -> {
+      if (done > most) {
+        throw new IllegalStateException("stopped");
+      }
+    };
+  }
+
+  private void assertSame(String name, String other) {
+    for (String ending : List.of(".bin", ".idx", "-tokenizer/tokenizer.json")) {
+      assertThat(folder.resolve(name + ending))
+          .hasSameBinaryContentAs(folder.resolve(other + ending));
+    }
+  }
+
+  /** Can be gone on with from each batch on. */
+  private Preparation.Summary prepareInSteps(
+      Corpus corpus, String name, int threads, Progress progress) {
+    Preparation.Encoders encoders =
+        new Preparation.Encoders(
+            tokenizer,
+            chat -> {
+              int[] ids = tokenizer.encode(chat.messages().getFirst().content());
+              boolean[] counted = new boolean[ids.length];
+              Arrays.fill(counted, ids.length - 2, ids.length, true);
+              return Optional.of(new CountedTokens(ids, counted));
+            });
+    return Preparation.run(corpus, encoders, folder.resolve(name), threads, 1, progress);
   }
 
   private Preparation.Summary prepare(Corpus corpus, String name, int threads) {

@@ -23,6 +23,16 @@ final class SamplesTest {
 
   @TempDir Path folder;
 
+  /** Consecutive samples, one after the other: tokens {@code [count, sequenceLength + 1]}. */
+  private static int[] read(SampleSource samples, long first, int count) {
+    int width = samples.sequenceLength() + 1;
+    int[] tokens = new int[count * width];
+    for (int i = 0; i < count; i++) {
+      samples.sample(first + i, tokens, i * width);
+    }
+    return tokens;
+  }
+
   @Test
   void permutation_everySize_isAPermutation() {
     for (int size = 1; size < 300; size++) {
@@ -66,7 +76,7 @@ final class SamplesTest {
       for (int epoch = 0; epoch < 5; epoch++) {
         int[] targets = new int[0];
         for (int i = 0; i < 20; i++) {
-          int[] sample = samples.samples(epoch * 20L + i, 1);
+          int[] sample = read(samples, epoch * 20L + i, 1);
           for (int j = 1; j <= LENGTH; j++) { // neighbours in the file, round the end
             assertThat(sample[j]).isEqualTo((sample[j - 1] + 1) % 160);
           }
@@ -82,14 +92,14 @@ final class SamplesTest {
   @Test
   void sample_dependsOnSeedAndIndexOnly() {
     try (IndexedDataset dataset = dataset("pure", 10, 160)) {
-      int[] expected = samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 1).samples(0, 500);
+      int[] expected = read(samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 1), 0, 500);
       DatasetSamples again = samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 1);
       int width = LENGTH + 1;
       for (int i = 499; i >= 0; i -= 7) {
-        assertThat(again.samples(i, 1))
+        assertThat(read(again, i, 1))
             .isEqualTo(Arrays.copyOfRange(expected, i * width, (i + 1) * width));
       }
-      assertThat(samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 2).samples(0, 500))
+      assertThat(read(samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 2), 0, 500))
           .isNotEqualTo(expected);
       // Epochs are of 200 samples, and not alike.
       assertThat(Arrays.copyOfRange(expected, 200 * width, 400 * width))
@@ -101,8 +111,8 @@ final class SamplesTest {
   void sample_validation_doesNotDependOnTheSeed() {
     try (IndexedDataset dataset = dataset("fixed", 10, 160)) {
       Split split = new Split(1, 1, 0);
-      assertThat(samples(dataset, split, Part.VALIDATION, 1).samples(0, 50))
-          .isEqualTo(samples(dataset, split, Part.VALIDATION, 2).samples(0, 50));
+      assertThat(read(samples(dataset, split, Part.VALIDATION, 1), 0, 50))
+          .isEqualTo(read(samples(dataset, split, Part.VALIDATION, 2), 0, 50));
     }
   }
 
@@ -113,7 +123,7 @@ final class SamplesTest {
       Set<Integer> seen = new HashSet<>();
       for (Part part : Part.values()) {
         DatasetSamples samples = samples(dataset, split, part, 3);
-        int[] tokens = samples.samples(0, (int) samples.samplesPerEpoch());
+        int[] tokens = read(samples, 0, (int) samples.samplesPerEpoch());
         Set<Integer> own = new HashSet<>(Arrays.stream(tokens).boxed().toList());
         assertThat(own).hasSize(part == Part.TRAINING ? 128 : 16);
         assertThat(Collections.disjoint(own, seen)).isTrue();
@@ -126,9 +136,11 @@ final class SamplesTest {
   void sample_fewerDocumentsThanParts_areDividedByTokens() {
     try (IndexedDataset dataset = dataset("single", 1, 100)) {
       int[] training =
-          samples(dataset, new Split(9, 1, 0), Part.TRAINING, 1)
-              .samples(0, 11); // an epoch: 88 of 90 tokens
-      int[] validation = samples(dataset, new Split(9, 1, 0), Part.VALIDATION, 1).samples(0, 1);
+          read(
+              samples(dataset, new Split(9, 1, 0), Part.TRAINING, 1),
+              0,
+              11); // an epoch: 88 of 90 tokens
+      int[] validation = read(samples(dataset, new Split(9, 1, 0), Part.VALIDATION, 1), 0, 1);
       assertThat(Arrays.stream(training).max()).hasValue(89);
       assertThat(Arrays.stream(validation).min().orElseThrow()).isGreaterThanOrEqualTo(90);
     }
@@ -159,7 +171,7 @@ final class SamplesTest {
             1);
     DatasetSamples joined = samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 1);
     for (int i = 0; i < 3 * separate.samplesPerEpoch(); i++) {
-      int[] tokens = separate.samples(i, 1);
+      int[] tokens = read(separate, i, 1);
       int[] found = new int[LENGTH];
       separate.starts(i, tokens, found, 0);
       int start = 0;
@@ -182,7 +194,7 @@ final class SamplesTest {
       writer.add(20, 20, 8);
       writer.endDocument(); // a text in front: all of it counts
       for (int document = 0; document < 30; document++) {
-        writer.add(ids, counted);
+        writer.add(new CountedTokens(ids, counted));
         writer.endDocument();
       }
       writer.commit();
@@ -212,7 +224,7 @@ final class SamplesTest {
       assertThat(blend.isMasked()).isTrue();
       long sum = 0;
       for (int i = 0; i < 40; i++) {
-        int[] tokens = blend.samples(i, 1);
+        int[] tokens = read(blend, i, 1);
         float[] mask = new float[LENGTH];
         blend.lossMask(i, mask, 0);
         for (int at = 0; at < blend.sequenceLength(); at++) {
@@ -255,7 +267,7 @@ final class SamplesTest {
               Part.TRAINING,
               new DatasetSamples.Shape(LENGTH, 77, OptionalInt.empty()),
               1);
-      assertThatThrownBy(() -> samples.samples(0, 1))
+      assertThatThrownBy(() -> read(samples, 0, 1))
           .isInstanceOf(DataException.class)
           .hasMessage(
               folder.resolve("beyond")
@@ -270,7 +282,7 @@ final class SamplesTest {
     BlendedSamples blend = blend(weights);
     int[] taken = new int[4];
     for (int i = 0; i < 2000; i++) {
-      int[] sample = blend.samples(i, 1);
+      int[] sample = read(blend, i, 1);
       assertThat(sample[1]).isEqualTo(taken[sample[0]]++); // its own samples in order
       for (int j = 0; j < 4; j++) {
         assertThat((double) taken[j]).isCloseTo((i + 1) * weights[j] / 10, within(1.5));
@@ -278,16 +290,16 @@ final class SamplesTest {
     }
     assertThat(taken).containsExactly(1000, 600, 300, 100);
     // Megatron's rule worked out by hand.
-    assertThat(IntStream.range(0, 4).map(i -> blend.samples(i, 1)[0])).containsExactly(0, 1, 2, 0);
+    assertThat(IntStream.range(0, 4).map(i -> read(blend, i, 1)[0])).containsExactly(0, 1, 2, 0);
   }
 
   @Test
   void blend_anyOrderOfIndices_givesTheSame() {
     BlendedSamples forward = blend(0.7, 0.2, 0.1);
-    int[] expected = forward.samples(0, 200_000);
+    int[] expected = read(forward, 0, 200_000);
     BlendedSamples other = blend(0.7, 0.2, 0.1);
     for (int index : new int[] {199_999, 5, 65_536, 65_535, 131_072, 0, 70_000, 69_999, 180_000}) {
-      assertThat(other.samples(index, 1))
+      assertThat(read(other, index, 1))
           .containsExactly(expected[2 * index], expected[2 * index + 1]);
     }
   }
@@ -295,13 +307,12 @@ final class SamplesTest {
   @Test
   void blend_fromAKeptPosition_goesOnWithoutCountingFromTheStart() {
     BlendedSamples first = blend(0.7, 0.2, 0.1);
-    int[] expected = first.samples(150_000, 1000);
+    int[] expected = read(first, 150_000, 1000);
     BlendedSamples.Position kept = first.position(150_123);
     BlendedSamples next = blend(0.7, 0.2, 0.1);
     next.seek(kept);
-    assertThat(next.samples(150_123, 800))
-        .isEqualTo(Arrays.copyOfRange(expected, 2 * 123, 2 * 923));
-    assertThat(next.samples(150_000, 1000)).isEqualTo(expected);
+    assertThat(read(next, 150_123, 800)).isEqualTo(Arrays.copyOfRange(expected, 2 * 123, 2 * 923));
+    assertThat(read(next, 150_000, 1000)).isEqualTo(expected);
     // So far that counting from the start would take hours.
     long far = 1L << 50;
     next.seek(new BlendedSamples.Position(far, List.of(far / 2, far / 4, far / 4)));

@@ -83,6 +83,22 @@ final class LosslessFormatsTest {
   }
 
   @ParameterizedTest
+  @CsvSource({
+    "FLOAT32, NONE",
+    "FLOAT32, INT4",
+    "BFLOAT16, NONE",
+    "BFLOAT16, INT8",
+    "BFLOAT16, INT4"
+  })
+  void generate_draftsOfExperts_areTheFullModelsText(DataType type, Quantization layers) {
+    MatrixQuantization quantization =
+        new MatrixQuantization(layers, Quantization.NONE, Quantization.NONE);
+    try (StoredDecoder stored = StoredDecoder.of(SmallModel.withWideExperts(type), quantization)) {
+      requireFullModelsText(stored);
+    }
+  }
+
+  @ParameterizedTest
   @EnumSource(names = {"Q8_0", "Q4_0"})
   void generate_draftsOfAGgufFilesGroups_areTheFullModelsText(GgufType type) {
     Quantization format = type == GgufType.Q8_0 ? Quantization.INT8 : Quantization.INT4;

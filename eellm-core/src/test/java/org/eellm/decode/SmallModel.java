@@ -5,6 +5,7 @@ import java.util.function.UnaryOperator;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.Experts;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.config.ModelConfig.NormPlacement;
@@ -59,6 +60,12 @@ public final class SmallModel {
                 .logitScale(0.5));
   }
 
+  /** With experts in all layers but the second. */
+  public static Decoder withExperts() {
+    return changed(
+        CONTEXT, model -> model.experts(new Experts(6, 2, 48, true, List.of(2))).qkNorm(true));
+  }
+
   private static Decoder changed(int context, UnaryOperator<ModelConfigBuilder> change) {
     ExitLayout exits = new ExitLayout(List.of(1, 2, 4), true, false, false, false);
     ModelConfig plain = architecture(exits, DataType.FLOAT32, context, 32, 0.3).model();
@@ -69,6 +76,14 @@ public final class SmallModel {
   public static Decoder withWideHeads(DataType type) {
     return of(
         new ExitLayout(List.of(1, 2, 4), true, false, false, false), type, CONTEXT, 256, 0.08);
+  }
+
+  /** The same, with experts. */
+  public static Decoder withWideExperts(DataType type) {
+    ExitLayout exits = new ExitLayout(List.of(1, 2, 4), true, false, false, false);
+    ModelConfig plain = architecture(exits, type, CONTEXT, 256, 0.08).model();
+    Experts experts = new Experts(8, 3, 64, false, List.of());
+    return initialized(new Architecture(plain.toBuilder().experts(experts).build(), exits));
   }
 
   /** The same, where all heads and the embedding share a matrix. */

@@ -120,6 +120,12 @@ final class TensorParallelEngineTest {
     assertSameAsOneRank(SmallModel.withNormsAfter(), mesh);
   }
 
+  @ParameterizedTest
+  @MethodSource("meshes")
+  void submit_expertsOnSeveralRanks_isWhatOneRankSays(Mesh mesh) {
+    assertSameAsOneRank(SmallModel.withExperts(), mesh);
+  }
+
   private static void assertSameAsOneRank(Decoder model, Mesh mesh) {
     try (Decoder whole = model) {
       List<Result> expected =

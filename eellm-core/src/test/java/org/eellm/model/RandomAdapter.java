@@ -27,7 +27,8 @@ public final class RandomAdapter {
     Random random = new Random(seed);
     Map<String, Adapter.Change> changes = new HashMap<>();
     for (Parameter parameter : model.parameters().all()) {
-      if (parameter.name().matches(".+_proj\\.weight") && takes.test(parameter.name())) {
+      boolean taken = parameter.name().matches(".+\\.(self_attn|mlp)\\.\\w+_proj\\.weight");
+      if (taken && takes.test(parameter.name())) { // of experts no adapter is beside a model
         long[] shape = parameter.shape();
         int rank = 1 + random.nextInt(5);
         changes.put(

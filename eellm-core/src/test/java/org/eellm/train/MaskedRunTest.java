@@ -13,6 +13,7 @@ import java.util.stream.Stream;
 import org.eellm.config.HeadId;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Recompute;
+import org.eellm.data.CountedTokens;
 import org.eellm.data.IndexedDatasetWriter;
 import org.eellm.data.SampleSource;
 import org.eellm.distributed.NcclOrder;
@@ -52,7 +53,9 @@ final class MaskedRunTest {
         int answer = chat % 4 == 0 ? 0 : random.nextInt(1, 9);
         int length = random.nextInt(12, 40);
         for (int i = 0; i < length; i++) {
-          writer.add(new int[] {random.nextInt(31)}, new boolean[] {i >= length - answer});
+          writer.add(
+              new CountedTokens(
+                  new int[] {random.nextInt(31)}, new boolean[] {i >= length - answer}));
         }
         writer.endDocument();
       }
@@ -237,7 +240,7 @@ final class MaskedRunTest {
   void step_nothingCounted_changesNothingByItsLoss() {
     try (IndexedDatasetWriter writer = IndexedDatasetWriter.create(folder.resolve("chats"), 32)) {
       for (int chat = 0; chat < 100; chat++) {
-        writer.add(new int[] {1, 2, 3, 4, 5, 6, 7, 8}, new boolean[8]);
+        writer.add(new CountedTokens(new int[] {1, 2, 3, 4, 5, 6, 7, 8}, new boolean[8]));
         writer.endDocument();
       }
       writer.commit();

@@ -217,19 +217,11 @@ final class MeshTest {
 
   /** Of the cases on each mesh, so that each case has three meshes at least; and other ones. */
   private enum Share {
-    EIGHTH(8, 0),
-    OTHER_QUARTER(4, 2);
-
-    private final int divisor;
-    private final int remainder;
-
-    Share(int divisor, int remainder) {
-      this.divisor = divisor;
-      this.remainder = remainder;
-    }
+    EIGHTH,
+    OTHER_EIGHTH;
 
     boolean has(int number) {
-      return number % divisor == remainder;
+      return number % 8 == 4 * ordinal();
     }
 
     boolean has(Layout layout, String name) {
@@ -241,8 +233,8 @@ final class MeshTest {
     return cases(Share.EIGHTH);
   }
 
-  static Stream<Arguments> otherQuarter() {
-    return cases(Share.OTHER_QUARTER);
+  static Stream<Arguments> otherEighth() {
+    return cases(Share.OTHER_EIGHTH);
   }
 
   private static Stream<Arguments> cases(Share share) {
@@ -298,7 +290,7 @@ final class MeshTest {
 
   /** Of each layout all jobs that tests of a share ask for. */
   private static final Map<Share, Map<String, Map<Job, Outcome>>> MESHES =
-      new EnumMap<>(Map.of(Share.EIGHTH, new HashMap<>(), Share.OTHER_QUARTER, new HashMap<>()));
+      new EnumMap<>(Map.of(Share.EIGHTH, new HashMap<>(), Share.OTHER_EIGHTH, new HashMap<>()));
 
   private static List<Job> jobs(Layout layout, Share share) {
     List<Job> jobs = new ArrayList<>();
@@ -343,9 +335,9 @@ final class MeshTest {
 
   @Tag("slow")
   @ParameterizedTest
-  @MethodSource("otherQuarter")
+  @MethodSource("otherEighth")
   void steps_ofOtherCasesOnMesh_equalAWorldOfOne(String name, Layout layout) {
-    assertLikeAlone(layout, Share.OTHER_QUARTER, Job.of(name, Learner.USUAL));
+    assertLikeAlone(layout, Share.OTHER_EIGHTH, Job.of(name, Learner.USUAL));
   }
 
   /** Weight gradients add up in the same order, whenever they are made. */
@@ -378,7 +370,7 @@ final class MeshTest {
   @ParameterizedTest
   @FieldSource("TAUGHT_MESHES")
   void steps_ofOtherCasesDistilledExits_equalAWorldOfOne(String mesh) {
-    assertTaughtLikeAlone(named(mesh), Share.OTHER_QUARTER);
+    assertTaughtLikeAlone(named(mesh), Share.OTHER_EIGHTH);
   }
 
   private static void assertTaughtLikeAlone(Layout layout, Share share) {
@@ -410,7 +402,7 @@ final class MeshTest {
   @ParameterizedTest
   @FieldSource("MUON_MESHES")
   void steps_ofOtherCasesByMuon_equalAWorldOfOne(String mesh) {
-    assertMuonLikeAlone(named(mesh), Share.OTHER_QUARTER);
+    assertMuonLikeAlone(named(mesh), Share.OTHER_EIGHTH);
   }
 
   private static void assertMuonLikeAlone(Layout layout, Share share) {

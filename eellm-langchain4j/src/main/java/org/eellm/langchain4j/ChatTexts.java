@@ -34,7 +34,7 @@ final class ChatTexts {
   ChatTexts(EarlyExitModel model, Decoding usual) {
     this.model = model;
     this.usual = usual;
-    template = ChatTemplate.read(model.path(), model.tokenizer());
+    template = ChatTemplate.of(model.tokenizer());
   }
 
   /** Begins to write an answer. */

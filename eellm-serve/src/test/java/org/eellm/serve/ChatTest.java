@@ -21,10 +21,16 @@ final class ChatTest {
     Torch.setThreads(1);
   }
 
+  /** A server of a model with a template. */
+  private TestServer start(String template) throws IOException {
+    TestServer.tokenizer(folder);
+    Files.writeString(folder.resolve("chat_template.jinja"), template);
+    return TestServer.start(folder);
+  }
+
   @Test
   void chat_templateThatCannotBeRendered_isRefused() throws IOException {
-    Files.writeString(folder.resolve("chat_template.jinja"), "{{ messages | nosuchfilter }}");
-    try (TestServer server = TestServer.start(folder)) {
+    try (TestServer server = start("{{ messages | nosuchfilter }}")) {
       var response =
           server.post(
               "/v1/chat/completions",
@@ -38,11 +44,10 @@ final class ChatTest {
 
   @Test
   void chat_templateKwargsAndEffort_reachTheTemplate() throws IOException {
-    Files.writeString(
-        folder.resolve("chat_template.jinja"),
-        "{{ messages[0].content }}{% if enable_thinking is defined and not enable_thinking %} no"
-            + "{% endif %}{{ reasoning_effort }}");
-    try (TestServer server = TestServer.start(folder)) {
+    try (TestServer server =
+        start(
+            "{{ messages[0].content }}{% if enable_thinking is defined and not enable_thinking %}"
+                + " no{% endif %}{{ reasoning_effort }}")) {
       assertThat(tokens(server, "")).isEqualTo(server.tokenizer.encode("the cat"));
       assertThat(tokens(server, ", \"chat_template_kwargs\": {\"enable_thinking\": false}"))
           .isEqualTo(server.tokenizer.encode("the cat no"));
@@ -56,6 +61,12 @@ final class ChatTest {
           server,
           ", \"chat_template_kwargs\": {\"enable_thinking\": [1]}",
           "chat_template_kwargs.enable_thinking: [1] is no text, number, true or false");
+      assertThat(tokens(server, ", \"reasoning_effort\": \"<|endoftext|>\""))
+          .isEqualTo(server.tokenizer.encode("the cat<|endoftext|>"));
+      assertRefused(
+          server,
+          ", \"reasoning_effort\": \"\\ufdd0999999\\ufdd1\"",
+          "reasoning_effort: has U+FDD0 or U+FDD1");
       assertRefused(server, ", \"chat_template_kwargs\": 1", "chat_template_kwargs: 1 is not an");
       assertRefused(server, ", \"reasoning_effort\": 1", "reasoning_effort: 1 is not a string");
     }
@@ -93,10 +104,10 @@ final class ChatTest {
 
   @Test
   void chat_messagesThatTheTemplateDoesNotTake_areABadField() throws IOException {
-    Files.writeString(
-        folder.resolve("chat_template.jinja"),
-        "{% if messages[0].role == 'system' %}{{ raise_exception('no system here') }}{% endif %}x");
-    try (TestServer server = TestServer.start(folder)) {
+    try (TestServer server =
+        start(
+            "{% if messages[0].role == 'system' %}{{ raise_exception('no system here') }}"
+                + "{% endif %}x")) {
       var response =
           server.post(
               "/v1/chat/completions",

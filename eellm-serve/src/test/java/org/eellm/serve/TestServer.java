@@ -61,7 +61,8 @@ public final class TestServer implements AutoCloseable {
       DecodingSettings defaults,
       boolean serves) {
     decoder = model;
-    tokenizer = tokenizer(folder);
+    tokenizer =
+        Files.exists(folder.resolve("tokenizer.json")) ? Tokenizer.load(folder) : tokenizer(folder);
     limits = change.apply(Limits.of(decoder).withVocabSize(tokenizer.vocabSize()));
     engine = Engine.start(decoder, limits);
     server = Server.start(options);
@@ -76,7 +77,7 @@ public final class TestServer implements AutoCloseable {
                 Calibration.stored(folder, decoder.architecture()),
                 Set.of(tokenizer.endOfDocument())),
             engine,
-            ChatTemplate.read(folder, tokenizer),
+            ChatTemplate.of(tokenizer),
             defaults);
     if (serves) {
       server.serve(served);

@@ -95,11 +95,7 @@ final class BenchDecodeCommand implements Callable<Integer> {
         quantizationOptions.on(config.train().device(), MatrixQuantization.NONE);
     Report report = DecodeBenchmark.run(config, quantization, plan);
     PrintWriter out = spec.commandLine().getOut();
-    if (json.requested()) {
-      JsonOption.print(out, new Output(report));
-    } else {
-      print(report, out);
-    }
+    json.print(out, new Output(report), () -> print(report, out));
     return ExitCode.OK;
   }
 

@@ -126,11 +126,7 @@ final class BenchPipelineCommand implements Callable<Integer> {
           PipelineBenchmark.measure(
               whole.decoder(), part.decoder(), world, requests(part, threshold), warmUp, rounds);
       warmUp = Duration.ZERO;
-      if (json.requested()) {
-        JsonOption.print(out, new Row(threshold, measured));
-      } else {
-        print(threshold, measured, out);
-      }
+      json.print(out, new Row(threshold, measured), () -> print(threshold, measured, out));
     }
   }
 

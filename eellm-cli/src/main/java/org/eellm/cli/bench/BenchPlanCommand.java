@@ -99,11 +99,7 @@ final class BenchPlanCommand implements Callable<Integer> {
         settings.addAll(mesh.settings());
         settings.addAll(exits);
         Row row = row(mesh, settings, profile);
-        if (json.requested()) {
-          JsonOption.print(out, row);
-        } else {
-          print(row, out);
-        }
+        json.print(out, row, () -> print(row, out));
       }
     }
     return ExitCode.OK;

@@ -53,11 +53,7 @@ final class BenchPromptCommand implements Callable<Integer> {
         quantizationOptions.on(config.train().device(), MatrixQuantization.NONE);
     Report report = PromptBenchmark.run(config, quantization, lengths, options.rounds());
     PrintWriter out = spec.commandLine().getOut();
-    if (json.requested()) {
-      JsonOption.print(out, report);
-    } else {
-      print(report, out);
-    }
+    json.print(out, report, () -> print(report, out));
     return ExitCode.OK;
   }
 

@@ -119,11 +119,7 @@ final class BenchServeCommand implements Callable<Integer> {
                 maxTokens,
                 seed));
     PrintWriter out = spec.commandLine().getOut();
-    if (json.requested()) {
-      reports.forEach(report -> JsonOption.print(out, report));
-    } else {
-      reports.forEach(report -> print(report, out));
-    }
+    reports.forEach(report -> json.print(out, report, () -> print(report, out)));
     return reports.stream().allMatch(Report::isSound) ? ExitCode.OK : ExitCode.SOFTWARE;
   }
 

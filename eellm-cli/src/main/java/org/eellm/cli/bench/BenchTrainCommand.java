@@ -76,10 +76,8 @@ final class BenchTrainCommand implements Callable<Integer> {
   private int measure(RunConfig config, World world) {
     Report report = TrainBenchmark.run(config, world, options.rounds(), !meshOnly);
     PrintWriter out = spec.commandLine().getOut();
-    if (world.rank() == 0 && json.requested()) {
-      JsonOption.print(out, report);
-    } else if (world.rank() == 0) {
-      print(report, out);
+    if (world.rank() == 0) {
+      json.print(out, report, () -> print(report, out));
     }
     return ExitCode.OK;
   }

@@ -48,11 +48,7 @@ final class BenchTuneCommand implements Callable<Integer> {
     }
     Report report = TuneBenchmark.run(config, options.rounds());
     PrintWriter out = spec.commandLine().getOut();
-    if (json.requested()) {
-      JsonOption.print(out, report);
-    } else {
-      print(report, out);
-    }
+    json.print(out, report, () -> print(report, out));
     return ExitCode.OK;
   }
 

@@ -25,8 +25,8 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "export",
     description =
-        "Writes a model for other tools: a Hugging Face folder with the exits beside the trunk, or"
-            + " the trunk as a GGUF file for llama.cpp.",
+        "Writes a model for other tools: a Hugging Face folder, or a GGUF file for llama.cpp. Exits"
+            + " lie beside the trunk, in files that transformers or eellm alone reads.",
     mixinStandardHelpOptions = true)
 public final class ExportCommand implements Callable<Integer> {
 

@@ -17,6 +17,7 @@ import org.eellm.cli.option.Bytes;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
+import org.eellm.config.Experts;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.config.ModelConfig.NormPlacement;
@@ -27,6 +28,7 @@ import org.eellm.convert.Inspection;
 import org.eellm.convert.Inspection.StageMemory;
 import org.eellm.convert.Inspection.TensorCheck;
 import org.eellm.convert.ModelReader;
+import org.eellm.cost.ParameterCount;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -193,14 +195,18 @@ public final class InspectCommand implements Callable<Integer> {
     line(
         out,
         "parameters",
-        "%,d: %s"
+        "%,d: %s%s"
             .formatted(
                 inspection.total(),
                 inspection.parameters().entrySet().stream()
                     .map(
                         part ->
                             "%s %,d".formatted(part.getKey().replace('_', ' '), part.getValue()))
-                    .collect(Collectors.joining(", "))));
+                    .collect(Collectors.joining(", ")),
+                model.experts().count() == 0
+                    ? ""
+                    : "; a token's pass multiplies with %,d"
+                        .formatted(ParameterCount.active(model))));
     line(
         out,
         "files",
@@ -256,6 +262,16 @@ public final class InspectCommand implements Callable<Integer> {
     }
     addLayers(parts, model, LayerType.NO_POSITIONS, "no positions");
     parts.add(name(model.activation()));
+    if (model.experts().count() > 0) {
+      Experts experts = model.experts();
+      parts.add(
+          "%d of %d experts of inner %d in %d layers"
+              .formatted(
+                  experts.perToken(),
+                  experts.count(),
+                  experts.hiddenSize(),
+                  model.layersWithExperts(0, model.numLayers())));
+    }
     Map<String, Boolean> flags = new LinkedHashMap<>();
     flags.put("parallel residuals", model.residual() == Residual.PARALLEL);
     flags.put("biases", model.linearBias());

@@ -106,7 +106,7 @@ public final class ChatCommand implements Callable<Integer> {
     SamplingDefaults defaults = model.sampling();
     Sampler sampler = samplingOptions.sampler(defaults);
     int most = maxTokens.orElse(Math.min(MAX_TOKENS, Math.max(1, model.context() / 2)));
-    ChatTemplate template = ChatTemplate.read(model.folder(), model.tokenizer());
+    ChatTemplate template = ChatTemplate.of(model.tokenizer());
     template
         .refusal()
         .ifPresent(

@@ -317,11 +317,7 @@ public final class ServeCommand implements Callable<Integer> {
               .formatted(name));
     }
     return new ServedModel(
-        name,
-        model,
-        engine,
-        ChatTemplate.read(model.folder(), model.tokenizer()),
-        decodingOptions.settings(model));
+        name, model, engine, ChatTemplate.of(model.tokenizer()), decodingOptions.settings(model));
   }
 
   private static String name(Path folder) {

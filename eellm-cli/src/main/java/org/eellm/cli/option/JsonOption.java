@@ -28,6 +28,15 @@ public final class JsonOption {
     return requested;
   }
 
+  /** Prints a record as one line of JSON, or what people read. */
+  public void print(PrintWriter out, Object value, Runnable text) {
+    if (requested) {
+      print(out, value);
+    } else {
+      text.run();
+    }
+  }
+
   /** Prints a record as one line of JSON. */
   public static void print(PrintWriter out, Object value) {
     try {

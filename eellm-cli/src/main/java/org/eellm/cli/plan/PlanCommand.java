@@ -137,11 +137,7 @@ public final class PlanCommand implements Callable<Integer> {
     List<ExitCosts.Row> rows = ExitCosts.of(run, profile);
     plot.ifPresent(file -> ExitCostsText.plot(rows, file));
     PrintWriter out = spec.commandLine().getOut();
-    if (json.requested()) {
-      JsonOption.print(out, PlanReport.of(rows));
-    } else {
-      ExitCostsText.print(rows, out);
-    }
+    json.print(out, PlanReport.of(rows), () -> ExitCostsText.print(rows, out));
     return ExitCode.OK;
   }
 
@@ -161,11 +157,8 @@ public final class PlanCommand implements Callable<Integer> {
     }
     MeshSearch.Result result = MeshSearch.search(run, profile, count, shown);
     PrintWriter out = spec.commandLine().getOut();
-    if (json.requested()) {
-      JsonOption.print(out, PlanReport.of(result));
-    } else {
-      SearchText.print(result, run, profile, count, out);
-    }
+    json.print(
+        out, PlanReport.of(result), () -> SearchText.print(result, run, profile, count, out));
     return result.best().isEmpty() ? ExitCode.SOFTWARE : ExitCode.OK;
   }
 

@@ -176,11 +176,7 @@ public final class ScheduleCommand implements Callable<Integer> {
               timeline, title(schedule), summary(timeline), "forward passes of one layer"));
     }
     PrintWriter out = spec.commandLine().getOut();
-    if (json.requested()) {
-      JsonOption.print(out, ScheduleReport.of(timeline, model, fills));
-    } else {
-      print(timeline, model, out);
-    }
+    json.print(out, ScheduleReport.of(timeline, model, fills), () -> print(timeline, model, out));
   }
 
   private void requireModel(int virtualStages) {

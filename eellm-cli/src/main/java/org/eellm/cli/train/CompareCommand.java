@@ -45,12 +45,8 @@ public final class CompareCommand implements Callable<Integer> {
     RunComparison comparison = RunComparison.of(runs);
     output.ifPresent(comparison::draw);
     PrintWriter out = spec.commandLine().getOut();
-    if (json.requested()) {
-      JsonOption.print(out, comparison);
-    } else {
-      out.print(comparison.table());
-      out.flush();
-    }
+    json.print(out, comparison, () -> out.print(comparison.table()));
+    out.flush();
     return ExitCode.OK;
   }
 }

@@ -6,7 +6,6 @@ import java.util.List;
 import java.util.concurrent.Callable;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.data.DatasetMerge;
-import org.eellm.data.Preparation;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -44,7 +43,6 @@ public final class MergeCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     DatasetMerge.Summary summary = DatasetMerge.run(inputs, output);
-    ChatPreparation.keepTemplate(Preparation.tokenizerFolder(inputs.getFirst()), output);
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
       JsonOption.print(

@@ -7,11 +7,8 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.WorkProgress;
-import org.eellm.data.CountedTokens;
-import org.eellm.data.DataException;
 import org.eellm.data.Preparation;
 import org.eellm.data.Progress;
-import org.eellm.data.corpus.Chat;
 import org.eellm.data.corpus.TextCorpus;
 import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
@@ -28,7 +25,8 @@ import picocli.CommandLine.Spec;
     name = "prepare",
     description =
         "Turns text and chats into a dataset to train on: PREFIX.bin, PREFIX.idx and"
-            + " PREFIX-tokenizer/; with chats also PREFIX.mask, so that answers alone are learned.",
+            + " PREFIX-tokenizer/; with chats also PREFIX.mask, so that answers alone are learned."
+            + " Where it was stopped before, it goes on.",
     mixinStandardHelpOptions = true)
 public final class PrepareCommand implements Callable<Integer> {
   private static final String TRAIN = "train";
@@ -59,8 +57,9 @@ public final class PrepareCommand implements Callable<Integer> {
       paramLabel = "PATH",
       defaultValue = TRAIN,
       description =
-          "A folder with tokenizer.json, or with vocab.json and merges.txt; or '${DEFAULT-VALUE}',"
-              + " the default, to train one on the input.")
+          "A folder with tokenizer.json, with tokenizer.model, or with vocab.json and merges.txt;"
+              + " one of the first two; or '${DEFAULT-VALUE}', the default, to train one on the"
+              + " input.")
   private String tokenizer;
 
   @Option(
@@ -118,6 +117,7 @@ public final class PrepareCommand implements Callable<Integer> {
       long tokens,
       long countedTokens,
       long textBytes,
+      long earlierBytes,
       double bytesPerToken,
       double seconds,
       double megabytesPerSecond) {}
@@ -151,20 +151,12 @@ public final class PrepareCommand implements Callable<Integer> {
 
   private Prepared prepare(TextCorpus corpus, Tokenizer used, int threadCount, Progress progress) {
     if (tokenizer.equals(TRAIN)) {
-      return new Prepared(
-          Preparation.run(corpus, used, PrepareCommand::refuse, output, threadCount, progress), "");
+      return new Prepared(Preparation.run(corpus, used, output, threadCount, progress), "");
     }
-    ChatPreparation chats = new ChatPreparation(Path.of(tokenizer), used, skipBadLines);
+    ChatPreparation chats = new ChatPreparation(used, skipBadLines);
     Preparation.Summary summary =
         Preparation.run(corpus, used, chats::encode, output, threadCount, progress);
-    chats.keepTemplate(output);
     return new Prepared(summary, summary.chats() > 0 ? chats.template() : "");
-  }
-
-  private static Optional<CountedTokens> refuse(Chat chat) {
-    throw new DataException(
-        "%s: is a chat; name a model's folder with --tokenizer, whose template it is written with"
-            .formatted(chat.place()));
   }
 
   private Tokenizer tokenizer(TextCorpus corpus, int threadCount, Progress progress) {
@@ -191,6 +183,7 @@ public final class PrepareCommand implements Callable<Integer> {
               summary.tokens(),
               summary.countedTokens(),
               summary.textBytes(),
+              summary.earlierBytes(),
               summary.bytesPerToken(),
               summary.seconds(),
               summary.megabytesPerSecond()));
@@ -209,7 +202,12 @@ public final class PrepareCommand implements Callable<Integer> {
     out.printf("vocabulary  %,d%n", used.vocabSize());
     out.printf(
         "speed       %.1f MB of text in %.1f s, %.1f MB/s%n",
-        summary.textBytes() / 1e6, summary.seconds(), summary.megabytesPerSecond());
+        (summary.textBytes() - summary.earlierBytes()) / 1e6,
+        summary.seconds(),
+        summary.megabytesPerSecond());
+    if (summary.earlierBytes() > 0) {
+      out.printf("went on     behind %.1f MB of text%n", summary.earlierBytes() / 1e6);
+    }
     if (summary.emptyDocuments() > 0) {
       out.printf("left out    %,d documents without text%n", summary.emptyDocuments());
     }

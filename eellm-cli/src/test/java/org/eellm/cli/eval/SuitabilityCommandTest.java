@@ -223,14 +223,14 @@ final class SuitabilityCommandTest {
 
   @Tag("slow")
   @Test
-  void suitability_onSeveralRanks_agreesAsOnOne() throws IOException {
+  void suitability_onTwoRanks_agreesAsOnOne() throws IOException {
     Path model = model(new ExitLayout(List.of(2), true, true, false, false));
     new DraftVocabulary(SHORT_LIST).write(model);
     String[] alone = {"suitability", model.toString(), "--max-tokens", "8", "--json"};
     assertThat(run(alone)).as(err::toString).isZero();
     JsonNode expected = new ObjectMapper().readTree(out.toString()).path("figures");
     List<String> shared = new ArrayList<>(List.of(alone));
-    shared.addAll(List.of("--threads", "1", "--tp", "2", "--pp", "2", "--nproc", "4"));
+    shared.addAll(List.of("--threads", "1", "--pp", "2", "--nproc", "2"));
 
     assertThat(run(shared.toArray(String[]::new))).as(err::toString).isZero();
 

@@ -22,7 +22,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.ValueSource;
 
 final class SweepCommandTest {
   @TempDir private Path folder;
@@ -125,16 +124,15 @@ final class SweepCommandTest {
   }
 
   @Tag("slow")
-  @ParameterizedTest
-  @ValueSource(strings = {"--tp", "--pp"})
-  void sweep_onTwoRanks_agreesAsOnOne(String kind) throws IOException {
+  @Test
+  void sweep_onTwoRanks_agreesAsOnOne() throws IOException {
     List<String> alone = List.of("--thresholds", "1.0:0.0:0.5");
     assertThat(sweep(alone.toArray(String[]::new))).as(err::toString).isZero();
     JsonNode expected = report().path("sweep").path("rows");
     Files.delete(folder.resolve("sweep/rows.jsonl"));
     Files.delete(folder.resolve("sweep/sweep.json"));
     List<String> shared = new ArrayList<>(alone);
-    shared.addAll(List.of(kind, "2", "--nproc", "2", "--threads", "1"));
+    shared.addAll(List.of("--tp", "2", "--nproc", "2", "--threads", "1"));
 
     assertThat(sweep(shared.toArray(String[]::new))).as(err::toString).isZero();
 

@@ -113,7 +113,7 @@ final class PrepareCommandTest {
 
     assertThat(out.toString())
         .contains("documents   4\n")
-        .contains("chats       3, written by " + model.resolve("chat_template.jinja") + "\n")
+        .contains("chats       3, written by chat_template.jinja\n")
         .contains("left out    2 bad lines\n");
     assertThat(folder.resolve("set-tokenizer/chat_template.jinja")).exists();
     Tokenizer tokenizer = Tokenizer.load(folder.resolve("set-tokenizer"));
@@ -127,6 +127,24 @@ final class PrepareCommandTest {
           .isEqualTo("user: the cat;assistant: the dog;");
       assertThat(dataset.isCounted(dataset.start(1) - 1)).isTrue(); // the end
     }
+  }
+
+  @Test
+  void prepare_otherTokenizerInPlaceOfATemplatedOne_leavesNoTemplate() throws IOException {
+    assertThat(prepare("--input", path("a.txt"), "--vocab-size", "264")).isZero();
+    Path template = folder.resolve("out-tokenizer/chat_template.jinja");
+    Files.writeString(template, "{{ messages[0].content }}{{ messages[1].content }}");
+    Files.writeString(
+        folder.resolve("chat.jsonl"), "{\"prompt\": \"the\", \"completion\": \"end\"}");
+    // By the tokenizer's file, whose template is beside it.
+    assertThat(
+            prepare(
+                "--input", path("chat.jsonl"), "--tokenizer", path("out-tokenizer/tokenizer.json")))
+        .isZero();
+    assertThat(out.toString()).contains("chats       1, written by chat_template.jinja\n");
+    assertThat(template).exists();
+    assertThat(prepare("--input", path("a.txt"), "--vocab-size", "264")).isZero();
+    assertThat(template).doesNotExist();
   }
 
   private static String counted(IndexedDataset dataset, Tokenizer tokenizer, int document) {
@@ -182,6 +200,12 @@ final class PrepareCommandTest {
     assertThat(Commands.run(out, err, "merge", "--input", path("both"), "--output", path("both")))
         .isEqualTo(1);
     assertThat(err.toString()).contains("is merged, and cannot be the output");
+    Files.writeString(folder.resolve("shard-a.txt-tokenizer/chat_template.jinja"), "{{ x }}");
+    assertThat(Commands.run(out, err, merge)).isEqualTo(1);
+    assertThat(err.toString())
+        .contains(
+            "shard-chat.jsonl: is of another chat template than %s; prepare both with one"
+                .formatted(path("shard-a.txt")));
     prepare("--input", path("a.txt"), "--vocab-size", "262");
     assertThat(
             Commands.run(

@@ -13,6 +13,7 @@ import java.util.stream.Stream;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.Experts;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.config.ModelConfig.Residual;
@@ -43,8 +44,11 @@ final class GgufConfig {
       List.of(
           "attention.clamp_kqv",
           "attention.max_alibi_bias",
-          "expert_count",
-          "expert_used_count",
+          "expert_group_count",
+          "expert_group_used_count",
+          "expert_shared_count",
+          "expert_shared_feed_forward_length",
+          "leading_dense_block_count",
           "nextn_predict_layers",
           "pooling_type",
           "rope.dimension_sections");
@@ -54,6 +58,7 @@ final class GgufConfig {
       List.of(
           "attention.temperature_scale",
           "rope.scaling.yarn_attn_factor",
+          "expert_weights_scale",
           "rope.scaling.yarn_log_multiplier");
 
   /** Caps and scales, and the families that have them. */
@@ -155,10 +160,26 @@ final class GgufConfig {
             .build();
     Residual residual = parallel() ? Residual.PARALLEL : Residual.SEQUENTIAL;
     ModelConfig model =
-        family.model(new GgufFamily.Said(plain, window(context), residual, factors()));
+        family.model(new GgufFamily.Said(plain, window(context), residual, factors(), experts()));
     requirePattern(model);
     return model.withDtype(
         embedding.type() == GgufType.BF16 ? DataType.BFLOAT16 : DataType.FLOAT32);
+  }
+
+  private Experts experts() {
+    if (!family.routed()) {
+      return Experts.none();
+    }
+    int inner = metadata.positive(prefix + "feed_forward_length");
+    int used = metadata.positive(prefix + "expert_used_count");
+    return new Experts(
+        metadata.positive(prefix + "expert_count"),
+        used,
+        family == GgufFamily.OLMOE
+            ? inner
+            : metadata.positive(prefix + "expert_feed_forward_length", Math.max(1, inner / used)),
+        false,
+        List.of());
   }
 
   private GgufFamily.Factors factors() {
@@ -324,6 +345,10 @@ final class GgufConfig {
     }
     for (String name : PARTS) {
       refuseUnless(name, value -> isZero(value));
+    }
+    if (!family.routed()) {
+      refuseUnless("expert_count", value -> isZero(value));
+      refuseUnless("expert_used_count", value -> isZero(value));
     }
     for (String name : FACTORS) {
       refuseUnless(name, value -> isZero(value) || value.equals(new GgufValue.Real(1)));

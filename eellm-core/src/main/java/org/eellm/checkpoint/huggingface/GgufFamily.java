@@ -8,6 +8,7 @@ import java.util.Locale;
 import java.util.Optional;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
+import org.eellm.config.Experts;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.LayerType;
@@ -23,12 +24,14 @@ public enum GgufFamily {
   LLAMA,
   QWEN2,
   QWEN3,
+  QWEN3MOE,
   GEMMA2,
   GEMMA3,
   PHI3,
   SMOLLM3,
   GRANITE,
   OLMO2,
+  OLMOE,
   GPT2,
   GPTNEOX;
 
@@ -41,8 +44,9 @@ public enum GgufFamily {
    * @param plain sizes, epsilon and rope of a plain Llama
    * @param window positions that sliding layers see, or 0
    * @param residual of GPT-NeoX
+   * @param experts how many, and how wide
    */
-  record Said(ModelConfig plain, int window, Residual residual, Factors factors) {
+  record Said(ModelConfig plain, int window, Residual residual, Factors factors, Experts experts) {
 
     /** A model as far as a file can say it. */
     static Said of(ModelConfig model) {
@@ -62,7 +66,8 @@ public enum GgufFamily {
               .rotaryFraction(model.rotaryFraction())
               .tieEmbeddings(model.tieEmbeddings())
               .build();
-      return new Said(plain, model.slidingWindow(), model.residual(), Factors.of(model));
+      return new Said(
+          plain, model.slidingWindow(), model.residual(), Factors.of(model), model.experts());
     }
   }
 
@@ -120,6 +125,11 @@ public enum GgufFamily {
     return gpt() || this == PHI3;
   }
 
+  /** Layers have experts. */
+  public boolean routed() {
+    return this == QWEN3MOE || this == OLMOE;
+  }
+
   /** Rope may rotate a part of each head, its first rows. */
   boolean partial() {
     return this == PHI3 || this == GPTNEOX;
@@ -147,11 +157,16 @@ public enum GgufFamily {
           case RopeScaling.Yarn yarn -> !gpt() && !gemma() && isUsual(yarn);
           case RopeScaling.LongRope _ -> this == LLAMA || this == GRANITE || this == PHI3;
         };
-    // llama.cpp takes no notice of Phi-3's window, and has heads as wide as the stream in both.
+    // llama.cpp takes no notice of Phi-3's window, and has heads as wide as the stream in these.
     boolean whole = model.numHeads() * model.headDim() == model.hiddenSize();
     boolean narrow =
-        (this == PHI3 && (model.slidingWindow() > 0 || !whole)) || (this == OLMO2 && !whole);
-    boolean tied = this == OLMO2 && model.tieEmbeddings();
+        (this == PHI3 && (model.slidingWindow() > 0 || !whole))
+            || (this == OLMO2 && !whole)
+            || (this == OLMOE
+                && !(whole
+                    && model.numKeyValueHeads() == model.numHeads()
+                    && model.ffnHiddenSize() == model.experts().hiddenSize()));
+    boolean tied = (this == OLMO2 || this == OLMOE) && model.tieEmbeddings();
     try {
       return computed
           && (partial() || model.rotaryFraction() == 1)
@@ -184,6 +199,7 @@ public enum GgufFamily {
       case LLAMA -> model.build();
       case QWEN2 -> model.qkvBias(true).build();
       case QWEN3 -> model.qkNorm(true).build();
+      case QWEN3MOE -> model.qkNorm(true).experts(experts(said, true)).build();
       case GEMMA2 ->
           gemma(plain, 46)
               .attentionSoftcap(said.factors().attentionSoftcap())
@@ -212,6 +228,7 @@ public enum GgufFamily {
               .logitScale(said.factors().logitScale())
               .build();
       case OLMO2 -> olmo(plain, said.window());
+      case OLMOE -> model.qkNormWhole(true).experts(experts(said, false)).build();
       case GPT2 ->
           gpt(plain)
               .positionEmbedding(PositionEmbedding.LEARNED)
@@ -233,6 +250,14 @@ public enum GgufFamily {
         .attentionScale(1 / Math.sqrt(width))
         .embeddingScale(Math.sqrt(plain.hiddenSize()))
         .tieEmbeddings(true);
+  }
+
+  /** All layers have them. */
+  private static Experts experts(Said said, boolean normWeights) {
+    Experts of = said.experts();
+    return of.count() == 0
+        ? of
+        : new Experts(of.count(), of.perToken(), of.hiddenSize(), normWeights, List.of());
   }
 
   private static ModelConfig olmo(ModelConfig plain, int window) {

@@ -32,14 +32,20 @@ import org.eellm.gguf.GgufRows;
 import org.eellm.gguf.GgufTensor;
 import org.eellm.gguf.GgufType;
 import org.eellm.gguf.GgufVocabulary;
+import org.eellm.model.parameter.ParameterName;
 
 /**
- * A GGUF file as a model without exits: its tensors under our names, their rows in our order.
+ * A GGUF file as a model, with the exits that lie beside it ({@link GgufExits}): its tensors under
+ * our names, their rows in our order.
  *
+ * @param beside the exits' file, if they have one
  * @param origins the stored tensors by our names, each under the file's name for it
  */
 public record GgufModel(
-    GgufFile file, HuggingFaceConfig config, SequencedMap<String, Origin> origins)
+    GgufFile file,
+    List<GgufFile> beside,
+    HuggingFaceConfig config,
+    SequencedMap<String, Origin> origins)
     implements StoredWeights {
 
   /** Of some old files' tables, which follow from the configuration. */
@@ -51,23 +57,39 @@ public record GgufModel(
    * @throws CheckpointException if it is damaged or cannot be honoured
    */
   public static GgufModel open(Path path) {
-    GgufFile file;
-    try {
-      file = GgufFile.open(path);
-    } catch (GgufException failure) {
-      throw new CheckpointException(String.valueOf(failure.getMessage()), failure);
-    }
+    GgufFile file = file(path);
+    List<GgufFile> beside = new ArrayList<>();
     try {
       GgufConfig config = new GgufConfig(file);
       HuggingFaceConfig read = config.config();
-      return new GgufModel(
-          file, read, new Tensors(file, config.family(), read.architecture().model()).all());
+      SequencedMap<String, Origin> origins =
+          new Tensors(file, config.family(), read.architecture().model()).all();
+      Optional<GgufExits> exits = GgufExits.of(path);
+      if (exits.isPresent()) {
+        beside.add(exits.get().file());
+        origins.putAll(exits.get().origins());
+        read = read.withExits(exits.get().layout());
+      }
+      return new GgufModel(file, List.copyOf(beside), read, origins);
     } catch (GgufException | ConfigException failure) {
-      file.close();
+      close(file, beside);
       throw new CheckpointException(path + ": " + failure.getMessage(), failure);
     } catch (RuntimeException failure) {
-      file.close();
+      close(file, beside);
       throw failure;
+    }
+  }
+
+  private static void close(GgufFile file, List<GgufFile> beside) {
+    file.close();
+    beside.forEach(GgufFile::close);
+  }
+
+  static GgufFile file(Path path) {
+    try {
+      return GgufFile.open(path);
+    } catch (GgufException failure) {
+      throw new CheckpointException(String.valueOf(failure.getMessage()), failure);
     }
   }
 
@@ -118,7 +140,9 @@ public record GgufModel(
     Set<Quantization> layers = EnumSet.noneOf(Quantization.class);
     origins.forEach(
         (name, origin) -> {
-          if (name.startsWith("model.layers.") && origin.stored().shape().size() > 1) {
+          if (name.startsWith("model.layers.")
+              && origin.stored().shape().size() > 1
+              && !ParameterName.isRouter(name)) {
             layers.add(quantization(origin.stored()));
           }
         });
@@ -150,7 +174,54 @@ public record GgufModel(
 
   @Override
   public void close() {
-    file.close();
+    close(file, beside);
+  }
+
+  /** A tensor as the file has it. */
+  static Origin origin(Path path, String name, GgufTensor tensor) {
+    return tensor.type().quantised()
+        ? rows(path, name, tensor, 0, tensor.shape(), IntUnaryOperator.identity())
+        : new Origin(
+            name,
+            new StoredTensor(type(tensor.type()), tensor.shape(), tensor.bytes()),
+            tensor.bytes());
+  }
+
+  /** Rows of a stored tensor; those of a vector are its elements. */
+  private static Origin rows(
+      Path path,
+      String name,
+      GgufTensor tensor,
+      long firstRow,
+      List<Long> shape,
+      IntUnaryOperator order) {
+    if (tensor.type().quantised() && shape.size() == 1) {
+      throw new CheckpointException(
+          "%s: tensor %s is a vector in %s, which is not read; F32, F16 and BF16 are"
+              .formatted(path, name, tensor.type()));
+    }
+    int columns = shape.size() == 1 ? 1 : Math.toIntExact(shape.getLast());
+    int count = Math.toIntExact(shape.getFirst());
+    long rowBytes = tensor.type().rowBytes(columns);
+    GgufRows view =
+        new GgufRows(
+            tensor.type(),
+            count,
+            columns,
+            tensor.bytes().asSlice(firstRow * rowBytes, count * rowBytes),
+            order);
+    return new Origin(
+        name,
+        new StoredTensor(type(tensor.type()), shape, new StoredTensor.Rows(view)),
+        tensor.bytes());
+  }
+
+  private static SafetensorsType type(GgufType type) {
+    return switch (type) {
+      case F16 -> SafetensorsType.F16;
+      case BF16 -> SafetensorsType.BF16;
+      default -> SafetensorsType.F32;
+    };
   }
 
   /** Takes the file's tensors one by one. */
@@ -221,6 +292,10 @@ public record GgufModel(
         whole(from + "attn_k_norm.weight", to + "self_attn.k_norm.weight", whole ? keys : one);
       }
       linear(from + "attn_output", to + "self_attn.o_proj", h, queries);
+      if (family.routed()) {
+        experts(from, to + "mlp");
+        return;
+      }
       if (family == GgufFamily.PHI3) {
         String both = from + "ffn_up.weight";
         take(both, 2 * ffn, h);
@@ -234,6 +309,27 @@ public record GgufModel(
         linear(from + "ffn_gate", to + "mlp.gate_proj", ffn, h);
       }
       linear(from + "ffn_down", to + "mlp.down_proj", h, ffn);
+    }
+
+    /** Of each map, all experts' matrices are below one another. */
+    private void experts(String from, String to) {
+      int count = model.experts().count();
+      long h = model.hiddenSize();
+      long inner = model.experts().hiddenSize();
+      whole(from + "ffn_gate_inp.weight", ParameterName.router(to), count, h);
+      for (String part : List.of("gate", "up", "down")) {
+        String all = from + "ffn_" + part + "_exps.weight";
+        List<Long> shape = part.equals("down") ? List.of(h, inner) : List.of(inner, h);
+        take(all, count, shape.getFirst(), shape.getLast());
+        for (int i = 0; i < count; i++) {
+          put(
+              all,
+              ParameterName.expert(to, i) + "." + part + "_proj.weight",
+              i * shape.getFirst(),
+              shape,
+              IntUnaryOperator.identity());
+        }
+      }
     }
 
     private void norm(String from, String to, long width) {
@@ -297,39 +393,13 @@ public record GgufModel(
     }
 
     private void whole(String from, String to, long... shape) {
-      Origin origin = stored.take(from, shape);
-      if (tensor(from).type().quantised()) {
-        put(from, to, 0, origin.stored().shape(), IntUnaryOperator.identity());
-      } else {
-        taken.put(to, origin);
-      }
+      take(from, shape);
+      taken.put(to, origin(file.path(), from, tensor(from)));
     }
 
-    /** Rows of a stored tensor; those of a vector are its elements. */
     private void put(
         String from, String to, long firstRow, List<Long> shape, IntUnaryOperator order) {
-      GgufTensor tensor = tensor(from);
-      int columns = shape.size() == 1 ? 1 : Math.toIntExact(shape.getLast());
-      if (tensor.type().quantised() && shape.size() == 1) {
-        throw new CheckpointException(
-            "%s: tensor %s is a vector in %s, which is not read; F32, F16 and BF16 are"
-                .formatted(file.path(), from, tensor.type()));
-      }
-      int rows = Math.toIntExact(shape.getFirst());
-      long rowBytes = tensor.type().rowBytes(columns);
-      GgufRows view =
-          new GgufRows(
-              tensor.type(),
-              rows,
-              columns,
-              tensor.bytes().asSlice(firstRow * rowBytes, rows * rowBytes),
-              order);
-      taken.put(
-          to,
-          new Origin(
-              from,
-              new StoredTensor(type(tensor.type()), shape, new StoredTensor.Rows(view)),
-              tensor.bytes()));
+      taken.put(to, rows(file.path(), from, tensor(from), firstRow, shape, order));
     }
 
     private GgufTensor tensor(String name) {
@@ -338,14 +408,6 @@ public record GgufModel(
         throw new IllegalStateException(name);
       }
       return tensor;
-    }
-
-    private static SafetensorsType type(GgufType type) {
-      return switch (type) {
-        case F16 -> SafetensorsType.F16;
-        case BF16 -> SafetensorsType.BF16;
-        default -> SafetensorsType.F32;
-      };
     }
   }
 }

@@ -51,6 +51,12 @@ public record HuggingFaceConfig(
     eosTokenIds.forEach(id -> requireToken("eos_token_id", id, vocabSize));
   }
 
+  /** A copy with other exits. */
+  public HuggingFaceConfig withExits(ExitLayout exits) {
+    return new HuggingFaceConfig(
+        new Architecture(architecture.model(), exits), bosTokenId, eosTokenIds);
+  }
+
   private static void requireToken(String name, int id, int vocabSize) {
     if (id >= vocabSize) {
       throw new ConfigException(

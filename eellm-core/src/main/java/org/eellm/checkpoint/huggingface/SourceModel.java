@@ -136,11 +136,7 @@ public record SourceModel(
     if (!exits.layers().isEmpty()) {
       file.set(HuggingFaceConfig.EARLY_EXIT, HeadFiles.json(exits));
     }
-    HuggingFaceConfig other =
-        new HuggingFaceConfig(
-            new Architecture(architecture().model(), exits),
-            config.bosTokenId(),
-            config.eosTokenIds());
+    HuggingFaceConfig other = config.withExits(exits);
     return new SourceModel(kind, folder, other, file, keepsConfig, all, open, Optional.empty());
   }
 

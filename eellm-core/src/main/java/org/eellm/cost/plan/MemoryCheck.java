@@ -127,7 +127,8 @@ public final class MemoryCheck {
 
   private static double layer(ModelConfig model) {
     return 2.0 * model.hiddenSize() * model.numHeads() * model.headDim()
-        + 2.0 * model.hiddenSize() * model.ffnHiddenSize();
+        + 2.0 * model.hiddenSize() * model.ffnHiddenSize()
+        + 3.0 * model.hiddenSize() * model.experts().count() * model.experts().hiddenSize();
   }
 
   /** A microbatch's stream and a head's scores, at least. */

@@ -1,20 +1,26 @@
 package org.eellm.data.corpus;
 
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Collectors;
 
 /**
  * A conversation to learn answers from.
  *
- * @param messages in order, one of {@link #ASSISTANT} among them
+ * @param messages in order, one that is learned among them
  * @param place what messages call it: its file and line
  */
 public record Chat(List<Message> messages, String place) {
   /** The role whose messages are answers. */
   public static final String ASSISTANT = "assistant";
 
-  /** What somebody says. */
-  public record Message(String role, String content) {}
+  /**
+   * What somebody says.
+   *
+   * @param name of who says it, if there are several
+   * @param isLearned whether it is an answer that counts
+   */
+  public record Message(String role, String content, Optional<String> name, boolean isLearned) {}
 
   public Chat {
     messages = List.copyOf(messages);

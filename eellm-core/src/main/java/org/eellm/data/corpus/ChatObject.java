@@ -10,11 +10,20 @@ import org.eellm.data.corpus.ObjectDocuments.BadObject;
 /**
  * A JSON object as a chat, in one of three layouts: {@code messages} of {@code role} and {@code
  * content}; {@code prompt} and {@code completion}, each a text or such messages; or ShareGPT's
- * {@code conversations} of {@code from} and {@code value}.
+ * {@code conversations} of {@code from} and {@code value}. An answer of {@code weight} 0 is
+ * context.
  */
 final class ChatObject {
   private static final String PROMPT = "prompt";
   private static final String COMPLETION = "completion";
+
+  /** Beside the messages, what a template would write that has it. */
+  private static final List<String> OTHERS =
+      List.of("tools", "functions", "system", "chat_template_kwargs");
+
+  /** The same within a message. */
+  private static final List<String> OTHER_CONTENTS =
+      List.of("tool_calls", "function_call", "reasoning_content");
 
   private ChatObject() {}
 
@@ -35,7 +44,8 @@ final class ChatObject {
     } else {
       return Optional.empty();
     }
-    if (messages.stream().noneMatch(message -> message.role().equals(Chat.ASSISTANT))) {
+    refuse(OTHERS, object, "");
+    if (messages.stream().noneMatch(Message::isLearned)) {
       throw new BadObject("the chat has no message of the assistant to learn from");
     }
     return Optional.of(messages);
@@ -44,7 +54,8 @@ final class ChatObject {
   private static void add(JsonNode value, String name, String role, List<Message> messages)
       throws BadObject {
     if (value.isTextual()) {
-      messages.add(new Message(role, value.textValue()));
+      messages.add(
+          new Message(role, value.textValue(), Optional.empty(), role.equals(Chat.ASSISTANT)));
     } else {
       add(value, name, "role", "content", messages);
     }
@@ -57,13 +68,32 @@ final class ChatObject {
       throw new BadObject("\"%s\" is no list of messages".formatted(name));
     }
     for (int i = 0; i < list.size(); i++) {
-      JsonNode role = list.get(i).path(roleKey);
-      if (!role.isTextual()) {
-        throw new BadObject("%s[%d] has no \"%s\"".formatted(name, i, roleKey));
+      JsonNode message = list.get(i);
+      String place = "%s[%d]".formatted(name, i);
+      if (!message.path(roleKey).isTextual()) {
+        throw new BadObject("%s has no \"%s\"".formatted(place, roleKey));
       }
-      String place = "%s[%d].%s".formatted(name, i, contentKey);
+      refuse(OTHER_CONTENTS, message, place + ".");
+      double weight = message.path("weight").asDouble(1);
+      if (weight != 0 && weight != 1) {
+        throw new BadObject(place + ".weight is neither 0 nor 1");
+      }
+      String role = role(message.path(roleKey).textValue());
       messages.add(
-          new Message(role(role.textValue()), content(list.get(i).path(contentKey), place)));
+          new Message(
+              role,
+              content(message.path(contentKey), place + "." + contentKey),
+              Optional.ofNullable(message.path("name").textValue()),
+              role.equals(Chat.ASSISTANT) && weight == 1));
+    }
+  }
+
+  private static void refuse(List<String> fields, JsonNode object, String place) throws BadObject {
+    for (String field : fields) {
+      JsonNode value = object.path(field);
+      if (!value.isEmpty() || !value.asText("").isEmpty()) {
+        throw new BadObject("\"%s%s\" is not supported in chats".formatted(place, field));
+      }
     }
   }
 

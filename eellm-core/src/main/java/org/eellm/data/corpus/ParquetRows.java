@@ -4,15 +4,18 @@ import dev.hardwood.InputFile;
 import dev.hardwood.reader.ParquetFileReader;
 import dev.hardwood.reader.RowReader;
 import dev.hardwood.row.PqList;
+import dev.hardwood.row.PqMap;
 import dev.hardwood.row.PqStruct;
 import dev.hardwood.row.StructAccessor;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.time.temporal.Temporal;
 import java.util.LinkedHashMap;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.SequencedMap;
+import java.util.UUID;
 import org.eellm.data.DataException;
 import org.eellm.file.InputFiles;
 
@@ -22,10 +25,10 @@ public final class ParquetRows implements AutoCloseable {
   private final ParquetFileReader reader;
   private final RowReader rows;
 
-  private ParquetRows(Path file, ParquetFileReader reader) {
+  private ParquetRows(Path file, ParquetFileReader reader, RowReader rows) {
     this.file = file;
     this.reader = reader;
-    this.rows = reader.rowReader();
+    this.rows = rows;
   }
 
   /**
@@ -36,7 +39,13 @@ public final class ParquetRows implements AutoCloseable {
   public static ParquetRows open(Path file) throws IOException {
     InputFiles.requireRegular(file);
     try {
-      return new ParquetRows(file, ParquetFileReader.open(InputFile.of(file)));
+      ParquetFileReader reader = ParquetFileReader.open(InputFile.of(file));
+      try {
+        return new ParquetRows(file, reader, reader.rowReader());
+      } catch (RuntimeException e) {
+        reader.close();
+        throw e;
+      }
     } catch (RuntimeException e) { // the library says so of files that are damaged
       throw unreadable(file, e);
     }
@@ -50,10 +59,11 @@ public final class ParquetRows implements AutoCloseable {
   }
 
   /**
-   * The next row: strings, numbers, booleans, lists and maps by name, and nothing for null.
+   * The next row: strings, numbers, booleans, lists and maps by name, and nothing for null. Dates,
+   * times and UUIDs are strings in their usual forms.
    *
    * @return empty at the end
-   * @throws DataException if the file is damaged
+   * @throws DataException if the file is damaged, or has values of another type
    */
   public Optional<SequencedMap<String, Object>> next() {
     try {
@@ -71,25 +81,44 @@ public final class ParquetRows implements AutoCloseable {
     SequencedMap<String, Object> fields = new LinkedHashMap<>();
     for (int i = 0; i < struct.getFieldCount(); i++) {
       if (!struct.isNull(i)) {
-        fields.put(struct.getFieldName(i), plain(struct.getValue(i)));
+        String column = struct.getFieldName(i);
+        fields.put(column, plain(struct.getValue(i), column));
       }
     }
     return fields;
   }
 
-  private static Object plain(Object value) {
+  private static Object plain(Object value, String column) {
     return switch (value) {
       case PqStruct struct -> fields(struct);
       case PqList list ->
-          list.values().stream().filter(Objects::nonNull).map(ParquetRows::plain).toList();
+          list.values().stream()
+              .filter(Objects::nonNull)
+              .map(element -> plain(element, column))
+              .toList();
+      case PqMap map -> {
+        SequencedMap<String, Object> entries = new LinkedHashMap<>();
+        for (PqMap.Entry entry : map.getEntries()) {
+          if (!entry.isValueNull()) {
+            entries.put(plain(entry.getKey(), column).toString(), plain(entry.getValue(), column));
+          }
+        }
+        yield entries;
+      }
       case byte[] bytes -> new String(bytes, StandardCharsets.UTF_8);
-      default -> value;
+      case String _, Number _, Boolean _ -> value;
+      case Temporal _, UUID _ -> value.toString();
+      default ->
+          throw new IllegalArgumentException(
+              "the column %s has values of the type %s; leave it out"
+                  .formatted(column, value.getClass().getSimpleName()));
     };
   }
 
   @Override
   public void close() throws IOException {
-    rows.close();
-    reader.close();
+    try (reader) {
+      rows.close();
+    }
   }
 }

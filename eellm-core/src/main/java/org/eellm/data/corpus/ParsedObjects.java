@@ -1,12 +1,14 @@
 package org.eellm.data.corpus;
 
 import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.MappingIterator;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.ObjectReader;
 import com.fasterxml.jackson.dataformat.csv.CsvFactory;
 import com.fasterxml.jackson.dataformat.csv.CsvMapper;
 import com.fasterxml.jackson.dataformat.csv.CsvSchema;
@@ -16,9 +18,9 @@ import java.util.Optional;
 import org.eellm.data.DataException;
 
 /**
- * The objects of a JSON file, which are in one list or follow each other, or the rows of a CSV
- * file, whose first names the columns. Read one by one. Behind a fault in a file's form nothing can
- * be told any more, so it is never left out.
+ * The objects of a JSON file, which are in lists or follow each other, or the rows of a CSV file,
+ * whose first names the columns. Read one by one. Behind a fault in a file's form nothing can be
+ * told any more, so it is never left out.
  */
 final class ParsedObjects implements ObjectDocuments.Objects {
   static final int MAX_OBJECT_BYTES = 1 << 28;
@@ -33,37 +35,40 @@ final class ParsedObjects implements ObjectDocuments.Objects {
   private static final CsvMapper CSV =
       new CsvMapper(CsvFactory.builder().streamReadConstraints(LONG_TEXTS).build());
 
-  private final MappingIterator<JsonNode> values;
+  private final ObjectReader reader;
+  private final JsonParser parser;
   private final String file;
+  private boolean inList;
   private int line;
 
-  private ParsedObjects(MappingIterator<JsonNode> values, String file) {
-    this.values = values;
+  private ParsedObjects(ObjectReader reader, InputStream bytes, String file) throws IOException {
+    this.reader = reader;
+    this.parser = reader.createParser(bytes);
     this.file = file;
   }
 
   static ParsedObjects ofJson(InputStream bytes, String file) throws IOException {
     return new ParsedObjects(
-        JSON.readerFor(JsonNode.class)
-            .without(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
-            .readValues(bytes),
-        file);
+        JSON.reader().without(DeserializationFeature.FAIL_ON_TRAILING_TOKENS), bytes, file);
   }
 
   static ParsedObjects ofCsv(InputStream bytes, String file) throws IOException {
-    return new ParsedObjects(
-        CSV.readerFor(JsonNode.class).with(CsvSchema.emptySchema().withHeader()).readValues(bytes),
-        file);
+    return new ParsedObjects(CSV.reader(CsvSchema.emptySchema().withHeader()), bytes, file);
   }
 
   @Override
   public Optional<JsonNode> next() throws IOException {
     try {
-      if (!values.hasNextValue()) {
+      JsonToken token = parser.nextToken();
+      while (token == JsonToken.END_ARRAY || (token == JsonToken.START_ARRAY && !inList)) {
+        inList = !inList;
+        token = parser.nextToken();
+      }
+      if (token == null) {
         return Optional.empty();
       }
-      line = values.getCurrentLocation().getLineNr();
-      return Optional.of(values.nextValue());
+      line = parser.currentLocation().getLineNr();
+      return Optional.of(reader.readTree(parser));
     } catch (JsonProcessingException e) {
       line = e.getLocation() == null ? line : e.getLocation().getLineNr();
       throw new DataException(
@@ -78,6 +83,6 @@ final class ParsedObjects implements ObjectDocuments.Objects {
 
   @Override
   public void close() throws IOException {
-    values.close();
+    parser.close();
   }
 }

@@ -1,54 +1,44 @@
 package org.eellm.data.tokenizer;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import java.util.Comparator;
-import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.function.IntConsumer;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 
-/**
- * Tokens that are found in a text before all else, of several at one place the longest.
- *
- * @param tokens by their names
- * @param firsts the first characters of names
- * @param lengths of names, the longest first
- */
-record AddedTokens(Map<String, Found> tokens, Set<Character> firsts, List<Integer> lengths) {
-
+/** Tokens that are found in a text before all else, of several at one place the longest. */
+final class AddedTokens {
   /**
    * What is found.
    *
    * @param left whether it takes the blanks before it
    * @param right whether it takes those behind it
    */
-  private record Found(int id, boolean left, boolean right) {}
+  private record Found(String name, int id, boolean left, boolean right) {}
 
-  /** Those that a text may have: special ones are letters there. */
-  static AddedTokens of(Map<String, JsonNode> all) {
-    Map<String, Found> tokens = new HashMap<>();
-    Set<Character> firsts = new HashSet<>();
-    all.forEach(
-        (name, token) -> {
-          if (!token.path("special").asBoolean()) {
-            firsts.add(name.charAt(0));
-            tokens.put(
-                name,
-                new Found(
-                    token.path("id").asInt(),
-                    token.path("lstrip").asBoolean(),
-                    token.path("rstrip").asBoolean()));
-          }
-        });
-    List<Integer> lengths =
-        tokens.keySet().stream()
-            .map(String::length)
-            .distinct()
-            .sorted(Comparator.reverseOrder())
-            .toList();
-    return new AddedTokens(tokens, firsts, lengths);
+  private final List<Found> tokens; // by name
+  private final Set<Character> firsts; // of their letters
+
+  /** Those of some that a text may have: special ones are letters there. */
+  AddedTokens(Map<String, JsonNode> all) {
+    tokens =
+        new TreeMap<>(all)
+            .entrySet().stream()
+                .filter(token -> !token.getValue().path("special").asBoolean())
+                .map(token -> found(token.getKey(), token.getValue()))
+                .toList();
+    firsts = tokens.stream().map(token -> token.name.charAt(0)).collect(Collectors.toSet());
+  }
+
+  private static Found found(String name, JsonNode token) {
+    return new Found(
+        name,
+        token.path("id").asInt(),
+        token.path("lstrip").asBoolean(),
+        token.path("rstrip").asBoolean());
   }
 
   /** Told of a part of a text. */
@@ -64,27 +54,52 @@ record AddedTokens(Map<String, Found> tokens, Set<Character> firsts, List<Intege
   void divide(String text, Part parts, IntConsumer ids) {
     int done = 0;
     for (int at = 0; at < text.length() && !firsts.isEmpty(); at++) {
-      if (!firsts.contains(text.charAt(at))) {
-        continue;
-      }
-      for (int length : lengths) {
-        int end = at + length;
-        Found found = end > text.length() ? null : tokens.get(text.substring(at, end));
-        if (found != null) {
-          int from = found.left ? blanksBefore(text, at, done) : at;
-          if (from > done) {
-            parts.accept(text.substring(done, from), done == 0);
-          }
-          ids.accept(found.id);
-          done = found.right ? blanksBehind(text, end) : end;
-          at = done - 1;
-          break;
+      Found found = firsts.contains(text.charAt(at)) ? longest(text, at) : null;
+      if (found != null) {
+        int from = found.left ? blanksBefore(text, at, done) : at;
+        if (from > done) {
+          parts.accept(text.substring(done, from), done == 0);
         }
+        ids.accept(found.id);
+        int end = at + found.name.length();
+        done = found.right ? blanksBehind(text, end) : end;
+        at = done - 1;
       }
     }
     if (done < text.length()) {
       parts.accept(text.substring(done), done == 0);
     }
+  }
+
+  /** The longest that a text has at a place: letter by letter, those that go on so. */
+  private @Nullable Found longest(String text, int place) {
+    Found longest = null;
+    int from = 0;
+    int to = tokens.size();
+    for (int depth = 0; from < to; depth++) {
+      if (tokens.get(from).name.length() == depth) {
+        longest = tokens.get(from++);
+      }
+      int letter = place + depth < text.length() ? text.charAt(place + depth) : -1;
+      from = firstFrom(letter, depth, from, to);
+      to = firstFrom(letter + 1, depth, from, to);
+    }
+    return longest;
+  }
+
+  /** The first in a range whose letter at a depth is not below another. */
+  private int firstFrom(int letter, int depth, int from, int to) {
+    int low = from;
+    int high = to;
+    while (low < high) {
+      int middle = low + high >>> 1;
+      if (tokens.get(middle).name.charAt(depth) < letter) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
   }
 
   private static int blanksBefore(String text, int from, int least) {

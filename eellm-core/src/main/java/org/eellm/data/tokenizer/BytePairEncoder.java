@@ -8,19 +8,20 @@ import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Queue;
 import java.util.Set;
-import org.jspecify.annotations.Nullable;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.stream.IntStream;
+import org.eellm.data.tokenizer.word.WordCutter;
 
 /**
  * Byte-pair encoding: a text is cut into words, a word into the tokens of its bytes or characters,
  * and the neighbours that were joined first in training are joined first.
  */
 final class BytePairEncoder implements Tokenizer.TextEncoder {
-  private static final int LONGEST_KEPT = 32;
-  private static final int KEPT_WORDS = 1 << 14;
-
   /** Turns a word into the tokens that pairs are made of. */
   private sealed interface WordStart {
     /** The tokens of a word, in an array of their number. */
@@ -69,9 +70,10 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
      *
      * @param unknown absent leaves such characters out
      * @param fuses whether several unknown characters after each other are one token
-     * @param byBytes whether bytes are tried first
+     * @param byteIds by byte, {@link Pieces#NONE} where it has none
      */
-    record Characters(Pieces pieces, OptionalInt unknown, boolean fuses, boolean byBytes)
+    @SuppressWarnings("ArrayRecordComponent") // compared by nobody
+    record Characters(Pieces pieces, OptionalInt unknown, boolean fuses, int[] byteIds)
         implements WordStart {
 
       @Override
@@ -85,7 +87,7 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
           if (id != Pieces.NONE) {
             tokens[count++] = id;
           }
-          int bytes = id == Pieces.NONE && byBytes ? bytes(character, tokens, count) : 0;
+          int bytes = id == Pieces.NONE ? bytes(character, tokens, count) : 0;
           count += bytes;
           boolean isUnknown = id == Pieces.NONE && bytes == 0;
           if (isUnknown && unknown.isPresent() && !(fuses && behindUnknown)) {
@@ -100,7 +102,7 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
       private int bytes(String character, int[] tokens, int from) {
         byte[] bytes = character.getBytes(StandardCharsets.UTF_8);
         for (int i = 0; i < bytes.length; i++) {
-          tokens[from + i] = pieces.id("<0x%02X>".formatted(bytes[i]));
+          tokens[from + i] = byteIds[bytes[i] & 0xFF];
           if (tokens[from + i] == Pieces.NONE) {
             return 0;
           }
@@ -115,15 +117,11 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     }
   }
 
-  /** A word that was met, with its tokens. */
-  @SuppressWarnings("ArrayRecordComponent") // compared by nobody
-  private record Known(String word, int[] ids) {}
-
   private final AddedTokens added;
   private final WordCutter cutter;
   private final WordStart start;
   private final Pairs pairs;
-  private final @Nullable Known[] known = new Known[KEPT_WORDS];
+  private final Queue<KnownWords> idle = new ConcurrentLinkedQueue<>(); // of no thread
 
   private BytePairEncoder(AddedTokens added, WordCutter cutter, WordStart start, Pairs pairs) {
     this.added = added;
@@ -149,6 +147,7 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
   static Optional<Tokenizer.TextEncoder> of(
       TokenizerJson json, Map<String, JsonNode> addedTokens, String place) {
     ObjectNode file = json.rest();
+    requireBounded(file, place); // before any of it is applied to a name
     JsonNode model = file.path("model");
     List<JsonNode> words = TokenizerReader.parts(file.path("pre_tokenizer"), "pretokenizers");
     Optional<WordCutter> cutter =
@@ -173,14 +172,19 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     if (start.isEmpty()) {
       return Optional.empty();
     }
-    requireBounded(file, place);
     Set<Integer> all = new HashSet<>();
     addedTokens.values().forEach(token -> all.add(token.path("id").asInt()));
     boolean takesWords = model.path("ignore_merges").asBoolean();
+    // Where no piece goes on behind a word, words are joined for themselves: what was met is known.
+    boolean alone =
+        !byteLevel
+            && !takesWords
+            && json.pieces().contains(WordCutter.BLANK)
+            && !json.pieces().haveInside(WordCutter.BLANK);
     return Optional.of(
         new BytePairEncoder(
-            AddedTokens.of(addedTokens),
-            cutter.get(),
+            new AddedTokens(addedTokens),
+            alone ? cutter.get().orBeforeBlanks() : cutter.get(),
             start.get(),
             new Pairs(
                 table(json, all),
@@ -202,11 +206,14 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     String unknown = model.path("unk_token").asText("");
     JsonNode token = addedTokens.get(unknown);
     int id = token == null ? pieces.id(unknown) : token.path("id").asInt();
+    boolean byBytes = model.path("byte_fallback").asBoolean();
     return new WordStart.Characters(
         pieces,
         id == Pieces.NONE ? OptionalInt.empty() : OptionalInt.of(id),
         model.path("fuse_unk").asBoolean(),
-        model.path("byte_fallback").asBoolean());
+        IntStream.range(0, 256)
+            .map(value -> byBytes ? pieces.id("<0x%02X>".formatted(value)) : Pieces.NONE)
+            .toArray());
   }
 
   private static void requireBounded(ObjectNode file, String place) {
@@ -231,27 +238,28 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
   @Override
   public int[] encode(String text) {
     String wellFormed = new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8);
+    KnownWords known = Objects.requireNonNullElseGet(idle.poll(), KnownWords::new);
     Ids ids = new Ids();
     added.divide(
         wellFormed,
-        (part, first) -> cutter.cut(part, first, word -> ids.add(tokens(word))),
+        (part, first) ->
+            cutter.cut(part, first, (all, from, to) -> addWord(all, from, to, known, ids)),
         ids::add);
-    return Arrays.copyOf(ids.values, ids.count);
+    idle.add(known);
+    return ids.toArray();
   }
 
-  private int[] tokens(String word) {
-    if (word.length() > LONGEST_KEPT) {
-      return joined(word);
+  private void addWord(String text, int from, int to, KnownWords known, Ids ids) {
+    boolean isShort = to - from <= KnownWords.LONGEST;
+    if (isShort && known.addTokens(text, from, to, ids)) {
+      return;
     }
-    int hash = word.hashCode();
-    int place = (hash ^ hash >>> 15) & KEPT_WORDS - 1;
-    Known there = known[place]; // of any thread, and whole
-    if (there != null && there.word.equals(word)) {
-      return there.ids;
+    String word = text.substring(from, to);
+    int[] tokens = joined(word);
+    ids.add(tokens, 0, tokens.length);
+    if (isShort) {
+      known.put(word, tokens);
     }
-    int[] ids = joined(word);
-    known[place] = new Known(word, ids);
-    return ids;
   }
 
   private int[] joined(String word) {
@@ -266,16 +274,31 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
   }
 
   /** A list that grows. */
-  private static final class Ids {
+  static final class Ids {
     private int[] values = new int[64];
     private int count;
 
-    void add(int... ids) {
-      if (count + ids.length > values.length) {
-        values = Arrays.copyOf(values, Math.max(2 * values.length, count + ids.length));
+    void add(int id) {
+      reserve(1);
+      values[count++] = id;
+    }
+
+    /** Adds a part of some. */
+    void add(int[] ids, int from, int to) {
+      reserve(to - from);
+      for (int i = from; i < to; i++) { // mostly one
+        values[count++] = ids[i];
       }
-      System.arraycopy(ids, 0, values, count, ids.length);
-      count += ids.length;
+    }
+
+    private void reserve(int more) {
+      if (count + more > values.length) {
+        values = Arrays.copyOf(values, Math.max(2 * values.length, count + more));
+      }
+    }
+
+    int[] toArray() {
+      return Arrays.copyOf(values, count);
     }
   }
 }

@@ -13,6 +13,7 @@ import java.util.Arrays;
 import java.util.Map;
 import java.util.Objects;
 import org.eellm.data.DataException;
+import org.eellm.data.tokenizer.word.BoundedPattern;
 
 /**
  * Encodes with Hugging Face's own library, for every {@code tokenizer.json} that is more than

@@ -14,9 +14,7 @@ final class PairTable {
   private static final long SECRET = ThreadLocalRandom.current().nextLong() | 1;
 
   private int mask;
-  private long[] pairs;
-  private int[] ranks;
-  private int[] wholes;
+  private long[] pairs; // each with its rank, above what it becomes, behind it
   private int size;
 
   /** A table with room for so many pairs at first. */
@@ -25,10 +23,8 @@ final class PairTable {
   }
 
   private void allocate(int places) {
-    mask = places - 1;
-    pairs = new long[places];
-    ranks = new int[places];
-    wholes = new int[places];
+    mask = 2 * places - 2;
+    pairs = new long[2 * places];
     Arrays.fill(pairs, NONE);
   }
 
@@ -38,9 +34,9 @@ final class PairTable {
 
   /** The place of a pair, or the free one where it would be. */
   private int place(long pair) {
-    int place = (int) ((pair ^ pair >>> 29) * SECRET >>> 32) & mask;
+    int place = (int) ((pair ^ pair >>> 29) * SECRET >>> 31) & mask;
     while (pairs[place] != pair && pairs[place] != NONE) {
-      place = place + 1 & mask;
+      place = place + 2 & mask;
     }
     return place;
   }
@@ -49,24 +45,20 @@ final class PairTable {
   void add(int left, int right, int whole) {
     int place = place(pair(left, right));
     pairs[place] = pair(left, right);
-    ranks[place] = size++;
-    wholes[place] = whole;
-    if (4L * size > 3L * pairs.length) {
+    pairs[place + 1] = pair(size++, whole);
+    if (8L * size > 3L * pairs.length) {
       grow();
     }
   }
 
   private void grow() {
     long[] allPairs = pairs;
-    int[] allRanks = ranks;
-    int[] allWholes = wholes;
-    allocate(2 * allPairs.length);
-    for (int i = 0; i < allPairs.length; i++) {
+    allocate(allPairs.length);
+    for (int i = 0; i < allPairs.length; i += 2) {
       if (allPairs[i] != NONE) {
         int place = place(allPairs[i]);
         pairs[place] = allPairs[i];
-        ranks[place] = allRanks[i];
-        wholes[place] = allWholes[i];
+        pairs[place + 1] = allPairs[i + 1];
       }
     }
   }
@@ -100,10 +92,10 @@ final class PairTable {
         continue;
       }
       int place = place(pair(ids[at], ids[other]));
-      if (pairs[place] == NONE || ranks[place] != (int) (first >>> Integer.SIZE)) {
+      if (pairs[place] == NONE || pairs[place + 1] >>> Integer.SIZE != first >>> Integer.SIZE) {
         continue; // one of the two was joined to another
       }
-      ids[at] = wholes[place];
+      ids[at] = (int) pairs[place + 1];
       ids[other] = -1;
       next[at] = next[other];
       if (next[at] < count) {
@@ -124,7 +116,7 @@ final class PairTable {
   private void offer(Heap heap, int at, int left, int right) {
     int place = place(pair(left, right));
     if (pairs[place] != NONE) {
-      heap.add((long) ranks[place] << Integer.SIZE | at);
+      heap.add(pairs[place + 1] >>> Integer.SIZE << Integer.SIZE | at);
     }
   }
 

@@ -122,6 +122,24 @@ final class Pieces {
     return id(piece) != NONE;
   }
 
+  /** Whether a piece has a character behind others than itself. */
+  boolean haveInside(String character) {
+    byte[] bytes = character.getBytes(StandardCharsets.UTF_8);
+    int length = bytes.length;
+    for (int number = 0; number < size; number++) {
+      int begin = begin(number);
+      for (int at = begin + 1; at + length <= ends[number]; at++) {
+        if (letters[at] == bytes[0]
+            && Arrays.equals(letters, at, at + length, bytes, 0, length)
+            && !(at - length >= begin
+                && Arrays.equals(letters, at - length, at, bytes, 0, length))) {
+          return true;
+        }
+      }
+    }
+    return false;
+  }
+
   /** Whether an id has a piece. */
   boolean has(int id) {
     return id < numbers.length && numbers[id] != 0;

@@ -6,6 +6,7 @@ import com.google.protobuf.CodedInputStream;
 import com.google.protobuf.WireFormat;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Base64;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -40,6 +41,7 @@ final class SentencePieceModel {
   private int end = 2;
   private boolean addsBlank = true;
   private boolean trims = true;
+  private String compiledMap = "";
 
   private SentencePieceModel(String place) {
     this.place = place;
@@ -121,12 +123,9 @@ final class SentencePieceModel {
 
   private void normalizer(ByteString content) throws IOException {
     CodedInputStream fields = content.newCodedInput();
-    String rule = "";
     for (int tag = fields.readTag(); tag != 0; tag = fields.readTag()) {
       switch (WireFormat.getTagFieldNumber(tag)) {
-        case 1 -> rule = TokenizerReader.shown(fields.readStringRequireUtf8());
-        case 2 ->
-            refuse(!fields.readBytes().isEmpty(), "normalizer_spec: the rule '%s'".formatted(rule));
+        case 2 -> compiledMap = Base64.getEncoder().encodeToString(fields.readByteArray());
         case 3 -> addsBlank = fields.readBool();
         case 4 -> trims = fields.readBool();
         case 5 -> refuse(!fields.readBool(), "normalizer_spec.escape_whitespaces: false");
@@ -174,7 +173,10 @@ final class SentencePieceModel {
       config.put("add_bos_token", config.hasNonNull("bos_token"));
     }
     return new SentencePieces(
-            texts, types, scores, new Rules(model == UNIGRAM, byteFallback, addsBlank, trims))
+            texts,
+            types,
+            scores,
+            new Rules(model == UNIGRAM, byteFallback, addsBlank, trims, compiledMap))
         .file();
   }
 

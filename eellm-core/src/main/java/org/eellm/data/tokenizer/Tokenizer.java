@@ -7,7 +7,11 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.SequencedMap;
 import java.util.function.IntFunction;
 import java.util.function.Supplier;
 import org.eellm.data.DataException;
@@ -26,6 +30,7 @@ import org.jspecify.annotations.Nullable;
 public final class Tokenizer {
   static final String FILE = "tokenizer.json";
   static final String CONFIG_FILE = "tokenizer_config.json";
+  static final String TEMPLATE_FILE = "chat_template.jinja";
 
   /** Turns text into ids, taking it literally. */
   @FunctionalInterface
@@ -68,13 +73,25 @@ public final class Tokenizer {
   private final @Nullable Token[] known; // those that were asked for, by id
   private final Supplier<String> file;
   private final String configFile;
+  private final Optional<String> chatTemplate;
 
-  Tokenizer(Vocabulary vocabulary, TextEncoder encoder, Supplier<String> file, String configFile) {
+  Tokenizer(
+      Vocabulary vocabulary,
+      TextEncoder encoder,
+      Supplier<String> file,
+      String configFile,
+      @Nullable String chatTemplate) {
     known = new Token[vocabulary.size()];
     this.vocabulary = vocabulary;
     this.encoder = encoder;
     this.file = file;
     this.configFile = configFile;
+    this.chatTemplate = Optional.ofNullable(chatTemplate);
+  }
+
+  /** A copy that has a chat template of its own. */
+  Tokenizer withChatTemplate(String template) {
+    return new Tokenizer(vocabulary, encoder, file, configFile, template);
   }
 
   /**
@@ -82,7 +99,8 @@ public final class Tokenizer {
    *
    * @param path a folder with {@code tokenizer.json} (and, for the names of special tokens, {@code
    *     tokenizer_config.json}), with SentencePiece's {@code tokenizer.model}, or with {@code
-   *     vocab.json} and {@code merges.txt}; or one of the first two; or a GGUF file
+   *     vocab.json} and {@code merges.txt}; or one of the first two; or a GGUF file. A {@code
+   *     chat_template.jinja} in the folder belongs to it
    * @throws DataException if there is no tokenizer or it cannot be used
    */
   public static Tokenizer load(Path path) {
@@ -131,6 +149,11 @@ public final class Tokenizer {
   /** The content of {@code tokenizer_config.json}; {@code {}} if there is none. */
   public String configuration() {
     return configFile;
+  }
+
+  /** The content of {@code chat_template.jinja}; the configuration may have one, too. */
+  public Optional<String> chatTemplate() {
+    return chatTemplate;
   }
 
   /** The content of a {@code tokenizer.json} that says all of it. */
@@ -184,26 +207,38 @@ public final class Tokenizer {
   }
 
   /**
-   * Writes {@code tokenizer.json} and {@code tokenizer_config.json} into a folder, made if absent;
-   * a tokenizer that was loaded from such files is written as it was read.
+   * Writes {@code tokenizer.json}, {@code tokenizer_config.json} and, if there is a chat template
+   * of its own, {@code chat_template.jinja} in place of those in a folder, made if absent; a
+   * tokenizer that was loaded from such files is written as it was read.
    */
   public void save(Path folder) {
     try {
       Files.createDirectories(folder);
-      Path newFile = writeBeside(folder.resolve(FILE), file.get());
-      Path newConfigFile = writeBeside(folder.resolve(CONFIG_FILE), configFile);
-      Files.move(newFile, folder.resolve(FILE), StandardCopyOption.REPLACE_EXISTING);
-      Files.move(newConfigFile, folder.resolve(CONFIG_FILE), StandardCopyOption.REPLACE_EXISTING);
+      SequencedMap<String, String> contents = new LinkedHashMap<>();
+      contents.put(FILE, file.get());
+      contents.put(CONFIG_FILE, configFile);
+      chatTemplate.ifPresent(template -> contents.put(TEMPLATE_FILE, template));
+      for (Map.Entry<String, String> entry : contents.entrySet()) {
+        writeBeside(folder.resolve(entry.getKey()), entry.getValue());
+      }
+      Files.deleteIfExists(folder.resolve(TEMPLATE_FILE));
+      for (String name : contents.keySet()) {
+        Path target = folder.resolve(name);
+        Files.move(temporary(target), target, StandardCopyOption.REPLACE_EXISTING);
+      }
     } catch (IOException e) {
       throw new DataException(
           "%s: the tokenizer cannot be written: %s".formatted(folder, DataException.reason(e)), e);
     }
   }
 
-  private static Path writeBeside(Path target, String content) throws IOException {
-    Path temporary = target.resolveSibling(target.getFileName() + ".tmp");
-    return Files.writeString(
-        temporary,
+  private static Path temporary(Path target) {
+    return target.resolveSibling(target.getFileName() + ".tmp");
+  }
+
+  private static void writeBeside(Path target, String content) throws IOException {
+    Files.writeString(
+        temporary(target),
         content,
         StandardOpenOption.CREATE,
         StandardOpenOption.TRUNCATE_EXISTING,

@@ -3,9 +3,12 @@ package org.eellm.data.tokenizer;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.Base64;
 import java.util.Set;
 import org.eellm.data.DataException;
-import org.eellm.data.tokenizer.BoundedPattern.PatternException;
+import org.eellm.data.tokenizer.CompiledMap.MapException;
+import org.eellm.data.tokenizer.word.BoundedPattern;
+import org.eellm.data.tokenizer.word.BoundedPattern.PatternException;
 
 /**
  * The input of the tokenizers library, held to forms whose time and memory are in proportion to a
@@ -23,6 +26,7 @@ final class TokenizerBounds {
           "NFKC",
           "NFKD",
           "Nmt",
+          "Precompiled",
           "Prepend",
           "Replace",
           "Sequence",
@@ -45,6 +49,7 @@ final class TokenizerBounds {
 
   private static final Set<String> MODELS = Set.of("BPE", "Unigram", "WordLevel", "WordPiece");
 
+  private static final String COMPILED_MAP = "precompiled_charsmap";
   private static final int MAX_PARTS = 32;
   private static final int MAX_WAYS = 300;
 
@@ -61,6 +66,7 @@ final class TokenizerBounds {
   private int parts;
   private int ways;
   private double growth = 1;
+  private boolean hasMap;
 
   private TokenizerBounds(String place) {
     this.place = place;
@@ -91,6 +97,7 @@ final class TokenizerBounds {
           throw refusal("normalizer Prepend: has more than %d characters".formatted(MAX_LITERAL));
         }
       }
+      case "Precompiled" -> compiledMap((ObjectNode) normalizer);
       case "Replace" -> {
         int least = pattern("normalizer Replace", normalizer);
         String content = normalizer.path("content").asText();
@@ -102,6 +109,22 @@ final class TokenizerBounds {
       }
       default -> {}
     }
+  }
+
+  private void compiledMap(ObjectNode normalizer) {
+    try {
+      byte[] content = Base64.getDecoder().decode(normalizer.path(COMPILED_MAP).asText());
+      CompiledMap.requireBounded(content);
+      normalizer.put(COMPILED_MAP, Base64.getEncoder().encodeToString(content));
+    } catch (IllegalArgumentException | MapException failure) {
+      throw new DataException(
+          "%s: normalizer Precompiled: %s: %s".formatted(place, COMPILED_MAP, failure.getMessage()),
+          failure);
+    }
+    if (hasMap) {
+      throw refusal("normalizer Precompiled: is there twice");
+    }
+    hasMap = true;
   }
 
   private void preTokenizer(JsonNode words) {

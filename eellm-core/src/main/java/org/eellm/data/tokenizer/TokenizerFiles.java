@@ -60,9 +60,23 @@ final class TokenizerFiles {
     if (GgufFile.isOne(path)) {
       return readGguf(path);
     }
-    if (Files.exists(path) && !Files.isDirectory(path)) {
-      return path.toString().matches(".*\\.(model|tiktoken)") ? readModel(path) : readFile(path);
+    boolean isFile = Files.exists(path) && !Files.isDirectory(path);
+    Tokenizer tokenizer = isFile ? readOne(path) : readFolder(path);
+    Path template = (isFile ? path.resolveSibling("") : path).resolve(Tokenizer.TEMPLATE_FILE);
+    try {
+      return Files.exists(template)
+          ? tokenizer.withChatTemplate(InputFiles.text(template, MAX_BYTES))
+          : tokenizer;
+    } catch (IOException e) {
+      throw unreadable(template.toString(), e);
     }
+  }
+
+  private static Tokenizer readOne(Path path) {
+    return path.toString().matches(".*\\.(model|tiktoken)") ? readModel(path) : readFile(path);
+  }
+
+  private static Tokenizer readFolder(Path path) {
     if (Files.exists(path.resolve(Tokenizer.FILE))) {
       return readFile(path.resolve(Tokenizer.FILE));
     }
@@ -161,8 +175,12 @@ final class TokenizerFiles {
     try {
       return InputFiles.bytes(path, most);
     } catch (IOException e) {
-      throw new DataException("%s: cannot be read: %s".formatted(path, DataException.reason(e)), e);
+      throw unreadable(path.toString(), e);
     }
+  }
+
+  private static DataException unreadable(String place, IOException e) {
+    return new DataException("%s: cannot be read: %s".formatted(place, DataException.reason(e)), e);
   }
 
   static ObjectNode parse(Path path) {
@@ -178,8 +196,7 @@ final class TokenizerFiles {
       }
       throw new DataException(place + ": holds no JSON object");
     } catch (CharacterCodingException e) {
-      throw new DataException(
-          "%s: cannot be read: %s".formatted(place, DataException.reason(e)), e);
+      throw unreadable(place, e);
     } catch (JsonProcessingException e) {
       throw new DataException(
           "%s%s: not valid JSON: %s"

@@ -329,34 +329,36 @@ final class TokenizerJson {
         if (letter == '"') {
           return at + 1;
         }
-        if (letter == '\\') {
-          at = escape(at);
-          if (at == FAILED) {
-            return FAILED;
-          }
-        } else if (letter < 0) {
-          int after = character(at);
-          if (after == FAILED) {
-            return FAILED;
-          }
-          for (; at < after; at++) {
-            add(content[at]);
-          }
-        } else if (letter < ' ') {
+        int end = letter == '\\' ? escape(at) : letters(at);
+        if (end == FAILED) {
           return FAILED;
-        } else {
-          add(letter);
-          at++;
         }
+        at = end;
       }
       return FAILED;
     }
 
-    private void add(byte letter) {
-      if (length == text.length) {
-        text = Arrays.copyOf(text, 2 * length);
+    /** Appends what stands for itself, and gives its end. */
+    private int letters(int from) {
+      int at = from;
+      while (at < content.length && content[at] != '"' && content[at] != '\\') {
+        byte letter = content[at];
+        int after = letter < 0 ? character(at) : letter < ' ' ? FAILED : at + 1;
+        if (after == FAILED) {
+          return FAILED;
+        }
+        at = after;
       }
-      text[length++] = letter;
+      add(content, from, at);
+      return at;
+    }
+
+    private void add(byte[] bytes, int from, int to) {
+      if (length + to - from > text.length) {
+        text = Arrays.copyOf(text, 2 * (length + to - from));
+      }
+      System.arraycopy(bytes, from, text, length, to - from);
+      length += to - from;
     }
 
     /** The end of a character of several bytes. */
@@ -376,18 +378,16 @@ final class TokenizerJson {
     private int escape(int from) {
       byte kind = byteAt(from + 1);
       int simple = "\"\\/bfnrt".indexOf(kind);
-      if (simple >= 0) {
-        add((byte) "\"\\/\b\f\n\r\t".charAt(simple));
-        return from + 2;
-      }
-      int unit = kind == 'u' ? hexadecimal(from + 2) : FAILED;
+      int unit =
+          simple >= 0
+              ? "\"\\/\b\f\n\r\t".charAt(simple)
+              : kind == 'u' ? hexadecimal(from + 2) : FAILED;
       if (unit == FAILED || Character.isSurrogate((char) unit)) {
         return FAILED; // a pair of them is rare
       }
-      for (byte letter : String.valueOf((char) unit).getBytes(StandardCharsets.UTF_8)) {
-        add(letter);
-      }
-      return from + 6;
+      byte[] bytes = String.valueOf((char) unit).getBytes(StandardCharsets.UTF_8);
+      add(bytes, 0, bytes.length);
+      return from + (simple >= 0 ? 2 : 6);
     }
 
     private int hexadecimal(int from) {

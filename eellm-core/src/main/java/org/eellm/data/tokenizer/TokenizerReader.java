@@ -74,7 +74,7 @@ final class TokenizerReader {
     Tokenizer.TextEncoder encoder =
         BytePairEncoder.of(json, addedTokens, place)
             .orElseGet(() -> HuggingFaceEncoder.of(json, place));
-    return new Tokenizer(understood, encoder, json::text, configText);
+    return new Tokenizer(understood, encoder, json::text, configText, null);
   }
 
   private void addTokens() {

@@ -3,10 +3,10 @@ package org.eellm.data.tokenizer;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.regex.Matcher;
 import org.eellm.data.OrderedBatches;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.Corpus;
+import org.eellm.data.tokenizer.word.WordCutter;
 
 /** How often each of GPT-2's words is in a corpus. */
 final class WordCounts {
@@ -41,10 +41,14 @@ final class WordCounts {
   private static Map<String, Long> count(List<Corpus.DocumentChunk> pieces) {
     Map<String, Long> counts = new HashMap<>();
     for (Corpus.DocumentChunk piece : pieces) {
-      Matcher words = WordCutter.GPT_2_WORD.matcher(piece.text());
-      while (words.find()) {
-        if (words.end() - words.start() <= MAX_WORD_LENGTH) {
-          counts.merge(words.group(), 1L, Long::sum);
+      String text = piece.text();
+      for (long word = WordCutter.GPT_2_WORD.next(text, 0, text.length());
+          word >= 0;
+          word = WordCutter.GPT_2_WORD.next(text, (int) word, text.length())) {
+        int from = (int) (word >>> Integer.SIZE);
+        int to = (int) word;
+        if (to - from <= MAX_WORD_LENGTH) {
+          counts.merge(text.substring(from, to), 1L, Long::sum);
         }
       }
     }

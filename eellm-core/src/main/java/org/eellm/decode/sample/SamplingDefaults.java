@@ -7,6 +7,7 @@ import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Collectors;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.JsonFiles;
@@ -23,15 +24,33 @@ import org.slf4j.LoggerFactory;
 public record SamplingDefaults(Map<SamplingSetting, Double> values) {
   private static final Logger LOG = LoggerFactory.getLogger(SamplingDefaults.class);
 
-  /** Fields that change what is drawn in ways that are not offered. */
-  private static final List<String> UNKNOWN =
+  // Fields that change a text in ways that are not offered, by what leaves a text as it is.
+  private static final List<String> OFF_AT_0 =
       List.of(
-          "typical_p",
           "no_repeat_ngram_size",
+          "encoder_no_repeat_ngram_size",
+          "min_length",
+          "min_new_tokens",
           "penalty_alpha",
-          "num_beams",
+          "epsilon_cutoff",
+          "eta_cutoff");
+  private static final List<String> OFF_AT_1 =
+      List.of("typical_p", "num_beams", "guidance_scale", "encoder_repetition_penalty");
+  private static final List<String> OFF_WITHOUT_A_VALUE =
+      List.of(
           "bad_words_ids",
-          "suppress_tokens");
+          "suppress_tokens",
+          "begin_suppress_tokens",
+          "forced_bos_token_id",
+          "forced_eos_token_id",
+          "sequence_bias",
+          "exponential_decay_length_penalty",
+          "stop_strings",
+          "token_healing",
+          "watermarking_config",
+          "dola_layers",
+          "top_h");
+  private static final Set<String> NO_VALUES = Set.of("", "null", "false", "\"\"", "[]", "{}");
 
   public SamplingDefaults {
     values = Map.copyOf(values);
@@ -56,13 +75,9 @@ public record SamplingDefaults(Map<SamplingSetting, Double> values) {
         values.put(setting, value(file.path(setting.field()), setting, place));
       }
     }
-    for (String field : UNKNOWN) {
-      JsonNode value = file.path(field);
-      double number = value.asDouble();
-      if ((number != 0 && number != 1) || !value.isEmpty()) {
-        LOG.warn("{}: {}: {} is not supported and has no effect", place, field, shown(value));
-      }
-    }
+    warn(OFF_AT_0, 0, file, place);
+    warn(OFF_AT_1, 1, file, place);
+    warn(OFF_WITHOUT_A_VALUE, Double.NaN, file, place);
     JsonNode samples = file.path("do_sample");
     if (samples.isBoolean()) {
       if (samples.booleanValue()) {
@@ -72,6 +87,15 @@ public record SamplingDefaults(Map<SamplingSetting, Double> values) {
       }
     }
     return new SamplingDefaults(values);
+  }
+
+  private static void warn(List<String> fields, double off, JsonNode file, String place) {
+    for (String field : fields) {
+      JsonNode value = file.path(field);
+      if (value.isNumber() ? value.doubleValue() != off : !NO_VALUES.contains(value.toString())) {
+        LOG.warn("{}: {}: {} is not supported and has no effect", place, field, shown(value));
+      }
+    }
   }
 
   private static double value(JsonNode given, SamplingSetting setting, String place) {

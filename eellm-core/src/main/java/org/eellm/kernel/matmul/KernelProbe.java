@@ -54,7 +54,7 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
         }
         for (int blocks = 1; blocks <= BLOCKS; blocks++) {
           MemorySegment.ofAddress(y.address()).reinterpret(y.bytes()).fill(NOT_A_NUMBER);
-          kernel.multiply(w, 0, blocks, x, 0, y.address(), rowBytes);
+          kernel.multiply(w, 0, blocks, x, 0, count, y.address(), rowBytes);
           if (!probe.isExpected(y.address(), rowBytes, count, blocks)) {
             return false;
           }

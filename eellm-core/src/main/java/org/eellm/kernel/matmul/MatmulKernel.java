@@ -131,16 +131,16 @@ public final class MatmulKernel {
     return new PackedInput(this, rows, in);
   }
 
-  /** Rows that are multiplied at once, in groups that begin at multiples of this number. */
+  /** Rows that are multiplied at once, at most. */
   int groupRows() {
     return tiles.length > 0 ? VECTOR_ROWS : CODE_ROWS;
   }
 
   /**
-   * Writes some blocks of outputs of a group of rows.
+   * Writes some blocks of outputs of some rows.
    *
    * @param x of this kernel
-   * @param firstRow the group's, a multiple of {@link PackedInput#groupRows}
+   * @param rows at most {@link PackedInput#groupRows}
    * @param y address of the first row's first output
    * @param rowBytes from a row of y to the next
    */
@@ -150,6 +150,7 @@ public final class MatmulKernel {
       int blocks,
       PackedInput x,
       int firstRow,
+      int rows,
       long y,
       long rowBytes) {
     if (!fits(w.format()) || w.in() != x.in()) {
@@ -157,7 +158,6 @@ public final class MatmulKernel {
           "%s weights of %d inputs are multiplied with %s activations of %d"
               .formatted(w.format(), w.in(), format, x.in()));
     }
-    int rows = Math.min(x.groupRows(), x.rows() - firstRow);
     if (groups.isPresent()) {
       groups.get().multiply(w, firstBlock, blocks, x.quantized(), firstRow, rows, y, rowBytes);
     } else if (code.isPresent()) {

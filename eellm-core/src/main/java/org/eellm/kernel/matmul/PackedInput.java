@@ -84,7 +84,7 @@ public final class PackedInput implements AutoCloseable {
     rows = count;
   }
 
-  /** Rows that are multiplied at once, in groups that begin at multiples of this number. */
+  /** Rows that are multiplied at once, at most. */
   public int groupRows() {
     return kernel.groupRows();
   }

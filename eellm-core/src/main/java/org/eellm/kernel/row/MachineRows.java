@@ -40,7 +40,6 @@ public final class MachineRows implements RowKernel {
     PRODUCT_WITH_BFLOAT16(bits -> new RowCode(bits).productWithBfloat16()),
     SUM_OF_SQUARED_DISTANCES(bits -> new RowCode(bits).sumOfSquaredDistances()),
     SHIFTED(bits -> new RowCode(bits).shifted()),
-    ADDITION_OF_ARRAY(bits -> new RowCode(bits).additionOfArray()),
     MULTIPLICATION(bits -> new RowCode(bits).multiplication()),
     GELU(bits -> new ActivationCode(bits).gelu()),
     GELU_TANH(bits -> new ActivationCode(bits).geluTanh()),
@@ -141,13 +140,13 @@ public final class MachineRows implements RowKernel {
   @Override
   public void add(long x, long to, int count) {
     requireNotNegative(count);
-    function(Name.ADDITION).call(x, to, count, 0);
+    function(Name.ADDITION).call(x, x, x, count, 0, to, 0, 0);
   }
 
   @Override
   public void add(FloatArray x, int from, long to, int count) {
     Objects.checkFromIndexSize(from, count, x.length());
-    function(Name.ADDITION_OF_ARRAY).callWithArrays(x, x, x, count, 4L * from, to, 0);
+    function(Name.ADDITION).callWithArrays(x, x, x, count, 4L * from, to, 0);
   }
 
   @Override

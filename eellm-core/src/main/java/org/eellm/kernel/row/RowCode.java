@@ -178,21 +178,8 @@ final class RowCode extends RowAssembler {
     return end();
   }
 
-  /** Adds numbers to others: {@code f(x, to, count)}. */
+  /** Adds numbers of an array or of memory: {@code f(x, x, x, count, from, to)}; from in bytes. */
   MachineCode addition() {
-    each(
-        () -> {
-          load(A, RDI);
-          load(B, RSI);
-          vaddps(A, B, A);
-          store(RSI, A);
-          advance(RDI, RSI);
-        });
-    return end();
-  }
-
-  /** Adds numbers of an array to others: {@code f(x, x, x, count, from, to)}; from in bytes. */
-  MachineCode additionOfArray() {
     add(RDI, R8);
     mov(RDX, RCX);
     each(

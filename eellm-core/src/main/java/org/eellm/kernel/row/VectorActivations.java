@@ -8,6 +8,7 @@ import static org.eellm.kernel.vector.NativeNumbers.WIDTH;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
 
 /**
@@ -141,36 +142,9 @@ final class VectorActivations {
   }
 
   static void geGluTanh(long gate, long up, float[] out, int at) {
-    for (int i = 0; i < PackedMatrix.BLOCK; i += WIDTH) {
-      FloatVector v = FloatVector.fromMemorySegment(FLOATS, MEMORY, gate + 4L * i, ORDER);
-      // (1 + tanh(u)) / 2 = sigmoid(2 u)
-      FloatVector z = v.mul(v).mul(v).mul(CUBE).add(v).mul(TWICE_SQRT_2_OVER_PI).neg();
-      z = z.blend(LOWEST, z.compare(VectorOperators.LT, LOWEST));
-      z = z.blend(HIGHEST, z.compare(VectorOperators.GT, HIGHEST));
-      FloatVector shifted =
-          z.fma(FloatVector.broadcast(FLOATS, LOG2_E), FloatVector.broadcast(FLOATS, ROUND));
-      FloatVector n = shifted.sub(ROUND);
-      FloatVector r =
-          n.fma(
-              FloatVector.broadcast(FLOATS, LN_2_LOW),
-              n.fma(FloatVector.broadcast(FLOATS, LN_2_HIGH), z));
-      FloatVector p = FloatVector.broadcast(FLOATS, C7);
-      p = p.fma(r, FloatVector.broadcast(FLOATS, C6));
-      p = p.fma(r, FloatVector.broadcast(FLOATS, C5));
-      p = p.fma(r, FloatVector.broadcast(FLOATS, C4));
-      p = p.fma(r, FloatVector.broadcast(FLOATS, C3));
-      p = p.fma(r, FloatVector.broadcast(FLOATS, C2));
-      FloatVector power =
-          shifted
-              .reinterpretAsInts()
-              .add(127 - 0x4B400000)
-              .lanewise(VectorOperators.LSHL, 23)
-              .reinterpretAsFloats();
-      FloatVector one = FloatVector.broadcast(FLOATS, 1);
-      FloatVector exponential = p.fma(r.mul(r), r).add(one).mul(power);
-      v.mul(one.div(exponential.add(one)))
-          .mul(FloatVector.fromMemorySegment(FLOATS, MEMORY, up + 4L * i, ORDER))
-          .intoArray(out, at + i);
+    geluTanh(gate, out, at);
+    for (int i = 0; i < PackedMatrix.BLOCK; i++) {
+      out[at + i] *= NativeNumbers.getFloat(up + 4L * i);
     }
   }
 

@@ -11,7 +11,6 @@ import static org.eellm.kernel.vector.NativeNumbers.ORDER;
 import static org.eellm.kernel.vector.NativeNumbers.WIDTH;
 
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.FloatArray;
@@ -160,37 +159,7 @@ final class VectorRows implements RowKernel {
 
   @Override
   public void add(long x, long to, int count) {
-    int whole = count - count % WIDTH;
-    int fours = count - count % (4 * WIDTH);
-    for (int i = 0; i < fours; i += 4 * WIDTH) {
-      long a = x + 4L * i;
-      long b = to + 4L * i;
-      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
-          .add(FloatVector.fromMemorySegment(FLOATS, MEMORY, a, ORDER))
-          .intoMemorySegment(MEMORY, b, ORDER);
-      a += BYTES;
-      b += BYTES;
-      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
-          .add(FloatVector.fromMemorySegment(FLOATS, MEMORY, a, ORDER))
-          .intoMemorySegment(MEMORY, b, ORDER);
-      a += BYTES;
-      b += BYTES;
-      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
-          .add(FloatVector.fromMemorySegment(FLOATS, MEMORY, a, ORDER))
-          .intoMemorySegment(MEMORY, b, ORDER);
-      a += BYTES;
-      b += BYTES;
-      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
-          .add(FloatVector.fromMemorySegment(FLOATS, MEMORY, a, ORDER))
-          .intoMemorySegment(MEMORY, b, ORDER);
-    }
-    for (int i = fours; i < whole; i += WIDTH) {
-      long b = to + 4L * i;
-      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
-          .add(FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER))
-          .intoMemorySegment(MEMORY, b, ORDER);
-    }
-    for (int i = whole; i < count; i++) {
+    for (int i = 0; i < count; i++) {
       float sum = NativeNumbers.getFloat(to + 4L * i) + NativeNumbers.getFloat(x + 4L * i);
       NativeNumbers.putFloat(sum, to + 4L * i);
     }
@@ -199,37 +168,7 @@ final class VectorRows implements RowKernel {
   @Override
   public void add(FloatArray array, int from, long to, int count) {
     float[] x = array.values();
-    int whole = count - count % WIDTH;
-    int fours = count - count % (4 * WIDTH);
-    for (int i = 0; i < fours; i += 4 * WIDTH) {
-      int a = from + i;
-      long b = to + 4L * i;
-      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
-          .add(FloatVector.fromArray(FLOATS, x, a))
-          .intoMemorySegment(MEMORY, b, ORDER);
-      a += WIDTH;
-      b += BYTES;
-      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
-          .add(FloatVector.fromArray(FLOATS, x, a))
-          .intoMemorySegment(MEMORY, b, ORDER);
-      a += WIDTH;
-      b += BYTES;
-      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
-          .add(FloatVector.fromArray(FLOATS, x, a))
-          .intoMemorySegment(MEMORY, b, ORDER);
-      a += WIDTH;
-      b += BYTES;
-      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
-          .add(FloatVector.fromArray(FLOATS, x, a))
-          .intoMemorySegment(MEMORY, b, ORDER);
-    }
-    for (int i = fours; i < whole; i += WIDTH) {
-      long b = to + 4L * i;
-      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
-          .add(FloatVector.fromArray(FLOATS, x, from + i))
-          .intoMemorySegment(MEMORY, b, ORDER);
-    }
-    for (int i = whole; i < count; i++) {
+    for (int i = 0; i < count; i++) {
       NativeNumbers.putFloat(NativeNumbers.getFloat(to + 4L * i) + x[from + i], to + 4L * i);
     }
   }
@@ -296,56 +235,12 @@ final class VectorRows implements RowKernel {
 
   @Override
   public int place(float value, long row, int count) {
-    int eights = count - count % (8 * WIDTH);
-    int from = 0;
-    for (; from < eights; from += 8 * WIDTH) {
-      long at = row + 4L * from;
-      FloatVector v = FloatVector.broadcast(FLOATS, value);
-      VectorMask<Float> found =
-          v.compare(VectorOperators.EQ, FloatVector.fromMemorySegment(FLOATS, MEMORY, at, ORDER));
-      at += BYTES;
-      found =
-          found.or(
-              v.compare(
-                  VectorOperators.EQ, FloatVector.fromMemorySegment(FLOATS, MEMORY, at, ORDER)));
-      at += BYTES;
-      found =
-          found.or(
-              v.compare(
-                  VectorOperators.EQ, FloatVector.fromMemorySegment(FLOATS, MEMORY, at, ORDER)));
-      at += BYTES;
-      found =
-          found.or(
-              v.compare(
-                  VectorOperators.EQ, FloatVector.fromMemorySegment(FLOATS, MEMORY, at, ORDER)));
-      at += BYTES;
-      found =
-          found.or(
-              v.compare(
-                  VectorOperators.EQ, FloatVector.fromMemorySegment(FLOATS, MEMORY, at, ORDER)));
-      at += BYTES;
-      found =
-          found.or(
-              v.compare(
-                  VectorOperators.EQ, FloatVector.fromMemorySegment(FLOATS, MEMORY, at, ORDER)));
-      at += BYTES;
-      found =
-          found.or(
-              v.compare(
-                  VectorOperators.EQ, FloatVector.fromMemorySegment(FLOATS, MEMORY, at, ORDER)));
-      at += BYTES;
-      found =
-          found.or(
-              v.compare(
-                  VectorOperators.EQ, FloatVector.fromMemorySegment(FLOATS, MEMORY, at, ORDER)));
-      if (found.anyTrue()) {
-        break;
+    for (int i = 0; i < count; i++) {
+      if (NativeNumbers.getFloat(row + 4L * i) == value) {
+        return i;
       }
     }
-    while (from < count && NativeNumbers.getFloat(row + 4L * from) != value) {
-      from++;
-    }
-    return from < count ? from : -1;
+    return -1;
   }
 
   @Override

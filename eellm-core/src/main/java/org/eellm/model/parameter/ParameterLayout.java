@@ -7,6 +7,7 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.Experts;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Normalization;
@@ -60,7 +61,7 @@ public final class ParameterLayout {
     }
     for (Slice slice : slices) {
       for (int layer = slice.firstLayer(); layer < slice.endLayer(); layer++) {
-        layout.layer(ParameterName.layer(layer));
+        layout.layer(ParameterName.layer(layer), layer);
       }
     }
     if (finalHead) {
@@ -98,7 +99,7 @@ public final class ParameterLayout {
       mlp(name + ".mlp");
     }
     if (exits.block()) {
-      layer(name + ".block");
+      layer(name + ".block", model.numLayers());
     }
     if (exits.norm()) {
       norm(name + ".norm");
@@ -134,7 +135,7 @@ public final class ParameterLayout {
     return model.zeroCenteredNorm() ? Initial.ZEROS : Initial.ONES;
   }
 
-  private void layer(String name) {
+  private void layer(String name, int index) {
     if (model.normPlacement().before()) {
       norm(name + ".input_layernorm");
     }
@@ -178,14 +179,35 @@ public final class ParameterLayout {
     if (model.normPlacement().before()) {
       norm(name + ".post_attention_layernorm");
     }
-    mlp(name + ".mlp");
+    if (model.hasExperts(index)) {
+      experts(name + ".mlp");
+    } else {
+      mlp(name + ".mlp");
+    }
     if (model.normPlacement().after()) {
       norm(name + ".mlp_output_norm");
     }
   }
 
+  private void experts(String name) {
+    Experts experts = model.experts();
+    add(
+        ParameterSpec.of(
+            ParameterName.router(name),
+            Initial.NORMAL,
+            Sharding.REPLICATED,
+            experts.count(),
+            model.hiddenSize()));
+    for (int i = 0; i < experts.count(); i++) {
+      mlp(ParameterName.expert(name, i), experts.hiddenSize());
+    }
+  }
+
   private void mlp(String name) {
-    long ffn = model.ffnHiddenSize();
+    mlp(name, model.ffnHiddenSize());
+  }
+
+  private void mlp(String name, long ffn) {
     if (model.activation().gated()) {
       linears(
           Initial.NORMAL,

@@ -82,6 +82,26 @@ public sealed interface ParameterName {
     return Names.LAYERS + index;
   }
 
+  /** The matrix that gives each expert's score, by the prefix of the maps of a layer's MLP. */
+  static String router(String mlp) {
+    return mlp + Names.ROUTER;
+  }
+
+  /** Whether it is of a router: a matrix that is not rounded to few bits. */
+  static boolean isRouter(String name) {
+    return name.endsWith(Names.ROUTER);
+  }
+
+  /**
+   * Prefix of the names of the maps of an expert, without the dot behind it.
+   *
+   * @param mlp prefix of the maps of a layer's MLP
+   * @param index from 0
+   */
+  static String expert(String mlp, int index) {
+    return mlp + ".experts." + index;
+  }
+
   /** Prefix of the names of the parameters of an exit's head, without the dot behind it. */
   static String exit(int layer) {
     return EXITS + layer;
@@ -165,6 +185,7 @@ public sealed interface ParameterName {
     private static final String FINAL_NORM = "model.norm.";
     private static final String LAYERS = "model.layers.";
     private static final String WEIGHT = ".weight";
+    private static final String ROUTER = ".gate.weight";
     private static final String LOW_RANK = ".lora_";
     private static final Pattern LAYER =
         Pattern.compile("model\\.layers\\.(?<layer>[0-9]+)\\.(?<part>.+)");

@@ -71,9 +71,9 @@ public final class Parameters implements AutoCloseable {
           switch (quantization) {
             case NONE -> add(still, false, memory.unpadded()).used();
             case INT8 ->
-                add(only(still, true), false, memory.unpadded()).used()
+                add(rounded(still, false), false, memory.unpadded()).used()
                     + add(
-                            only(still, false),
+                            rounded(still, true),
                             false,
                             new Memory(ScalarType.Char, memory.device(), 1))
                         .used();
@@ -109,8 +109,14 @@ public final class Parameters implements AutoCloseable {
     return new Buffer(flat, count, matrices);
   }
 
-  private static List<List<ParameterSpec>> only(List<List<ParameterSpec>> groups, boolean vectors) {
-    return groups.stream().filter(group -> isVector(group) == vectors).toList();
+  /** The groups that are rounded to 8 bits, or the others: vectors and routers. */
+  private static List<List<ParameterSpec>> rounded(
+      List<List<ParameterSpec>> groups, boolean rounded) {
+    return groups.stream()
+        .filter(
+            group ->
+                (isVector(group) || ParameterName.isRouter(group.getFirst().name())) != rounded)
+        .toList();
   }
 
   private static boolean isVector(List<ParameterSpec> group) {

@@ -46,15 +46,16 @@ public record Microbatch(
    */
   public static Microbatch of(SampleSource samples, long first, int batch) {
     int sequence = samples.sequenceLength();
-    int[] tokens = samples.samples(first, batch);
+    int[] tokens = new int[sequence + 1];
     int[] inputs = new int[batch * sequence];
     int[] targets = new int[batch * sequence];
     float[] lossMask = new float[batch * sequence];
     int[] starts = new int[batch * sequence];
-    for (int row = 0; row < batch; row++) {
+    for (int row = 0; row < batch; row++) { // all of a row at once, for a blend goes back slowly
       int at = row * sequence;
-      System.arraycopy(tokens, row * (sequence + 1), inputs, at, sequence);
-      System.arraycopy(tokens, row * (sequence + 1) + 1, targets, at, sequence);
+      samples.sample(first + row, tokens, 0);
+      System.arraycopy(tokens, 0, inputs, at, sequence);
+      System.arraycopy(tokens, 1, targets, at, sequence);
       samples.lossMask(first + row, lossMask, at);
       samples.starts(first + row, inputs, starts, at);
     }

@@ -19,6 +19,7 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.Experts;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.LayerType;
@@ -133,7 +134,7 @@ class HuggingFaceConfigTest {
       quoteCharacter = '~',
       textBlock =
           """
-          {'model_type':'mamba'}                      | model_type: mamba is not supported; eellm, llama, mistral, qwen2, qwen3, smollm3, granite, gemma2, gemma3_text, olmo2, olmo3, phi3, gpt2, gpt_neox are
+          {'model_type':'mamba'}                      | model_type: mamba is not supported; eellm, llama, mistral, qwen2, qwen3, qwen3_moe, smollm3, granite, gemma2, gemma3_text, olmo2, olmo3, olmoe, phi3, gpt2, gpt_neox are
           {'model_type':1}                            | model_type: 1 is not a text
           {'hidden_size':64.0}                        | hidden_size: 64.0 is not a whole number
           {'hidden_size':0}                           | hidden_size: 0 is not a whole number from 1
@@ -171,6 +172,11 @@ class HuggingFaceConfigTest {
           {'model_type':'phi3','lm_head_bias':true}   | lm_head_bias: true is not supported with model_type phi3
           {'model_type':'phi3','partial_rotary_factor':0.4} | rope rotates pairs; choose an even number
           {'model_type':'olmo3','num_experts':4}      | num_experts: 4 is not supported with model_type olmo3
+          {'model_type':'olmoe','clip_qkv':8.0}       | clip_qkv: 8.0 is not supported with model_type olmoe
+          {'model_type':'olmoe','num_experts_per_tok':65} | model.experts.per_token: 65 is not from 1 to model.experts.count 64
+          {'model_type':'qwen3_moe','num_experts':2000000000} | 2000000000 experts in each of 5 layers are more than 131072 in all
+          {'model_type':'qwen3_moe','mlp_only_layers':['1']} | mlp_only_layers: ["1"] is neither a whole number from 0
+          {'model_type':'eellm','num_experts':2,'num_experts_per_tok':1,'moe_intermediate_size':8,'hidden_act':'gelu'} | experts are gated and have no biases
           {'model_type':'mistral','num_hidden_layers':2000000000} | num_hidden_layers: 2000000000 is not a whole number from 1 to 10000
           {'model_type':'smollm3','num_hidden_layers':2000000000} | num_hidden_layers: 2000000000 is not a whole number from 1 to 10000
           {'model_type':'eellm','layer_types':['some']} | layer_types: "some" is not supported; full, sliding, no_positions are
@@ -242,6 +248,16 @@ class HuggingFaceConfigTest {
             .model();
     assertThat(model.ropeScaling()).isEqualTo(new RopeScaling.Llama3(8, 1, 4, 8192));
     assertThat(model.ropeTheta()).isEqualTo(500_000);
+  }
+
+  @Test
+  void read_sparseStepAndListedLayers_areDense() throws IOException {
+    Experts experts =
+        read("{'model_type':'qwen3_moe','decoder_sparse_step':2,'mlp_only_layers':[3,9]}")
+            .architecture()
+            .model()
+            .experts();
+    assertThat(experts).isEqualTo(new Experts(128, 8, 768, false, List.of(1, 3, 4, 5)));
   }
 
   @ParameterizedTest
@@ -381,6 +397,7 @@ class HuggingFaceConfigTest {
         .slidingWindow(sliding ? 1 + random.nextInt(120) : 0)
         .slidingRopeTheta(sliding && random.nextBoolean() ? 1 + random.nextDouble() : 0)
         .activation(any(random, Activation.values()))
+        .experts(experts(random))
         .linearBias(random.nextBoolean())
         .qkvBias(random.nextBoolean())
         .attentionBias(random.nextBoolean())
@@ -397,6 +414,17 @@ class HuggingFaceConfigTest {
         .initStd(random.nextDouble())
         .dtype(any(random, DataType.values()))
         .build();
+  }
+
+  private static Experts experts(Random random) {
+    return random.nextBoolean()
+        ? Experts.none()
+        : new Experts(
+            3 + random.nextInt(3),
+            1 + random.nextInt(3),
+            1 + random.nextInt(50),
+            random.nextBoolean(),
+            random.nextBoolean() ? List.of() : List.of(1));
   }
 
   private static <E> E any(Random random, E[] values) {

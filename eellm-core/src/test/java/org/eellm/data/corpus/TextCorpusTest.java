@@ -11,10 +11,12 @@ import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
 import java.util.zip.GZIPOutputStream;
@@ -23,6 +25,8 @@ import org.eellm.data.corpus.Corpus.DocumentChunk;
 import org.eellm.data.corpus.TextCorpus.Format;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.tukaani.xz.LZMA2Options;
 import org.tukaani.xz.XZOutputStream;
 
@@ -71,8 +75,88 @@ final class TextCorpusTest {
     try (Corpus.DocumentReader pass = TextCorpus.of(paths("a.csv"), Format.DEFAULT).open()) {
       assertThat(pass.next().orElseThrow().chat().orElseThrow().messages())
           .containsExactly(
-              new Chat.Message("user", "hello"), new Chat.Message("assistant", "world"));
+              new Chat.Message("user", "hello", Optional.empty(), false),
+              new Chat.Message("assistant", "world", Optional.empty(), true));
     }
+  }
+
+  @Test
+  void json_chatsOfWeights_learnAnswersOfWeightOne() throws IOException {
+    write(
+        "a.jsonl",
+        """
+        {"messages": [{"role": "assistant", "content": "a", "weight": 0}, \
+        {"role": "user", "content": "b", "name": "ada"}, \
+        {"role": "assistant", "content": "c", "weight": 1, "tool_calls": []}], "tools": null}
+        """);
+    try (Corpus.DocumentReader pass = TextCorpus.of(paths("a.jsonl"), Format.DEFAULT).open()) {
+      assertThat(pass.next().orElseThrow().chat().orElseThrow().messages())
+          .containsExactly(
+              new Chat.Message("assistant", "a", Optional.empty(), false),
+              new Chat.Message("user", "b", Optional.of("ada"), false),
+              new Chat.Message("assistant", "c", Optional.empty(), true));
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '^',
+      textBlock =
+          """
+          'tools': [{'type': 'function'}]     |                                   | "tools" is not supported in chats
+          'functions': [{'name': 'f'}]        |                                   | "functions" is not supported in chats
+          'system': 'be brief'                |                                   | "system" is not supported in chats
+          'id': 1                             | 'tool_calls': [{'id': '1'}]       | "messages[1].tool_calls" is not supported in chats
+          'id': 1                             | 'function_call': {'name': 'f'}    | "messages[1].function_call" is not supported in chats
+          'id': 1                             | 'reasoning_content': 'hm'         | "messages[1].reasoning_content" is not supported in chats
+          'id': 1                             | 'weight': 0.5                     | messages[1].weight is neither 0 nor 1
+          'id': 1                             | 'weight': 0                       | the chat has no message of the assistant to learn from
+          """)
+  void json_chatsWithWhatIsNotHonoured_areRefusedByName(
+      String beside, String within, String message) throws IOException {
+    String object =
+        "{%s, 'messages': [{'role': 'user', 'content': 'a'}, {'role': 'assistant', 'content': 'b'%s}]}"
+            .formatted(beside, within == null ? "" : ", " + within);
+    write("a.jsonl", object.replace('\'', '"'));
+    assertThatThrownBy(() -> read("a.jsonl"))
+        .isInstanceOf(DataException.class)
+        .hasMessageStartingWith(folder.resolve("a.jsonl") + ":1: " + message);
+  }
+
+  @Test
+  void json_listsBehindEachOther_areAllRead() throws IOException {
+    write("a.json", "[{\"text\": \"one\"}]\n[] [{\"text\": \"two\"}] {\"text\": \"three\"}");
+    assertThat(read("a.json")).containsExactly("one", "two", "three");
+    write("b.json", "[{\"text\": \"one\"}]]");
+    assertThatThrownBy(() -> read("b.json")).hasMessageContaining("b.json:1: not valid: ");
+  }
+
+  @Test
+  void parquet_datesTimesUuidsAndMaps_areRead() throws IOException {
+    try (ParquetRows rows = ParquetRows.open(table("types.parquet"))) {
+      assertThat(rows.next().orElseThrow())
+          .containsExactly(
+              Map.entry("text", "one"),
+              Map.entry("day", "2024-02-29"),
+              Map.entry("at", "2024-02-29T12:30:00Z"),
+              Map.entry("id", "00112233-4455-6677-8899-aabbccddeeff"),
+              Map.entry("counts", Map.of("a", 1, "b", 2)));
+      assertThat(rows.next().orElseThrow()).containsExactly(Map.entry("text", "two"));
+    }
+    assertThat(read("types.parquet")).containsExactly("one", "two");
+    table("variant.parquet");
+    assertThatThrownBy(() -> read("variant.parquet"))
+        .isInstanceOf(DataException.class)
+        .hasMessageContaining("the column event has values of the type")
+        .hasMessageEndingWith("; leave it out");
+  }
+
+  private Path table(String name) throws IOException {
+    try (InputStream table = TextCorpusTest.class.getResourceAsStream("/" + name)) {
+      Files.copy(table, folder.resolve(name), StandardCopyOption.REPLACE_EXISTING);
+    }
+    return folder.resolve(name);
   }
 
   @Test
@@ -83,10 +167,8 @@ final class TextCorpusTest {
 
   @Test
   void parquet_rows_areDocuments() throws IOException {
-    try (InputStream table = TextCorpusTest.class.getResourceAsStream("/table.parquet")) {
-      Files.copy(table, folder.resolve("a.parquet"));
-    }
-    TextCorpus corpus = TextCorpus.of(paths("a.parquet"), new Format("", "name", false));
+    table("table.parquet");
+    TextCorpus corpus = TextCorpus.of(paths("table.parquet"), new Format("", "name", false));
     assertThat(documents(corpus)).hasSize(4).startsWith("plain");
     try (Corpus.DocumentReader pass = corpus.open()) {
       while (pass.next().isPresent()) {

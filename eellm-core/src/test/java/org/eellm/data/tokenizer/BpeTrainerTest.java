@@ -14,9 +14,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.regex.MatchResult;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.Corpus;
+import org.eellm.data.tokenizer.word.WordCutter;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -144,7 +146,7 @@ final class BpeTrainerTest {
   private static List<String> slowly(List<String> documents, int merges) {
     List<List<String>> words = new ArrayList<>();
     for (String document : documents) {
-      WordCutter.GPT_2_WORD
+      Pattern.compile(WordCutter.GPT_2_WORD.expression(), Pattern.UNICODE_CHARACTER_CLASS)
           .matcher(document)
           .results()
           .map(MatchResult::group)

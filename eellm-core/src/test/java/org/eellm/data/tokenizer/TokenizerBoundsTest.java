@@ -8,9 +8,14 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Base64;
 import java.util.List;
 import java.util.Random;
+import java.util.stream.Collectors;
 import org.eellm.data.DataException;
+import org.eellm.data.tokenizer.word.BoundedPattern;
+import org.eellm.golden.Resources;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -71,12 +76,18 @@ final class TokenizerBoundsTest {
     assertRefused(
         normalizers(replace("n", "nn"), replace("n", "nn"), replace("n", "nn")), "4 times");
     assertRefused(normalizers(replace("", "n")), "a text of 0 characters");
+    // A blank added token is changed to see whether it stays one.
+    String blanks = replace(" ", " ".repeat(100_000));
+    assertRefused(
+        "{'added_tokens': [{'id': 400, 'content': ' ', 'normalized': true}], "
+            + normalizers(blanks, blanks).substring(1),
+        "more than 4 times as long");
     assertRefused(words(split("a+b")), "repeats a before something that can fail");
     assertRefused(
         words("{'type': 'FixedLength', 'length': 0}"), "pre_tokenizer \"FixedLength\": is not");
     assertRefused(
         normalizers("{'type': 'Precompiled', 'precompiled_charsmap': 'AAAA'}"),
-        "normalizer \"Precompiled\": is not supported");
+        "normalizer Precompiled: precompiled_charsmap: has no trie of the length that it tells");
     assertRefused("{'model': {'type': 'Markov'}}", "model \"Markov\": is not supported");
     assertRefused(
         "{'model': {'type': 'WordPiece', 'max_input_chars_per_word': 100000}}",
@@ -145,6 +156,43 @@ final class TokenizerBoundsTest {
     assertThatThrownBy(() -> tokenizer.encode("a".repeat((1 << 20) + 1)))
         .isInstanceOf(DataException.class)
         .hasMessageContaining("a text of 1048577 characters is longer than the 1048576");
+  }
+
+  /** Whatever a damaged map holds, no text leads out of it, which would end the process. */
+  @Test
+  void load_damagedMaps_areRefusedOrEncode() throws IOException {
+    Tokenizer.load(Resources.folder("/tokenizers/texts.json").resolve("unigram_with_map"))
+        .save(folder);
+    Path path = folder.resolve("tokenizer.json");
+    ObjectNode file = (ObjectNode) JSON.readTree(path.toFile());
+    ObjectNode map = file.findParent("precompiled_charsmap");
+    byte[] whole = Base64.getDecoder().decode(map.path("precompiled_charsmap").asText());
+    String text =
+        new Random(3)
+            .ints(5000, 1, 0x2100)
+            .mapToObj(Character::toString)
+            .collect(Collectors.joining());
+    Random random = new Random(7);
+    int refused = 0;
+    for (int i = 0; i < 300; i++) {
+      byte[] damaged =
+          Arrays.copyOf(whole, i % 9 == 0 ? random.nextInt(whole.length) : whole.length);
+      for (int changes = 1 << random.nextInt(8); changes > 0 && damaged.length > 0; changes--) {
+        damaged[random.nextInt(damaged.length)] = (byte) random.nextInt(256);
+      }
+      map.put("precompiled_charsmap", Base64.getEncoder().encodeToString(damaged));
+      Files.writeString(path, file.toString());
+      try {
+        assertThat(Tokenizer.load(folder).encode(text)).isNotEmpty();
+      } catch (DataException refusal) {
+        assertThat(refusal).hasMessageContaining("normalizer Precompiled: precompiled_charsmap: ");
+        refused++;
+      }
+    }
+    assertThat(refused).isBetween(100, 290);
+    map.put("precompiled_charsmap", Base64.getEncoder().encodeToString(whole));
+    String twice = map.toString().replace('"', '\'');
+    assertRefused(normalizers(twice, twice), "normalizer Precompiled: is there twice");
   }
 
   /** What the known families search for. */

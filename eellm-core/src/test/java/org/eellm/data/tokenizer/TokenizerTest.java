@@ -26,6 +26,7 @@ import java.util.stream.StreamSupport;
 import org.eellm.data.DataException;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.Corpus;
+import org.eellm.data.tokenizer.word.WordCutter;
 import org.eellm.golden.Resources;
 import org.eellm.golden.SharedFiles;
 import org.eellm.golden.Stories;
@@ -157,7 +158,7 @@ public final class TokenizerTest {
                 .put("invert", false)
                 .set(
                     "pattern",
-                    json.createObjectNode().put("Regex", WordCutter.GPT_2_WORD.pattern())))
+                    json.createObjectNode().put("Regex", WordCutter.GPT_2_WORD.expression())))
         .add(
             json.createObjectNode()
                 .put("type", "ByteLevel")
@@ -228,6 +229,24 @@ public final class TokenizerTest {
     }
     assertThat(tokenizer.encode("a<|\uD83E\uDD99|>")).endsWith(plain.vocabSize());
     assertThat(tokenizer.definition()).isEqualTo(text);
+  }
+
+  @Test
+  void save_chatTemplateBesideIt_isKeptAndAnOlderOneIsNot() throws IOException {
+    trained().save(folder);
+    write("chat_template.jinja", "{{ messages }}\n");
+    for (Path path : List.of(folder, folder.resolve("tokenizer.json"))) {
+      Tokenizer tokenizer = Tokenizer.load(path);
+      assertThat(tokenizer.chatTemplate()).hasValue("{{ messages }}\n");
+      tokenizer.save(folder.resolve("copy"));
+      assertThat(folder.resolve("copy/chat_template.jinja")).hasContent("{{ messages }}\n");
+    }
+    trained().save(folder.resolve("copy"));
+    assertThat(folder.resolve("copy/chat_template.jinja")).doesNotExist();
+    Files.write(folder.resolve("chat_template.jinja"), new byte[] {(byte) 0xFF});
+    assertThatThrownBy(() -> Tokenizer.load(folder))
+        .isInstanceOf(DataException.class)
+        .hasMessage(folder.resolve("chat_template.jinja") + ": cannot be read: not UTF-8 text");
   }
 
   /** Blanks beside an added token that takes them, and what is found first of several. */

@@ -109,7 +109,9 @@ final class KernelRunnerTest {
                                     RunnerFamily.NEO_X,
                                     RunnerFamily.BLOCKS,
                                     RunnerFamily.GEMMA,
-                                    RunnerFamily.OLMO)
+                                    RunnerFamily.OLMO,
+                                    RunnerFamily.QWEN_3_MOE,
+                                    RunnerFamily.OLMOE)
                                 .map(family -> Arguments.of(family, type, choice))));
   }
 

@@ -55,7 +55,8 @@ public final class LoopModel {
         ask(model, logits, layer + 1, stream, input);
       }
       double[][] read = shape.residual() == Residual.PARALLEL ? input : stream;
-      stream = add(stream, mlp(name, name + ".mlp", read));
+      boolean routed = parameters.containsKey(name + ".mlp.gate.weight");
+      stream = add(stream, routed ? experts(name, read) : mlp(name, name + ".mlp", read));
       if (exits.layers().contains(layer + 1) && !exits.mlp()) {
         ask(model, logits, layer + 1, stream, input);
       }
@@ -111,6 +112,34 @@ public final class LoopModel {
   private double[][] mlp(String layer, String maps, double[][] x) {
     double[][] read =
         shape.normPlacement().before() ? norm(layer + ".post_attention_layernorm", x) : x;
+    return branch(layer + ".mlp_output_norm", mlp(maps, read));
+  }
+
+  private double[][] experts(String layer, double[][] x) {
+    double[][] read =
+        shape.normPlacement().before() ? norm(layer + ".post_attention_layernorm", x) : x;
+    double[][] scores = times(read, layer + ".mlp.gate.weight");
+    double[][] sum = new double[x.length][x[0].length];
+    for (int expert = 0; expert < shape.experts().count(); expert++) {
+      double[][] out = mlp(layer + ".mlp.experts." + expert, read);
+      for (int row = 0; row < x.length; row++) {
+        double own = scores[row][expert];
+        long better = Arrays.stream(scores[row]).filter(other -> other > own).count();
+        if (better >= shape.experts().perToken()) {
+          continue;
+        }
+        double[] all = Arrays.stream(scores[row]).sorted().toArray();
+        int from = shape.experts().normWeights() ? all.length - shape.experts().perToken() : 0;
+        double total = Arrays.stream(all, from, all.length).map(Math::exp).sum();
+        for (int i = 0; i < out[row].length; i++) {
+          sum[row][i] += Math.exp(own) / total * out[row][i];
+        }
+      }
+    }
+    return branch(layer + ".mlp_output_norm", sum);
+  }
+
+  private double[][] mlp(String maps, double[][] read) {
     double[][] up = linear(read, maps + ".up_proj");
     double[][] gate = shape.activation().gated() ? linear(read, maps + ".gate_proj") : up;
     double[][] active = new double[up.length][up[0].length];
@@ -127,7 +156,7 @@ public final class LoopModel {
         active[row][i] = shape.activation().gated() ? function * up[row][i] : function;
       }
     }
-    return branch(layer + ".mlp_output_norm", linear(active, maps + ".down_proj"));
+    return linear(active, maps + ".down_proj");
   }
 
   private double[][] attention(String layer, int index, double[][] x) {

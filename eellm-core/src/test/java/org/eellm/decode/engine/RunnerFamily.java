@@ -5,6 +5,7 @@ import java.util.Random;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.Experts;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.LayerType;
@@ -32,7 +33,9 @@ enum RunnerFamily {
   GRANITE,
   OLMO,
   SMOL_LM_3,
-  MISTRAL;
+  MISTRAL,
+  QWEN_3_MOE,
+  OLMOE;
 
   Architecture architecture(DataType type) {
     boolean gpt = this == GPT_2 || this == NEO_X;
@@ -59,12 +62,12 @@ enum RunnerFamily {
                     : this == NEO_X ? Activation.GELU : Activation.SWIGLU)
             .linearBias(gpt)
             .qkvBias(this == QWEN_2)
-            .qkNorm(this == QWEN_3)
+            .qkNorm(this == QWEN_3 || this == QWEN_3_MOE)
             .tieEmbeddings(this == GPT_2)
             .initStd(0.15)
             .dtype(type);
     change(model);
-    boolean mlp = this == BRANCH_MLPS || this == NEO_X || this == GEMMA;
+    boolean mlp = this == BRANCH_MLPS || this == NEO_X || this == GEMMA || this == OLMOE;
     boolean block = this == BLOCKS || this == OLMO;
     return new Architecture(
         model.build(), new ExitLayout(List.of(1, 3), this != QWEN_2, mlp, block, false));
@@ -104,6 +107,8 @@ enum RunnerFamily {
               .slidingWindow(20);
       case SMOL_LM_3 -> model.layerTypes(List.of(LayerType.FULL, LayerType.NO_POSITIONS));
       case MISTRAL -> model.layerTypes(List.of(LayerType.SLIDING)).slidingWindow(17);
+      case QWEN_3_MOE -> model.experts(new Experts(7, 2, 40, true, List.of(3)));
+      case OLMOE -> model.qkNormWhole(true).experts(new Experts(5, 3, 75, false, List.of()));
       default -> {}
     }
   }

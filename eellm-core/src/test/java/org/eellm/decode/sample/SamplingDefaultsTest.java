@@ -3,14 +3,19 @@ package org.eellm.decode.sample;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import ch.qos.logback.classic.Logger;
+import ch.qos.logback.classic.spi.ILoggingEvent;
+import ch.qos.logback.core.read.ListAppender;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.eellm.config.ConfigException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.slf4j.LoggerFactory;
 
 final class SamplingDefaultsTest {
   @TempDir private Path folder;
@@ -41,6 +46,43 @@ final class SamplingDefaultsTest {
         .isEqualTo(SamplingParams.GREEDY);
     assertThat(read("{'temperature': 0.5, 'top_k': 3}").over(SamplingParams.GREEDY.withMinP(0.1)))
         .isEqualTo(SamplingParams.AS_PREDICTED.withTemperature(0.5).withTopK(3).withMinP(0.1));
+  }
+
+  /** What is left as it is goes without a word. */
+  @Test
+  void read_fieldsThatAreNotOffered_areWarnedOfByName() throws IOException {
+    assertThat(
+            warnings(
+                "{'no_repeat_ngram_size': 0, 'typical_p': 1.0, 'num_beams': 1, 'guidance_scale':"
+                    + " null, 'bad_words_ids': [], 'token_healing': false, 'max_length': 20}"))
+        .isEmpty();
+    assertThat(
+            warnings(
+                "{'no_repeat_ngram_size': 1, 'typical_p': 0, 'min_new_tokens': 5, 'num_beams': 4,"
+                    + " 'forced_eos_token_id': 0, 'stop_strings': 'x', 'sequence_bias': [[[1],"
+                    + " 2]]}"))
+        .extracting(line -> line.substring(line.indexOf(".json: ") + 7))
+        .containsExactlyInAnyOrder(
+            "no_repeat_ngram_size: 1 is not supported and has no effect",
+            "typical_p: 0 is not supported and has no effect",
+            "min_new_tokens: 5 is not supported and has no effect",
+            "num_beams: 4 is not supported and has no effect",
+            "forced_eos_token_id: 0 is not supported and has no effect",
+            "stop_strings: \"x\" is not supported and has no effect",
+            "sequence_bias: [[[1],2]] is not supported and has no effect");
+  }
+
+  private List<String> warnings(String content) throws IOException {
+    Logger log = (Logger) LoggerFactory.getLogger(SamplingDefaults.class);
+    ListAppender<ILoggingEvent> lines = new ListAppender<>();
+    lines.start();
+    log.addAppender(lines);
+    try {
+      read(content);
+      return lines.list.stream().map(ILoggingEvent::getFormattedMessage).toList();
+    } finally {
+      log.detachAppender(lines);
+    }
   }
 
   @ParameterizedTest

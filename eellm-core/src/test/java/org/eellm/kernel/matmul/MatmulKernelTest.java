@@ -281,6 +281,7 @@ final class MatmulKernelTest {
               Math.min(blocksAtOnce, w.blocks() - block),
               x,
               row,
+              Math.min(x.groupRows(), x.rows() - row),
               y.address() + row * rowBytes + 4L * PackedMatrix.BLOCK * block,
               rowBytes);
         }

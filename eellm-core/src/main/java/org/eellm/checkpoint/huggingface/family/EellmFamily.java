@@ -73,6 +73,7 @@ final class EellmFamily {
                   0,
                   ModelConfig::slidingRopeTheta,
                   ModelConfigBuilder::slidingRopeTheta),
+              LlamaFamilies.EXPERTS,
               Field.flag("linear_bias", ModelConfig::linearBias, ModelConfigBuilder::linearBias),
               Field.flag("qkv_bias", ModelConfig::qkvBias, ModelConfigBuilder::qkvBias),
               CommonFields.ATTENTION_BIAS,

@@ -34,12 +34,11 @@ final class LlamaFamilies {
               new LayersField((from, layer) -> true, false)),
           TensorNames.OURS);
 
-  private static final Field WINDOWS =
+  private static final LayersField WINDOWS =
       new LayersField(
-          (from, layer) ->
-              from.optionalBool("use_sliding_window").orElse(false)
-                  && layer >= from.positive("max_window_layers"),
-          true);
+          (from, layer) -> usesWindow(from) && layer >= from.positive("max_window_layers"), true);
+
+  static final Field EXPERTS = new ExpertsField("moe_intermediate_size", true);
 
   /** Qwen 2 and 2.5: biases on queries, keys and values; windows in layers from one on. */
   static final Family QWEN_2 =
@@ -54,7 +53,7 @@ final class LlamaFamilies {
               CommonFields.SILU,
               new RopeField(10_000),
               Field.always((from, into) -> into.qkvBias(true)),
-              qwenWindows()),
+              windows(WINDOWS)),
           TensorNames.OURS);
 
   /** Norms of each head's query and key. */
@@ -71,7 +70,25 @@ final class LlamaFamilies {
               new RopeField(10_000),
               CommonFields.ATTENTION_BIAS,
               Field.always((from, into) -> into.qkNorm(true)),
-              qwenWindows()),
+              windows(WINDOWS)),
+          TensorNames.OURS);
+
+  /** Qwen 3 with experts in place of most layers' MLPs. */
+  static final Family QWEN_3_MOE =
+      Family.of(
+          "qwen3_moe",
+          "Qwen3MoeForCausalLM",
+          """
+          {"num_key_value_heads": 4, "rms_norm_eps": 1e-6, "sliding_window": 4096,
+           "num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768}
+          """,
+          CommonFields.with(
+              CommonFields.SILU,
+              new RopeField(10_000),
+              CommonFields.ATTENTION_BIAS,
+              Field.always((from, into) -> into.qkNorm(true)),
+              EXPERTS,
+              windows(new LayersField((from, layer) -> usesWindow(from), false))),
           TensorNames.OURS);
 
   /** Some layers have no positions: those that {@code no_rope_layers} has a 0 for. */
@@ -124,17 +141,21 @@ final class LlamaFamilies {
 
   private LlamaFamilies() {}
 
-  private static Field qwenWindows() {
+  private static boolean usesWindow(JsonFields from) {
+    return from.optionalBool("use_sliding_window").orElse(false);
+  }
+
+  private static Field windows(LayersField layers) {
     return Field.of(
         (from, into) -> {
           from.find("use_sliding_window"); // which layers listed in layer_types follow from it
-          WINDOWS.read(from, into);
+          layers.read(from, into);
         },
         (from, into) -> {
           boolean windows = from.slidingWindow() > 0;
           into.put("use_sliding_window", windows);
           if (windows) {
-            WINDOWS.write(from, into);
+            layers.write(from, into);
           }
         });
   }

@@ -267,7 +267,7 @@ final class KernelAdapters implements AutoCloseable {
             int count = Math.min(projected.groupRows(), end - from);
             long rows = y + (from - first) * rowBytes;
             for (int i = 0; i < blocks; i++) {
-              multiply(member, adapter, firstBlock + i, from);
+              multiply(member, adapter, firstBlock + i, from, count);
               addRows(member, adapter, from, count, rows + (long) i * BLOCK_BYTES, rowBytes);
             }
           }
@@ -276,10 +276,10 @@ final class KernelAdapters implements AutoCloseable {
     }
 
     /** Multiplies a group of rows with a block of B. */
-    private void multiply(int member, int adapter, int block, int first) {
+    private void multiply(int member, int adapter, int block, int first, int rows) {
       PackedMatrix out = changes.get(adapter - 1).orElseThrow().out();
       long to = blocks.get(member).address();
-      kernel.multiply(out, block, 1, projected, first, to, BLOCK_BYTES);
+      kernel.multiply(out, block, 1, projected, first, rows, to, BLOCK_BYTES);
     }
 
     /** Adds the block to the rows that have the adapter. */

@@ -16,10 +16,10 @@ import org.eellm.kernel.weight.PackedMatrix;
  * A residual branch as all members of a team run it: a few phases of products, and what is between
  * them. The same as {@link org.eellm.model.Branch#generate}, with sums in float32.
  */
-sealed interface KernelBranch {
+sealed interface KernelBranch permits KernelBranch.Attention, KernelBranch.Mlp, KernelExperts {
 
-  /** Bytes of its matrices. */
-  long bytes();
+  /** Bytes of its matrices that so many rows read, at most. */
+  long bytes(int rows);
 
   /** Runs the branch as a member. */
   void run(Member member, KernelExecutor pass);
@@ -47,7 +47,7 @@ sealed interface KernelBranch {
       implements KernelBranch {
 
     @Override
-    public long bytes() {
+    public long bytes(int rows) {
       return qkv.bytes() + output.bytes();
     }
 
@@ -238,7 +238,7 @@ sealed interface KernelBranch {
       implements KernelBranch, KernelExecutor.Sink {
 
     @Override
-    public long bytes() {
+    public long bytes(int rows) {
       return up.bytes() + down.bytes();
     }
 
@@ -277,6 +277,11 @@ sealed interface KernelBranch {
       } else if (upBias.isPresent()) {
         RowKernel.chosen().add(upBias.get(), column, at, count);
       }
+      activate(activation, at, count, out);
+    }
+
+    /** Activations of outputs of {@code up}, by the address of the first. */
+    static void activate(Activation activation, long at, int count, FloatArray out) {
       switch (activation) {
         case SWIGLU -> RowKernel.chosen().swiGlu(at, count, out);
         case GEGLU_TANH -> RowKernel.chosen().geGluTanh(at, count, out);

@@ -267,7 +267,7 @@ final class KernelExecutor implements AutoCloseable {
     to = end;
     long bytes = 0;
     for (int i = first; i < end; i++) {
-      bytes += through.get(i).bytes();
+      bytes += through.get(i).bytes(rows);
       if (through.get(i) instanceof KernelBranch.Attention attention) {
         memory.markRun(attention.slot());
       }
@@ -276,6 +276,9 @@ final class KernelExecutor implements AutoCloseable {
     workspace.normed.begin(rows);
     workspace.attentionOutput.begin(rows);
     workspace.ffnActivations.begin(rows);
+    if (workspace.routing.isPresent()) {
+      workspace.routing.get().begin(rows);
+    }
     workspace.adapters.begin(rows);
     workspace.forget();
     profiler.start();
@@ -365,8 +368,7 @@ final class KernelExecutor implements AutoCloseable {
   }
 
   /** Rows normed for a product: in the member's own buffer if they are few, else in that of all. */
-  private PackedInput normed(
-      Member member, KernelNorm norm, int half, PackedInput few, PackedInput many) {
+  PackedInput normed(Member member, KernelNorm norm, int half, PackedInput few, PackedInput many) {
     FloatArray normed = workspace.own(member.index()).row;
     long offset = 4L * half * hidden;
     if (rows <= Workspace.OWN_ROWS) {
@@ -389,6 +391,15 @@ final class KernelExecutor implements AutoCloseable {
     member.end();
     profiler.mark(member, Part.NORMS);
     return many;
+  }
+
+  /**
+   * Norms a row of the stream.
+   *
+   * @param half as of {@link #normed}
+   */
+  void norm(KernelNorm norm, int row, int half, FloatArray out) {
+    norm.apply(stream(row) + 4L * half * hidden, out);
   }
 
   /** Copies the stream's first half, which attention reads, to its second, which the MLP reads. */
@@ -418,8 +429,9 @@ final class KernelExecutor implements AutoCloseable {
       int blocks = Math.min(member.count() * each, w.blocks() - block);
       long to = y + 4L * block * PackedMatrix.BLOCK;
       for (int row = 0; row < rows; row += x.groupRows()) {
+        int count = Math.min(x.groupRows(), rows - row);
         long first = to + row * rowBytes;
-        x.kernel().multiply(w, block, blocks, x, row, first, rowBytes);
+        x.kernel().multiply(w, block, blocks, x, row, count, first, rowBytes);
         if (changes != null) {
           changes.add(member.index(), block, blocks, row, first, rowBytes);
         }
@@ -457,9 +469,9 @@ final class KernelExecutor implements AutoCloseable {
       tile.blocks = blocks;
       int group = x.groupRows();
       for (int row = 0; row < rows; row += group) {
-        x.kernel().multiply(w, block, blocks, x, row, tile.address(), tile.rowBytes);
         tile.firstRow = row;
         tile.rows = Math.min(group, rows - row);
+        x.kernel().multiply(w, block, blocks, x, row, tile.rows, tile.address(), tile.rowBytes);
         if (changes != null) {
           changes.add(member.index(), block, blocks, row, tile.address(), tile.rowBytes);
         }
@@ -470,7 +482,7 @@ final class KernelExecutor implements AutoCloseable {
   }
 
   /** Blocks of an item: as many as take a few microseconds, but enough items for all members. */
-  private int itemBlocks(PackedMatrix w, int multiple) {
+  int itemBlocks(PackedMatrix w, int multiple) {
     int worth = (int) Math.clamp(ITEM_BYTES / w.blockBytes(), 1, Workspace.LEAST_TILE_BLOCKS);
     int shared = Math.max(1, w.blocks() / (2 * team.size()));
     return Math.ceilDiv(Math.min(worth, shared), multiple) * multiple;
@@ -485,12 +497,17 @@ final class KernelExecutor implements AutoCloseable {
       return;
     }
     product(member, w, x, workspace.partial.address(), workspace.partialWidth);
+    addPartial(member, residual);
+  }
+
+  /** Adds the sums over this rank's inputs, and those of the other ranks, to the stream. */
+  void addPartial(Member member, Residual residual) {
     if (parallel.size() > 1) {
       sumOverRanks(member, workspace.partial.address(), (long) rows * workspace.partialWidth);
     }
     member.begin(rows);
     for (int row = member.next(); row >= 0; row = member.next()) {
-      long from = workspace.partial.address() + 4L * row * workspace.partialWidth;
+      long from = workspace.partial(row);
       residual.addRow(from, stream(row), workspace.own(member.index()).row);
     }
     member.end();

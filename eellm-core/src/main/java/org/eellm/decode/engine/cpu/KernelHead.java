@@ -36,7 +36,7 @@ record KernelHead(
   long bytes() {
     long bytes = output.bytes();
     for (int i = 0; i < branches.size(); i++) {
-      bytes += branches.get(i).bytes();
+      bytes += branches.get(i).bytes(1);
     }
     return bytes;
   }

@@ -209,9 +209,9 @@ public final class KernelRunner implements ModelRunner {
             team, weights.memory().address(), weights.matrixBytes(), seconds));
   }
 
-  /** Bytes of the packed weights of the first layers here. */
+  /** Bytes of the packed weights of the first layers here that a token's pass reads. */
   public long trunkBytes(int layers) {
-    return packed.trunk().stream().limit(2L * layers).mapToLong(KernelBranch::bytes).sum();
+    return packed.trunk().stream().limit(2L * layers).mapToLong(branch -> branch.bytes(1)).sum();
   }
 
   /** Bytes of the packed weights of a head. */

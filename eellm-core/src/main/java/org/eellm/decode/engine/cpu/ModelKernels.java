@@ -12,14 +12,17 @@ import org.eellm.model.DecodingModel;
  *
  * @param layers with those of layers
  * @param heads with the output matrices
+ * @param routers with those of routers to experts, which are not rounded
  * @param choice of all kernels
  */
-record ModelKernels(MatmulKernel layers, MatmulKernel heads, KernelChoice choice) {
+record ModelKernels(
+    MatmulKernel layers, MatmulKernel heads, MatmulKernel routers, KernelChoice choice) {
 
   static ModelKernels of(DecodingModel model, KernelChoice choice) {
     return new ModelKernels(
         of(PackedWeights.format(model, model.quantization().layers()), choice),
         of(PackedWeights.format(model, model.quantization().heads()), choice),
+        of(WeightFormat.FLOAT32, choice),
         choice);
   }
 

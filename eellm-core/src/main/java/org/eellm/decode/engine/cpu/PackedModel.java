@@ -103,7 +103,9 @@ record PackedModel(
     }
 
     private List<KernelBranch> layer(String name, int slot) {
-      return List.of(attention(name, slot), mlp(name, name + ".mlp"));
+      return List.of(
+          attention(name, slot),
+          shape().hasExperts(slot) ? experts(name) : mlp(name, name + ".mlp"));
     }
 
     private KernelBranch attention(String layer, int slot) {
@@ -154,6 +156,26 @@ record PackedModel(
           gated ? bias.map(all -> part(all, ffn, 2 * ffn)) : bias,
           down,
           residual(name + ".down_proj.bias", layer + ".mlp_output_norm"),
+          shape().activation(),
+          shape().residual());
+    }
+
+    private KernelBranch experts(String layer) {
+      String name = layer + ".mlp";
+      List<KernelExperts.Expert> all = new ArrayList<>();
+      for (int i = 0; i < shape().experts().count(); i++) {
+        String expert = ParameterName.expert(name, i);
+        all.add(
+            new KernelExperts.Expert(
+                weights.matrix(expert + ".gate_proj.weight"),
+                weights.matrix(expert + ".down_proj.weight")));
+      }
+      return new KernelExperts(
+          normBefore(layer + ".post_attention_layernorm"),
+          weights.matrix(ParameterName.router(name)),
+          all,
+          residual(name, layer + ".mlp_output_norm"), // without a bias
+          shape().experts().perToken(),
           shape().activation(),
           shape().residual());
     }

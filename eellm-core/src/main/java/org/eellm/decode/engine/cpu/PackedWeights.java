@@ -70,7 +70,10 @@ record PackedWeights(
       }
       boolean table = name.equals(TOKENS) || name.equals(POSITIONS);
       boolean multiplied = !table || (name.equals(output) && shares);
-      WeightFormat format = name.equals(TOKENS) || name.endsWith(OUTPUT) ? heads : layers;
+      WeightFormat format =
+          ParameterName.isRouter(name)
+              ? WeightFormat.FLOAT32
+              : name.equals(TOKENS) || name.endsWith(OUTPUT) ? heads : layers;
       if (table && hasEmbedding && !(multiplied && EmbeddingTable.isIn(format, rows.getFirst()))) {
         tables.put(name, rows.getFirst());
       }

@@ -2,6 +2,7 @@ package org.eellm.decode.engine.cpu;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.eellm.config.ModelConfig;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.PagedAttention;
@@ -36,6 +37,7 @@ final class Workspace implements AutoCloseable {
   final PackedInput headNormed; // the same for heads, whose matrices may have another format
   final PackedInput attentionOutput; // [rows, H D]
   final PackedInput ffnActivations; // [rows, ffn]
+  final Optional<KernelExperts.Routing> routing; // of rows to experts
   final NativeBuffer qkv; // queries, keys, values: [rows, qkvWidth]
   final int qkvWidth;
   final NativeBuffer partial; // sums over this rank's inputs: [rows, partialWidth]
@@ -81,6 +83,7 @@ final class Workspace implements AutoCloseable {
   static final class ThreadWorkspace implements AutoCloseable {
     final PackedInput normed; // [OWN_ROWS, hidden]
     final PackedInput headNormed; // the same for heads
+    final Optional<PackedInput> routerNormed; // the same for routers
     final FloatArray row;
     final FloatArray activations =
         FloatArray.allocate(ITEM_BLOCKS * PackedMatrix.BLOCK); // of a row
@@ -94,6 +97,10 @@ final class Workspace implements AutoCloseable {
       int queryRows = ATTENTION_ROWS * (shard.numHeads() / shard.numKeyValueHeads());
       normed = kernels.layers().allocate(OWN_ROWS, shard.hiddenSize());
       headNormed = kernels.heads().allocate(OWN_ROWS, shard.hiddenSize());
+      routerNormed =
+          shard.experts().count() > 0
+              ? Optional.of(kernels.routers().allocate(OWN_ROWS, shard.hiddenSize()))
+              : Optional.empty();
       row = FloatArray.allocate(shard.hiddenSize());
       heads =
           FloatArray.allocate(
@@ -108,6 +115,7 @@ final class Workspace implements AutoCloseable {
     public void close() {
       normed.close();
       headNormed.close();
+      routerNormed.ifPresent(PackedInput::close);
       tile.close();
       attended.close();
       attention.close();
@@ -115,7 +123,7 @@ final class Workspace implements AutoCloseable {
   }
 
   /**
-   * @param shard the model's shape with this rank's part of heads and MLP
+   * @param shard the model's shape with this rank's part of heads, MLP and experts
    */
   Workspace(
       int members,
@@ -129,6 +137,10 @@ final class Workspace implements AutoCloseable {
     headNormed = kernels.heads().allocate(MAX_ROWS, shard.hiddenSize());
     attentionOutput = kernel.allocate(MAX_ROWS, shard.numHeads() * shard.headDim());
     ffnActivations = kernel.allocate(MAX_ROWS, shard.ffnHiddenSize());
+    routing =
+        shard.experts().count() > 0
+            ? Optional.of(new KernelExperts.Routing(kernels, shard))
+            : Optional.empty();
     qkvWidth = padded(heads * shard.headDim());
     qkv = NativeBuffer.allocate(4L * MAX_ROWS * qkvWidth);
     partialWidth = padded(shard.hiddenSize());
@@ -147,7 +159,7 @@ final class Workspace implements AutoCloseable {
     }
   }
 
-  private static int padded(int width) {
+  static int padded(int width) {
     return Math.ceilDiv(width, PackedMatrix.BLOCK) * PackedMatrix.BLOCK;
   }
 
@@ -163,6 +175,11 @@ final class Workspace implements AutoCloseable {
     return qkv.address() + 4L * ((long) row * qkvWidth + column);
   }
 
+  /** Address of a row's sums over this rank's inputs. */
+  long partial(int row) {
+    return partial.address() + 4L * row * partialWidth;
+  }
+
   ThreadWorkspace own(int member) {
     return own.get(member);
   }
@@ -173,6 +190,7 @@ final class Workspace implements AutoCloseable {
     headNormed.close();
     attentionOutput.close();
     ffnActivations.close();
+    routing.ifPresent(KernelExperts.Routing::close);
     qkv.close();
     partial.close();
     limits.close();

@@ -1,11 +1,11 @@
-package org.eellm.data.tokenizer;
+package org.eellm.data.tokenizer.word;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.List;
 import java.util.regex.Pattern;
-import org.eellm.data.tokenizer.BoundedPattern.PatternException;
+import org.eellm.data.tokenizer.word.BoundedPattern.PatternException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;

@@ -1,4 +1,4 @@
-package org.eellm.data.tokenizer;
+package org.eellm.data.tokenizer.word;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -23,9 +23,9 @@ import java.util.Set;
  * @param expression what the library is to search for
  * @param ways what has to be tried at a place of a text at most, runs apart
  */
-record BoundedPattern(String expression, int ways) {
+public record BoundedPattern(String expression, int ways) {
   /** Characters of a text that one call may search; see {@link #MAX_RUN_WAYS}. */
-  static final int MAX_TEXT = 1 << 20;
+  public static final int MAX_TEXT = 1 << 20;
 
   private static final int MAX_LENGTH = 10_000;
   private static final int MAX_DEPTH = 20;
@@ -40,7 +40,7 @@ record BoundedPattern(String expression, int ways) {
   private static final String LINEAR_BLANKS_AT_THE_END = "(?<!\\s)\\s+$";
 
   /** Why an expression is not taken, as what is said behind it. */
-  static final class PatternException extends Exception {
+  public static final class PatternException extends Exception {
     private static final long serialVersionUID = 1L;
 
     private PatternException(String message) {
@@ -76,7 +76,7 @@ record BoundedPattern(String expression, int ways) {
    *
    * @throws PatternException if it may take too long, or is of a form that is not known
    */
-  static BoundedPattern of(String expression) throws PatternException {
+  public static BoundedPattern of(String expression) throws PatternException {
     if (expression.equals(BLANKS_AT_THE_END)) {
       return new BoundedPattern(LINEAR_BLANKS_AT_THE_END, 2);
     }

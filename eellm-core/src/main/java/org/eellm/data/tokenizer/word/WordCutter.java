@@ -1,15 +1,14 @@
-package org.eellm.data.tokenizer;
+package org.eellm.data.tokenizer.word;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.text.Normalizer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.function.Consumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
-import org.eellm.data.tokenizer.BoundedPattern.PatternException;
+import org.eellm.data.tokenizer.word.BoundedPattern.PatternException;
 
 /**
  * Changes a text as normalizers say, and cuts it into the words within which pairs are joined.
@@ -17,23 +16,39 @@ import org.eellm.data.tokenizer.BoundedPattern.PatternException;
  * @param changes one after the other, before all cuts
  * @param cuts one after the other, each within the parts of the one before
  */
-record WordCutter(List<Change> changes, List<Cut> cuts) {
+public record WordCutter(List<Change> changes, List<Cut> cuts) {
   /** GPT-2's words; blanks are Unicode's, as in the original. */
-  static final Pattern GPT_2_WORD =
-      Pattern.compile(
-          "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
-          Pattern.UNICODE_CHARACTER_CLASS);
+  public static final WordPattern GPT_2_WORD =
+      WordPattern.of(
+              "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+")
+          .orElseThrow();
+
+  /** What SentencePiece writes for a blank. */
+  public static final String BLANK = "\u2581";
+
+  private static final Cut BEFORE_BLANKS =
+      Cut.around(WordPattern.of(BLANK + "*[^" + BLANK + "]+|" + BLANK + "+").orElseThrow());
 
   /** A category, behind {@code \\p}. */
   private static final Pattern CATEGORY = Pattern.compile("\\{[A-Z][a-z]?}");
 
   /** A change of a part of a text. */
   @FunctionalInterface
-  interface Change {
+  public interface Change {
     /**
      * @param first whether the part begins the text
      */
     String apply(String part, boolean first);
+  }
+
+  /** Told of words. */
+  @FunctionalInterface
+  public interface Listener {
+    /**
+     * @param from where the word begins in the text
+     * @param to where it ends
+     */
+    void word(String text, int from, int to);
   }
 
   /**
@@ -43,10 +58,9 @@ record WordCutter(List<Change> changes, List<Cut> cuts) {
    * @param after whether to cut behind each match
    * @param drops whether what is between matches is left out
    */
-  record Cut(Pattern pattern, boolean before, boolean after, boolean drops) {
-    static Cut around(String expression) {
-      return new Cut(
-          Pattern.compile(expression, Pattern.UNICODE_CHARACTER_CLASS), true, true, false);
+  public record Cut(WordPattern pattern, boolean before, boolean after, boolean drops) {
+    private static Cut around(WordPattern pattern) {
+      return new Cut(pattern, true, true, false);
     }
   }
 
@@ -54,7 +68,7 @@ record WordCutter(List<Change> changes, List<Cut> cuts) {
    * What normalizers and pre-tokenizers do, each in their order; empty if one of them does what is
    * not done here.
    */
-  static Optional<WordCutter> of(List<JsonNode> normalizers, List<JsonNode> words) {
+  public static Optional<WordCutter> of(List<JsonNode> normalizers, List<JsonNode> words) {
     return changes(normalizers, words)
         .flatMap(changes -> cuts(words).map(cuts -> new WordCutter(changes, cuts)));
   }
@@ -85,7 +99,7 @@ record WordCutter(List<Change> changes, List<Cut> cuts) {
       boolean blank = part.path("add_prefix_space").asBoolean(true);
       switch (part.path("type").asText()) {
         case "Metaspace" -> {
-          String replacement = part.path("replacement").asText("\u2581");
+          String replacement = part.path("replacement").asText(BLANK);
           String scheme = part.path("prepend_scheme").asText(blank ? "always" : "never");
           changes.add(
               (text, first) -> {
@@ -118,17 +132,19 @@ record WordCutter(List<Change> changes, List<Cut> cuts) {
       switch (part.path("type").asText()) {
         case "ByteLevel" -> {
           if (part.path("use_regex").asBoolean(true)) {
-            cuts.add(new Cut(GPT_2_WORD, true, true, false));
+            cuts.add(Cut.around(GPT_2_WORD));
           }
         }
         case "Metaspace" -> {
           if (part.path("split").asBoolean(true)) {
-            String replacement = part.path("replacement").asText("\u2581");
-            cuts.add(new Cut(Pattern.compile(replacement, Pattern.LITERAL), true, false, false));
+            String replacement = part.path("replacement").asText(BLANK);
+            cuts.add(new Cut(WordPattern.literal(replacement), true, false, false));
           }
         }
-        case "Digits" ->
-            cuts.add(Cut.around(part.path("individual_digits").asBoolean() ? "\\p{N}" : "\\p{N}+"));
+        case "Digits" -> {
+          String digits = part.path("individual_digits").asBoolean() ? "\\p{N}" : "\\p{N}+";
+          cuts.add(Cut.around(WordPattern.of(digits).orElseThrow()));
+        }
         case "Split" -> {
           Optional<Cut> cut = split(part);
           if (cut.isEmpty()) {
@@ -155,23 +171,20 @@ record WordCutter(List<Change> changes, List<Cut> cuts) {
             || behavior.equals("MergedWithNext"))) {
       return Optional.empty();
     }
-    JsonNode literal = part.path("pattern").path("String");
-    String expression = part.path("pattern").path("Regex").asText();
+    boolean before = !behavior.equals("MergedWithPrevious");
+    boolean after = !behavior.equals("MergedWithNext");
+    return pattern(part.path("pattern")).map(found -> new Cut(found, before, after, drops));
+  }
+
+  private static Optional<WordPattern> pattern(JsonNode pattern) {
+    JsonNode literal = pattern.path("String");
+    String expression = pattern.path("Regex").asText();
     try {
-      Pattern pattern =
-          literal.isTextual()
-              ? Pattern.compile(literal.asText(), Pattern.LITERAL)
-              : Pattern.compile(
-                  BoundedPattern.of(expression).expression(), Pattern.UNICODE_CHARACTER_CLASS);
-      boolean known = literal.isTextual() ? !literal.asText().isEmpty() : isCommon(expression);
-      return known
-          ? Optional.of(
-              new Cut(
-                  pattern,
-                  isolated || drops || behavior.equals("MergedWithNext"),
-                  isolated || drops || behavior.equals("MergedWithPrevious"),
-                  drops))
-          : Optional.empty();
+      return literal.isTextual()
+          ? Optional.of(literal.asText()).filter(text -> !text.isEmpty()).map(WordPattern::literal)
+          : Optional.of(BoundedPattern.of(expression).expression())
+              .filter(WordCutter::isCommon)
+              .flatMap(WordPattern::of);
     } catch (PatternException | PatternSyntaxException unknown) {
       return Optional.empty(); // the library says what is wrong with it
     }
@@ -202,8 +215,13 @@ record WordCutter(List<Change> changes, List<Cut> cuts) {
     return true;
   }
 
+  /** The same, with cuts before blanks where there were none. */
+  public WordCutter orBeforeBlanks() {
+    return cuts.isEmpty() ? new WordCutter(changes, List.of(BEFORE_BLANKS)) : this;
+  }
+
   /** Whether a text stays as it is. */
-  boolean changesNothing() {
+  public boolean changesNothing() {
     return changes.isEmpty();
   }
 
@@ -212,7 +230,7 @@ record WordCutter(List<Change> changes, List<Cut> cuts) {
    *
    * @param first whether it begins the text
    */
-  String changed(String part, boolean first) {
+  public String changed(String part, boolean first) {
     String changed = part;
     for (Change change : changes) {
       changed = change.apply(changed, first);
@@ -225,35 +243,39 @@ record WordCutter(List<Change> changes, List<Cut> cuts) {
    *
    * @param first whether it begins the text
    */
-  void cut(String part, boolean first, Consumer<String> words) {
-    cut(changed(part, first), 0, words);
+  public void cut(String part, boolean first, Listener words) {
+    String changed = changed(part, first);
+    cut(changed, 0, changed.length(), 0, words);
   }
 
-  private void cut(String text, int level, Consumer<String> words) {
-    if (text.isEmpty()) {
+  private void cut(String text, int from, int to, int level, Listener words) {
+    if (from == to) {
       return;
     }
     if (level == cuts.size()) {
-      words.accept(text);
+      words.word(text, from, to);
       return;
     }
     Cut cut = cuts.get(level);
-    Matcher matcher = cut.pattern.matcher(text);
-    int done = 0;
-    while (matcher.find()) {
+    int done = from;
+    for (long match = cut.pattern.next(text, from, to);
+        match >= 0;
+        match = cut.pattern.next(text, (int) match, to)) {
+      int start = (int) (match >>> Integer.SIZE);
+      int end = (int) match;
       if (cut.before) {
         if (!cut.drops) {
-          cut(text.substring(done, matcher.start()), level + 1, words);
+          cut(text, done, start, level + 1, words);
         }
-        done = matcher.start();
+        done = start;
       }
       if (cut.after) {
-        cut(text.substring(done, matcher.end()), level + 1, words);
-        done = matcher.end();
+        cut(text, done, end, level + 1, words);
+        done = end;
       }
     }
     if (!cut.drops) {
-      cut(text.substring(done), level + 1, words);
+      cut(text, done, to, level + 1, words);
     }
   }
 }
