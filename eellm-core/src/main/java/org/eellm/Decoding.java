@@ -25,12 +25,15 @@ import org.eellm.decode.sample.SamplingParams;
  * @param maxTokens most tokens to generate; fewer where the model's context ends before
  * @param sampling how a token is chosen
  * @param stop texts that end the text and are no part of it
+ * @param adapter the name of the one that writes it, of those that the model was loaded with; empty
+ *     for the model as it is
  */
 public record Decoding(
     org.eellm.decode.request.DecodingMethod method,
     int maxTokens,
     Sampling sampling,
-    List<String> stop) {
+    List<String> stop,
+    String adapter) {
   /** Most tokens by default. */
   public static final int MAX_TOKENS = 256;
 
@@ -129,12 +132,12 @@ public record Decoding(
 
   /** Any of the engine's methods, with {@link Sampling#GREEDY} and no stop text. */
   public static Decoding of(org.eellm.decode.request.DecodingMethod method) {
-    return new Decoding(method, MAX_TOKENS, Sampling.GREEDY, List.of());
+    return new Decoding(method, MAX_TOKENS, Sampling.GREEDY, List.of(), "");
   }
 
   /** A copy with another greatest length. */
   public Decoding withMaxTokens(int count) {
-    return new Decoding(method, count, sampling, stop);
+    return new Decoding(method, count, sampling, stop, adapter);
   }
 
   /** A copy with stop texts. */
@@ -144,12 +147,17 @@ public record Decoding(
 
   /** A copy with stop texts. */
   public Decoding withStop(List<String> texts) {
-    return new Decoding(method, maxTokens, sampling, texts);
+    return new Decoding(method, maxTokens, sampling, texts, adapter);
+  }
+
+  /** A copy for another adapter, by its name. */
+  public Decoding withAdapter(String name) {
+    return new Decoding(method, maxTokens, sampling, stop, name);
   }
 
   /** A copy with another sampling. */
   public Decoding withSampling(Sampling other) {
-    return new Decoding(method, maxTokens, other, stop);
+    return new Decoding(method, maxTokens, other, stop, adapter);
   }
 
   /** A copy with another {@link Sampling#temperature}. */

@@ -2,8 +2,11 @@ package org.eellm;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.SequencedMap;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -75,6 +78,7 @@ public final class EarlyExitModel implements AutoCloseable {
     private final Path path;
     private Optional<Path> heads = Optional.empty();
     private Optional<Path> adapter = Optional.empty();
+    private final SequencedMap<String, Path> beside = new LinkedHashMap<>();
     private Optional<DataType> dtype = Optional.empty();
     private Optional<Quantization> quantization = Optional.empty();
     private Quantization cacheQuantization = Quantization.NONE;
@@ -97,6 +101,15 @@ public final class EarlyExitModel implements AutoCloseable {
     /** Changes matrices as an adapter says: a folder in PEFT's layout, or a run that tuned one. */
     public Loading adapter(Path folder) {
       adapter = Optional.of(folder);
+      return this;
+    }
+
+    /**
+     * Has an adapter beside the model, on CPUs, for texts that ask for it ({@link
+     * Decoding#withAdapter}); may be called for several.
+     */
+    public Loading adapter(String name, Path folder) {
+      beside.put(name, folder);
       return this;
     }
 
@@ -164,7 +177,7 @@ public final class EarlyExitModel implements AutoCloseable {
       try {
         ModelFolder own = ModelFolder.resolve(path);
         ModelFolder headed = heads.map(own::withHeads).orElse(own);
-        ModelFolder files = adapter.map(headed::withAdapter).orElse(headed);
+        ModelFolder files = beside(adapter.map(headed::withAdapter).orElse(headed));
         LoadedModel model =
             LoadedModel.load(
                 files, stored -> files.decoder(adapted(stored), device, rounding(files)));
@@ -172,6 +185,14 @@ public final class EarlyExitModel implements AutoCloseable {
       } finally {
         Threads.set(before);
       }
+    }
+
+    private ModelFolder beside(ModelFolder own) {
+      ModelFolder files = own;
+      for (Map.Entry<String, Path> each : beside.entrySet()) {
+        files = files.withAdapter(each.getKey(), each.getValue());
+      }
+      return files;
     }
 
     private EarlyExitModel started(LoadedModel model) {
@@ -230,7 +251,12 @@ public final class EarlyExitModel implements AutoCloseable {
             maxTokens);
     Request request =
         new Request(
-            prompt, maxTokens, model.endTokens(), decoding.method(), decoding.sampling().sampler());
+                prompt,
+                maxTokens,
+                model.endTokens(),
+                decoding.method(),
+                decoding.sampling().sampler())
+            .withAdapter(number(decoding.adapter()));
     Optional<RequestHandle> handle = engine.submit(request, generation.listener());
     if (handle.isEmpty()) {
       throw new RejectedExecutionException(
@@ -239,6 +265,17 @@ public final class EarlyExitModel implements AutoCloseable {
     }
     generation.startedAs(handle.get());
     return generation;
+  }
+
+  /** An adapter's number among the model's, from 1; 0 for none. */
+  private int number(String adapter) {
+    List<String> names = model.adapters();
+    if (!adapter.isEmpty() && !names.contains(adapter)) {
+      throw new ConfigException(
+          "withAdapter(%s): the model was loaded with %s; use one of them, or load the model with adapter(name, folder)"
+              .formatted(adapter, names));
+    }
+    return names.indexOf(adapter) + 1;
   }
 
   /** The text that follows a prompt, for which this waits. */

@@ -7,11 +7,12 @@ import org.eellm.data.SampleSource;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
+import org.eellm.train.RunData;
 import org.eellm.train.StepRunner;
 import org.eellm.train.TrainState;
 import org.eellm.train.metrics.Trace;
 
-/** A model with random weights that learns random tokens. */
+/** A model that learns: with random weights and tokens, unless its configuration names others. */
 final class BenchmarkRun implements AutoCloseable {
   /** Steps until the JVM has compiled them. */
   static final int WARMUP = 8;
@@ -19,6 +20,7 @@ final class BenchmarkRun implements AutoCloseable {
   /** Steps before a run's end, where curricula have come to what most of them are about. */
   private static final int LAST_STEPS = 200;
 
+  private final Optional<RunData> data;
   private final TrainState state;
   private final StepRunner runner;
   private Optional<StepRunner.Result> last = Optional.empty();
@@ -42,11 +44,17 @@ final class BenchmarkRun implements AutoCloseable {
 
   BenchmarkRun(RunConfig config, World world) {
     step = Math.max(0, config.train().steps() - LAST_STEPS);
-    state = TrainState.random(config, world);
+    data =
+        config.train().model().map(_ -> RunData.open(config)); // random models learn random tokens
+    state = data.isPresent() ? TrainState.initial(config, world) : TrainState.random(config, world);
     runner =
         new StepRunner(
             config,
-            new RandomTokens(config.data().sequenceLength(), config.model().vocabSize()),
+            data.map(RunData::training)
+                .orElseGet(
+                    () ->
+                        new RandomTokens(
+                            config.data().sequenceLength(), config.model().vocabSize())),
             state,
             world,
             new Trace.Off());
@@ -89,5 +97,6 @@ final class BenchmarkRun implements AutoCloseable {
   public void close() {
     runner.close();
     state.close();
+    data.ifPresent(RunData::close);
   }
 }

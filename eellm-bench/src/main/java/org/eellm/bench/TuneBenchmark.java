@@ -4,8 +4,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.Set;
 import org.eellm.bench.Turns.Figure;
+import org.eellm.config.HeadId;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
@@ -16,8 +18,9 @@ import org.eellm.distributed.World;
 import org.eellm.tensor.Torch;
 
 /**
- * Times steps that tune a model's exits in turns with steps that train the whole model, on random
- * tokens.
+ * Times steps that tune a model's exits, or low-rank changes of its trunk, in turns with steps that
+ * train the whole model: a random one on random tokens, or the one that the configuration goes on
+ * from on its data.
  */
 public final class TuneBenchmark {
   private static final int RANK = 16;
@@ -35,11 +38,22 @@ public final class TuneBenchmark {
    * @param learning what learns
    * @param layers that are loaded
    * @param stepSeconds median
+   * @param fastestSeconds least of all rounds
+   * @param slowestSeconds most of all rounds
    * @param timeOfTraining median over the rounds of its time over that of training everything
    * @param bytes of weights, gradients and optimizer state
+   * @param loss of the final head, mean over the last quarter of the rounds; absent where it is not
+   *     trained
    */
   public record Variant(
-      String learning, int layers, double stepSeconds, double timeOfTraining, long bytes) {}
+      String learning,
+      int layers,
+      double stepSeconds,
+      double fastestSeconds,
+      double slowestSeconds,
+      double timeOfTraining,
+      long bytes,
+      OptionalDouble loss) {}
 
   /**
    * Measurements of all ways to learn.
@@ -68,11 +82,13 @@ public final class TuneBenchmark {
     Turns turns = new Turns();
     List<BenchmarkRun> runs = new ArrayList<>();
     List<Figure> seconds = new ArrayList<>();
+    List<Figure> losses = new ArrayList<>();
     try {
       for (Learning learning : WAYS) {
         BenchmarkRun run = new BenchmarkRun(with(config, learning), World.singleRank());
         runs.add(run);
         seconds.add(turns.add(run::step));
+        losses.add(turns.add(() -> run.last().losses().getOrDefault(HeadId.FINAL, Double.NaN)));
       }
       turns.take(BenchmarkRun.WARMUP, rounds);
       List<Variant> variants = new ArrayList<>();
@@ -83,8 +99,11 @@ public final class TuneBenchmark {
                 name(WAYS.get(i)),
                 WAYS.get(i).layers(config.architecture()),
                 taken.median(),
+                taken.least(),
+                taken.most(),
                 taken.over(seconds.getFirst()),
-                runs.get(i).bytes()));
+                runs.get(i).bytes(),
+                losses.get(i).meanOfLastQuarter()));
       }
       return new Report(
           config.model().dtype().name().toLowerCase(Locale.ROOT),
@@ -117,7 +136,9 @@ public final class TuneBenchmark {
         config.checkpoint(),
         config.logging(),
         new TuneConfig(
-            learning == Learning.EVERYTHING ? Optional.empty() : Optional.of("random"),
+            learning == Learning.EVERYTHING
+                ? Optional.empty()
+                : config.train().model().or(() -> Optional.of("random")),
             Optional.empty(),
             learning == Learning.EXITS_FROM_FINAL_HEAD ? Target.FINAL_HEAD : Target.TEXT,
             learning instanceof Learning.Adapter(Lora lora) ? lora : Lora.none()));

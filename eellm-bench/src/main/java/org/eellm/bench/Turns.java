@@ -1,7 +1,9 @@
 package org.eellm.bench;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
+import java.util.OptionalDouble;
 import java.util.function.DoubleSupplier;
 import org.eellm.cost.Median;
 
@@ -23,6 +25,24 @@ final class Turns {
 
     double median() {
       return Median.of(values);
+    }
+
+    double least() {
+      return Collections.min(values);
+    }
+
+    double most() {
+      return Collections.max(values);
+    }
+
+    /** The mean over the last quarter of the rounds; empty if it is no number. */
+    OptionalDouble meanOfLastQuarter() {
+      int last = Math.ceilDiv(values.size(), 4);
+      OptionalDouble mean =
+          values.subList(values.size() - last, values.size()).stream()
+              .mapToDouble(Double::doubleValue)
+              .average();
+      return Double.isNaN(mean.orElse(Double.NaN)) ? OptionalDouble.empty() : mean;
     }
 
     /** The median of the rounds' ratios of this figure to another. */

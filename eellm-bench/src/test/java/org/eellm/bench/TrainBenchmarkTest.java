@@ -108,6 +108,9 @@ final class TrainBenchmarkTest {
     assertThat(report.variants().getFirst().timeOfTraining()).isEqualTo(1);
     assertThat(report.variants().get(1).bytes()).isLessThan(report.variants().get(2).bytes());
     assertThat(report.variants().get(2).bytes()).isLessThan(report.variants().get(0).bytes());
+    assertThat(report.variants())
+        .extracting(variant -> variant.loss().isPresent())
+        .containsExactly(true, false, false, true);
   }
 
   @Test

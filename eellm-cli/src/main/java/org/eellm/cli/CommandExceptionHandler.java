@@ -14,6 +14,7 @@ import org.eellm.cli.option.PlainOutput;
 import org.eellm.config.ConfigException;
 import org.eellm.config.SettingException;
 import org.eellm.distributed.mesh.MeshSizeException;
+import org.eellm.grammar.GrammarException;
 import org.eellm.tensor.TensorException;
 import picocli.CommandLine;
 import picocli.CommandLine.ExitCode;
@@ -57,7 +58,7 @@ final class CommandExceptionHandler
     }
     err.flush();
     return switch (error) {
-      case ConfigException _, MeshSizeException _ -> ExitCode.USAGE;
+      case ConfigException _, GrammarException _, MeshSizeException _ -> ExitCode.USAGE;
       default -> ExitCode.SOFTWARE;
     };
   }

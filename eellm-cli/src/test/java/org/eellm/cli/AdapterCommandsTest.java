@@ -1,6 +1,7 @@
 package org.eellm.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.eellm.cli.Commands.json;
 import static org.eellm.cli.Commands.print;
 
@@ -10,6 +11,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.StreamSupport;
+import org.eellm.Decoding;
+import org.eellm.EarlyExitModel;
+import org.eellm.Token;
+import org.eellm.config.ConfigException;
 import org.eellm.decode.SmallModel;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.Test;
@@ -59,5 +65,29 @@ final class AdapterCommandsTest {
     assertThat(applied).isEqualTo(ids("--model", merged));
     assertThat(ids("--model", model, "--adapter", tuned, "--quantize", "int8"))
         .isEqualTo(ids("--model", merged, "--quantize", "int8"));
+    try (EarlyExitModel beside = EarlyExitModel.at(model).adapter("tuned", tuned).load()) {
+      Decoding full = Decoding.full().withMaxTokens(12);
+      assertThat(ids(beside, full.withAdapter("tuned"))).isEqualTo(ids(applied));
+      assertThat(ids(beside, full)).isEqualTo(ids(own));
+      assertThatThrownBy(() -> beside.generate("the cat", full.withAdapter("other")))
+          .isInstanceOf(ConfigException.class)
+          .hasMessageStartingWith("withAdapter(other): the model was loaded with [tuned]; ");
+    }
+    assertThat(
+            Commands.runWords("generate --prompt the --model", model, "--adapter", "a=" + tuned)
+                .err())
+        .startsWith("eellm: --adapter: a=" + tuned + " has a name, which requests to eellm serve");
+  }
+
+  private static List<Integer> ids(JsonNode ids) {
+    return StreamSupport.stream(ids.spliterator(), false).map(JsonNode::asInt).toList();
+  }
+
+  private static List<Integer> ids(EarlyExitModel model, Decoding decoding) {
+    List<Integer> ids = new ArrayList<>();
+    for (Token token : model.generate("the cat", decoding)) {
+      ids.add(token.id());
+    }
+    return ids;
   }
 }

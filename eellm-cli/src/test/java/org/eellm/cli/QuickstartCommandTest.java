@@ -35,7 +35,6 @@ final class QuickstartCommandTest {
           "--set=model.dtype=float32",
           "--set=exits.layers=[1,2]",
           "--set=train.steps=4",
-          "--set=train.threads=1",
           "--set=train.micro_batch_size=4",
           "--set=train.global_batch_size=4",
           "--set=train.eval_batches=1",

@@ -79,7 +79,7 @@ final class FamilyTuningTest {
                 .formatted(folder.resolve("data")));
     RunConfig config =
         ConfigFile.readTuning(
-            file,
+            ConfigFile.Text.of(file),
             List.of(),
             new TuneConfig(
                 Optional.of(model.toString()),

@@ -82,7 +82,7 @@ final class LoraTuningTest {
       throw new UncheckedIOException(e);
     }
     return ConfigFile.readTuning(
-        file,
+        ConfigFile.Text.of(file),
         List.of(overrides),
         new TuneConfig(
             Optional.of(model.toString()),

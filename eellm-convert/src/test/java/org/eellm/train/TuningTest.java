@@ -238,7 +238,7 @@ final class TuningTest {
       throw new UncheckedIOException(e);
     }
     return ConfigFile.readTuning(
-        file,
+        ConfigFile.Text.of(file),
         List.of(overrides),
         new TuneConfig(
             Optional.of(model.toString()),

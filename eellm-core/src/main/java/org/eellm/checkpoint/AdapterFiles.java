@@ -35,6 +35,8 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.TuneConfig.Lora;
 import org.eellm.config.TuneConfig.Projection;
 import org.eellm.kernel.weight.WeightRows;
+import org.eellm.model.Adapter;
+import org.eellm.model.Adapter.Change;
 import org.eellm.model.Decoder;
 import org.eellm.model.parameter.Parameter;
 
@@ -74,14 +76,6 @@ public final class AdapterFiles implements AutoCloseable {
 
   private final SafetensorsFile file;
   private final Map<String, Change> changes;
-
-  /**
-   * A change of a matrix: {@code scale * out in}.
-   *
-   * @param in [rank, in]
-   * @param out [out, rank]
-   */
-  private record Change(WeightRows in, WeightRows out, double scale) {}
 
   /** What {@code adapter_trunk.json} says. */
   private record Trunk(String trunk) {}
@@ -209,6 +203,11 @@ public final class AdapterFiles implements AutoCloseable {
     return Files.exists(path)
         ? Optional.of(JsonFiles.read(path, Trunk.class).trunk())
         : Optional.empty();
+  }
+
+  /** The changes, for texts that ask for them by a name; to be read while this is open. */
+  Adapter named(String name) {
+    return new Adapter(name, changes);
   }
 
   /** Whether a parameter is changed. */

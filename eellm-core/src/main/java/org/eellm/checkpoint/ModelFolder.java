@@ -2,9 +2,15 @@ package org.eellm.checkpoint;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.Optional;
+import java.util.SequencedMap;
 import java.util.Set;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.eellm.checkpoint.huggingface.GgufModel;
 import org.eellm.checkpoint.huggingface.HeadFiles;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
@@ -23,20 +29,30 @@ import org.eellm.model.parameter.ParameterSpec;
 import org.eellm.tensor.Torch;
 
 /**
- * A model in files: a model folder, perhaps with heads from another folder in place of its own, and
- * with an adapter's changes in its matrices.
+ * A model in files: a model folder, perhaps with heads from another folder in place of its own,
+ * with an adapter's changes in its matrices, and with adapters beside them that texts ask for.
  *
  * @param folder the model folder itself, or a GGUF file
  * @param heads the heads' folder itself
  * @param adapter the adapter's folder itself
+ * @param beside folders of further adapters, by the names that texts ask for
  */
-public record ModelFolder(Path folder, Optional<Path> heads, Optional<Path> adapter) {
+public record ModelFolder(
+    Path folder, Optional<Path> heads, Optional<Path> adapter, SequencedMap<String, Path> beside) {
   /** The file beside the exits that says when tokens leave there. */
   public static final String CALIBRATION = "calibration.json";
 
+  /** The matrices that an adapter may change that stays beside them. */
+  private static final Pattern PROJECTION =
+      Pattern.compile(".+\\.(self_attn|mlp)\\.\\w+_proj\\.weight");
+
+  public ModelFolder {
+    beside = Collections.unmodifiableSequencedMap(new LinkedHashMap<>(beside));
+  }
+
   /** A model as it is. */
   public ModelFolder(Path folder, Optional<Path> heads) {
-    this(folder, heads, Optional.empty());
+    this(folder, heads, Optional.empty(), new LinkedHashMap<>());
   }
 
   /**
@@ -66,12 +82,25 @@ public record ModelFolder(Path folder, Optional<Path> heads, Optional<Path> adap
 
   /** A copy with the heads of another folder, as {@link #resolve} finds it. */
   public ModelFolder withHeads(Path other) {
-    return new ModelFolder(folder, Optional.of(CheckpointStore.resolveHeads(other)), adapter);
+    return new ModelFolder(
+        folder, Optional.of(CheckpointStore.resolveHeads(other)), adapter, beside);
   }
 
   /** A copy with the changes of an adapter, as {@link #resolve} finds it. */
   public ModelFolder withAdapter(Path other) {
-    return new ModelFolder(folder, heads, Optional.of(CheckpointStore.resolveAdapter(other)));
+    return new ModelFolder(
+        folder, heads, Optional.of(CheckpointStore.resolveAdapter(other)), beside);
+  }
+
+  /**
+   * A copy with one more adapter beside the model, as {@link #resolve} finds it.
+   *
+   * @param name of this one among those
+   */
+  public ModelFolder withAdapter(String name, Path other) {
+    SequencedMap<String, Path> more = new LinkedHashMap<>(beside);
+    more.put(name, CheckpointStore.resolveAdapter(other));
+    return new ModelFolder(folder, heads, adapter, more);
   }
 
   /** Where the calibration lies: beside what was made last, an adapter, heads or the model. */
@@ -162,6 +191,7 @@ public record ModelFolder(Path folder, Optional<Path> heads, Optional<Path> adap
    *     trunk
    */
   public void load(Decoder model) {
+    requireNoneBeside(beside.isEmpty());
     boolean first = model.stages().getFirst().firstBranch() == 0 && model.parallel().rank() == 0;
     try (WeightFiles weights = open(first)) {
       ModelWeights.load(weights, parameterNames(), model);
@@ -176,13 +206,46 @@ public record ModelFolder(Path folder, Optional<Path> heads, Optional<Path> adap
    * @throws CheckpointException as {@link #load}
    */
   public StoredDecoder stored(StoredDecoder.Part part) {
+    requireNoneBeside(beside.isEmpty() || part.isWhole());
     boolean first = part.slices().getFirst().firstLayer() == 0 && part.parallel().rank() == 0;
     WeightFiles weights = open(first);
+    Map<String, AdapterFiles> adapters = new LinkedHashMap<>();
     try {
-      return ModelWeights.stored(weights, parameterNames(), part);
+      beside.forEach((name, other) -> adapters.put(name, openBeside(other)));
+      return ModelWeights.stored(weights, parameterNames(), part, adapters);
     } catch (RuntimeException failure) {
+      adapters.values().forEach(AdapterFiles::close);
       weights.close();
       throw failure;
+    }
+  }
+
+  private AdapterFiles openBeside(Path other) {
+    AdapterFiles files = AdapterFiles.open(other);
+    try {
+      files.requireOf(
+          folder,
+          ParameterSpec.of(config().architecture()).stream()
+              .collect(Collectors.toMap(ParameterSpec::name, ParameterSpec::shape)));
+      for (String name : files.named("").changes().keySet()) {
+        if (!PROJECTION.matcher(name).matches()) {
+          throw new CheckpointException(
+              "%s: changes %s, but beside a model adapters change attention and MLPs alone; merge it, with eellm convert --adapter"
+                  .formatted(other, name));
+        }
+      }
+      return files;
+    } catch (RuntimeException failure) {
+      files.close();
+      throw failure;
+    }
+  }
+
+  private void requireNoneBeside(boolean condition) {
+    if (!condition) {
+      throw new CheckpointException(
+          "%s: adapters %s stay beside a model that one rank has on its CPU; leave out --tp, --pp and --device, or merge one of them"
+              .formatted(folder, String.join(", ", beside.keySet())));
     }
   }
 
@@ -224,15 +287,17 @@ public record ModelFolder(Path folder, Optional<Path> heads, Optional<Path> adap
   private void requireTrunk(WeightFiles weights) {
     Optional<HeadFiles> files = heads.map(HeadFiles::read);
     Optional<String> ofHeads = files.flatMap(HeadFiles::trunk);
-    Optional<String> ofAdapter = adapter.flatMap(AdapterFiles::trunk);
-    if (ofHeads.isEmpty() && ofAdapter.isEmpty()) {
+    Map<Path, String> ofAdapters = new LinkedHashMap<>();
+    Stream.concat(adapter.stream(), beside.values().stream())
+        .forEach(each -> AdapterFiles.trunk(each).ifPresent(sum -> ofAdapters.put(each, sum)));
+    if (ofHeads.isEmpty() && ofAdapters.isEmpty()) {
       return;
     }
     String own = TrunkChecksum.of(weights, config().architecture().model());
     ofHeads.ifPresent(
         checksum -> require(own, checksum, files.get().folder(), "these heads were", "they were"));
-    ofAdapter.ifPresent(
-        checksum -> require(own, checksum, adapter.get(), "this adapter was", "it was"));
+    ofAdapters.forEach(
+        (each, checksum) -> require(own, checksum, each, "this adapter was", "it was"));
   }
 
   private void require(String own, String checksum, Path part, String what, String again) {

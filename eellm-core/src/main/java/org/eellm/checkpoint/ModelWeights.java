@@ -172,9 +172,14 @@ public final class ModelWeights {
    *
    * @param weights closed by the model
    * @param known the names of all parameters that the files may have
+   * @param adapters by their names, closed by the model
    * @throws CheckpointException as {@link #load}
    */
-  static StoredDecoder stored(WeightFiles weights, Set<String> known, StoredDecoder.Part part) {
+  static StoredDecoder stored(
+      WeightFiles weights,
+      Set<String> known,
+      StoredDecoder.Part part,
+      Map<String, AdapterFiles> adapters) {
     Map<String, ParameterSpec> specs =
         part.parameterGroups().stream()
             .flatMap(List::stream)
@@ -196,8 +201,10 @@ public final class ModelWeights {
     return new StoredDecoder(
         part,
         rows,
+        adapters.entrySet().stream().map(each -> each.getValue().named(each.getKey())).toList(),
         () -> {
           arena.close();
+          adapters.values().forEach(AdapterFiles::close);
           weights.close();
         });
   }

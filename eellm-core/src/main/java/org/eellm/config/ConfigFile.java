@@ -50,6 +50,32 @@ public final class ConfigFile {
   /** The tree without overrides. */
   private ObjectNode file = tree;
 
+  /**
+   * A configuration before it is read.
+   *
+   * @param name what messages call it
+   */
+  public record Text(String yaml, String name) {
+    /**
+     * A file's.
+     *
+     * @throws ConfigException if it cannot be read
+     */
+    public static Text of(Path file) {
+      return new Text(StrictYaml.textOf(file), file.toString());
+    }
+
+    /**
+     * One of the presets shipped in {@code configs/}, such as {@code 30m}.
+     *
+     * @throws ConfigException if there is none of this name
+     */
+    public static Text ofPreset(String name) {
+      String resource = "configs/" + name + ".yaml";
+      return new Text(resourceText("/" + resource), resource);
+    }
+  }
+
   private ConfigFile() {}
 
   /** The defaults alone. */
@@ -64,7 +90,7 @@ public final class ConfigFile {
    * @throws ConfigException if the file cannot be read or anything in it cannot be honoured
    */
   public static RunConfig read(Path file, List<String> overrides) {
-    return parse(StrictYaml.textOf(file), file.toString(), overrides);
+    return read(Text.of(file), overrides);
   }
 
   /**
@@ -78,7 +104,7 @@ public final class ConfigFile {
    * @throws ConfigException as {@link #read}, and if the file describes another model
    */
   public static RunConfig readTuning(
-      Path file, List<String> overrides, TuneConfig tune, Architecture architecture) {
+      Text file, List<String> overrides, TuneConfig tune, Architecture architecture) {
     ObjectNode base = described(architecture);
     ObjectNode folders = base.putObject("tune");
     folders.set("model", StrictYaml.tree(tune.model()));
@@ -97,7 +123,7 @@ public final class ConfigFile {
    * @throws ConfigException as {@link #read}, and if the file describes another model
    */
   public static RunConfig readTrainingOn(
-      Path file, List<String> overrides, Path model, Architecture architecture) {
+      Text file, List<String> overrides, Path model, Architecture architecture) {
     ObjectNode base = described(architecture);
     base.putObject("train").put("model", model.toString());
     return readOver(base, List.of("dtype", "hidden_dropout", "attention_dropout"), file, overrides);
@@ -123,11 +149,11 @@ public final class ConfigFile {
    * @param free keys of the model that the file may change
    */
   private static RunConfig readOver(
-      ObjectNode base, List<String> free, Path file, List<String> overrides) {
+      ObjectNode base, List<String> free, Text file, List<String> overrides) {
     var config = new ConfigFile();
     JsonNode exits = base.path("exits").path("layers").deepCopy();
     merge(config.tree, base);
-    config.addFile(StrictYaml.textOf(file), file.toString());
+    config.addFile(file);
     config.file = config.tree.deepCopy();
     overrides.forEach(config::addOverride);
     base.withObject("/model").remove(free);
@@ -195,8 +221,7 @@ public final class ConfigFile {
    * @param overrides as in {@link #read}
    */
   public static RunConfig preset(String name, List<String> overrides) {
-    String resource = "configs/" + name + ".yaml";
-    return parse(resourceText("/" + resource), resource, overrides);
+    return read(Text.ofPreset(name), overrides);
   }
 
   /** Writes the whole of a configuration; {@link #read} gives an equal one back. */
@@ -204,16 +229,17 @@ public final class ConfigFile {
     StrictYaml.write(config, file);
   }
 
-  private static RunConfig parse(String yaml, String name, List<String> overrides) {
+  /** Reads a text over the defaults; as {@link #read(Path, List)}. */
+  public static RunConfig read(Text text, List<String> overrides) {
     var config = new ConfigFile();
-    config.addFile(yaml, name);
+    config.addFile(text);
     config.file = config.tree.deepCopy();
     overrides.forEach(config::addOverride);
     return config.bind();
   }
 
-  private void addFile(String yaml, String name) {
-    merge(tree, StrictYaml.mapping(yaml, name, "section, as in train:", places));
+  private void addFile(Text text) {
+    merge(tree, StrictYaml.mapping(text.yaml(), text.name(), "section, as in train:", places));
   }
 
   private void addOverride(String override) {

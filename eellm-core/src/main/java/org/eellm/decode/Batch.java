@@ -416,7 +416,8 @@ public final class Batch implements AutoCloseable {
           job.request().decoding() instanceof DecodingMethod.Score score
               ? score.from() - 1
               : prompt.size() - 1;
-      List<Integer> known = prefixes.find(new Tokens(prompt, prompt.size()), unasked, heads);
+      List<Integer> known =
+          prefixes.find(new Tokens(prompt, prompt.size()), unasked, heads, job.request().adapter());
       known.forEach(pool::share);
       int count = PagePool.pages(job.positions());
       int further = Math.min(count - known.size(), neededPages(runner.model(), limits, job));
@@ -429,7 +430,7 @@ public final class Batch implements AutoCloseable {
       DecodingStrategy strategy = DecodingStrategy.of(job.request().decoding(), planner);
       int reused = known.size() * ModelRunner.PAGE;
       Sequence sequence = new Sequence(job, runner, pageTable, reused, strategy);
-      active.add(new RunningSequence(sequence, prefixes.cursor(heads)));
+      active.add(new RunningSequence(sequence, prefixes.cursor(heads, job.request().adapter())));
       queue.remove(); // not before: whatever fails here, its listener is told
     }
   }

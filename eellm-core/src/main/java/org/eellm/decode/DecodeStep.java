@@ -248,9 +248,14 @@ public final class DecodeStep {
     block.clear();
     for (int i = 0; i < sequences.size(); i++) {
       Sequence sequence = sequences.get(i);
-      block.begin(sequence.pageTable().pages());
+      begin(sequence);
       sequence.frontier().addTo(block, sequence.frontier().inFlight().count());
     }
+  }
+
+  /** Begins a sequence's rows in the block. */
+  private void begin(Sequence sequence) {
+    block.begin(sequence.pageTable().pages(), sequence.job().request().adapter());
   }
 
   /** Where the sequences in flight next meet a head. */
@@ -329,7 +334,7 @@ public final class DecodeStep {
   /** Adds to the block what a head is to see of a sequence that needs it. */
   private void addInput(Sequence sequence, Head head, int count) {
     evaluated.add(sequence);
-    block.begin(sequence.pageTable().pages());
+    begin(sequence);
     if (head.hasAttention()) {
       sequence.frontier().addUnseenTo(block, head);
       sequence.frontier().addTo(block, sequence.frontier().inFlight().count());

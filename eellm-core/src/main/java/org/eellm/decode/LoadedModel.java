@@ -33,6 +33,7 @@ import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.SamplingDefaults;
 import org.eellm.decode.token.Detokenizer;
 import org.eellm.decode.token.TokenListener;
+import org.eellm.model.Adapter;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.StoredDecoder;
 import org.slf4j.Logger;
@@ -166,6 +167,11 @@ public record LoadedModel(
 
   public Architecture architecture() {
     return decoder.architecture();
+  }
+
+  /** Names of the adapters that texts may ask for, by their numbers from 1. */
+  public List<String> adapters() {
+    return decoder.adapters().stream().map(Adapter::name).toList();
   }
 
   /** Tokens that a text and its continuation may have together. */

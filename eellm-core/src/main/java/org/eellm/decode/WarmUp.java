@@ -98,7 +98,7 @@ public final class WarmUp {
     NativeBuffer zeros = NativeBuffer.allocate(most * Float.BYTES);
     Map<String, WeightRows> weights =
         parameters.stream().collect(toMap(ParameterSpec::name, spec -> rows(spec, zeros)));
-    return new StoredDecoder(part, weights, zeros::close);
+    return new StoredDecoder(part, weights, List.of(), zeros::close);
   }
 
   private static WeightRows rows(ParameterSpec parameter, NativeBuffer zeros) {

@@ -35,6 +35,11 @@ public sealed interface DecodingModel extends AutoCloseable permits Decoder, Sto
   /** Where a parameter, or this rank's part of it, lies in the memory of the CPU. */
   WeightRows rows(String parameter);
 
+  /** Those that texts may ask for; their factors lie where the model's own {@link #rows} do. */
+  default List<Adapter> adapters() {
+    return List.of();
+  }
+
   /** All heads of the model, here or on other ranks: of exits in order of depth, then the final. */
   default List<Head> allHeads() {
     return Head.of(architecture());

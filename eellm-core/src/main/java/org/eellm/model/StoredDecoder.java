@@ -22,6 +22,7 @@ import org.eellm.model.parameter.ParameterSpec;
 public final class StoredDecoder implements DecodingModel {
   private final Part part;
   private final Map<String, WeightRows> weights; // by parameter
+  private final List<Adapter> adapters;
   private final Runnable closeFiles;
   private final ModelUsers users = new ModelUsers(this::free);
   private volatile Optional<PackedForm> packed = Optional.empty();
@@ -52,6 +53,11 @@ public final class StoredDecoder implements DecodingModel {
           TensorParallel.singleRank(),
           quantization,
           false);
+    }
+
+    /** Whether it is all of a model. */
+    public boolean isWhole() {
+      return parallel.size() == 1 && slices.equals(StageLayout.whole(architecture).slices());
     }
 
     /** All of a model's trunk, with the final head after every layer in place of its exits. */
@@ -100,11 +106,14 @@ public final class StoredDecoder implements DecodingModel {
    * A decoder.
    *
    * @param weights where a parameter, or this rank's part of it, lies
+   * @param adapters that texts may ask for; only where all of the model is here
    * @param closeFiles called when the weights have been packed, or are not needed any more
    */
-  public StoredDecoder(Part part, Map<String, WeightRows> weights, Runnable closeFiles) {
+  public StoredDecoder(
+      Part part, Map<String, WeightRows> weights, List<Adapter> adapters, Runnable closeFiles) {
     this.part = part;
     this.weights = Map.copyOf(weights);
+    this.adapters = List.copyOf(adapters);
     this.closeFiles = closeFiles;
   }
 
@@ -115,12 +124,18 @@ public final class StoredDecoder implements DecodingModel {
    * @param model on the CPU, not quantized
    */
   public static StoredDecoder of(Decoder model, MatrixQuantization quantization) {
+    return of(model, quantization, List.of());
+  }
+
+  /** The same with adapters. */
+  public static StoredDecoder of(
+      Decoder model, MatrixQuantization quantization, List<Adapter> adapters) {
     Part part = Part.whole(model.architecture(), quantization);
     Map<String, WeightRows> weights =
         part.parameterGroups().stream()
             .flatMap(List::stream)
             .collect(Collectors.toMap(ParameterSpec::name, spec -> model.rows(spec.name())));
-    return new StoredDecoder(part, weights, model::close);
+    return new StoredDecoder(part, weights, adapters, model::close);
   }
 
   @Override
@@ -163,6 +178,11 @@ public final class StoredDecoder implements DecodingModel {
       throw new IllegalArgumentException("the model has no parameter " + parameter);
     }
     return rows;
+  }
+
+  @Override
+  public List<Adapter> adapters() {
+    return adapters;
   }
 
   /** The packed weights, if there are any yet. */

@@ -31,7 +31,7 @@ import org.eellm.distributed.collective.Communicator;
 /**
  * The samples that a run learns from and is measured on, and the tokenizer that made their tokens.
  */
-final class RunData implements AutoCloseable {
+public final class RunData implements AutoCloseable {
   private final Optional<Tokenizer> tokenizer;
   private final RunConfig config;
   private final SequencedMap<Path, IndexedDataset> datasets = new LinkedHashMap<>();
@@ -59,7 +59,7 @@ final class RunData implements AutoCloseable {
    *     not the tokenizer's
    * @throws org.eellm.data.DataException if a dataset or the tokenizer cannot be used
    */
-  static RunData open(RunConfig given) {
+  public static RunData open(RunConfig given) {
     return new RunData(given);
   }
 
@@ -134,7 +134,7 @@ final class RunData implements AutoCloseable {
   }
 
   /** Where training's samples come from. */
-  SampleSource training() {
+  public SampleSource training() {
     return training;
   }
 

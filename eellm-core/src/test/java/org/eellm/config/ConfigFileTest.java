@@ -374,7 +374,10 @@ final class ConfigFileTest {
     Architecture architecture = new Architecture(model, exits);
     RunConfig config =
         ConfigFile.readTrainingOn(
-            file, List.of("model.hidden_dropout=0.1"), Path.of("m"), architecture);
+            ConfigFile.Text.of(file),
+            List.of("model.hidden_dropout=0.1"),
+            Path.of("m"),
+            architecture);
     assertThat(config.train().model()).contains("m");
     assertThat(config.tune().model()).isEmpty();
     assertThat(config.model().withoutDropout()).isEqualTo(model);
@@ -384,7 +387,10 @@ final class ConfigFileTest {
     assertThatThrownBy(
             () ->
                 ConfigFile.readTrainingOn(
-                    file, List.of("model.hidden_size=64"), Path.of("m"), architecture))
+                    ConfigFile.Text.of(file),
+                    List.of("model.hidden_size=64"),
+                    Path.of("m"),
+                    architecture))
         .hasMessage(
             "--set model.hidden_size=64: model.hidden_size: 64 is not the model's 512; leave it"
                 + " out");
@@ -397,7 +403,8 @@ final class ConfigFileTest {
     ModelConfig model = ConfigFile.defaults().model().withVocabSize(512);
     ExitLayout untied = new ExitLayout(List.of(), false, false, false, false);
     RunConfig config =
-        ConfigFile.readTrainingOn(file, List.of(), Path.of("m"), new Architecture(model, untied));
+        ConfigFile.readTrainingOn(
+            ConfigFile.Text.of(file), List.of(), Path.of("m"), new Architecture(model, untied));
     assertThat(config.exits().layers()).isEmpty();
     assertThat(config.model()).isEqualTo(model);
   }
@@ -415,7 +422,10 @@ final class ConfigFileTest {
 
     RunConfig config =
         ConfigFile.readTuning(
-            file, List.of("model.dtype=bfloat16", "tune.target=final_head"), tune, architecture);
+            ConfigFile.Text.of(file),
+            List.of("model.dtype=bfloat16", "tune.target=final_head"),
+            tune,
+            architecture);
 
     assertThat(config.model()).isEqualTo(model.withDtype(DataType.BFLOAT16));
     assertThat(config.exits().layout())
@@ -429,7 +439,8 @@ final class ConfigFileTest {
                 TuneConfig.Lora.none()));
     Path copy = folder.resolve("copy.yaml");
     ConfigFile.write(config, copy);
-    assertThat(ConfigFile.readTuning(copy, List.of(), tune, architecture)).isEqualTo(config);
+    assertThat(ConfigFile.readTuning(ConfigFile.Text.of(copy), List.of(), tune, architecture))
+        .isEqualTo(config);
     for (var refused :
         Map.of(
                 "model.hidden_size=64",
@@ -448,7 +459,9 @@ final class ConfigFileTest {
                     + " remove it, or leave it at its default none")
             .entrySet()) {
       assertThatThrownBy(
-              () -> ConfigFile.readTuning(file, List.of(refused.getKey()), tune, architecture))
+              () ->
+                  ConfigFile.readTuning(
+                      ConfigFile.Text.of(file), List.of(refused.getKey()), tune, architecture))
           .isInstanceOf(ConfigException.class)
           .hasMessage(refused.getValue());
     }

@@ -7,17 +7,40 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
+import org.eellm.config.TuneConfig.Lora;
+import org.eellm.config.TuneConfig.Target;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 final class PresetsTest {
+  private static final String CHAT = "tune-chat";
+
   private static List<Path> presets() throws IOException {
     try (Stream<Path> files = Files.list(Path.of("configs"))) {
-      return files.sorted().toList();
+      return files.filter(file -> !file.endsWith(CHAT + ".yaml")).sorted().toList();
     }
+  }
+
+  /** It has no model of its own: what is tuned brings it. */
+  @Test
+  void preset_ofChats_tunesTheExitsOfAnyModel() {
+    Architecture model = ConfigFile.preset("30m", List.of()).architecture();
+    TuneConfig tune = new TuneConfig(Optional.of("m"), Optional.empty(), Target.TEXT, Lora.none());
+
+    RunConfig config =
+        ConfigFile.readTuning(
+            ConfigFile.Text.ofPreset(CHAT),
+            List.of("data.sources=[chats]", "data.tokenizer=m", "data.sequence_length=128"),
+            tune,
+            model);
+
+    assertThat(config.architecture()).isEqualTo(model);
+    assertThat(config.tune().learning()).isEqualTo(Learning.EXITS_FROM_FINAL_HEAD);
+    assertThat(config.data().attendAcrossDocuments()).isFalse();
   }
 
   @Test

@@ -94,7 +94,7 @@ final class LosslessFormatsTest {
               .collect(
                   Collectors.toMap(
                       ParameterSpec::name, spec -> grouped(type, model.rows(spec.name()))));
-      try (StoredDecoder stored = new StoredDecoder(part, weights, () -> {})) {
+      try (StoredDecoder stored = new StoredDecoder(part, weights, List.of(), () -> {})) {
         requireFullModelsText(stored);
       }
     }

@@ -69,7 +69,8 @@ final class TensorParallelEngineTest {
         Set.of(),
         method,
         new RandomSampler(0.8, 0, 1, 1, seed),
-        2);
+        2,
+        0);
   }
 
   private static List<Result> inEngine(Engine engine, List<Request> requests) {

@@ -8,6 +8,7 @@ import org.eellm.decode.sample.Sampler;
 /**
  * Texts to be continued, whatever the endpoint that they came by.
  *
+ * @param model that continues them
  * @param prompts ids of each, at least one
  * @param promptParam the field they are in, for messages
  * @param choices continuations of each prompt
@@ -23,6 +24,7 @@ import org.eellm.decode.sample.Sampler;
  * @param streamUsage whether a stream's last part has the usage
  */
 record CompletionRequest(
+    ServedModel model,
     List<List<Integer>> prompts,
     String promptParam,
     int choices,

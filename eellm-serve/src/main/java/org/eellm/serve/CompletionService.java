@@ -31,7 +31,7 @@ final class CompletionService {
 
   /** The whole answer. */
   Reply answer(CompletionRequest request, OpenAiFormat format, RequestContext exchange) {
-    Reply reply = new Reply(format, request, model, exchange.start());
+    Reply reply = new Reply(format, request, exchange.start());
     List<List<GeneratedToken>> scores = scores(request, exchange);
     for (int i = 0; i < request.allChoices(); i++) {
       echo(request, reply, i, scores);
@@ -40,7 +40,7 @@ final class CompletionService {
       return reply;
     }
     try (GenerationStream run =
-        GenerationStream.continuations(request, model, metrics, exchange.start())) {
+        GenerationStream.continuations(request, metrics, exchange.start())) {
       while (run.isRunning()) {
         take(exchange.await(run, () -> {}), reply);
       }
@@ -59,7 +59,7 @@ final class CompletionService {
       OpenAiFormat format,
       RequestContext exchange,
       Consumer<Consumer<Sink>> open) {
-    Reply reply = new Reply(format, request, model, exchange.start());
+    Reply reply = new Reply(format, request, exchange.start());
     List<List<GeneratedToken>> scores = scores(request, exchange);
     if (request.maxTokens() == 0) {
       open.accept(
@@ -74,7 +74,7 @@ final class CompletionService {
       return;
     }
     try (GenerationStream run =
-        GenerationStream.continuations(request, model, metrics, exchange.start())) {
+        GenerationStream.continuations(request, metrics, exchange.start())) {
       open.accept(
           sink -> {
             for (int i = 0; i < request.allChoices(); i++) {
@@ -124,7 +124,7 @@ final class CompletionService {
 
   /** Every head's predictions for a text. */
   ObjectNode lens(Lens lens, RequestContext exchange) {
-    try (GenerationStream run = GenerationStream.lens(lens, model, metrics, exchange.start())) {
+    try (GenerationStream run = GenerationStream.lens(lens, metrics, exchange.start())) {
       while (run.isRunning()) {
         exchange.await(run, () -> {});
       }
@@ -137,8 +137,7 @@ final class CompletionService {
     List<List<GeneratedToken>> scores = new ArrayList<>();
     request.prompts().forEach(prompt -> scores.add(List.of()));
     if (request.scoresPrompts()) {
-      try (GenerationStream run =
-          GenerationStream.scores(request, model, metrics, exchange.start())) {
+      try (GenerationStream run = GenerationStream.scores(request, metrics, exchange.start())) {
         while (run.isRunning()) {
           if (exchange.await(run, () -> {}) instanceof Event.End end) {
             scores.set(end.text(), end.result().tokens());

@@ -72,8 +72,8 @@ final class GenerationStream implements AutoCloseable {
    * @param start {@link System#nanoTime} of the request
    * @throws ApiException if the engine takes no more, or the request does not fit
    */
-  static GenerationStream continuations(
-      CompletionRequest request, ServedModel model, Metrics metrics, long start) {
+  static GenerationStream continuations(CompletionRequest request, Metrics metrics, long start) {
+    ServedModel model = request.model();
     int most = model.engine().maxQueued();
     if (request.allChoices() > most) { // else it would be told for ever to come back later
       throw ApiException.badField(
@@ -88,12 +88,12 @@ final class GenerationStream implements AutoCloseable {
       run.submit(
           model,
           new Request(
-              prompt,
-              request.maxTokens(),
-              request.stopping().tokens(),
-              request.decoding(),
-              sampler(request, seed),
-              request.alternatives()),
+                  prompt,
+                  request.maxTokens(),
+                  request.stopping().tokens(),
+                  request.decoding(),
+                  sampler(request, seed))
+              .withAlternatives(request.alternatives()),
           request.promptParam(),
           run
           .new Continuation(
@@ -113,14 +113,13 @@ final class GenerationStream implements AutoCloseable {
   }
 
   /** Asks the full model about the prompts' own tokens; the texts are the prompts. */
-  static GenerationStream scores(
-      CompletionRequest request, ServedModel model, Metrics metrics, long start) {
+  static GenerationStream scores(CompletionRequest request, Metrics metrics, long start) {
     GenerationStream run = new GenerationStream(metrics, start);
     for (int i = 0; i < request.prompts().size(); i++) {
       List<Integer> prompt = request.prompts().get(i);
       if (prompt.size() > 1) {
         run.submit(
-            model,
+            request.model(),
             Request.score(prompt, HeadId.FINAL, request.alternatives()),
             request.promptParam(),
             run.new Scoring(i));
@@ -130,9 +129,9 @@ final class GenerationStream implements AutoCloseable {
   }
 
   /** Asks every head about the tokens of a text. */
-  static GenerationStream lens(Lens lens, ServedModel model, Metrics metrics, long start) {
+  static GenerationStream lens(Lens lens, Metrics metrics, long start) {
     GenerationStream run = new GenerationStream(metrics, start);
-    run.submit(model, lens.request(), lens.param(), run.new Scoring(0));
+    run.submit(lens.model(), lens.request(), lens.param(), run.new Scoring(0));
     return run;
   }
 
@@ -140,7 +139,7 @@ final class GenerationStream implements AutoCloseable {
       ServedModel model, Request request, String promptParam, RequestListener listener) {
     Optional<RequestHandle> handle;
     try {
-      handle = model.engine().submit(request, listener);
+      handle = model.engine().submit(request.withAdapter(model.adapter()), listener);
     } catch (GenerateException e) {
       close();
       throw ApiException.badField(promptParam, String.valueOf(e.getMessage()));

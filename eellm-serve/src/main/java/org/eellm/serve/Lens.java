@@ -39,6 +39,10 @@ final class Lens {
     heads = HeadId.all(model.exits());
   }
 
+  ServedModel model() {
+    return model;
+  }
+
   String param() {
     return param;
   }

@@ -82,6 +82,7 @@ final class MegatronApi {
     fields.bool("no_log"); // bodies are never logged
     fields.requireNoOthers();
     return new CompletionRequest(
+        model,
         prompts,
         "prompts",
         1,

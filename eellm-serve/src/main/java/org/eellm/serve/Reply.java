@@ -25,10 +25,10 @@ final class Reply {
   /**
    * @param start {@link System#nanoTime} of the request
    */
-  Reply(OpenAiFormat format, CompletionRequest request, ServedModel model, long start) {
+  Reply(OpenAiFormat format, CompletionRequest request, long start) {
     this.format = format;
     this.request = request;
-    this.model = model;
+    model = request.model();
     this.start = start;
     id = format.idPrefix() + UUID.randomUUID().toString().replace("-", "");
     for (int i = 0; i < request.allChoices(); i++) {

@@ -51,15 +51,14 @@ final class RequestReader {
   private final Fields fields;
   private final PromptReader promptReader;
 
-  RequestReader(ServedModel model, Fields fields) {
-    this.model = model;
+  RequestReader(ServedModel base, Fields fields) {
+    model = fields.text("model").map(base::named).orElse(base);
     this.fields = fields;
     promptReader = new PromptReader(model, fields);
   }
 
   /** The body of {@code /v1/completions}. */
   CompletionRequest completion() {
-    requireModel();
     List<List<Integer>> prompts = promptReader.all();
     boolean echo = fields.bool("echo").orElse(false);
     Optional<Integer> alternatives = fields.integer("logprobs", 0, MAX_ALTERNATIVES);
@@ -79,7 +78,6 @@ final class RequestReader {
 
   /** The body of {@code /v1/chat/completions}. */
   CompletionRequest chat() {
-    requireModel();
     List<List<Integer>> prompts = List.of(promptReader.chat());
     boolean logProbabilities = fields.bool("logprobs").orElse(false);
     Optional<Integer> alternatives = fields.integer("top_logprobs", 0, MAX_ALTERNATIVES);
@@ -92,7 +90,6 @@ final class RequestReader {
             .flatMap(field -> maxTokens(field, 1, room).stream())
             .mapToInt(Integer::intValue);
     fields.bool("parallel_tool_calls"); // of no tools
-    requireText();
     return finish(
         new Prompts(prompts, "messages"),
         most.min().orElse(Math.max(1, room)),
@@ -103,7 +100,6 @@ final class RequestReader {
 
   /** The body of {@code /v1/lens}. */
   Lens lens() {
-    requireModel();
     List<Integer> prompt = promptReader.one();
     int last = model.tokenizer().vocabSize() - 1;
     List<Integer> continuation =
@@ -127,20 +123,9 @@ final class RequestReader {
 
   /** The body of {@code /tokenize}: the ids of its prompt. */
   List<Integer> tokenize() {
-    requireModel();
     List<Integer> prompt = promptReader.one();
     fields.requireNoOthers();
     return prompt;
-  }
-
-  private void requireModel() {
-    fields
-        .text("model")
-        .filter(name -> !name.equals(model.name()))
-        .ifPresent(
-            name -> {
-              throw ApiException.unknownModel(Fields.shown(name), model.name());
-            });
   }
 
   /** Fields that common clients send with the value that changes nothing; others are refused. */
@@ -163,21 +148,6 @@ final class RequestReader {
         throw ApiException.badField(field, NO_TOOLS);
       }
     }
-  }
-
-  private void requireText() {
-    fields
-        .fields("response_format")
-        .ifPresent(
-            format -> {
-              String type = format.text("type").orElse("");
-              if (!type.equals("text")) {
-                throw ApiException.badField(
-                    "response_format.type",
-                    "'%s' is not offered; use text".formatted(Fields.shown(type)));
-              }
-              format.requireNoOthers();
-            });
   }
 
   /**
@@ -225,6 +195,7 @@ final class RequestReader {
     IGNORED_FIELDS.forEach(fields::get);
     fields.requireNoOthers();
     return new CompletionRequest(
+        model,
         prompts.ids(),
         prompts.param(),
         choices,
@@ -307,8 +278,10 @@ final class RequestReader {
         said = setting.with(said, value.get());
       }
     }
-    SamplingParams params =
+    SamplingParams free =
         said.withLogitBias(bias(fields, model)).withMinTokens(stopping.minTokens());
+    SamplingParams params =
+        GrammarFields.read(fields, model, stopping.tokens()).map(free::withConstraint).orElse(free);
     return seed -> new RandomSampler(params, seed);
   }
 

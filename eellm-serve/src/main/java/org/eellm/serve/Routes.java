@@ -266,25 +266,27 @@ final class Routes {
   private void models(ServerRequest request, ServerResponse response) {
     ObjectNode root = HttpJson.object();
     root.put("object", "list");
-    root.putArray("data").add(describe(lifecycle.ready().model()));
+    ServedModel model = lifecycle.ready().model();
+    ArrayNode data = root.putArray("data");
+    model.all().forEach(each -> data.add(describe(each, model)));
     Responses.send(request, response, root);
   }
 
   private void modelNamed(ServerRequest request, ServerResponse response) {
     ServedModel model = lifecycle.ready().model();
     String name = request.path().pathParameters().get("name");
-    if (!name.equals(model.name())) {
-      throw ApiException.unknownModel(Fields.shown(name), model.name());
-    }
-    Responses.send(request, response, describe(model));
+    Responses.send(request, response, describe(model.named(name), model));
   }
 
-  private static ObjectNode describe(ServedModel model) {
+  private static ObjectNode describe(ServedModel model, ServedModel base) {
     ObjectNode root = HttpJson.object();
     root.put("id", model.name());
     root.put("object", "model");
     root.put("created", model.created());
     root.put("owned_by", "eellm");
+    if (model.adapter() > 0) {
+      root.put("parent", base.name());
+    }
     root.put("max_model_len", model.context());
     ObjectNode earlyExit = root.putObject("early_exit");
     earlyExit.put("layers", model.layers());

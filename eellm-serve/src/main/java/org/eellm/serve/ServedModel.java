@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.eellm.chat.ChatMessage;
 import org.eellm.chat.ChatTemplate;
@@ -15,29 +16,35 @@ import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.request.DecodingSettings;
+import org.eellm.decode.sample.GrammarMasks;
 import org.eellm.decode.sample.SamplingDefaults;
 import org.eellm.decode.token.Detokenizer;
 import org.eellm.serve.json.ApiException;
+import org.eellm.serve.json.Fields;
 
 /**
  * A model that is served.
  *
  * @param name what requests call the model
+ * @param adapter that its texts ask for, by its number; 0 for the model as it is
  * @param template puts messages into a text
  * @param defaults how texts are decoded if a request does not say
  * @param sampling how tokens are drawn if it does not
  * @param created when the model was made, in seconds since 1970
  * @param longestToken UTF-8 bytes of the vocabulary's longest token
+ * @param grammars what texts may be held to
  */
 public record ServedModel(
     String name,
     LoadedModel model,
+    int adapter,
     Engine engine,
     ChatTemplate template,
     DecodingSettings defaults,
     SamplingDefaults sampling,
     long created,
-    int longestToken) {
+    int longestToken,
+    GrammarMasks grammars) {
 
   /** With what follows from the others. */
   public ServedModel(
@@ -49,16 +56,56 @@ public record ServedModel(
     this(
         name,
         model,
+        0,
         engine,
         template,
         defaults,
         model.sampling(),
         System.currentTimeMillis() / 1000,
-        longestToken(model.tokenizer()));
+        longestToken(model.tokenizer()),
+        new GrammarMasks(model.tokenizer()));
   }
 
   private static int longestToken(Tokenizer tokenizer) {
     return IntStream.range(0, tokenizer.vocabSize()).map(tokenizer::byteLength).max().orElse(1);
+  }
+
+  /** The model as it is, and with each of its adapters. */
+  List<ServedModel> all() {
+    List<ServedModel> all = new ArrayList<>(List.of(this));
+    model.adapters().forEach(each -> all.add(withAdapter(each, all.size())));
+    return all;
+  }
+
+  private ServedModel withAdapter(String called, int number) {
+    return new ServedModel(
+        called,
+        model,
+        number,
+        engine,
+        template,
+        defaults,
+        sampling,
+        created,
+        longestToken,
+        grammars);
+  }
+
+  /**
+   * The one of {@link #all} that a request names.
+   *
+   * @throws ApiException if there is none
+   */
+  ServedModel named(String asked) {
+    List<ServedModel> all = all();
+    return all.stream()
+        .filter(each -> each.name().equals(asked))
+        .findFirst()
+        .orElseThrow(
+            () ->
+                ApiException.unknownModel(
+                    Fields.shown(asked),
+                    all.stream().map(ServedModel::name).collect(Collectors.joining("' or '"))));
   }
 
   Architecture architecture() {

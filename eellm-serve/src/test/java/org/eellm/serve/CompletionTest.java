@@ -279,7 +279,8 @@ final class CompletionTest extends WithServer {
                 0.01,
                 new Penalties(1.2, 0.5, 0.25),
                 Map.of(5, 3.0, 7, -2.0),
-                MinTokens.NONE),
+                MinTokens.NONE,
+                null),
             11);
     Result alone = server.alone("the cat", 20, DecodingMethod.full(), sampler);
 

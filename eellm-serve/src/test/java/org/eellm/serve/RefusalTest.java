@@ -142,7 +142,7 @@ final class RefusalTest extends WithServer {
         "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"function_call\": {}} |"
             + " function_call",
         "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"response_format\":"
-            + " {\"type\": \"json_object\"}} | response_format.type",
+            + " {\"type\": \"xml\"}} | response_format.type",
         "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"prompt\": \"b\"} | prompt",
       })
   void chat_fieldThatCannotBeHonoured_isRefusedByName(String body, String param) {

@@ -38,14 +38,14 @@ import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 
 /** A real server with a small random model, at a free port of this machine's own. */
 public final class TestServer implements AutoCloseable {
   static final String MODEL = "small";
   private static final ObjectMapper JSON = new ObjectMapper();
 
-  final Decoder decoder;
+  final DecodingModel decoder;
   final Limits limits;
   final Tokenizer tokenizer;
   final Engine engine;
@@ -55,7 +55,7 @@ public final class TestServer implements AutoCloseable {
 
   private TestServer(
       Path folder,
-      Decoder model,
+      DecodingModel model,
       UnaryOperator<Limits> change,
       ServerOptions options,
       DecodingSettings defaults,
@@ -98,7 +98,7 @@ public final class TestServer implements AutoCloseable {
   }
 
   /** With another model, which is closed with the server. */
-  public static TestServer start(Path folder, Decoder model) {
+  public static TestServer start(Path folder, DecodingModel model) {
     return new TestServer(
         folder, model, limits -> limits, ServerOptions.of(0), DecodingSettings.NONE, true);
   }

@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
+import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
 import picocli.CommandLine.Model.CommandSpec;
@@ -49,6 +50,27 @@ final class BenchOptions {
               + " model.vocab_size=8192");
     }
     return config;
+  }
+
+  /**
+   * The configuration of a run that trains a model on; it needs a file.
+   *
+   * @param model a folder, as {@code eellm train --model} takes it
+   */
+  RunConfig readTrainingOn(CommandSpec spec, Path model) {
+    requireAtLeast(spec, "--rounds", rounds, 1);
+    Path config =
+        file.orElseThrow(
+            () ->
+                new ParameterException(
+                    spec.commandLine(),
+                    "--model: needs a --config that says what it learns from, as eellm train"
+                        + " does"));
+    return ConfigFile.readTrainingOn(
+        ConfigFile.Text.of(config),
+        overrides,
+        model,
+        ModelFolder.find(model).config().architecture());
   }
 
   /** These options as arguments. */

@@ -1,6 +1,8 @@
 package org.eellm.cli.bench;
 
 import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.bench.TuneBenchmark;
 import org.eellm.bench.TuneBenchmark.Report;
@@ -12,20 +14,34 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
 /** {@code eellm bench tune}: steps that tune exits beside steps that train the whole model. */
 @Command(
     name = "tune",
-    description = "Time steps that tune the exits beside steps that train the whole model.")
+    description =
+        "Time steps that tune the exits, or low-rank changes, beside steps that train the whole"
+            + " model.")
 final class BenchTuneCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
   @Mixin private JsonOption json;
   @Mixin private BenchOptions options;
 
+  @Option(
+      names = "--model",
+      paramLabel = "DIR",
+      description =
+          "A model with exits to go on from, on the data of --config, in place of random ones; then"
+              + " losses mean something.")
+  private Optional<Path> model = Optional.empty();
+
   @Override
   public Integer call() {
-    RunConfig config = options.read(spec);
+    RunConfig config =
+        model
+            .map(folder -> options.readTrainingOn(spec, folder))
+            .orElseGet(() -> options.read(spec));
     if (config.exits().layers().isEmpty()) {
       throw new ConfigException(
           "exits.layers: is empty, and there is nothing to tune; use --set 'exits.layers=[2]'");
@@ -45,15 +61,19 @@ final class BenchTuneCommand implements Callable<Integer> {
         report.tokensPerStep(),
         report.threads(),
         report.rounds());
-    out.printf("%-24s %8s %10s %10s %10s%n", "learns", "layers", "ms a step", "of training", "MB");
+    out.printf(
+        "%-24s %8s %10s %16s %10s %10s %8s%n",
+        "learns", "layers", "ms a step", "range", "of training", "MB", "loss");
     for (Variant variant : report.variants()) {
       out.printf(
-          "%-24s %8d %10.0f %11.2f %10.0f%n",
+          "%-24s %8d %10.1f %16s %11.2f %10.1f %8s%n",
           variant.learning().replace('_', ' '),
           variant.layers(),
           1e3 * variant.stepSeconds(),
+          "%.1f to %.1f".formatted(1e3 * variant.fastestSeconds(), 1e3 * variant.slowestSeconds()),
           variant.timeOfTraining(),
-          variant.bytes() / 1e6);
+          variant.bytes() / 1e6,
+          variant.loss().isPresent() ? "%.4f".formatted(variant.loss().getAsDouble()) : "-");
     }
   }
 }

@@ -53,6 +53,7 @@ public final class GenerateCommand implements Callable<Integer> {
   @Mixin private ModelOptions modelOptions;
   @Mixin private DecodingOptions decodingOptions;
   @Mixin private SamplingOptions samplingOptions;
+  @Mixin private GrammarOptions grammarOptions;
   @Mixin private MeshOptions meshOptions;
   @Mixin private JsonOption json;
 
@@ -165,7 +166,7 @@ public final class GenerateCommand implements Callable<Integer> {
   /** Generates; the first rank tells. */
   private void run(List<String> texts, LoadedModel model, World world) {
     SamplingDefaults defaults = model.sampling();
-    Sampler sampler = samplingOptions.sampler(defaults);
+    Sampler sampler = samplingOptions.sampler(defaults, grammarOptions.constraint(model));
     Limits limits =
         Limits.of(model.decoder())
             .withVocabulary(model.vocabulary())
@@ -177,7 +178,9 @@ public final class GenerateCommand implements Callable<Integer> {
       List<Integer> ids = model.prompt(texts.get(i), "prompt " + (i + 1));
       int most = maxTokens(ids.size(), model);
       DecodingMethod decoding = decodingOptions.decoding(model, most);
-      requests.add(new Request(ids, most, model.endTokens(), decoding, sampler, alternatives));
+      requests.add(
+          new Request(ids, most, model.endTokens(), decoding, sampler)
+              .withAlternatives(alternatives));
       continuations.add(model.detokenizer(ids), stops);
     }
     if (world.rank() == 0) {
@@ -258,6 +261,7 @@ public final class GenerateCommand implements Callable<Integer> {
         decodingOptions
             .given()
             .or(samplingOptions::given)
+            .or(grammarOptions::given)
             .or(() -> stops.isEmpty() ? Optional.empty() : Optional.of("--stop"))
             .or(() -> batchSize.map(value -> "--batch-size"))
             .or(() -> alternatives == 0 ? Optional.empty() : Optional.of("--alternatives"))

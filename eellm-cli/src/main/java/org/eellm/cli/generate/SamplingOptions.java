@@ -4,6 +4,7 @@ import java.io.PrintWriter;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.UnaryOperator;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.cli.option.GivenValues;
 import org.eellm.config.ConfigException;
@@ -75,12 +76,21 @@ final class SamplingOptions {
    * @throws ConfigException if one of them has a value that means nothing
    */
   Sampler sampler(SamplingDefaults defaults) {
+    return sampler(defaults, UnaryOperator.identity());
+  }
+
+  /**
+   * {@link #sampler(SamplingDefaults)}, with a change to what the options come to.
+   *
+   * @param held holds texts to a grammar, or changes nothing
+   */
+  Sampler sampler(SamplingDefaults defaults, UnaryOperator<SamplingParams> held) {
     SamplingParams otherwise = defaults.over(SamplingParams.GREEDY);
     SamplingParams params = otherwise.withLogitBias(logitBias);
     for (SamplingSetting setting : SamplingSetting.values()) {
       params = setting.with(params, value(setting, otherwise));
     }
-    return new RandomSampler(params, seed);
+    return new RandomSampler(held.apply(params), seed);
   }
 
   /** Tells of a model's own values, if there are any and not all are overruled. */

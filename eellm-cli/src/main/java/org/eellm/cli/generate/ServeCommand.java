@@ -210,7 +210,7 @@ public final class ServeCommand implements Callable<Integer> {
           "loading the model; %s://%s:%d/health tells when it is there%n",
           scheme, host, server.port());
       err.flush();
-      try (LoadedModel model = meshOptions.load(modelOptions, world)) {
+      try (LoadedModel model = meshOptions.loadToServe(modelOptions, world)) {
         TensorParallelEngine.run(
             world,
             model.decoder(),
@@ -244,7 +244,7 @@ public final class ServeCommand implements Callable<Integer> {
   /** Takes part in the first rank's steps until it ends. */
   private int follow(World world, PrintWriter err) {
     try (StopSignals _ = StopSignals.listen(err, "ending with the first rank");
-        LoadedModel model = meshOptions.load(modelOptions, world)) {
+        LoadedModel model = meshOptions.loadToServe(modelOptions, world)) {
       TensorParallelEngine.run(world, model.decoder(), _ -> {});
     }
     return ExitCode.OK;
@@ -310,8 +310,14 @@ public final class ServeCommand implements Callable<Integer> {
 
   private ServedModel served(LoadedModel model, Engine engine) {
     decodingOptions.require(model, model.context()); // says what is wrong before the first request
+    String name = modelName.orElseGet(() -> name(model.folder()));
+    if (model.adapters().contains(name)) {
+      throw new ConfigException(
+          "--adapter: %s is what requests call the model; give the adapter another name, or the model with --model-name"
+              .formatted(name));
+    }
     return new ServedModel(
-        modelName.orElseGet(() -> name(model.folder())),
+        name,
         model,
         engine,
         ChatTemplate.read(model.folder(), model.tokenizer()),

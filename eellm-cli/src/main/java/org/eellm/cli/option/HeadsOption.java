@@ -1,8 +1,12 @@
 package org.eellm.cli.option;
 
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.eellm.checkpoint.ModelFolder;
+import org.eellm.config.ConfigException;
 import picocli.CommandLine.Option;
 
 /**
@@ -10,6 +14,8 @@ import picocli.CommandLine.Option;
  * apart from the model.
  */
 public final class HeadsOption {
+  private static final Pattern NAMED = Pattern.compile("([^=/\\\\]+)=(.+)");
+
   @Option(
       names = "--heads",
       paramLabel = "DIR",
@@ -20,24 +26,63 @@ public final class HeadsOption {
 
   @Option(
       names = "--adapter",
-      paramLabel = "DIR",
+      paramLabel = "[NAME=]DIR",
       description =
           "Low-rank changes of the model's matrices, made for the same trunk: a folder in PEFT's"
-              + " layout, or the output of eellm tune with tune.lora.")
-  private Optional<Path> adapter = Optional.empty();
+              + " layout, or the output of eellm tune with tune.lora. With a name, for eellm serve,"
+              + " they stay beside the model for the requests whose model is NAME; may be"
+              + " repeated.")
+  private List<String> adapters = List.of();
 
   Optional<Path> heads() {
     return heads;
   }
 
   Optional<Path> adapter() {
-    return adapter;
+    return adapters.stream().filter(each -> !isNamed(each)).findFirst().map(Path::of);
   }
 
-  /** Finds a model's files, with these heads and changes. */
+  /** Whether it is NAME=DIR; a path with = in it may begin with ./ to be none. */
+  private static boolean isNamed(String adapter) {
+    return NAMED.matcher(adapter).matches();
+  }
+
+  /**
+   * Finds a model's files, with these heads and changes.
+   *
+   * @throws ConfigException if adapters have names, for which there is no use but in a server
+   */
   public ModelFolder resolve(Path path) {
+    for (String each : adapters) {
+      if (isNamed(each)) {
+        throw new ConfigException(
+            "--adapter: %s has a name, which requests to eellm serve choose by; give the folder alone"
+                .formatted(each));
+      }
+    }
+    return resolveAll(path);
+  }
+
+  /** Finds a model's files, with adapters that have names beside it. */
+  ModelFolder resolveAll(Path path) {
     ModelFolder own = ModelFolder.resolve(path);
-    ModelFolder headed = heads.map(own::withHeads).orElse(own);
-    return adapter.map(headed::withAdapter).orElse(headed);
+    ModelFolder files = heads.map(own::withHeads).orElse(own);
+    for (String each : adapters) {
+      Matcher named = NAMED.matcher(each);
+      boolean again =
+          named.matches()
+              ? files.beside().containsKey(named.group(1))
+              : files.adapter().isPresent();
+      if (again) {
+        throw new ConfigException(
+            "--adapter: %s is the second %s; give each adapter a name of its own, as in --adapter poems=DIR"
+                .formatted(each, named.matches() ? "of this name" : "without a name"));
+      }
+      files =
+          named.matches()
+              ? files.withAdapter(named.group(1), Path.of(named.group(2)))
+              : files.withAdapter(Path.of(each));
+    }
+    return files;
   }
 }

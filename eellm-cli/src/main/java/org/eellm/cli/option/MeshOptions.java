@@ -5,6 +5,7 @@ import java.io.UncheckedIOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.BiFunction;
 import java.util.function.Function;
 import org.eellm.JvmSetup;
 import org.eellm.checkpoint.ModelFolder;
@@ -132,9 +133,18 @@ public final class MeshOptions {
    * @throws ConfigException if the ranks cannot share the model out
    */
   public LoadedModel load(ModelOptions options, World world) {
-    return options.load(
-        (files, architecture) ->
-            read(files, architecture, options.device(), options.quantization(files), world));
+    return options.load(reader(options, world));
+  }
+
+  /** Likewise, with adapters beside it for requests that name one. */
+  public LoadedModel loadToServe(ModelOptions options, World world) {
+    return options.loadWithAdapters(reader(options, world));
+  }
+
+  private BiFunction<ModelFolder, Architecture, DecodingModel> reader(
+      ModelOptions options, World world) {
+    return (files, architecture) ->
+        read(files, architecture, options.device(), options.quantization(files), world);
   }
 
   /**

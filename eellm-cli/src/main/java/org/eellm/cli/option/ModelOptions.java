@@ -34,8 +34,17 @@ public final class ModelOptions {
 
   /** Loads the part of the model that a rank has; see {@link LoadedModel#load}. */
   public LoadedModel load(BiFunction<ModelFolder, Architecture, DecodingModel> read) {
+    return load(headsOption.resolve(path), read);
+  }
+
+  /** Likewise, with adapters beside it that have names. */
+  LoadedModel loadWithAdapters(BiFunction<ModelFolder, Architecture, DecodingModel> read) {
+    return load(headsOption.resolveAll(path), read);
+  }
+
+  private LoadedModel load(
+      ModelFolder files, BiFunction<ModelFolder, Architecture, DecodingModel> read) {
     compute.useThreads();
-    ModelFolder files = headsOption.resolve(path);
     LoadedModel model = LoadedModel.load(files, stored -> read.apply(files, compute.in(stored)));
     BackgroundWarmUp.stop();
     return model;

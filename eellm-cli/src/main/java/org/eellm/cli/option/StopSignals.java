@@ -84,8 +84,13 @@ public final class StopSignals implements BooleanSupplier, AutoCloseable {
     }
   }
 
+  /** A launcher may signal a rank that is ending already, and that is no failure of it. */
   @Override
   public void close() {
-    handlersBefore.forEach(Signals::unregister);
+    if (LocalRanks.isLaunched()) {
+      NAMES.forEach(each -> Signals.register(each, () -> {}));
+    } else {
+      handlersBefore.forEach(Signals::unregister);
+    }
   }
 }

@@ -10,7 +10,7 @@ import org.eellm.distributed.mesh.Mesh;
 import picocli.CommandLine.Option;
 
 /** How many data-parallel replicas a run may go on with, as a mixin. */
-final class Replicas {
+public final class Replicas {
   @Option(
       names = "--min-replicas",
       paramLabel = "R",
@@ -54,7 +54,8 @@ final class Replicas {
         .orElse(possible.getFirst());
   }
 
-  static Mesh mesh(RunConfig run) {
+  /** The mesh that a run asks for. */
+  public static Mesh mesh(RunConfig run) {
     ParallelConfig parallel = run.parallel();
     return new Mesh(parallel.tp(), parallel.cp(), parallel.dp(), parallel.pp());
   }

@@ -113,6 +113,23 @@ final class GenerateCommandTest extends WithGenerateCommand {
   }
 
   @Test
+  void generate_heldToAGrammar_writesATextOfIt() throws IOException {
+    Path schema = Files.writeString(folder.resolve("schema.json"), "{\"enum\": [\"yes\", \"no\"]}");
+    Path rules = Files.writeString(folder.resolve("rules.gbnf"), "root ::= [ab]{3}");
+
+    assertThat(held("--json-schema", schema.toString())).isIn("\"yes\"", "\"no\"");
+    assertThat(held("--grammar", rules.toString())).matches("[ab]{3}");
+    assertThat(held("--regex", "[0-9]{2}(, [0-9]{2})?")).matches("[0-9]{2}(, [0-9]{2})?");
+  }
+
+  private String held(String option, String value) throws IOException {
+    return json("--prompt", "the cat", "--temperature", "1", option, value)
+        .getFirst()
+        .get("text")
+        .asText();
+  }
+
+  @Test
   void generate_policies_leaveAsTheySay() throws IOException {
     assertThat(heads("--policy", "full")).containsOnly("final");
     assertThat(heads("--policy", "fixed", "--exits", "2")).containsOnly("exit_2");

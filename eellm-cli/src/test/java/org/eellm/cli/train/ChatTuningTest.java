@@ -108,14 +108,26 @@ final class ChatTuningTest {
   }
 
   private JsonNode tuned(String sources, String name) throws IOException {
-    Path config =
-        config(
-            name + ".yaml",
-            sources,
-            "train: {steps: 150, micro_batch_size: 16, global_batch_size: 16, eval_interval: 150,"
-                + " eval_batches: 4, threads: 1}\ntune: {target: final_head}");
     Path output = folder.resolve(name);
-    run("tune", "--model", folder.resolve("exits"), "--config", config, "--output", output);
+    List<Object> arguments =
+        new ArrayList<>(List.of("tune", "--model", folder.resolve("exits"), "--output", output));
+    arguments.addAll(List.of("--preset", "tune-chat"));
+    for (String setting :
+        List.of(
+            "data.sources=" + sources,
+            "data.validation=[\"" + folder.resolve("held") + "\"]",
+            "data.tokenizer=\"" + folder.resolve("text-tokenizer") + "\"",
+            "data.sequence_length=64",
+            "train.steps=150",
+            "train.micro_batch_size=16",
+            "train.eval_interval=150",
+            "train.eval_batches=4",
+            "train.threads=1",
+            "optimizer.learning_rate=3e-3",
+            "optimizer.warmup_steps=10")) {
+      arguments.addAll(List.of("--set", setting));
+    }
+    run(arguments.toArray());
     return MetricsFile.read(output.resolve("metrics.jsonl")).stream()
         .filter(line -> line.has("validation_agreement_exit_1"))
         .toList()

@@ -15,8 +15,8 @@ import org.eellm.decode.token.Tokens;
 
 /**
  * Pages whose keys and values are complete at all layers, found again by the tokens they stand for
- * and all tokens before them: a tree in which a page is a node. So prompts that begin alike are
- * computed once.
+ * and all tokens before them: a tree for each adapter, in which a page is a node. So prompts that
+ * begin alike are computed once.
  *
  * <p>What no sequence uses stays until its memory is wanted; then the least recently used goes
  * first, and leaves before what is in front of them.
@@ -25,7 +25,7 @@ public final class PrefixCache {
   private static final int NO_PAGE = -1;
 
   private final PagePool pool;
-  private final Node root = new Node(new HashMap<>(), new Key(new int[0]), NO_PAGE, Set.of());
+  private final Map<Integer, Node> roots = new HashMap<>(); // by adapter
   private final Set<Node> all = new HashSet<>();
   private long clock;
 
@@ -70,12 +70,14 @@ public final class PrefixCache {
   /** How far a sequence's pages are known. */
   public static final class Cursor {
     private final Set<HeadId> heads; // names of those with attention in use
+    private final Node root;
     private Node last;
     private int pages;
 
-    private Cursor(Set<HeadId> heads, Node last) {
+    private Cursor(Set<HeadId> heads, Node root) {
       this.heads = heads;
-      this.last = last;
+      this.root = root;
+      last = root;
     }
   }
 
@@ -88,10 +90,11 @@ public final class PrefixCache {
    * first.
    *
    * @param heads names of the heads with attention whose keys and values are needed too
+   * @param adapter by which they were computed, from 1; 0 for none
    */
-  public List<Integer> find(Tokens tokens, int length, Set<HeadId> heads) {
+  public List<Integer> find(Tokens tokens, int length, Set<HeadId> heads, int adapter) {
     List<Integer> pages = new ArrayList<>();
-    Node last = root;
+    Node last = root(adapter);
     for (int end = ModelRunner.PAGE; end <= length; end += ModelRunner.PAGE) {
       Node node = last.children.get(key(tokens, end - ModelRunner.PAGE));
       if (node == null || !node.heads.containsAll(heads)) {
@@ -104,6 +107,11 @@ public final class PrefixCache {
     return pages;
   }
 
+  private Node root(int adapter) {
+    return roots.computeIfAbsent(
+        adapter, _ -> new Node(new HashMap<>(), new Key(new int[0]), NO_PAGE, Set.of()));
+  }
+
   private static Key key(Tokens tokens, int first) {
     return new Key(tokens.ids(first, first + ModelRunner.PAGE));
   }
@@ -112,9 +120,10 @@ public final class PrefixCache {
    * A sequence none of whose pages are known.
    *
    * @param heads names of the heads with attention for which its pages will be complete too
+   * @param adapter of the sequence, from 1; 0 for none
    */
-  public Cursor cursor(Set<HeadId> heads) {
-    return new Cursor(heads, root);
+  public Cursor cursor(Set<HeadId> heads, int adapter) {
+    return new Cursor(heads, root(adapter));
   }
 
   /**
@@ -126,7 +135,7 @@ public final class PrefixCache {
   public void add(Cursor cursor, Tokens tokens, int length, int[] pages) {
     int whole = length / ModelRunner.PAGE;
     if (cursor.pages < whole && cursor.last.isEvicted) {
-      cursor.last = root;
+      cursor.last = cursor.root;
       cursor.pages = 0;
     }
     while (cursor.pages < whole) {

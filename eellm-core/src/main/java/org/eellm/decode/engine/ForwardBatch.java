@@ -13,6 +13,7 @@ public final class ForwardBatch {
   private int ranges;
   private int[] starts = new int[9]; // by range, and the end of the last
   private int[][] pages = new int[8][];
+  private int[] adapters = new int[8];
 
   /** Forgets all rows. */
   public void clear() {
@@ -21,16 +22,29 @@ public final class ForwardBatch {
   }
 
   /**
-   * Begins the rows of a sequence.
+   * Begins the rows of a sequence that takes the model as it is.
    *
    * @param ofSequence the pages of its keys and values, in order of positions
    */
   public void begin(int[] ofSequence) {
+    begin(ofSequence, 0);
+  }
+
+  /**
+   * Begins the rows of a sequence.
+   *
+   * @param ofSequence the pages of its keys and values, in order of positions
+   * @param adapter of the model's ({@link org.eellm.model.DecodingModel#adapters}), from 1; 0 for
+   *     none
+   */
+  public void begin(int[] ofSequence, int adapter) {
     if (ranges == pages.length) {
       pages = Arrays.copyOf(pages, 2 * ranges);
+      adapters = Arrays.copyOf(adapters, 2 * ranges);
       starts = Arrays.copyOf(starts, 2 * ranges + 1);
     }
     pages[ranges] = ofSequence;
+    adapters[ranges] = adapter;
     ranges++;
     starts[ranges] = rows;
   }
@@ -85,5 +99,10 @@ public final class ForwardBatch {
   /** The pages of a sequence's keys and values. */
   public int[] pages(int range) {
     return pages[range];
+  }
+
+  /** The number of a sequence's adapter, from 1; 0 for none. */
+  public int adapter(int range) {
+    return adapters[range];
   }
 }

@@ -43,6 +43,7 @@ public final class Job implements RequestHandle {
       String name,
       RequestListener listener) {
     requireFits(model.architecture().model(), request, name);
+    requireAdapter(model, request);
     Gate.requireModel(request.decoding().gates(), model, vocabulary);
     List<Head> heads = request.decoding().heads(model.allHeads());
     if (heads.isEmpty()
@@ -52,6 +53,15 @@ public final class Job implements RequestHandle {
               + heads);
     }
     return new Job(request, heads, vocabulary.size(), listener);
+  }
+
+  private static void requireAdapter(DecodingModel model, Request request) {
+    int count = model.adapters().size();
+    if (request.adapter() < 0 || request.adapter() > count) {
+      throw new GenerateException(
+          "adapter: %d is none of the model's %d; use 0 for the model as it is"
+              .formatted(request.adapter(), count));
+    }
   }
 
   private static void requireFits(ModelConfig shape, Request request, String name) {
@@ -123,7 +133,8 @@ public final class Job implements RequestHandle {
             request.endTokens(),
             request.decoding(),
             request.sampler(),
-            request.alternatives());
+            request.alternatives(),
+            request.adapter());
     return new Job(later, heads, vocabSize, listener);
   }
 

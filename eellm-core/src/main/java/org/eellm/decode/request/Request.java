@@ -15,6 +15,8 @@ import org.eellm.decode.sample.Sampler;
  * @param maxTokens most tokens to generate, at least one
  * @param endTokens ids that end the text; such a token is the last of the result
  * @param alternatives how many of the most probable ids to tell with each token
+ * @param adapter the number of the model's adapter that writes the text, from 1; 0 for the model as
+ *     it is
  */
 public record Request(
     List<Integer> prompt,
@@ -22,7 +24,8 @@ public record Request(
     Set<Integer> endTokens,
     DecodingMethod decoding,
     Sampler sampler,
-    int alternatives)
+    int alternatives,
+    int adapter)
     implements Serializable {
 
   public Request {
@@ -46,7 +49,7 @@ public record Request(
       Set<Integer> endTokens,
       DecodingMethod decoding,
       Sampler sampler) {
-    this(prompt, maxTokens, endTokens, decoding, sampler, 0);
+    this(prompt, maxTokens, endTokens, decoding, sampler, 0, 0);
   }
 
   /** With early exits, and without alternatives. */
@@ -56,7 +59,7 @@ public record Request(
       Set<Integer> endTokens,
       ExitPolicy policy,
       Sampler sampler) {
-    this(prompt, maxTokens, endTokens, new DecodingMethod.EarlyExit(policy), sampler, 0);
+    this(prompt, maxTokens, endTokens, new DecodingMethod.EarlyExit(policy), sampler);
   }
 
   /**
@@ -109,7 +112,7 @@ public record Request(
 
   /** A copy with another decoding method. */
   public Request withDecoding(DecodingMethod other) {
-    return new Request(prompt, maxTokens, endTokens, other, sampler, alternatives);
+    return new Request(prompt, maxTokens, endTokens, other, sampler, alternatives, adapter);
   }
 
   /** This request without its score listener, if it has one. */
@@ -124,6 +127,11 @@ public record Request(
 
   /** A copy with another number of alternatives. */
   public Request withAlternatives(int count) {
-    return new Request(prompt, maxTokens, endTokens, decoding, sampler, count);
+    return new Request(prompt, maxTokens, endTokens, decoding, sampler, count, adapter);
+  }
+
+  /** A copy for another adapter. */
+  public Request withAdapter(int number) {
+    return new Request(prompt, maxTokens, endTokens, decoding, sampler, alternatives, number);
   }
 }

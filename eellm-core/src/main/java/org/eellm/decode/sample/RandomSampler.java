@@ -1,6 +1,8 @@
 package org.eellm.decode.sample;
 
+import java.util.OptionalInt;
 import org.eellm.decode.token.Prediction;
+import org.eellm.decode.token.Tokens;
 
 /**
  * Draws the next token.
@@ -60,11 +62,18 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
   }
 
   @Override
+  public OptionalInt forced(Tokens tokens) {
+    TokenConstraint constraint = params.constraint();
+    return constraint == null ? OptionalInt.empty() : constraint.forced(tokens);
+  }
+
+  @Override
   public boolean takesBest() {
     return params.temperature() == 0
         && params.penalties().equals(Penalties.NONE)
         && params.logitBias().isEmpty()
-        && params.minTokens().count() == 0;
+        && params.minTokens().count() == 0
+        && params.constraint() == null;
   }
 
   private int best(Prediction prediction) {
@@ -87,7 +96,8 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
   private boolean changesLogits(Prediction prediction) {
     return !params.penalties().equals(Penalties.NONE)
         || !params.logitBias().isEmpty()
-        || params.minTokens().appliesTo(prediction);
+        || params.minTokens().appliesTo(prediction)
+        || params.constraint() != null;
   }
 
   private float[] logits(Prediction prediction) {
@@ -103,6 +113,10 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
     params.penalties().apply(logits, prediction.tokens());
     if (params.minTokens().appliesTo(prediction)) {
       params.minTokens().apply(logits);
+    }
+    TokenConstraint constraint = params.constraint();
+    if (constraint != null) {
+      constraint.apply(logits, prediction.tokens());
     }
     return logits;
   }

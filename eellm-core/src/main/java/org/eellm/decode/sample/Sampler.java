@@ -1,7 +1,9 @@
 package org.eellm.decode.sample;
 
 import java.io.Serializable;
+import java.util.OptionalInt;
 import org.eellm.decode.token.Prediction;
+import org.eellm.decode.token.Tokens;
 
 /** Chooses a sequence's next token from what the head says at which it leaves. */
 @FunctionalInterface
@@ -50,6 +52,15 @@ public interface Sampler extends Serializable {
     return NO_IDS;
   }
 
+  /**
+   * The token that follows whatever a head says, if there is such a one.
+   *
+   * @param tokens prompt and text before it
+   */
+  default OptionalInt forced(Tokens tokens) {
+    return OptionalInt.empty();
+  }
+
   /** No favored ids. */
   int[] NO_IDS = {};
 
@@ -78,6 +89,11 @@ public interface Sampler extends Serializable {
     @Override
     public int[] favored(int position, int vocabSize) {
       return sampler.favored(position, vocabSize);
+    }
+
+    @Override
+    public OptionalInt forced(Tokens tokens) {
+      return sampler.forced(tokens);
     }
   }
 

@@ -3,12 +3,13 @@ package org.eellm.decode.sample;
 import java.io.Serializable;
 import java.util.Map;
 import org.eellm.config.SettingException;
+import org.jspecify.annotations.Nullable;
 
 /**
- * How tokens are drawn, in this order: logits are changed by {@code logitBias}, {@code penalties}
- * and {@code minTokens} and divided by {@code temperature}; the {@code topK} best stay, of these
- * the fewest best whose probabilities sum to {@code topP}, of these those that are at least {@code
- * minP} as probable as the best.
+ * How tokens are drawn, in this order: logits are changed by {@code logitBias}, {@code penalties},
+ * {@code minTokens} and {@code constraint} and divided by {@code temperature}; the {@code topK}
+ * best stay, of these the fewest best whose probabilities sum to {@code topP}, of these those that
+ * are at least {@code minP} as probable as the best.
  *
  * @param temperature 0 takes the best id always
  * @param topK 0 for no limit
@@ -16,6 +17,7 @@ import org.eellm.config.SettingException;
  * @param minP 0 for no limit
  * @param logitBias added to the logits of these ids
  * @param minTokens a token that ends the text is not drawn before
+ * @param constraint what the text is held to, if anything
  */
 public record SamplingParams(
     double temperature,
@@ -24,11 +26,12 @@ public record SamplingParams(
     double minP,
     Penalties penalties,
     Map<Integer, Double> logitBias,
-    MinTokens minTokens)
+    MinTokens minTokens,
+    @Nullable TokenConstraint constraint)
     implements Serializable {
   /** Draws as the model predicts. */
   public static final SamplingParams AS_PREDICTED =
-      new SamplingParams(1, 0, 1, 0, Penalties.NONE, Map.of(), MinTokens.NONE);
+      new SamplingParams(1, 0, 1, 0, Penalties.NONE, Map.of(), MinTokens.NONE, null);
 
   /** Takes the best token always. */
   public static final SamplingParams GREEDY = AS_PREDICTED.withTemperature(0);
@@ -62,36 +65,48 @@ public record SamplingParams(
 
   /** A copy with another temperature. */
   public SamplingParams withTemperature(double value) {
-    return new SamplingParams(value, topK, topP, minP, penalties, logitBias, minTokens);
+    return new SamplingParams(value, topK, topP, minP, penalties, logitBias, minTokens, constraint);
   }
 
   /** A copy with another {@code topK}. */
   public SamplingParams withTopK(int value) {
-    return new SamplingParams(temperature, value, topP, minP, penalties, logitBias, minTokens);
+    return new SamplingParams(
+        temperature, value, topP, minP, penalties, logitBias, minTokens, constraint);
   }
 
   /** A copy with another {@code topP}. */
   public SamplingParams withTopP(double value) {
-    return new SamplingParams(temperature, topK, value, minP, penalties, logitBias, minTokens);
+    return new SamplingParams(
+        temperature, topK, value, minP, penalties, logitBias, minTokens, constraint);
   }
 
   /** A copy with another {@code minP}. */
   public SamplingParams withMinP(double value) {
-    return new SamplingParams(temperature, topK, topP, value, penalties, logitBias, minTokens);
+    return new SamplingParams(
+        temperature, topK, topP, value, penalties, logitBias, minTokens, constraint);
   }
 
   /** A copy with other penalties. */
   public SamplingParams withPenalties(Penalties value) {
-    return new SamplingParams(temperature, topK, topP, minP, value, logitBias, minTokens);
+    return new SamplingParams(
+        temperature, topK, topP, minP, value, logitBias, minTokens, constraint);
   }
 
   /** A copy with other logit biases. */
   public SamplingParams withLogitBias(Map<Integer, Double> value) {
-    return new SamplingParams(temperature, topK, topP, minP, penalties, value, minTokens);
+    return new SamplingParams(
+        temperature, topK, topP, minP, penalties, value, minTokens, constraint);
   }
 
   /** A copy with another least length. */
   public SamplingParams withMinTokens(MinTokens value) {
-    return new SamplingParams(temperature, topK, topP, minP, penalties, logitBias, value);
+    return new SamplingParams(
+        temperature, topK, topP, minP, penalties, logitBias, value, constraint);
+  }
+
+  /** A copy held to a grammar. */
+  public SamplingParams withConstraint(TokenConstraint value) {
+    return new SamplingParams(
+        temperature, topK, topP, minP, penalties, logitBias, minTokens, value);
   }
 }

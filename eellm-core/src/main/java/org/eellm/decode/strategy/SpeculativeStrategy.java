@@ -3,6 +3,7 @@ package org.eellm.decode.strategy;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import org.eellm.config.HeadId;
 import org.eellm.decode.request.Draft;
 import org.eellm.decode.sample.Sampler;
@@ -19,11 +20,15 @@ import org.jspecify.annotations.Nullable;
  * <p>The prompt passes all layers, and the first token is the full model's.
  */
 final class SpeculativeStrategy implements DecodingStrategy {
+  /** Tokens that go in at once: as many as drafts. */
+  private static final int MOST_FORCED = 12;
+
   private final DraftPlan plan;
   private final List<Integer> drafts = new ArrayList<>();
   private @Nullable Head drafter; // none where the text drafts itself
   private boolean expectsToken;
   private boolean drafted; // in this step
+  private boolean forced; // the drafts are
 
   SpeculativeStrategy(DraftPlan plan) {
     this.plan = plan;
@@ -32,11 +37,23 @@ final class SpeculativeStrategy implements DecodingStrategy {
   @Override
   public void addDrafts(Sequence sequence) {
     if (drafts.isEmpty() && !sequence.inPrompt()) {
-      int count = plan.begin(sequence.tokens(), room(sequence));
       drafter = null;
+      addForced(sequence);
+      forced = !drafts.isEmpty();
+      int count = forced ? 0 : plan.begin(sequence.tokens(), room(sequence));
       for (int i = 0; i < count; i++) {
         draft(sequence, plan.lookUp(i));
       }
+    }
+  }
+
+  /** Tokens that come whatever the model says: a draft that always holds. */
+  private void addForced(Sequence sequence) {
+    Sampler sampler = sequence.request().sampler();
+    OptionalInt next = sampler.forced(sequence.tokens());
+    while (next.isPresent() && drafts.size() < Math.min(MOST_FORCED, room(sequence))) {
+      draft(sequence, next.getAsInt());
+      next = sampler.forced(sequence.tokens());
     }
   }
 
@@ -59,7 +76,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
     if (sequence.isLast(head)) {
       return drafts.size() + 1;
     }
-    return mayDraft(sequence) && plan.asks(head.index(), drafts.size()) ? 1 : 0;
+    return !forced && mayDraft(sequence) && plan.asks(head.index(), drafts.size()) ? 1 : 0;
   }
 
   @Override
@@ -110,7 +127,9 @@ final class SpeculativeStrategy implements DecodingStrategy {
       accepted += holds ? 1 : 0;
       sequence.emit(prediction, id, holds);
     }
-    plan.onVerified(drafts.size(), accepted);
+    if (!forced) {
+      plan.onVerified(drafts.size(), accepted);
+    }
     if (!drafts.isEmpty()) {
       Optional<HeadId> exit = Optional.ofNullable(drafter).map(Head::id);
       sequence.output().add(new Draft(step, exit, drafts, accepted));

@@ -1,5 +1,6 @@
 package org.eellm.kernel.matmul;
 
+import java.util.Arrays;
 import java.util.Optional;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.Bfloat16Rounding;
@@ -23,6 +24,7 @@ public final class PackedInput implements AutoCloseable {
   private final Optional<QuantizedInput>
       quantized; // of weights whose inputs share scales in groups
   private final boolean vectors;
+  private FloatArray[] kept = {}; // by row
   private int rows;
 
   PackedInput(MatmulKernel kernel, int capacity, int in) {
@@ -43,6 +45,17 @@ public final class PackedInput implements AutoCloseable {
         !grouped && !vectors
             ? Optional.of(NativeBuffer.allocate(capacity * rowBytes))
             : Optional.empty();
+  }
+
+  /** Keeps the numbers as they are put, too. */
+  public void keep() {
+    kept = new FloatArray[capacity];
+    Arrays.setAll(kept, _ -> FloatArray.allocate(in));
+  }
+
+  /** A row as it was put, where rows are kept. */
+  public FloatArray kept(int row) {
+    return kept[row];
   }
 
   /** The kernel that multiplies them. */
@@ -104,6 +117,9 @@ public final class PackedInput implements AutoCloseable {
    * @param column of the first
    */
   public void put(int row, int column, FloatArray values, int from, int count) {
+    if (kept.length > 0) {
+      System.arraycopy(values.values(), from, kept[row].values(), column, count);
+    }
     if (quantized.isPresent()) {
       quantized.get().put(row, column, values, from, count);
       return;
@@ -132,6 +148,9 @@ public final class PackedInput implements AutoCloseable {
    * @param column of the first
    */
   public void put(int row, int column, long values, int count) {
+    if (kept.length > 0) {
+      FloatArithmetic.read(values, kept[row].values(), column, count);
+    }
     if (quantized.isPresent()) {
       quantized.get().put(row, column, values, count);
       return;

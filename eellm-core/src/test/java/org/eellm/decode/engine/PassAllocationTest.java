@@ -66,6 +66,7 @@ final class PassAllocationTest {
       float[] weights = new float[model.architecture().model().hiddenSize()];
       assertAllocatesLittle(
           model,
+          0,
           listed,
           (runner, head, rows, asked, count) -> {
             HeadOutput output = runner.draft(head, rows, asked, count);
@@ -85,14 +86,19 @@ final class PassAllocationTest {
 
   /** Steps of one row, of a few as in speculation, and of more than attend together. */
   static void assertAllocatesLittle(DecodingModel model) {
-    assertAllocatesLittle(model, Vocabulary.of(VOCABULARY), ModelRunner::predict);
+    assertAllocatesLittle(model, 0);
+  }
+
+  /** The same for an adapter, by its number. */
+  static void assertAllocatesLittle(DecodingModel model, int adapter) {
+    assertAllocatesLittle(model, adapter, Vocabulary.of(VOCABULARY), ModelRunner::predict);
   }
 
   private static void assertAllocatesLittle(
-      DecodingModel model, Vocabulary vocabulary, Question question) {
+      DecodingModel model, int adapter, Vocabulary vocabulary, Question question) {
     try (KernelRunner runner =
         new KernelRunner(model, vocabulary, 8, THREADS, KernelChoice.FASTEST)) {
-      Steps steps = new Steps(runner, question);
+      Steps steps = new Steps(runner, adapter, question);
       steps.fill();
       for (int rows : new int[] {1, 3, 20}) {
         double least = Double.MAX_VALUE;
@@ -114,6 +120,7 @@ final class PassAllocationTest {
     private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();
 
     private final KernelRunner runner;
+    private final int adapter;
     private final Question question;
     private final List<Head> heads;
     private final ForwardBatch block = new ForwardBatch();
@@ -123,7 +130,8 @@ final class PassAllocationTest {
     private final int[] asked = IntStream.range(0, CONTEXT).toArray();
     private final long[] team; // ids of its threads
 
-    Steps(KernelRunner runner, Question question) {
+    Steps(KernelRunner runner, int adapter, Question question) {
+      this.adapter = adapter;
       this.question = question;
       heads = runner.model().allHeads();
       this.runner = runner;
@@ -155,7 +163,7 @@ final class PassAllocationTest {
 
     private void load(int rows) {
       block.clear();
-      block.begin(pages);
+      block.begin(pages, adapter);
       for (int row = 0; row < rows; row++) {
         block.add(slots[row], CONTEXT - rows + row);
       }

@@ -23,6 +23,7 @@ final class RunnerText {
   private final ModelRunner runner;
   private final int[] ids;
   private final int[] pages;
+  private int adapter;
   private int done;
 
   RunnerText(ModelRunner runner, int seed, int length, int... pages) {
@@ -33,6 +34,12 @@ final class RunnerText {
     this.runner = runner;
     this.ids = ids;
     this.pages = pages;
+  }
+
+  /** The same text for an adapter of the model, by its number. */
+  RunnerText with(int number) {
+    adapter = number;
+    return this;
   }
 
   int[] ids() {
@@ -51,7 +58,7 @@ final class RunnerText {
     int[] ids = new int[texts.size() * count];
     int[] asked = IntStream.range(0, ids.length).toArray();
     for (RunnerText text : texts) {
-      rows.begin(text.pages);
+      rows.begin(text.pages, text.adapter);
       for (int i = 0; i < count; i++) {
         ids[rows.rows()] = text.ids[text.done];
         rows.add(runner.allocateSlot(), text.done++);

@@ -123,7 +123,7 @@ final class WithoutVectorsTest {
         part.parameterGroups().stream()
             .flatMap(List::stream)
             .collect(toMap(ParameterSpec::name, spec -> rows(spec, random, memory)));
-    return new StoredDecoder(part, weights, () -> memory.forEach(NativeBuffer::close));
+    return new StoredDecoder(part, weights, List.of(), () -> memory.forEach(NativeBuffer::close));
   }
 
   private static WeightRows rows(

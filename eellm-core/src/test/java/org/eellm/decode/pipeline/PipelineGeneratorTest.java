@@ -229,7 +229,8 @@ public final class PipelineGeneratorTest {
           heads.add(prediction.head().id());
           return sampler.next(prediction);
         },
-        2);
+        2,
+        0);
   }
 
   @ParameterizedTest

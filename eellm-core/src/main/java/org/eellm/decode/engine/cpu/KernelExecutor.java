@@ -15,6 +15,7 @@ import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeInts;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.model.TensorParallel;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Some rows of a block on their way through branches: what the branches share, and the phases that
@@ -192,6 +193,7 @@ final class KernelExecutor implements AutoCloseable {
     rows = 0;
     ranges = 0;
     tiles = 0;
+    workspace.adapters.clear();
     int longest = 0;
     int end = Math.min(block.rows(), first + Workspace.MAX_ROWS);
     for (int range = 0; range < block.ranges(); range++) {
@@ -211,6 +213,7 @@ final class KernelExecutor implements AutoCloseable {
         rangeOf[rows] = ranges;
         rows++;
       }
+      workspace.adapters.put(starts[ranges], rows, block.adapter(range));
       longest = Math.max(longest, positions[rows - 1] + 1);
       ranges++;
       starts[ranges] = rows;
@@ -273,6 +276,7 @@ final class KernelExecutor implements AutoCloseable {
     workspace.normed.begin(rows);
     workspace.attentionOutput.begin(rows);
     workspace.ffnActivations.begin(rows);
+    workspace.adapters.begin(rows);
     workspace.forget();
     profiler.start();
     team.run(program);
@@ -407,16 +411,30 @@ final class KernelExecutor implements AutoCloseable {
     int each = itemBlocks(w, 1);
     int most = Workspace.ITEM_BLOCKS / each;
     long rowBytes = 4L * width;
+    KernelAdapters.Product changes = changes(member, w, x);
     member.begin(Math.ceilDiv(w.blocks(), each));
     for (int i = member.next(most); i >= 0; i = member.next(most)) {
       int block = i * each;
       int blocks = Math.min(member.count() * each, w.blocks() - block);
       long to = y + 4L * block * PackedMatrix.BLOCK;
       for (int row = 0; row < rows; row += x.groupRows()) {
-        x.kernel().multiply(w, block, blocks, x, row, to + row * rowBytes, rowBytes);
+        long first = to + row * rowBytes;
+        x.kernel().multiply(w, block, blocks, x, row, first, rowBytes);
+        if (changes != null) {
+          changes.add(member.index(), block, blocks, row, first, rowBytes);
+        }
       }
     }
     member.end();
+  }
+
+  /** What adapters add to a product, their first factors' part of which is made here. */
+  private KernelAdapters.@Nullable Product changes(Member member, PackedMatrix w, PackedInput x) {
+    KernelAdapters.Product changes = workspace.adapters.of(w);
+    if (changes != null) {
+      changes.project(member, x);
+    }
+    return changes;
   }
 
   /**
@@ -430,6 +448,7 @@ final class KernelExecutor implements AutoCloseable {
     Workspace.OutputTile tile = own.tile;
     int most = tile.roomForBlocks(Math.min(x.groupRows(), rows)) / each;
     tile.rowBytes = 4L * most * each * PackedMatrix.BLOCK;
+    KernelAdapters.Product changes = changes(member, w, x);
     member.begin(Math.ceilDiv(w.blocks(), each));
     for (int i = member.next(most); i >= 0; i = member.next(most)) {
       int block = i * each;
@@ -441,6 +460,9 @@ final class KernelExecutor implements AutoCloseable {
         x.kernel().multiply(w, block, blocks, x, row, tile.address(), tile.rowBytes);
         tile.firstRow = row;
         tile.rows = Math.min(group, rows - row);
+        if (changes != null) {
+          changes.add(member.index(), block, blocks, row, tile.address(), tile.rowBytes);
+        }
         sink.write(this, own);
       }
     }

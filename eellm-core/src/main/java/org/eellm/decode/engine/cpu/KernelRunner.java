@@ -88,7 +88,7 @@ public final class KernelRunner implements ModelRunner {
       packed = PackedModel.of(model, vocabulary, team);
       kernels = ModelKernels.of(model, choice);
       PageLayout layout = new PageLayout(PackedWeights.cache(model), shape.headDim());
-      workspace = new Workspace(threads, kernels, shard, layout);
+      workspace = new Workspace(threads, kernels, shard, layout, packed.weights().adapters());
       int width = shape.residual() == Residual.PARALLEL ? 2 * hidden : hidden;
       states = new HiddenStates(2 * Workspace.MAX_ROWS, width);
       memory =
@@ -341,7 +341,7 @@ public final class KernelRunner implements ModelRunner {
   private ForwardBatch throughBranches(KernelHead layers, ForwardBatch rows) {
     headRows.clear();
     for (int range = 0; range < rows.ranges(); range++) {
-      headRows.begin(rows.pages(range));
+      headRows.begin(rows.pages(range), rows.adapter(range));
       for (int row = rows.start(range); row < rows.end(range); row++) {
         int slot = states.allocateSlot();
         states.copy(rows.slot(row), slot);

@@ -30,6 +30,11 @@ record ModelKernels(MatmulKernel layers, MatmulKernel heads, KernelChoice choice
     };
   }
 
+  /** Multiplies with matrices of another format. */
+  MatmulKernel of(WeightFormat format) {
+    return of(format, choice);
+  }
+
   /** Attention over pages of a layout. */
   PagedAttention attention(PageLayout layout, ScoreFunction scores) {
     return switch (choice) {

@@ -31,6 +31,7 @@ import org.eellm.model.parameter.ParameterSpec;
  * @param vectors likewise
  * @param tokens the embedding, where it is here
  * @param positions of learned positions
+ * @param adapters what they change
  */
 record PackedWeights(
     NativeBuffer memory,
@@ -38,7 +39,8 @@ record PackedWeights(
     Map<String, PackedMatrix> matrices,
     Map<String, FloatArray> vectors,
     Optional<EmbeddingTable> tokens,
-    Optional<EmbeddingTable> positions)
+    Optional<EmbeddingTable> positions,
+    KernelAdapters.Packed adapters)
     implements PackedForm {
   private static final String TOKENS = ParameterName.TOKENS.toString();
   private static final String POSITIONS = ParameterName.POSITIONS.toString();
@@ -73,10 +75,7 @@ record PackedWeights(
         tables.put(name, rows.getFirst());
       }
       if (multiplied) {
-        MatrixPacker packer =
-            name.endsWith(GATE)
-                ? MatrixPacker.interleaved(format, rows)
-                : MatrixPacker.stacked(format, rows);
+        MatrixPacker packer = packer(name, format, rows);
         matrices.add(new Item(name, packer, bytes));
         bytes += packer.bytes();
       }
@@ -107,7 +106,15 @@ record PackedWeights(
         vectors,
         Optional.ofNullable(copied.get(TOKENS))
             .or(() -> shared.map(of -> EmbeddingTable.of(of, model.parallel().rank()))),
-        Optional.ofNullable(copied.get(POSITIONS)));
+        Optional.ofNullable(copied.get(POSITIONS)),
+        KernelAdapters.Packed.of(model, packed, team));
+  }
+
+  /** Lays out maps that stand in one matrix, by the name of the first. */
+  static MatrixPacker packer(String name, WeightFormat format, List<WeightRows> rows) {
+    return name.endsWith(GATE)
+        ? MatrixPacker.interleaved(format, rows)
+        : MatrixPacker.stacked(format, rows);
   }
 
   /** The format of matrices that are rounded so. */
@@ -179,5 +186,6 @@ record PackedWeights(
   @Override
   public void close() {
     memory.close();
+    adapters.close();
   }
 }

@@ -42,6 +42,7 @@ final class Workspace implements AutoCloseable {
   final int partialWidth;
   final int group; // queries of a row that share keys and values
   final NativeInts limits; // positions that queries see: [rows, group]
+  final KernelAdapters adapters;
   private final List<ThreadWorkspace> own = new ArrayList<>();
 
   /** Outputs of a product, some of its blocks for some of its rows; filled anew for each. */
@@ -116,7 +117,12 @@ final class Workspace implements AutoCloseable {
   /**
    * @param shard the model's shape with this rank's part of heads and MLP
    */
-  Workspace(int members, ModelKernels kernels, ModelConfig shard, PageLayout layout) {
+  Workspace(
+      int members,
+      ModelKernels kernels,
+      ModelConfig shard,
+      PageLayout layout,
+      KernelAdapters.Packed changes) {
     int heads = shard.numHeads() + 2 * shard.numKeyValueHeads();
     MatmulKernel kernel = kernels.layers();
     normed = kernel.allocate(MAX_ROWS, shard.hiddenSize());
@@ -131,6 +137,13 @@ final class Workspace implements AutoCloseable {
     limits = new NativeInts(MAX_ROWS * group);
     for (int i = 0; i < members; i++) {
       own.add(new ThreadWorkspace(kernels, shard, layout));
+    }
+    adapters = new KernelAdapters(changes, kernels, normed.groupRows(), members);
+    if (!adapters.isEmpty()) {
+      normed.keep();
+      attentionOutput.keep();
+      ffnActivations.keep();
+      own.forEach(each -> each.normed.keep());
     }
   }
 
@@ -164,5 +177,6 @@ final class Workspace implements AutoCloseable {
     partial.close();
     limits.close();
     own.forEach(ThreadWorkspace::close);
+    adapters.close();
   }
 }
