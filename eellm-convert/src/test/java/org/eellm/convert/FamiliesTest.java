@@ -256,8 +256,8 @@ final class FamiliesTest {
           .tensors()
           .forEach(
               (name, tensor) -> {
-                int elements =
-                    tensor.shape().stream().mapToInt(Math::toIntExact).reduce(1, (a, b) -> a * b);
+                byte[] bytes = tensor.bytes().toArray(ValueLayout.JAVA_BYTE);
+                boolean fused = name.endsWith("attn.c_attn.weight");
                 tensors.add(
                     TensorSource.of(
                         name,
