@@ -69,7 +69,7 @@ final class ModelCommandsTest {
           gemma2    | rmsnorm around 1, norms around branches, rope, a window of 7 in 2 layers, geglu_tanh, capped scores, scaled embeddings, capped logits, output matrix tied
           olmo3     | rmsnorm, norms after branches, rope scaled by yarn, a window of 7 in 3 layers, rope of its own there, swiglu, norms of all queries and of all keys
           smollm3   | rmsnorm, rope, no positions in 1 layers, swiglu, output matrix tied
-          qwen3_moe_mixed | rmsnorm, rope, a window of 7 in 4 layers, swiglu, 2 of 6 experts of inner 20 in 3 layers, norms of queries and keys
+          qwen3_moe_mixed | rmsnorm, rope, a window of 7 in 4 layers, swiglu, 2 of 6 experts of inner 20 in 3 layers, norms of each head's query and key
           phi4_mini | rmsnorm, rope scaled by longrope, 6 of a head's 8 rotated, swiglu, output matrix tied
           """)
   void inspect_family_namesItsParts(String name, String parts) {
