@@ -185,6 +185,7 @@ public final class Preparation {
     TextChecksum checksum = new TextChecksum();
     checksum.update(tokenizer.definition());
     checksum.update(tokenizer.configuration());
+    tokenizer.chatTemplate().ifPresent(checksum::update);
     return checksum.sum();
   }
 

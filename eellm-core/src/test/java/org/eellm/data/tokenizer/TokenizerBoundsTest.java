@@ -165,7 +165,7 @@ final class TokenizerBoundsTest {
         .save(folder);
     Path path = folder.resolve("tokenizer.json");
     ObjectNode file = (ObjectNode) JSON.readTree(path.toFile());
-    ObjectNode map = (ObjectNode) file.findParent("precompiled_charsmap");
+    ObjectNode map = file.findParent("precompiled_charsmap");
     byte[] whole = Base64.getDecoder().decode(map.path("precompiled_charsmap").asText());
     String text =
         new Random(3)
