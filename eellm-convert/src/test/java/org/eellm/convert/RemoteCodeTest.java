@@ -128,7 +128,14 @@ final class RemoteCodeTest {
     assertThat(answers.get(cases.indexOf(block)).path("refused").asText())
         .startsWith("exits with a block are not computed in GPT2Model");
     for (Case one : cases.subList(0, cases.size() - 1)) {
-      assertSame(one, answers.get(cases.indexOf(one)));
+      JsonNode theirs = answers.get(cases.indexOf(one));
+      if (theirs.has("refused")) {
+        assertThat(theirs.get("refused").asText())
+            .as(one.name)
+            .containsAnyOf("where layers have experts", "does not recognize this architecture");
+      } else {
+        assertSame(one, theirs);
+      }
     }
   }
 
