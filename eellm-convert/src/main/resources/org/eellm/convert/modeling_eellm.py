@@ -45,7 +45,12 @@ class ExitMlp(nn.Module):
             weights = part(tensors, name)
             setattr(self, name, linear(weights) if weights else None)
         names = ("act_fn", "activation_fn", "act")
-        self.activation = next(getattr(mlp, name) for name in names if hasattr(mlp, name))
+        self.activation = next((getattr(mlp, name) for name in names if hasattr(mlp, name)), None)
+        if self.activation is None:
+            raise NotImplementedError(
+                "exits with an MLP are not computed here where layers have experts; use eellm, or"
+                " exits of a norm"
+            )
 
     def forward(self, x):
         inner = self.up_proj(x)
