@@ -41,19 +41,21 @@ final class ParsedObjects implements ObjectDocuments.Objects {
   private boolean inList;
   private int line;
 
-  private ParsedObjects(ObjectReader reader, InputStream bytes, String file) throws IOException {
+  private ParsedObjects(ObjectReader reader, JsonParser parser, String file) {
     this.reader = reader;
-    this.parser = reader.createParser(bytes);
+    this.parser = parser;
     this.file = file;
   }
 
   static ParsedObjects ofJson(InputStream bytes, String file) throws IOException {
-    return new ParsedObjects(
-        JSON.reader().without(DeserializationFeature.FAIL_ON_TRAILING_TOKENS), bytes, file);
+    ObjectReader reader = JSON.reader().without(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
+    return new ParsedObjects(reader, reader.createParser(bytes), file);
   }
 
   static ParsedObjects ofCsv(InputStream bytes, String file) throws IOException {
-    return new ParsedObjects(CSV.reader(CsvSchema.emptySchema().withHeader()), bytes, file);
+    ObjectReader rows = CSV.reader(CsvSchema.emptySchema().withHeader());
+    // A reader with a schema would forget for each row what the first has named.
+    return new ParsedObjects(CSV.reader(), rows.createParser(bytes), file);
   }
 
   @Override
