@@ -39,11 +39,18 @@ class ExitMlp(nn.Module):
 
     def __init__(self, tensors, mlp):
         super().__init__()
+        if "up_proj.weight" not in tensors:
+            raise NotImplementedError("exits with experts are not computed here; use eellm")
         for name in ("gate_proj", "up_proj", "down_proj"):
             weights = part(tensors, name)
             setattr(self, name, linear(weights) if weights else None)
         names = ("act_fn", "activation_fn", "act")
-        self.activation = next(getattr(mlp, name) for name in names if hasattr(mlp, name))
+        self.activation = next((getattr(mlp, name) for name in names if hasattr(mlp, name)), None)
+        if self.activation is None:
+            raise NotImplementedError(
+                "exits with an MLP are not computed here where layers have experts; use eellm, or"
+                " exits of a norm"
+            )
 
     def forward(self, x):
         inner = self.up_proj(x)
@@ -58,7 +65,7 @@ class ExitHead(nn.Module):
     def __init__(self, model, layer, index, tensors):
         super().__init__()
         self.layer = layer
-        trunk = model.base_model
+        trunk = trunk_of(model)
         own = {name: part(tensors, name) for name in ("mlp", "block", "norm", "lm_head")}
         self.mlp = ExitMlp(own["mlp"], layers(trunk)[layer - 1].mlp) if own["mlp"] else None
         self.block = block(trunk, index, own["block"]) if own["block"] else None
@@ -66,6 +73,11 @@ class ExitHead(nn.Module):
         if self.norm is not None:
             self.norm.load_state_dict(own["norm"])
         self.lm_head = linear(own["lm_head"]) if own["lm_head"] else None  # else the model's
+
+
+def trunk_of(model):
+    names = ("model", "transformer", "gpt_neox")
+    return next(getattr(model, name) for name in names if hasattr(model, name))
 
 
 def layers(trunk):
@@ -131,7 +143,7 @@ class EarlyExits:
 
         try:
             for head in heads:
-                listen(head, layers(self.base_model)[head.layer - 1])
+                listen(head, layers(trunk_of(self))[head.layer - 1])
             yield
         finally:
             for hook in hooks:
@@ -213,7 +225,7 @@ class EarlyExits:
                 with self.listening(asked, hear):
                     output = self(ids[:, complete:], past_key_values=cache, use_cache=True)
                 last = output.logits[0, -1].argmax().item()
-                found.append((last, len(layers(self.base_model))))
+                found.append((last, len(layers(trunk_of(self)))))
                 complete = ids.shape[1]
             except Left:
                 cache.crop(complete)  # they are computed again, with what comes next

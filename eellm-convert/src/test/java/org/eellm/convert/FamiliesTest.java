@@ -6,10 +6,12 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.net.URISyntaxException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -86,6 +88,12 @@ final class FamiliesTest {
     return folder.resolve(to);
   }
 
+  private Path write(Path from) {
+    try (SourceModel model = ModelReader.open(from)) {
+      return write(model, "ours");
+    }
+  }
+
   private Path export(Path from, String to) {
     try (SourceModel model = ModelReader.open(from)) {
       ModelWriter.writeHuggingFace(
@@ -98,11 +106,7 @@ final class FamiliesTest {
   @FieldSource("NAMES")
   void convert_familyThereAndBack_keepsEveryByteAndField(String name) throws IOException {
     Path source = theirs(name);
-    Path ours;
-    try (SourceModel model = ModelReader.open(source)) {
-      ours = write(model, "ours");
-    }
-    Path exported = export(ours, "exported");
+    Path exported = export(write(source), "exported");
 
     assertSameText(source, exported);
     assertThat(config(exported)).isEqualTo(HuggingFaceConfig.fields(source).object());
@@ -241,17 +245,10 @@ final class FamiliesTest {
     }
   }
 
-  /** A part of a tensor that is made of columns. */
+  /** GPT-2's queries, keys and values are columns of one tensor. */
   @Test
-  void weightFiles_bytesInPlaceOfNumbers_areRefused() throws IOException {
-    Path ours = folder.resolve("ours");
-    try (SourceModel model = ModelReader.open(Layouts.folder("gpt2"))) {
-      ModelWriter.writeModel(
-          model,
-          ours,
-          new Options(Optional.of(SafetensorsType.F16), Optional.empty()),
-          (done, total) -> {});
-    }
+  void weightFiles_fusedTensorOfBytes_isRefused() throws IOException {
+    Path ours = write(Layouts.folder("gpt2"));
     Path file = ours.resolve("model.safetensors");
     List<TensorSource> tensors = new ArrayList<>();
     try (SafetensorsFile opened = SafetensorsFile.open(file)) {
@@ -259,21 +256,22 @@ final class FamiliesTest {
           .tensors()
           .forEach(
               (name, tensor) -> {
-                int elements =
-                    tensor.shape().stream().mapToInt(Math::toIntExact).reduce(1, (a, b) -> a * b);
+                byte[] bytes = tensor.bytes().toArray(ValueLayout.JAVA_BYTE);
+                boolean fused = name.endsWith("attn.c_attn.weight");
                 tensors.add(
                     TensorSource.of(
                         name,
-                        SafetensorsType.I8,
+                        fused ? SafetensorsType.I8 : tensor.type(),
                         tensor.shape(),
-                        MemorySegment.ofArray(new byte[elements])));
+                        MemorySegment.ofArray(
+                            fused ? Arrays.copyOf(bytes, bytes.length / Float.BYTES) : bytes)));
               });
     }
     Files.delete(file);
     SafetensorsWriter.write(file, Map.of(), tensors);
     assertThatThrownBy(() -> new ModelFolder(ours, Optional.empty()).trunkChecksum())
         .isInstanceOf(CheckpointException.class)
-        .hasMessageContaining("is I8; weights must be F64, F32, F16 or BF16");
+        .hasMessageContaining("attn.c_attn.weight is I8; weights must be F64, F32, F16 or BF16");
   }
 
   @Test
@@ -288,10 +286,10 @@ final class FamiliesTest {
    * A model folder tells what it was made of as the files have it, in whatever part it is needed.
    */
   @ParameterizedTest
-  @ValueSource(strings = {"phi3", "gemma3"})
+  @FieldSource("NAMES")
   void convert_anyFamily_recordsTheChecksumsOfItsTensors(String name) {
     try (SourceModel model = ModelReader.open(theirs(name));
-        SafetensorsFile file = SafetensorsFile.open(theirs(name).resolve("model.safetensors"))) {
+        WeightFiles file = WeightFiles.openStored(theirs(name))) {
       SourceModel with = // so that parts have our names
           new SourceModel(
               model.kind(),

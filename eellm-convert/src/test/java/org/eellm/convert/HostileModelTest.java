@@ -66,7 +66,7 @@ final class HostileModelTest {
           {'num_hidden_layers':9999}           | lack model.layers.4.input_layernorm.weight
           {'num_hidden_layers':5}              | lack model.layers.4.input_layernorm.weight
           {'num_hidden_layers':3}              | the weights have model.layers.3.
-          {'hidden_size':128,'head_dim':16}    | has shape [64], but [128] follows
+          {'hidden_size':128,'head_dim':16}    | has shape [256, 64], but [256, 128] follows
           {'vocab_size':2147483647}            | has shape [256, 64], but [2147483647, 64] follows
           {'intermediate_size':97}             | has shape
           {'early_exit':{'layers':[9],'norm':true,'mlp':false,'block':false,'tie_output':true}} | 9 is beyond the model's 4 layers

@@ -128,7 +128,14 @@ final class RemoteCodeTest {
     assertThat(answers.get(cases.indexOf(block)).path("refused").asText())
         .startsWith("exits with a block are not computed in GPT2Model");
     for (Case one : cases.subList(0, cases.size() - 1)) {
-      assertSame(one, answers.get(cases.indexOf(one)));
+      JsonNode theirs = answers.get(cases.indexOf(one));
+      if (theirs.has("refused")) {
+        assertThat(theirs.get("refused").asText())
+            .as(one.name)
+            .containsAnyOf("where layers have experts", "does not recognize this architecture");
+      } else {
+        assertSame(one, theirs);
+      }
     }
   }
 
@@ -302,7 +309,7 @@ final class RemoteCodeTest {
               "prompt",
               text.size() - NEW,
               "threshold",
-              threshold(logits(model, text).get(first), text.size()),
+              threshold(Objects.requireNonNull(logits(model, text).get(first)), text.size()),
               "drafts",
               one.drafts));
     }
@@ -323,7 +330,7 @@ final class RemoteCodeTest {
     for (int i = 0; i < jobs.size(); i++) {
       ObjectNode answer = (ObjectNode) answers.get("answers").get(i);
       answer.put("model", models.get(i).toString());
-      answer.put("threshold", (double) jobs.get(i).get("threshold"));
+      answer.put("threshold", (double) Objects.requireNonNull(jobs.get(i).get("threshold")));
     }
     return answers;
   }
@@ -360,8 +367,8 @@ final class RemoteCodeTest {
         if (process.waitFor() == 0) {
           return python;
         }
-      } catch (IOException absent) {
-        continue;
+      } catch (IOException _) {
+        // It is absent, and the next may be there.
       }
     }
     assumeTrue(false, "skipped: needs Python with torch and safetensors");

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.eellm.serve.TestServer.json;
 
+import ch.qos.logback.classic.Level;
 import ch.qos.logback.classic.Logger;
 import ch.qos.logback.classic.spi.ILoggingEvent;
 import ch.qos.logback.core.read.ListAppender;
@@ -217,6 +218,7 @@ final class AccessTest {
     ListAppender<ILoggingEvent> lines = new ListAppender<>();
     lines.start();
     log.addAppender(lines);
+    log.setLevel(Level.INFO);
     try {
       HttpResponse<String> refused =
           server.send(
@@ -231,6 +233,7 @@ final class AccessTest {
 
       assertThat(json(refused).path("error").path("param").asText()).isEqualTo("prompt");
     } finally {
+      log.setLevel(null);
       log.detachAppender(lines);
     }
     assertThat(lines.list.stream().map(ILoggingEvent::getFormattedMessage))

@@ -28,7 +28,7 @@ def rows(logits):
 def answer(job):
     try:
         return computed(job)
-    except NotImplementedError as refusal:
+    except (NotImplementedError, ValueError) as refusal:
         return {"refused": str(refusal)}
 
 

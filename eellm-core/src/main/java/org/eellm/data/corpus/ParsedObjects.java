@@ -53,9 +53,9 @@ final class ParsedObjects implements ObjectDocuments.Objects {
   }
 
   static ParsedObjects ofCsv(InputStream bytes, String file) throws IOException {
-    ObjectReader rows = CSV.reader(CsvSchema.emptySchema().withHeader());
-    // A reader with a schema would forget for each row what the first has named.
-    return new ParsedObjects(CSV.reader(), rows.createParser(bytes), file);
+    // A reader that knows the schema would look for names in each row.
+    JsonParser rows = CSV.reader(CsvSchema.emptySchema().withHeader()).createParser(bytes);
+    return new ParsedObjects(CSV.reader(), rows, file);
   }
 
   @Override

@@ -40,8 +40,6 @@ class DynamicCache:
 
 
 class PreTrainedModel(nn.Module):
-    base_model_prefix = "model"
-
     def __init__(self, config):
         super().__init__()
         self.config = config
@@ -55,10 +53,6 @@ class PreTrainedModel(nn.Module):
             weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
         model.load_state_dict(weights)
         return model.eval()
-
-    @property
-    def base_model(self):
-        return getattr(self, self.base_model_prefix)
 
     @property
     def device(self):
