@@ -70,7 +70,7 @@ final class GgufWriterTest {
            "lstrip":false,"rstrip":false,"normalized":false}],
          "pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true},
          "decoder":{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true},
-         "model":{"type":"BPE","vocab":{%s,"t1t2":200,"t3t4":201},"merges":["t1 t2",["t3","t4"]]}}
+         "model":{"type":"BPE","vocab":{%s,"t1t2":200,"t3t4":201},"merges":[["t1","t2"],["t3","t4"]]}}
         """
             .formatted(vocabulary));
     return path;
