@@ -66,9 +66,11 @@ final class GgufWriterTest {
     Files.writeString(
         path.resolve("tokenizer.json"),
         """
-        {"added_tokens":[{"id":202,"content":"</s>","special":true}],
-         "pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"use_regex":true},
-         "model":{"type":"BPE","vocab":{%s,"t1t2":200,"t3t4":201},"merges":["t1 t2",["t3","t4"]]}}
+        {"added_tokens":[{"id":202,"content":"</s>","special":true,"single_word":false,
+           "lstrip":false,"rstrip":false,"normalized":false}],
+         "pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true},
+         "decoder":{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true},
+         "model":{"type":"BPE","vocab":{%s,"t1t2":200,"t3t4":201},"merges":[["t1","t2"],["t3","t4"]]}}
         """
             .formatted(vocabulary));
     return path;
@@ -232,15 +234,15 @@ final class GgufWriterTest {
     assertRefused("llama_embedding", folder, "no tokenizer there");
     Files.writeString(
         tokenizer.resolve("tokenizer.json"),
-        "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"<|endoftext|>\",0]],\"unk_id\":0}}");
+        "{\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true},\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"<|endoftext|>\",0]],\"unk_id\":0}}");
     assertRefused("llama_embedding", tokenizer, "a tokenizer of type Unigram is not exported");
     Files.writeString(
         tokenizer.resolve("tokenizer.json"),
-        "{\"model\":{\"vocab\":{\"<|endoftext|>\":256},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}");
+        "{\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true},\"model\":{\"vocab\":{\"<|endoftext|>\":256},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true}}");
     assertRefused("llama_embedding", tokenizer, "token id 256 is outside the model's vocabulary");
     Files.writeString(
         tokenizer.resolve("tokenizer.json"),
-        "{\"model\":{\"vocab\":{\"<|endoftext|>\":1},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"Whitespace\"}}");
+        "{\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true},\"model\":{\"vocab\":{\"<|endoftext|>\":1},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"Whitespace\"}}");
     assertRefused("llama_embedding", tokenizer, "is none that is exported");
   }
 
