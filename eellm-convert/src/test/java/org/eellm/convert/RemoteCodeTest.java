@@ -109,8 +109,11 @@ final class RemoteCodeTest {
   @Tag("slow")
   void modelingFile_anyFamilyOfTransformers_computesWhatEellmComputes() throws Exception {
     List<Case> cases = new ArrayList<>();
+    // Phi-4-mini has other factors for long texts than for short ones. Of OLMo 3, versions of
+    // transformers differ in which layers scale positions.
+    List<String> different = List.of("phi4_mini", "olmo3");
     for (String name : FamiliesTest.NAMES) {
-      if (!name.equals("phi4_mini")) { // has other factors for long texts than for short ones
+      if (!different.contains(name)) {
         cases.add(new Case(name, FamiliesTest.theirs(name), exits("mlp,norm"), 0));
       }
     }
@@ -132,7 +135,7 @@ final class RemoteCodeTest {
       if (theirs.has("refused")) {
         assertThat(theirs.get("refused").asText())
             .as(one.name)
-            .containsAnyOf("where layers have experts", "does not recognize this architecture");
+            .contains("where layers have experts");
       } else {
         assertSame(one, theirs);
       }
