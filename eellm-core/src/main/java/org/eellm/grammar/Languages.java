@@ -202,8 +202,8 @@ final class Languages {
       Map<Language, Boolean> seenEnding = new HashMap<>();
       Map<Language, Boolean> seenFinite = new HashMap<>();
       for (int rule = 0; rule < bodies.size(); rule++) {
-        boolean mayEnd = ending[rule] || mayEnd(body(rule), ending, seenEnding);
-        boolean ends = finite[rule] || isFinite(body(rule), finite, seenFinite);
+        boolean mayEnd = ending[rule] || has(body(rule), false, ending, seenEnding);
+        boolean ends = finite[rule] || has(body(rule), true, finite, seenFinite);
         changes |= mayEnd != ending[rule] || ends != finite[rule];
         ending[rule] = mayEnd;
         finite[rule] = ends;
@@ -218,31 +218,17 @@ final class Languages {
     }
   }
 
-  /** Whether a language has the empty text, as far as is known of the rules. */
-  private static boolean mayEnd(Language language, boolean[] rules, Map<Language, Boolean> seen) {
-    Boolean known = seen.get(language);
-    if (known == null) {
-      known =
-          switch (language.form) {
-            case Form.Empty _ -> true;
-            case Form.Nothing _, Form.OneByte _ -> false;
-            case Form.Sequence(Language first, Language rest) ->
-                mayEnd(first, rules, seen) && mayEnd(rest, rules, seen);
-            case Form.Choice(List<Language> alternatives) ->
-                alternatives.stream().anyMatch(each -> mayEnd(each, rules, seen));
-            case Form.Repetition(Language part, int least, _) ->
-                least == 0 || mayEnd(part, rules, seen);
-            case Form.Rule(int number) -> rules[number];
-          };
-      seen.put(language, known);
-    }
-    return known;
-  }
-
-  /** Whether a language has a text that ends, as far as is known of the rules. */
-  private static boolean isFinite(Language language, boolean[] rules, Map<Language, Boolean> seen) {
-    Language last = language; // of a long text's bytes
-    while (last.form instanceof Form.Sequence(Language first, Language rest)
+  /**
+   * Whether a language has the empty text or, where bytes may be read, any text that ends; as far
+   * as is known of the rules.
+   *
+   * @param bytes whether bytes may be read
+   */
+  private static boolean has(
+      Language language, boolean bytes, boolean[] rules, Map<Language, Boolean> seen) {
+    Language last = language; // of a long text's bytes, which are as many calls otherwise
+    while (bytes
+        && last.form instanceof Form.Sequence(Language first, Language rest)
         && first.form instanceof Form.OneByte) {
       last = rest;
     }
@@ -251,13 +237,14 @@ final class Languages {
       known =
           switch (last.form) {
             case Form.Nothing _ -> false;
-            case Form.Empty _, Form.OneByte _ -> true;
+            case Form.Empty _ -> true;
+            case Form.OneByte _ -> bytes;
             case Form.Sequence(Language first, Language rest) ->
-                isFinite(first, rules, seen) && isFinite(rest, rules, seen);
+                has(first, bytes, rules, seen) && has(rest, bytes, rules, seen);
             case Form.Choice(List<Language> alternatives) ->
-                alternatives.stream().anyMatch(each -> isFinite(each, rules, seen));
+                alternatives.stream().anyMatch(each -> has(each, bytes, rules, seen));
             case Form.Repetition(Language part, int least, _) ->
-                least == 0 || isFinite(part, rules, seen);
+                least == 0 || has(part, bytes, rules, seen);
             case Form.Rule(int number) -> rules[number];
           };
       seen.put(last, known);
