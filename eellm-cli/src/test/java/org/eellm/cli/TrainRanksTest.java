@@ -13,7 +13,9 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.ModelWeights;
 import org.eellm.config.Architecture;
@@ -231,10 +233,7 @@ final class TrainRanksTest {
                 Stream.of("train.steps=8", "checkpoint.interval=2", "checkpoint.asynchronous=true"))
             .toList();
     trainUndisturbed(settings);
-    int port;
-    try (ServerSocket socket = new ServerSocket(0)) {
-      port = socket.getLocalPort();
-    }
+    int port = twoFreePorts();
     for (int rank = 0; rank < 2; rank++) {
       List<String> command =
           LocalLauncher.sameProgram(
@@ -263,12 +262,29 @@ final class TrainRanksTest {
 
     for (int rank = 0; rank < 2; rank++) {
       String told = "stderr" + rank;
-      assertThat(started.get(rank).waitFor()).as(told).isZero();
+      int exitCode = started.get(rank).waitFor();
+      assertThat(exitCode).as(Files.readString(folder.resolve(told))).isZero();
       assertThat(Files.readString(folder.resolve(told))).contains("; starting it again (1 of 1)");
     }
     assertThat(Files.readString(folder.resolve("stderr1")))
         .contains("eellm: rank 1 was ended by SIGKILL; starting it again");
     assertThat(timeless("scheduled")).isEqualTo(timeless("undisturbed"));
+  }
+
+  /** The first of two ports, one for each start, below those that systems give to any socket. */
+  private static int twoFreePorts() {
+    return IntStream.generate(() -> ThreadLocalRandom.current().nextInt(20_000, 32_000))
+        .filter(port -> isFree(port) && isFree(port + 1))
+        .findFirst()
+        .getAsInt();
+  }
+
+  private static boolean isFree(int port) {
+    try (ServerSocket _ = new ServerSocket(port)) {
+      return true;
+    } catch (IOException _) {
+      return false;
+    }
   }
 
   @Test
