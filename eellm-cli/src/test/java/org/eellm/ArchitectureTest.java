@@ -44,7 +44,7 @@ final class ArchitectureTest {
   private static final Map<String, Set<String>> IMPORTS =
       Map.ofEntries(
           entry("serve", Set.of("decode", "grammar", "chat", "data", "config")),
-          entry("chat", Set.of("data")),
+          entry("chat", Set.of("grammar", "data")),
           entry("eval", Set.of("decode", "cost", "model", "data", "config")),
           entry(
               "bench",
@@ -128,6 +128,7 @@ final class ArchitectureTest {
           "org.eellm.decode.exit",
           "org.eellm.decode.request",
           "org.eellm.decode.token",
+          "org.eellm.grammar",
           "org.eellm.train",
           "org.eellm.train.metrics");
 
@@ -222,7 +223,7 @@ final class ArchitectureTest {
         .should()
         .onlyDependOnClassesThat(
             resideOutsideOfPackage("org.eellm..")
-                .or(resideInAnyPackage("org.eellm", "org.eellm.chat..", "org.eellm.langchain4j..")))
+                .or(resideInAnyPackage("org.eellm", "org.eellm.chat..", "org.eellm.grammar", "org.eellm.langchain4j..")))
         .check(CLASSES);
   }
 

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
+import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -26,7 +27,11 @@ import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.RequestHandle;
+import org.eellm.decode.sample.GrammarMasks;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.token.Detokenizer;
 import org.eellm.decode.token.TextStream;
+import org.eellm.grammar.GrammarSource;
 import org.eellm.kernel.machine.Threads;
 
 /**
@@ -41,12 +46,14 @@ import org.eellm.kernel.machine.Threads;
 public final class EarlyExitModel implements AutoCloseable {
   private final LoadedModel model;
   private final Engine engine;
+  private final GrammarMasks grammars;
   private final Object closing = new Object();
   private boolean closed; // with closing
 
   private EarlyExitModel(LoadedModel model, Engine engine) {
     this.model = model;
     this.engine = engine;
+    grammars = new GrammarMasks(model.tokenizer());
   }
 
   /**
@@ -232,6 +239,7 @@ public final class EarlyExitModel implements AutoCloseable {
    * @param prompt at least one character, unless the tokenizer puts a token in front of every text
    * @throws GenerateException if the prompt is empty, or does not fit the model's context
    * @throws org.eellm.config.ConfigException if the model lacks what the decoding needs
+   * @throws org.eellm.grammar.GrammarException if the decoding's grammar is none
    * @throws RejectedExecutionException if as many texts wait as may
    * @throws IllegalStateException if this is closed
    */
@@ -249,7 +257,7 @@ public final class EarlyExitModel implements AutoCloseable {
     int maxTokens = Math.min(decoding.maxTokens(), room);
     Generation generation =
         new Generation(
-            new TextStream(model.detokenizer(prompt), decoding.stop()),
+            new TextStream(detokenizer(prompt, decoding), decoding.stop()),
             model.endTokens(),
             maxTokens);
     Request request =
@@ -258,7 +266,7 @@ public final class EarlyExitModel implements AutoCloseable {
                 maxTokens,
                 model.endTokens(),
                 decoding.method(),
-                decoding.sampling().sampler())
+                sampler(decoding))
             .withAdapter(number(decoding.adapter()));
     Optional<RequestHandle> handle = engine.submit(request, generation.listener());
     if (handle.isEmpty()) {
@@ -268,6 +276,20 @@ public final class EarlyExitModel implements AutoCloseable {
     }
     generation.startedAs(handle.get());
     return generation;
+  }
+
+  private Sampler sampler(Decoding decoding) {
+    Decoding.Sampling sampling = decoding.sampling();
+    return decoding
+        .grammar()
+        .map(source -> sampling.sampler(grammars.constraint(source, model.endTokens())))
+        .orElseGet(sampling::sampler);
+  }
+
+  private Detokenizer detokenizer(List<Integer> prompt, Decoding decoding) {
+    return model
+        .detokenizer(prompt)
+        .naming(decoding.grammar().map(GrammarSource::specials).orElse(Set.of()), tokenizer());
   }
 
   /** An adapter's number among the model's, from 1; 0 for none. */

@@ -28,8 +28,14 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.eellm.chat.tool.Tool;
+import org.eellm.chat.tool.ToolCall;
+import org.eellm.chat.tool.ToolChoice;
+import org.eellm.chat.tool.ToolForm;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.file.IoErrors;
+import org.eellm.grammar.GrammarSource;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Puts a chat's messages into the text that a model was tuned with: a Jinja template beside the
@@ -56,7 +62,7 @@ public final class ChatTemplate {
 
   /** Variables that every template gets. */
   private static final Set<String> OWN_VARIABLES =
-      Set.of("messages", "bos_token", "eos_token", ANSWERS);
+      Set.of("messages", "tools", "bos_token", "eos_token", ANSWERS);
 
   private static final List<String> PLAIN_STOPS = List.of("\nUser:", "\nAssistant:");
 
@@ -91,6 +97,8 @@ public final class ChatTemplate {
   private final Optional<Pattern> specials;
   private final Optional<String> refusal;
   private final Jinjava jinja = new Jinjava(config());
+  private @Nullable ChatTemplate toolUse; // another for chats with tools
+  private volatile @Nullable Optional<ToolForm> toolForm; // once it was asked for
 
   private ChatTemplate(
       String origin,
@@ -126,6 +134,7 @@ public final class ChatTemplate {
           .getGlobalContext()
           .registerFilter(new BoundedFilter(jinja.getGlobalContext().getFilter(name)));
     }
+    jinja.getGlobalContext().registerFilter(new TemplateJson());
     register(jinja, "raise_exception", "raise", String.class);
     register(jinja, "strftime_now", "now", String.class);
     refusal = trial();
@@ -185,16 +194,26 @@ public final class ChatTemplate {
     try {
       JsonNode root = new ObjectMapper().readTree(tokenizer.configuration());
       Optional<String> found = tokenizer.chatTemplate().or(() -> template(root));
-      return new ChatTemplate(
-          found.isEmpty()
-              ? "plain dialogue, for the model has no chat template"
-              : tokenizer.chatTemplate().isPresent() ? FILE : "the tokenizer's configuration",
-          found.orElse(PLAIN),
-          found.isEmpty() ? PLAIN_STOPS : List.of(),
+      String begin =
           token(
-              root.path("bos_token"), tokenizer.beginningOfSequence().stream().boxed(), tokenizer),
-          token(root.path("eos_token"), Stream.of(tokenizer.endOfDocument()), tokenizer),
-          tokenizer);
+              root.path("bos_token"), tokenizer.beginningOfSequence().stream().boxed(), tokenizer);
+      String end = token(root.path("eos_token"), Stream.of(tokenizer.endOfDocument()), tokenizer);
+      ChatTemplate template =
+          new ChatTemplate(
+              found.isEmpty()
+                  ? "plain dialogue, for the model has no chat template"
+                  : tokenizer.chatTemplate().isPresent() ? FILE : "the tokenizer's configuration",
+              found.orElse(PLAIN),
+              found.isEmpty() ? PLAIN_STOPS : List.of(),
+              begin,
+              end,
+              tokenizer);
+      named(root, "tool_use")
+          .filter(_ -> tokenizer.chatTemplate().isEmpty())
+          .map(text -> new ChatTemplate("tool_use", text, List.of(), begin, end, tokenizer))
+          .filter(named -> named.refusal.isEmpty())
+          .ifPresent(named -> template.toolUse = named);
+      return template;
     } catch (JsonProcessingException e) {
       throw new ChatTemplateException(
           "tokenizer_config.json: cannot be read: " + IoErrors.reason(e), e);
@@ -210,11 +229,12 @@ public final class ChatTemplate {
 
   private static Optional<String> template(JsonNode root) {
     JsonNode template = root.path("chat_template");
-    if (template.isTextual()) {
-      return Optional.of(template.textValue());
-    }
-    for (JsonNode named : template) {
-      if (named.path("name").asText().equals("default")) {
+    return template.isTextual() ? Optional.of(template.textValue()) : named(root, "default");
+  }
+
+  private static Optional<String> named(JsonNode root, String name) {
+    for (JsonNode named : root.path("chat_template")) {
+      if (named.path("name").asText().equals(name)) {
         return Optional.of(named.path("template").asText());
       }
     }
@@ -287,6 +307,37 @@ public final class ChatTemplate {
     }
   }
 
+  /** How an answer calls tools: as the template has it, or in a form of our own. */
+  public ToolForm toolForm() {
+    return nativeToolForm().orElse(ToolForm.OWN);
+  }
+
+  private Optional<ToolForm> nativeToolForm() {
+    Optional<ToolForm> form = toolForm;
+    if (form == null) {
+      ChatTemplate asked = toolUse == null ? this : toolUse;
+      form = asked.refusal.isPresent() ? Optional.empty() : new ToolFormProbe(asked).find();
+      toolForm = form;
+    }
+    return form;
+  }
+
+  /**
+   * What answers are held to that may call tools.
+   *
+   * @param text what an answer that calls none is held to; none for any text
+   */
+  public GrammarSource answers(ToolChoice choice, List<GrammarSource> text) {
+    return new GrammarSource.WithSpecials(choice.answers(toolForm(), text), toolSpecials());
+  }
+
+  /** The special tokens that answers with calls have, whose names are a part of the form. */
+  public Set<Integer> toolSpecials() {
+    return specials(toolForm().text()).stream()
+        .map(special -> specialIds.get(specialNames.indexOf(special.group())))
+        .collect(Collectors.toSet());
+  }
+
   /**
    * The ids that the model continues with an answer.
    *
@@ -294,15 +345,54 @@ public final class ChatTemplate {
    *     messages
    */
   public List<Integer> encode(List<ChatMessage> messages, Tokenizer tokenizer) {
+    return encode(messages, List.of(), tokenizer);
+  }
+
+  /** As {@link #encode(List, Tokenizer)}, with tools that the answer may call. */
+  public List<Integer> encode(List<ChatMessage> messages, List<Tool> tools, Tokenizer tokenizer) {
     return encode(
-        messages, Map.of(), text -> Arrays.stream(tokenizer.encode(text)).boxed().toList());
+        messages, tools, Map.of(), text -> Arrays.stream(tokenizer.encode(text)).boxed().toList());
   }
 
   /**
    * As {@link #encode(List, Tokenizer)}, with another way to encode texts.
    *
+   * @param tools that the answer may call
    * @param variables what the template is told beside the messages, by {@link #variables}
    * @param literal the ids of a text without special tokens
+   */
+  public List<Integer> encode(
+      List<ChatMessage> messages,
+      List<Tool> tools,
+      Map<String, Object> variables,
+      Function<String, List<Integer>> literal) {
+    if (tools.isEmpty() && messages.stream().noneMatch(ChatMessage::isOfTools)) {
+      return encode(messages, variables, literal);
+    }
+    if (nativeToolForm().isEmpty()) {
+      return encode(OwnTools.told(messages, tools), variables, literal);
+    }
+    Map<String, Object> told = new HashMap<>(variables);
+    if (!tools.isEmpty()) {
+      told.put("tools", quoted(tools));
+    }
+    return (toolUse == null ? this : toolUse).encode(messages, told, literal);
+  }
+
+  private List<Object> quoted(List<Tool> tools) {
+    List<Object> quoted = new ArrayList<>();
+    for (Tool tool : tools) {
+      String field = "tools[%d]".formatted(quoted.size());
+      quoted.add(TemplateJson.value(tool.json(), text -> quote(text, field)));
+    }
+    return quoted;
+  }
+
+  /**
+   * As {@link #encode(List, List, Map, Function)}, of a chat that has nothing to do with tools.
+   *
+   * @throws ChatTemplateException if the template cannot be rendered, or does not take these
+   *     messages
    */
   public List<Integer> encode(
       List<ChatMessage> messages,
@@ -336,9 +426,17 @@ public final class ChatTemplate {
           new ChatMessage(
               quote(message.role(), place + "role"),
               quote(message.content(), place + "content"),
-              message.name().map(name -> quote(name, place + "name"))));
+              message.name().map(name -> quote(name, place + "name")),
+              message.calls().stream().map(call -> quoted(call, place + "tool_calls")).toList(),
+              quote(message.callId(), place + "tool_call_id")));
     }
     return quoted;
+  }
+
+  private ToolCall quoted(ToolCall call, String place) {
+    Object quoted = TemplateJson.arguments(call.arguments(), place, text -> quote(text, place));
+    return new ToolCall(
+        quote(call.id(), place), quote(call.name(), place), TemplateJson.text(quoted, 0));
   }
 
   /** A rendered text's special tokens and what is between them, without quotes. */
@@ -367,8 +465,10 @@ public final class ChatTemplate {
   private void requireAllInPrompt(List<ChatMessage> messages, Map<String, Object> variables) {
     List<ChatMessage> marked = new ArrayList<>();
     for (ChatMessage message : messages) {
-      String text = message.content().isBlank() ? message.content() : mark(marked.size());
-      marked.add(new ChatMessage(message.role(), text, message.name()));
+      // A call is a message where the template leaves out the text beside it.
+      boolean mayBeMissing = message.content().isBlank() || !message.calls().isEmpty();
+      String text = mayBeMissing ? message.content() : mark(marked.size());
+      marked.add(message.withContent(text));
     }
     Set<String> there =
         MARK.matcher(render(marked, variables))
@@ -439,16 +539,59 @@ public final class ChatTemplate {
     }
   }
 
-  private String renderWithinBounds(List<ChatMessage> messages, Map<String, Object> variables) {
+  /** A chat for {@link ToolFormProbe}; empty if the template does not take it. */
+  String probe(List<ChatMessage> messages, List<Tool> tools, boolean asSent, boolean answers) {
+    try {
+      Map<String, Object> variables = Map.of("tools", quoted(tools), ANSWERS, answers);
+      return renderMaps(asMaps(messages, asSent), variables);
+    } catch (ChatTemplateException | TemplateBounds.ExceededError _) {
+      return "";
+    }
+  }
+
+  private static List<Map<String, Object>> asMaps(List<ChatMessage> messages, boolean asSent) {
     List<Map<String, Object>> asMaps = new ArrayList<>();
     for (ChatMessage message : messages) {
       Map<String, Object> map = new LinkedHashMap<>();
       // The newer word, which few templates know: others take it for no role at all.
       map.put("role", message.role().equals("developer") ? "system" : message.role());
-      map.put("content", message.content());
+      boolean callsAlone = message.content().isEmpty() && !message.calls().isEmpty();
+      map.put("content", asSent && callsAlone ? null : message.content());
       message.name().ifPresent(name -> map.put("name", name));
+      if (!message.calls().isEmpty()) {
+        map.put(
+            "tool_calls",
+            message.calls().stream().map(call -> asMap(call, asSent)).toList());
+      }
+      if (!message.callId().isEmpty()) {
+        map.put("tool_call_id", message.callId());
+      }
       asMaps.add(map);
     }
+    return asMaps;
+  }
+
+  private static Map<String, Object> asMap(ToolCall call, boolean asSent) {
+    Map<String, Object> function = new LinkedHashMap<>();
+    function.put("name", call.name());
+    Object arguments =
+        asSent
+            ? call.arguments()
+            : TemplateJson.arguments(call.arguments(), "messages", text -> text);
+    function.put("arguments", arguments);
+    Map<String, Object> map = new LinkedHashMap<>();
+    map.put("id", call.id());
+    map.put("type", "function");
+    map.put("function", function);
+    return map;
+  }
+
+  private String renderWithinBounds(List<ChatMessage> messages, Map<String, Object> variables) {
+    boolean calls = messages.stream().anyMatch(message -> !message.calls().isEmpty());
+    return renderMaps(asMaps(messages, calls && toolForm().asSent()), variables);
+  }
+
+  private String renderMaps(List<Map<String, Object>> asMaps, Map<String, Object> variables) {
     Map<String, Object> context = new HashMap<>();
     context.put("messages", asMaps);
     context.put("bos_token", beginningOfSequence);

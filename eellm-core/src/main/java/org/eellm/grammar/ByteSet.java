@@ -17,6 +17,10 @@ record ByteSet(long a, long b, long c, long d) {
     return new ByteSet(a | other.a, b | other.b, c | other.c, d | other.d);
   }
 
+  ByteSet without(ByteSet other) {
+    return new ByteSet(a & ~other.a, b & ~other.b, c & ~other.c, d & ~other.d);
+  }
+
   boolean contains(int value) {
     long word = value < 128 ? value < 64 ? a : b : value < 192 ? c : d;
     return (word >>> value & 1) != 0;

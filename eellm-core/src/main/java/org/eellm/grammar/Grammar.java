@@ -25,20 +25,32 @@ public final class Grammar {
    */
   public static Grammar of(GrammarSource source) {
     Languages all = new Languages();
-    Language start =
-        switch (source) {
-          case GrammarSource.Schema(String json) -> JsonSchema.of(all, parse(json));
-          case GrammarSource.JsonObjects() -> JsonSchema.object(all);
-          case GrammarSource.Expression(String pattern) ->
-              RegularExpression.whole(all, "regex", pattern);
-          case GrammarSource.Choice(List<String> texts) -> all.literals(texts);
-          case GrammarSource.Rules(String text) -> RuleText.read(all, text);
-        };
+    Language start = language(all, source);
     all.check();
     if (start.isNothing()) {
       throw new GrammarException("grammar", "no text belongs to it");
     }
     return new Grammar(start);
+  }
+
+  private static Language language(Languages all, GrammarSource source) {
+    return switch (source) {
+      case GrammarSource.Schema(String json) -> JsonSchema.of(all, parse(json));
+      case GrammarSource.JsonObjects() -> JsonSchema.object(all);
+      case GrammarSource.Expression(String pattern) ->
+          RegularExpression.whole(all, "regex", pattern);
+      case GrammarSource.Choice(List<String> texts) -> all.literals(texts);
+      case GrammarSource.Rules(String text) -> RuleText.read(all, text);
+      case GrammarSource.Sequence(List<GrammarSource> parts) ->
+          all.sequence(parts.stream().map(part -> language(all, part)).toArray(Language[]::new));
+      case GrammarSource.AnyOf(List<GrammarSource> sources) ->
+          all.choice(sources.stream().map(each -> language(all, each)).toList());
+      case GrammarSource.Repeated(GrammarSource part) ->
+          all.repeat(language(all, part), 0, Languages.UNBOUNDED);
+      case GrammarSource.AnyText(String mark, boolean anywhere, GrammarSource rest) ->
+          all.anyText(mark, anywhere, language(all, rest));
+      case GrammarSource.WithSpecials(GrammarSource inner, _) -> language(all, inner);
+    };
   }
 
   private static JsonNode parse(String json) {

@@ -1,6 +1,7 @@
 package org.eellm.grammar;
 
 import java.util.List;
+import java.util.Set;
 
 /** What a generated text is held to, as a person or a program says it. */
 public sealed interface GrammarSource {
@@ -32,4 +33,50 @@ public sealed interface GrammarSource {
 
   /** The texts of rule {@code root} of rules in the notation of llama.cpp (GBNF). */
   record Rules(String text) implements GrammarSource {}
+
+  /** Texts of some sources behind each other. */
+  record Sequence(List<GrammarSource> parts) implements GrammarSource {
+    public Sequence {
+      parts = List.copyOf(parts);
+    }
+  }
+
+  /** The texts of any of some sources. */
+  record AnyOf(List<GrammarSource> sources) implements GrammarSource {
+    public AnyOf {
+      sources = List.copyOf(sources);
+    }
+  }
+
+  /** Any number of texts of a source behind each other, or none. */
+  record Repeated(GrammarSource part) implements GrammarSource {}
+
+  /**
+   * Any text; behind a mark in it, a text of a source.
+   *
+   * @param mark at least one character
+   * @param anywhere whether the mark counts wherever it stands, or at the beginning alone
+   */
+  record AnyText(String mark, boolean anywhere, GrammarSource rest) implements GrammarSource {}
+
+  /**
+   * Texts in which some special tokens count as their names.
+   *
+   * @param specials ids of these tokens
+   */
+  record WithSpecials(GrammarSource source, Set<Integer> specials) implements GrammarSource {
+    public WithSpecials {
+      specials = Set.copyOf(specials);
+    }
+  }
+
+  /** Special tokens that count as their names. */
+  default Set<Integer> specials() {
+    return Set.of();
+  }
+
+  /** One text. */
+  static GrammarSource text(String text) {
+    return new Choice(List.of(text));
+  }
 }

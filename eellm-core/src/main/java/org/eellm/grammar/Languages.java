@@ -100,6 +100,38 @@ final class Languages {
     return choice(alternatives);
   }
 
+  /**
+   * Any text; what follows a mark in it is of a language.
+   *
+   * @param anywhere whether the mark counts wherever it stands, or at the beginning alone
+   */
+  Language anyText(String mark, boolean anywhere, Language rest) {
+    byte[] bytes = mark.getBytes(StandardCharsets.UTF_8);
+    Language any = repeat(oneOf(ByteSet.range(0, 255)), 0, UNBOUNDED);
+    Language[] behind = new Language[bytes.length + 1]; // behind so many bytes of the mark
+    for (int read = 0; read < bytes.length; read++) {
+      behind[read] = rule("text before " + mark);
+    }
+    behind[bytes.length] = rest;
+    for (int read = 0; read < bytes.length; read++) {
+      List<Language> alternatives = new ArrayList<>(List.of(empty));
+      ByteSet others = ByteSet.range(0, 255);
+      for (int length = read + 1; length > 0; length--) { // the longest of the mark comes first
+        boolean beginning =
+            Arrays.equals(bytes, 0, length - 1, bytes, read - length + 1, read);
+        int next = Byte.toUnsignedInt(bytes[length - 1]);
+        if (others.contains(next) && beginning && (anywhere || length == read + 1)) {
+          ByteSet one = ByteSet.range(next, next);
+          others = others.without(one);
+          alternatives.add(sequence(oneOf(one), behind[length]));
+        }
+      }
+      alternatives.add(sequence(oneOf(others), anywhere ? behind[0] : any));
+      define(behind[read], choice(alternatives));
+    }
+    return behind[0];
+  }
+
   Language sequence(Language... parts) {
     Language rest = empty;
     for (int i = parts.length - 1; i >= 0; i--) {

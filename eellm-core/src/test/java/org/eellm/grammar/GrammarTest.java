@@ -72,6 +72,37 @@ final class GrammarTest {
   }
 
   @ParameterizedTest
+  @ValueSource(strings = {"a", "ab", "aab", "abab", "aabaa"})
+  void anyText_behindAMark_isOfTheRest(String mark) {
+    GrammarSource rest = new GrammarSource.Expression("0+");
+    Grammar anywhere = Grammar.of(new GrammarSource.AnyText(mark, true, rest));
+    Grammar first = Grammar.of(new GrammarSource.AnyText(mark, false, rest));
+    for (String text : texts("ab0", 8)) {
+      int found = text.indexOf(mark);
+      boolean behind = found < 0 || text.substring(found + mark.length()).matches("0+");
+      assertThat(accepts(anywhere, text)).as(text).isEqualTo(behind);
+      assertThat(accepts(first, text)).as(text).isEqualTo(found != 0 || behind);
+    }
+  }
+
+  @Test
+  void sources_together_areTheirTextsTogether() {
+    Grammar grammar =
+        Grammar.of(
+            new GrammarSource.Sequence(
+                List.of(
+                    GrammarSource.text("a"),
+                    new GrammarSource.Repeated(
+                        new GrammarSource.AnyOf(
+                            List.of(
+                                GrammarSource.text("b0"), new GrammarSource.Expression("0{2}")))),
+                    GrammarSource.text("b"))));
+    for (String text : texts("ab0", 7)) {
+      assertThat(accepts(grammar, text)).as(text).isEqualTo(text.matches("a(b0|00)*b"));
+    }
+  }
+
+  @ParameterizedTest
   @ValueSource(
       strings = {"a", "^a", "a$", "^a$", "^a|b$", "a.b", "^[^b]+$", "^(a|b0)*$", "\\.", "^$"})
   void pattern_inAString_isFoundAsJavaFindsIt(String pattern) {

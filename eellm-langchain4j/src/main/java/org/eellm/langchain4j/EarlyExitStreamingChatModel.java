@@ -1,16 +1,28 @@
 package org.eellm.langchain4j;
 
+import dev.langchain4j.agent.tool.ToolExecutionRequest;
+import dev.langchain4j.model.chat.Capability;
 import dev.langchain4j.model.chat.StreamingChatModel;
 import dev.langchain4j.model.chat.request.ChatRequest;
+import dev.langchain4j.model.chat.response.ChatResponse;
+import dev.langchain4j.model.chat.response.CompleteToolCall;
 import dev.langchain4j.model.chat.response.PartialResponse;
 import dev.langchain4j.model.chat.response.PartialResponseContext;
+import dev.langchain4j.model.chat.response.PartialToolCall;
+import dev.langchain4j.model.chat.response.PartialToolCallContext;
 import dev.langchain4j.model.chat.response.StreamingChatResponseHandler;
 import dev.langchain4j.model.chat.response.StreamingHandle;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
 import java.util.concurrent.CompletionException;
 import org.eellm.Completion;
 import org.eellm.Decoding;
 import org.eellm.EarlyExitModel;
 import org.eellm.Generation;
+import org.eellm.chat.tool.ToolCall;
+import org.eellm.chat.tool.ToolReader;
+import org.eellm.chat.tool.ToolReader.Part;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -31,37 +43,76 @@ public final class EarlyExitStreamingChatModel implements StreamingChatModel {
 
   @Override
   public void doChat(ChatRequest request, StreamingChatResponseHandler handler) {
-    Generation answer;
+    ChatTexts.Answer answer;
     try {
       answer = texts.answer(request);
     } catch (RuntimeException e) {
       handler.onError(e);
       return;
     }
-    Handle handle = new Handle(answer);
-    PartialResponseContext context = new PartialResponseContext(handle);
+    Telling telling = new Telling(handler, answer, new Handle(answer.text()), new ArrayList<>());
     answer
-        .listen(
-            token -> {
-              if (!token.text().isEmpty() && !handle.isCancelled()) {
-                handler.onPartialResponse(new PartialResponse(token.text()), context);
-              }
-            })
-        .whenComplete((whole, failure) -> end(handler, handle, whole, failure));
+        .text()
+        .listen(token -> telling.tell(answer.parts(token.text())))
+        .whenComplete(telling::end);
   }
 
-  private static void end(
+  @Override
+  public Set<Capability> supportedCapabilities() {
+    return Set.of(Capability.RESPONSE_FORMAT_JSON_SCHEMA);
+  }
+
+  /**
+   * What a handler is told.
+   *
+   * @param told parts of the answer
+   */
+  private record Telling(
       StreamingChatResponseHandler handler,
+      ChatTexts.Answer answer,
       Handle handle,
-      @Nullable Completion whole,
-      @Nullable Throwable failure) {
-    if (failure != null) {
-      handler.onError(
-          failure instanceof CompletionException && failure.getCause() != null
-              ? failure.getCause()
-              : failure);
-    } else if (whole != null && !handle.isCancelled()) {
-      handler.onCompleteResponse(ChatTexts.response(whole));
+      List<Part> told) {
+    void tell(List<Part> parts) {
+      for (Part part : parts) {
+        told.add(part);
+        if (handle.isCancelled()) {
+          continue;
+        }
+        switch (part) {
+          case Part.Text(String piece) ->
+              handler.onPartialResponse(
+                  new PartialResponse(piece), new PartialResponseContext(handle));
+          case Part.Call _ -> {} // its arguments follow, and its name with them
+          case Part.Arguments(int index, String piece) -> {
+            ToolCall call = ToolReader.Answer.of(told).calls().get(index);
+            handler.onPartialToolCall(
+                PartialToolCall.builder()
+                    .index(index)
+                    .id(call.id())
+                    .name(call.name())
+                    .partialArguments(piece)
+                    .build(),
+                new PartialToolCallContext(handle));
+          }
+        }
+      }
+    }
+
+    void end(@Nullable Completion whole, @Nullable Throwable failure) {
+      if (failure != null) {
+        handler.onError(
+            failure instanceof CompletionException && failure.getCause() != null
+                ? failure.getCause()
+                : failure);
+      } else if (whole != null && !handle.isCancelled()) {
+        tell(answer.rest());
+        ChatResponse response = ChatTexts.response(whole, told);
+        List<ToolExecutionRequest> calls = response.aiMessage().toolExecutionRequests();
+        for (int i = 0; i < calls.size(); i++) {
+          handler.onCompleteToolCall(new CompleteToolCall(i, calls.get(i)));
+        }
+        handler.onCompleteResponse(response);
+      }
     }
   }
 

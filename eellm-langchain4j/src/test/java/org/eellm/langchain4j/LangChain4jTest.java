@@ -4,10 +4,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
-import dev.langchain4j.agent.tool.ToolSpecification;
 import dev.langchain4j.data.embedding.Embedding;
 import dev.langchain4j.data.message.AiMessage;
+import dev.langchain4j.data.message.ImageContent;
 import dev.langchain4j.data.message.SystemMessage;
+import dev.langchain4j.data.message.TextContent;
 import dev.langchain4j.data.message.UserMessage;
 import dev.langchain4j.data.segment.TextSegment;
 import dev.langchain4j.exception.UnsupportedFeatureException;
@@ -124,15 +125,14 @@ final class LangChain4jTest {
   @Test
   void chat_whatIsNotOffered_isRefused() {
     ChatModel chat = new EarlyExitChatModel(model, SHORT);
-    ChatRequest request =
-        ChatRequest.builder()
-            .messages(UserMessage.from("the cat"))
-            .toolSpecifications(ToolSpecification.builder().name("clock").build())
-            .build();
 
-    assertThatThrownBy(() -> chat.chat(request))
+    assertThatThrownBy(
+            () ->
+                chat.chat(
+                    UserMessage.from(
+                        TextContent.from("the cat"), ImageContent.from("http://127.0.0.1/cat"))))
         .isInstanceOf(UnsupportedFeatureException.class)
-        .hasMessageContaining("tools");
+        .hasMessageContaining("messages of other contents than one text");
   }
 
   @Test

@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.function.LongFunction;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.token.Detokenizer;
 
 /**
  * Texts to be continued, whatever the endpoint that they came by.
@@ -19,6 +20,7 @@ import org.eellm.decode.sample.Sampler;
  * @param logProbabilities whether to tell them
  * @param echo whether the prompt is part of the text
  * @param stopping where a continuation stopping
+ * @param mayCall whether a continuation may call tools
  * @param perToken whether to tell where each token left
  * @param stream whether tokens are sent as they come
  * @param streamUsage whether a stream's last part has the usage
@@ -36,12 +38,19 @@ record CompletionRequest(
     boolean logProbabilities,
     boolean echo,
     StoppingCriteria stopping,
+    boolean mayCall,
     boolean perToken,
     boolean stream,
     boolean streamUsage) {
 
   CompletionRequest {
     prompts = prompts.stream().map(List::copyOf).toList();
+  }
+
+  /** Turns a continuation into text, in which calls of tools can be found. */
+  Detokenizer detokenizer(List<Integer> prompt) {
+    Detokenizer plain = model.detokenizer(prompt);
+    return mayCall ? plain.naming(model.template().toolSpecials(), model.tokenizer()) : plain;
   }
 
   /** Continuations of all prompts. */

@@ -99,7 +99,7 @@ final class GenerationStream implements AutoCloseable {
           .new Continuation(
               i,
               new TextStream(
-                  model.detokenizer(prompt),
+                  request.detokenizer(prompt),
                   request.stopping().texts(),
                   request.stopping().least())));
     }

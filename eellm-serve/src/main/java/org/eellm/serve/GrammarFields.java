@@ -29,9 +29,11 @@ final class GrammarFields {
   /**
    * The grammar of a request, if it has one.
    *
+   * @param tools that the text may call
    * @param endTokens ids that end the text
    */
-  static Optional<TokenConstraint> read(Fields fields, ServedModel model, Set<Integer> endTokens) {
+  static Optional<TokenConstraint> read(
+      Fields fields, ServedModel model, ToolFields tools, Set<Integer> endTokens) {
     List<Given> all = new ArrayList<>();
     fields.fields("response_format").ifPresent(format -> addFormat(format, all));
     fields.fields("structured_outputs").ifPresent(inner -> addAll(inner, "", all));
@@ -40,7 +42,19 @@ final class GrammarFields {
       throw ApiException.badField(
           all.get(1).param(), "has no place beside %s; give one".formatted(all.getFirst().param()));
     }
-    return all.stream().findFirst().map(given -> constraint(given, model, endTokens));
+    if (tools.choice().tools().isEmpty()) {
+      return all.stream().findFirst().map(given -> constraint(given, model, endTokens));
+    }
+    all.forEach(given -> constraint(given, model, endTokens)); // refused by its own name
+    List<GrammarSource> text = all.stream().map(Given::source).toList();
+    GrammarSource answer = model.template().answers(tools.choice(), text);
+    try {
+      return Optional.of(model.grammars().constraint(answer, endTokens));
+    } catch (GrammarException e) {
+      throw tools.refusal(e);
+    } catch (SettingException e) {
+      throw ApiException.badField("tools", e.problem());
+    }
   }
 
   private static TokenConstraint constraint(

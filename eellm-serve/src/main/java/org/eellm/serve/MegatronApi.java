@@ -94,6 +94,7 @@ final class MegatronApi {
         logProbabilities,
         echo,
         new StoppingCriteria(model.endTokens(), 0, stops),
+        false,
         perToken,
         false,
         false);

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Optional;
 import org.eellm.chat.ChatMessage;
 import org.eellm.chat.TemplateVariable;
+import org.eellm.chat.tool.ToolCall;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
 
@@ -76,7 +77,7 @@ record PromptReader(ServedModel model, Fields fields) {
 
   /** {@code messages}: the ids of a chat as the model's template writes it. */
   List<Integer> chat() {
-    return model.prompt(messages(), variables());
+    return model.prompt(messages(), ToolFields.read(fields).told(), variables());
   }
 
   /** What the template is told: {@code chat_template_kwargs} and {@code reasoning_effort}. */
@@ -110,7 +111,7 @@ record PromptReader(ServedModel model, Fields fields) {
     if (messages.isEmpty()) {
       throw ApiException.badField("messages", "is empty; give at least one");
     }
-    return messages;
+    return ToolFields.checked(messages);
   }
 
   private static ChatMessage message(String name, JsonNode value) {
@@ -123,14 +124,16 @@ record PromptReader(ServedModel model, Fields fields) {
           "'%s' is not offered; use one of %s"
               .formatted(Fields.shown(role), String.join(", ", ChatMessage.ROLES)));
     }
-    JsonNode content =
-        message
-            .get("content")
-            .orElseThrow(() -> ApiException.badField(name + ".content", "is missing"));
-    message.refuse("tool_calls", RequestReader.NO_TOOLS);
+    List<ToolCall> calls = ToolFields.calls(message);
+    Optional<JsonNode> content = message.get("content");
+    if (content.isEmpty() && calls.isEmpty()) {
+      throw ApiException.badField(name + ".content", "is missing");
+    }
+    String text = content.map(given -> content(name + ".content", given)).orElse("");
     Optional<String> speaker = message.text("name");
+    String callId = message.text("tool_call_id").orElse("");
     message.requireNoOthers();
-    return new ChatMessage(role, content(name + ".content", content), speaker);
+    return new ChatMessage(role, text, speaker, calls, callId);
   }
 
   /** A text, or parts that are texts. */

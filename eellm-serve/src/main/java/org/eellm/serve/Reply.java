@@ -7,6 +7,9 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.UUID;
+import java.util.stream.Collectors;
+import org.eellm.chat.tool.ToolReader;
+import org.eellm.chat.tool.ToolReader.Part;
 import org.eellm.decode.request.Result;
 import org.eellm.serve.GenerationStream.Event;
 import org.eellm.serve.json.HttpJson;
@@ -32,7 +35,7 @@ final class Reply {
     this.start = start;
     id = format.idPrefix() + UUID.randomUUID().toString().replace("-", "");
     for (int i = 0; i < request.allChoices(); i++) {
-      texts.add(new ReplyChoice(model.tokenizer(), request.promptOf(i), request.echo()));
+      texts.add(new ReplyChoice(request, request.promptOf(i)));
     }
   }
 
@@ -48,7 +51,11 @@ final class Reply {
       ReplyChoice text = texts.get(i);
       ObjectNode choice = choices.addObject();
       choice.put("index", i);
-      format.putText(choice, text.content());
+      ToolReader.Answer answer = ToolReader.Answer.of(text.parts(text.content(), true));
+      format.putText(choice, answer.text());
+      if (!answer.calls().isEmpty()) {
+        ToolJson.putCalls((ObjectNode) choice.path("message"), answer.calls());
+      }
       putDetails(choice, text.logprobs(), text.tokens());
       putDrafts(choice, text);
       choice.put("finish_reason", text.finishReason());
@@ -60,10 +67,18 @@ final class Reply {
 
   /** A part of a text, with the tokens it came by. */
   ObjectNode part(int index, String piece, List<TokenLogprob> logprobs, List<Event.Token> tokens) {
+    return part(index, texts.get(index).parts(piece, false), logprobs, tokens);
+  }
+
+  private ObjectNode part(
+      int index, List<Part> parts, List<TokenLogprob> logprobs, List<Event.Token> tokens) {
     ObjectNode root = root(true);
     ObjectNode choice = root.putArray("choices").addObject();
     choice.put("index", index);
-    format.putPiece(choice, piece, begun.add(index));
+    format.putPiece(choice, text(parts), begun.add(index));
+    if (request.mayCall()) {
+      ToolJson.putParts((ObjectNode) choice.path("delta"), parts);
+    }
     putDetails(choice, logprobs, tokens);
     choice.putNull("finish_reason");
     if (request.streamUsage()) {
@@ -72,13 +87,19 @@ final class Reply {
     return root;
   }
 
+  private static String text(List<Part> parts) {
+    return parts.stream()
+        .map(part -> part instanceof Part.Text(String piece) ? piece : "")
+        .collect(Collectors.joining());
+  }
+
   /**
    * A text's last part.
    *
    * @param last whether all texts have ended, so that the metrics are known
    */
   ObjectNode end(int index, String piece, boolean last) {
-    ObjectNode root = part(index, piece, List.of(), List.of());
+    ObjectNode root = part(index, texts.get(index).parts(piece, true), List.of(), List.of());
     ObjectNode choice = (ObjectNode) root.path("choices").path(0);
     putDrafts(choice, texts.get(index));
     choice.put("finish_reason", texts.get(index).finishReason());

@@ -3,8 +3,9 @@ package org.eellm.serve;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import org.eellm.chat.tool.ToolReader;
+import org.eellm.chat.tool.ToolReader.Part;
 import org.eellm.data.tokenizer.StreamingDecoder;
-import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.request.Draft;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.token.GeneratedToken;
@@ -12,6 +13,7 @@ import org.eellm.decode.token.GeneratedToken;
 /** One text of a reply being generated. */
 final class ReplyChoice {
   private final StreamingDecoder decoder;
+  private final Optional<ToolReader> reader;
   private final StringBuilder content = new StringBuilder();
   private final List<TokenLogprob> logprobs = new ArrayList<>();
   private final List<GenerationStream.Event.Token> tokens = new ArrayList<>();
@@ -23,9 +25,13 @@ final class ReplyChoice {
   /**
    * @param prompt ids in front, which are no part of the text unless {@link #echo} says so
    */
-  ReplyChoice(Tokenizer tokenizer, List<Integer> prompt, boolean echo) {
-    decoder = tokenizer.streamingDecoder();
-    if (!echo) {
+  ReplyChoice(CompletionRequest request, List<Integer> prompt) {
+    decoder = request.model().tokenizer().streamingDecoder();
+    reader =
+        request.mayCall()
+            ? Optional.of(new ToolReader(request.model().template().toolForm()))
+            : Optional.empty();
+    if (!request.echo()) {
       prompt.forEach(decoder::append);
     }
   }
@@ -65,6 +71,18 @@ final class ReplyChoice {
     return Character.codePointCount(text, 0, text.length());
   }
 
+  /** What a piece of the text is: text, or calls of tools, as far as is certain. */
+  List<Part> parts(String piece, boolean last) {
+    if (reader.isEmpty()) {
+      return List.of(new Part.Text(piece));
+    }
+    List<Part> parts = new ArrayList<>(reader.get().append(piece));
+    if (last) {
+      parts.addAll(reader.get().finish());
+    }
+    return parts;
+  }
+
   void end(GenerationStream.Event.End end) {
     content.append(end.piece());
     finishReason = end.reason();
@@ -97,7 +115,8 @@ final class ReplyChoice {
 
   /** Why it ended, in OpenAI's words; empty before. */
   String finishReason() {
-    return finishReason;
+    boolean calls = reader.map(ToolReader::calls).orElse(0) > 0;
+    return calls && finishReason.equals("stop") ? "tool_calls" : finishReason;
   }
 
   /** The result, if anything was generated. */

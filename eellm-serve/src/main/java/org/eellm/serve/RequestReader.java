@@ -38,7 +38,7 @@ final class RequestReader {
   private static final int LENS_ALTERNATIVES = 5;
 
   private static final int MAX_STOPS = 16;
-  static final String NO_TOOLS = "is not offered: models here call no tools; leave it out";
+  private static final String NO_TOOLS = "is not offered here; use tools of /v1/chat/completions";
 
   /** Tokens of a completion that does not say, as OpenAI has it. */
   private static final int COMPLETION_TOKENS = 16;
@@ -68,12 +68,13 @@ final class RequestReader {
       throw ApiException.badField(
           "suffix", "is not offered: models here continue texts, they do not fill gaps");
     }
+    requireNone("tools", "tool_choice");
     return finish(
-        new Prompts(prompts, "prompt"),
+        new Prompts(prompts, "prompt", List.of()),
         maxTokens.orElse(Math.min(COMPLETION_TOKENS, Math.max(1, room))),
         new Logprobs(alternatives.isPresent(), alternatives.orElse(0)),
         echo,
-        List.of());
+        ToolFields.NONE);
   }
 
   /** The body of {@code /v1/chat/completions}. */
@@ -89,13 +90,12 @@ final class RequestReader {
         Stream.of("max_completion_tokens", "max_tokens")
             .flatMap(field -> maxTokens(field, 1, room).stream())
             .mapToInt(Integer::intValue);
-    fields.bool("parallel_tool_calls"); // of no tools
     return finish(
-        new Prompts(prompts, "messages"),
+        new Prompts(prompts, "messages", model.template().stops()),
         most.min().orElse(Math.max(1, room)),
         new Logprobs(logProbabilities, alternatives.orElse(0)),
         false,
-        model.template().stops());
+        ToolFields.read(fields));
   }
 
   /** The body of {@code /v1/lens}. */
@@ -138,15 +138,16 @@ final class RequestReader {
       throw ApiException.badField(
           "skip_special_tokens", "false is not offered: special tokens are no part of a text");
     }
-    for (String field : List.of("tools", "functions")) {
-      if (fields.get(field).filter(tools -> !tools.isArray() || !tools.isEmpty()).isPresent()) {
-        throw ApiException.badField(field, NO_TOOLS);
-      }
+    requireNone("functions", "function_call");
+  }
+
+  /** Refuses tools where they are not offered, but not the absence of any. */
+  private void requireNone(String tools, String choice) {
+    if (fields.get(tools).filter(given -> !given.isArray() || !given.isEmpty()).isPresent()) {
+      throw ApiException.badField(tools, NO_TOOLS);
     }
-    for (String field : List.of("tool_choice", "function_call")) {
-      if (fields.get(field).filter(choice -> !choice.asText().equals("none")).isPresent()) {
-        throw ApiException.badField(field, NO_TOOLS);
-      }
+    if (fields.get(choice).filter(given -> !given.asText().equals("none")).isPresent()) {
+      throw ApiException.badField(choice, NO_TOOLS);
     }
   }
 
@@ -154,8 +155,9 @@ final class RequestReader {
    * Prompts.
    *
    * @param param the field that they come from
+   * @param stops texts that end what follows them
    */
-  private record Prompts(List<List<Integer>> ids, String param) {}
+  private record Prompts(List<List<Integer>> ids, String param, List<String> stops) {}
 
   /**
    * The log probabilities that are asked for.
@@ -167,7 +169,7 @@ final class RequestReader {
 
   /** Reads the fields that both bodies have. */
   private CompletionRequest finish(
-      Prompts prompts, int maxTokens, Logprobs logprobs, boolean echo, List<String> templateStops) {
+      Prompts prompts, int maxTokens, Logprobs logprobs, boolean echo, ToolFields tools) {
     int choices = fields.integer("n", 1, MAX_CHOICES).orElse(1);
     if (prompts.ids().size() * choices > MAX_CHOICES) {
       throw ApiException.badField(
@@ -186,11 +188,11 @@ final class RequestReader {
             .map(own -> ownDecoding(own, writable))
             .orElseGet(() -> serversDecoding(writable));
     List<String> stops = new ArrayList<>(stops());
-    stops.addAll(templateStops);
+    stops.addAll(prompts.stops());
     boolean stream = fields.bool("stream").orElse(false);
     boolean streamUsage = streamUsage(stream);
     StoppingCriteria stopping = StoppingCriteria.read(fields, model, maxTokens, stops);
-    LongFunction<Sampler> sampler = sampler(stopping);
+    LongFunction<Sampler> sampler = sampler(stopping, tools);
     long seed = fields.wholeNumber("seed").orElseGet(() -> RandomGenerator.getDefault().nextLong());
     IGNORED_FIELDS.forEach(fields::get);
     fields.requireNoOthers();
@@ -207,6 +209,7 @@ final class RequestReader {
         logprobs.wanted(),
         echo,
         stopping,
+        !tools.choice().tools().isEmpty(),
         perToken,
         stream,
         streamUsage);
@@ -270,7 +273,7 @@ final class RequestReader {
   }
 
   /** The fields that say how tokens are drawn. */
-  private LongFunction<Sampler> sampler(StoppingCriteria stopping) {
+  private LongFunction<Sampler> sampler(StoppingCriteria stopping, ToolFields tools) {
     SamplingParams said = model.sampling().over(SamplingParams.AS_PREDICTED);
     for (SamplingSetting setting : SamplingSetting.values()) {
       Optional<Double> value = number(setting);
@@ -281,7 +284,9 @@ final class RequestReader {
     SamplingParams free =
         said.withLogitBias(bias(fields, model)).withMinTokens(stopping.minTokens());
     SamplingParams params =
-        GrammarFields.read(fields, model, stopping.tokens()).map(free::withConstraint).orElse(free);
+        GrammarFields.read(fields, model, tools, stopping.tokens())
+            .map(free::withConstraint)
+            .orElse(free);
     return seed -> new RandomSampler(params, seed);
   }
 

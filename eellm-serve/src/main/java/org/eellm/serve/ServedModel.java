@@ -10,6 +10,7 @@ import org.eellm.chat.ChatMessage;
 import org.eellm.chat.ChatTemplate;
 import org.eellm.chat.ChatTemplateException;
 import org.eellm.chat.TemplateVariable;
+import org.eellm.chat.tool.Tool;
 import org.eellm.config.Architecture;
 import org.eellm.data.DataException;
 import org.eellm.data.tokenizer.Tokenizer;
@@ -151,10 +152,12 @@ public record ServedModel(
   /**
    * The ids that the model continues with an answer.
    *
+   * @param tools that the answer may call
    * @param variables what the template is told beside the messages
    * @throws ApiException if the template cannot be rendered, or does not take these messages
    */
-  List<Integer> prompt(List<ChatMessage> messages, List<TemplateVariable> variables) {
+  List<Integer> prompt(
+      List<ChatMessage> messages, List<Tool> tools, List<TemplateVariable> variables) {
     template
         .refusal()
         .ifPresent(
@@ -165,7 +168,7 @@ public record ServedModel(
             });
     try {
       return template.encode(
-          messages, template.variables(variables), text -> encode(text, "messages"));
+          messages, tools, template.variables(variables), text -> encode(text, "messages"));
     } catch (ChatTemplateException e) {
       throw e.isOfMessages()
           ? ApiException.badField(e.field(), e.problem())

@@ -61,6 +61,21 @@ public final class NodeScripts {
     }
   }
 
+  /**
+   * Scripts that use what is installed in a folder; a test that needs it is skipped without Node.js.
+   *
+   * @param modules the folder {@code node_modules}
+   */
+  static NodeScripts with(Class<?> test, String name, Path modules) throws IOException {
+    assumeTrue(find("node").isPresent(), "skipped: needs node");
+    NodeScripts scripts = new NodeScripts(test, name);
+    Files.createDirectories(scripts.folder);
+    Path link = scripts.folder.resolve("node_modules");
+    Files.deleteIfExists(link);
+    Files.createSymbolicLink(link, modules.toAbsolutePath());
+    return scripts;
+  }
+
   /** A program on the path. */
   static Optional<Path> find(String program) {
     return List.of(System.getenv().getOrDefault("PATH", "").split(File.pathSeparator)).stream()

@@ -122,13 +122,13 @@ final class RefusalTest extends WithServer {
         "{\"messages\": \"hi\"} | messages",
         "{\"messages\": [\"hi\"]} | messages[0]",
         "{\"messages\": [{\"content\": \"hi\"}]} | messages[0].role",
-        "{\"messages\": [{\"role\": \"tool\", \"content\": \"hi\"}]} | messages[0].role",
+        "{\"messages\": [{\"role\": \"function\", \"content\": \"hi\"}]} | messages[0].role",
         "{\"messages\": [{\"role\": \"user\"}]} | messages[0].content",
         "{\"messages\": [{\"role\": \"user\", \"content\": 5}]} | messages[0].content",
         "{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"image_url\"}]}]} |"
             + " messages[0].content[0].type",
         "{\"messages\": [{\"role\": \"user\", \"content\": \"a\", \"x\": 1}]} | messages[0].x",
-        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"tools\": [1]} | tools",
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"tools\": [1]} | tools[0]",
         "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"tool_choice\": \"required\"}"
             + " | tool_choice",
         "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"min_tokens\": 999} |"

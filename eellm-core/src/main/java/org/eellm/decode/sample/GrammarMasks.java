@@ -1,12 +1,12 @@
 package org.eellm.decode.sample;
 
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.grammar.Grammar;
 import org.eellm.grammar.GrammarSource;
-import org.jspecify.annotations.Nullable;
 
 /**
  * The grammars of a model's texts: made once for many requests, with the masks of its vocabulary.
@@ -17,7 +17,7 @@ public final class GrammarMasks {
   private static final int MOST = 16;
 
   private final Tokenizer tokenizer;
-  private @Nullable TokenTree tree;
+  private final Map<Set<Integer>, TokenTree> trees = new HashMap<>(); // by special tokens in them
   private final Map<GrammarSource, TokenConstraint.Rules> known =
       new LinkedHashMap<>(16, 0.75f, true) {
         private static final long serialVersionUID = 1L;
@@ -47,9 +47,8 @@ public final class GrammarMasks {
     TokenConstraint.Rules rules = known.get(source);
     if (rules == null) {
       Grammar grammar = Grammar.of(source);
-      if (tree == null) {
-        tree = new TokenTree(tokenizer);
-      }
+      TokenTree tree =
+          trees.computeIfAbsent(source.specials(), named -> new TokenTree(tokenizer, named));
       rules = new TokenConstraint.Rules(grammar, tree);
       known.put(source, rules);
     }

@@ -1,14 +1,16 @@
 package org.eellm.decode.sample;
 
+import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.Set;
 import java.util.stream.IntStream;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.grammar.Language;
 
 /**
  * A tokenizer's vocabulary in the order of its bytes, so that what many tokens begin with is looked
- * at once. Special tokens, which add nothing to a text, are not in it.
+ * at once. Special tokens, which add nothing to a text, are not in it unless a grammar names them.
  */
 final class TokenTree {
   private final byte[][] byId;
@@ -17,10 +19,18 @@ final class TokenTree {
   private final int[] shared; // bytes with the token before
   private final int longest;
 
-  TokenTree(Tokenizer tokenizer) {
+  /**
+   * @param named special tokens that count as their names
+   */
+  TokenTree(Tokenizer tokenizer, Set<Integer> named) {
     int size = tokenizer.vocabSize();
     byId = new byte[size][];
-    Arrays.setAll(byId, tokenizer::bytes);
+    Arrays.setAll(
+        byId,
+        id ->
+            named.contains(id)
+                ? tokenizer.piece(id).getBytes(StandardCharsets.UTF_8)
+                : tokenizer.bytes(id));
     ids =
         IntStream.range(0, size)
             .filter(id -> byId[id].length > 0)

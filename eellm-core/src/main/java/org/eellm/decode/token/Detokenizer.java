@@ -1,6 +1,7 @@
 package org.eellm.decode.token;
 
 import java.util.List;
+import java.util.Set;
 import org.eellm.data.tokenizer.StreamingDecoder;
 import org.eellm.data.tokenizer.Tokenizer;
 
@@ -26,6 +27,23 @@ public interface Detokenizer {
       @Override
       public String finish() {
         return decoder.finish();
+      }
+    };
+  }
+
+  /** This one, with the names of some special tokens where they stand. */
+  default Detokenizer naming(Set<Integer> specials, Tokenizer tokenizer) {
+    Detokenizer unnamed = this;
+    return new Detokenizer() {
+      @Override
+      public String append(int id) {
+        String text = unnamed.append(id);
+        return specials.contains(id) ? text + tokenizer.piece(id) : text;
+      }
+
+      @Override
+      public String finish() {
+        return unnamed.finish();
       }
     };
   }

@@ -108,6 +108,30 @@ final class TokenConstraintTest {
   }
 
   @Test
+  void apply_specialTokenThatCountsAsItsName_isTheMarkOfItsGrammar() {
+    int special = tokenizer.endOfDocument();
+    String name = tokenizer.piece(special);
+    GrammarSource marked =
+        new GrammarSource.WithSpecials(
+            new GrammarSource.AnyText(name, true, GrammarSource.text("ab")), Set.of(special));
+    int end = tokenizer.encode("0")[0];
+    TokenConstraint constraint = new GrammarMasks(tokenizer).constraint(marked, Set.of(end));
+    Tokens tokens = tokens("cats");
+    float[] logits = new float[tokenizer.vocabSize()];
+
+    constraint.apply(logits, tokens);
+    assertThat(logits).containsOnly(0);
+    tokens.append(special);
+    assertThat(constraint.forced(tokens)).hasValue(tokenizer.encode("ab")[0]);
+    tokens.append(tokenizer.encode("ab")[0]);
+    constraint.apply(logits, tokens);
+
+    for (int id = 0; id < logits.length; id++) {
+      assertThat(logits[id]).isEqualTo(id == end ? 0 : Float.NEGATIVE_INFINITY);
+    }
+  }
+
+  @Test
   void constraint_withoutEndTokens_isRefused() {
     assertThatThrownBy(
             () -> new GrammarMasks(tokenizer).constraint(new GrammarSource.JsonObjects(), Set.of()))
