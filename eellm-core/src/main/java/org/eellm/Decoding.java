@@ -3,6 +3,7 @@ package org.eellm;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import org.eellm.config.SettingException;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.ExitPolicies;
@@ -12,6 +13,8 @@ import org.eellm.decode.sample.Penalties;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.sample.SamplingParams;
+import org.eellm.decode.sample.TokenConstraint;
+import org.eellm.grammar.GrammarSource;
 
 /**
  * How a text is generated. Begin with one of the methods that tell when a token leaves, and change
@@ -27,13 +30,15 @@ import org.eellm.decode.sample.SamplingParams;
  * @param stop texts that end the text and are no part of it
  * @param adapter the name of the one that writes it, of those that the model was loaded with; empty
  *     for the model as it is
+ * @param grammar what the text is held to, if anything; docs/structured-output.md
  */
 public record Decoding(
     org.eellm.decode.request.DecodingMethod method,
     int maxTokens,
     Sampling sampling,
     List<String> stop,
-    String adapter) {
+    String adapter,
+    Optional<GrammarSource> grammar) {
   /** Most tokens by default. */
   public static final int MAX_TOKENS = 256;
 
@@ -61,25 +66,28 @@ public record Decoding(
 
     /** Refuses what has no meaning. */
     public Sampling {
-      sampler(temperature, topK, topP, new Penalties(1, presencePenalty, frequencyPenalty), seed);
+      params(temperature, topK, topP, new Penalties(1, presencePenalty, frequencyPenalty));
     }
 
     Sampler sampler() {
-      return equals(GREEDY)
-          ? Sampler.greedy()
-          : sampler(
-              temperature, topK, topP, new Penalties(1, presencePenalty, frequencyPenalty), seed);
+      return equals(GREEDY) ? Sampler.greedy() : new RandomSampler(params(), seed);
     }
 
-    private static Sampler sampler(
-        double temperature, int topK, double topP, Penalties penalties, long seed) {
-      return new RandomSampler(
-          SamplingParams.AS_PREDICTED
-              .withTemperature(temperature)
-              .withTopK(topK)
-              .withTopP(topP)
-              .withPenalties(penalties),
-          seed);
+    Sampler sampler(TokenConstraint constraint) {
+      return new RandomSampler(params().withConstraint(constraint), seed);
+    }
+
+    private SamplingParams params() {
+      return params(temperature, topK, topP, new Penalties(1, presencePenalty, frequencyPenalty));
+    }
+
+    private static SamplingParams params(
+        double temperature, int topK, double topP, Penalties penalties) {
+      return SamplingParams.AS_PREDICTED
+          .withTemperature(temperature)
+          .withTopK(topK)
+          .withTopP(topP)
+          .withPenalties(penalties);
     }
   }
 
@@ -108,10 +116,11 @@ public record Decoding(
    * exits.
    *
    * @param value from 0, everything leaves at the first exit, to 1
+   * @throws SettingException if it is no such number
    */
   public static Decoding threshold(double value) {
-    if (!(value >= 0 && Double.isFinite(value))) {
-      throw new SettingException("threshold", value + " is no threshold; use 0 or more");
+    if (!(value >= 0 && value <= 1)) {
+      throw new SettingException("threshold", value + " is no probability; use 0 to 1");
     }
     return policy(ExitPolicies.maxProbability(Threshold.of(value)));
   }
@@ -134,12 +143,12 @@ public record Decoding(
 
   /** Any of the engine's methods, with {@link Sampling#GREEDY} and no stop text. */
   public static Decoding of(org.eellm.decode.request.DecodingMethod method) {
-    return new Decoding(method, MAX_TOKENS, Sampling.GREEDY, List.of(), "");
+    return new Decoding(method, MAX_TOKENS, Sampling.GREEDY, List.of(), "", Optional.empty());
   }
 
   /** A copy with another greatest length. */
   public Decoding withMaxTokens(int count) {
-    return new Decoding(method, count, sampling, stop, adapter);
+    return new Decoding(method, count, sampling, stop, adapter, grammar);
   }
 
   /** A copy with stop texts. */
@@ -149,17 +158,25 @@ public record Decoding(
 
   /** A copy with stop texts. */
   public Decoding withStop(List<String> texts) {
-    return new Decoding(method, maxTokens, sampling, texts, adapter);
+    return new Decoding(method, maxTokens, sampling, texts, adapter, grammar);
   }
 
   /** A copy for another adapter, by its name. */
   public Decoding withAdapter(String name) {
-    return new Decoding(method, maxTokens, sampling, stop, name);
+    return new Decoding(method, maxTokens, sampling, stop, name, grammar);
+  }
+
+  /**
+   * A copy whose text is held to a grammar: no other can be written, unless {@link #maxTokens} cut
+   * it off.
+   */
+  public Decoding withGrammar(GrammarSource source) {
+    return new Decoding(method, maxTokens, sampling, stop, adapter, Optional.of(source));
   }
 
   /** A copy with another sampling. */
   public Decoding withSampling(Sampling other) {
-    return new Decoding(method, maxTokens, other, stop, adapter);
+    return new Decoding(method, maxTokens, other, stop, adapter, grammar);
   }
 
   /** A copy with another {@link Sampling#temperature}. */

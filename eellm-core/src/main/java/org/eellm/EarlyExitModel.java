@@ -1,6 +1,7 @@
 package org.eellm;
 
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -11,6 +12,7 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
@@ -22,10 +24,13 @@ import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Engine;
 import org.eellm.decode.HiddenStateListener;
 import org.eellm.decode.LoadedModel;
+import org.eellm.decode.WarmUp;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.RequestHandle;
+import org.eellm.decode.sample.GrammarMasks;
+import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TextStream;
 import org.eellm.kernel.machine.Threads;
 
@@ -41,12 +46,14 @@ import org.eellm.kernel.machine.Threads;
 public final class EarlyExitModel implements AutoCloseable {
   private final LoadedModel model;
   private final Engine engine;
+  private final GrammarMasks grammars;
   private final Object closing = new Object();
   private boolean closed; // with closing
 
   private EarlyExitModel(LoadedModel model, Engine engine) {
     this.model = model;
     this.engine = engine;
+    grammars = new GrammarMasks(model.tokenizer());
   }
 
   /**
@@ -90,6 +97,7 @@ public final class EarlyExitModel implements AutoCloseable {
     private int batchSize = Limits.BATCH_SIZE;
     private int maxQueued = Limits.MAX_QUEUED;
     private Optional<Integer> cacheTokens = Optional.empty();
+    private boolean warmsUp;
 
     private Loading(Path path) {
       this.path = path;
@@ -165,6 +173,16 @@ public final class EarlyExitModel implements AutoCloseable {
     }
 
     /**
+     * Has Java compile what decodes while the model is read, by a tiny model that decodes on a
+     * thread of its own, where there is a core to spare. For programs that write one text and end;
+     * others call {@link EarlyExitModel#warmUp} once they have the model.
+     */
+    public Loading warmUp() {
+      warmsUp = true;
+      return this;
+    }
+
+    /**
      * Loads it.
      *
      * @throws SetupException if Java lacks an option, or the class path libtorch for a GPU
@@ -174,6 +192,10 @@ public final class EarlyExitModel implements AutoCloseable {
       switch (device) {
         case CPU -> JvmSetup.requireDecoding();
         case CUDA -> JvmSetup.requireTraining();
+      }
+      AtomicBoolean loading = new AtomicBoolean(true);
+      if (warmsUp && device == Device.CPU && Runtime.getRuntime().availableProcessors() > 1) {
+        Thread.ofPlatform().name("eellm-warm-up").daemon().start(() -> WarmUp.run(loading::get));
       }
       int before = Threads.count(); // which the calling thread has
       Threads.set(threads);
@@ -187,6 +209,7 @@ public final class EarlyExitModel implements AutoCloseable {
         return started(model);
       } finally {
         Threads.set(before);
+        loading.set(false);
       }
     }
 
@@ -232,6 +255,7 @@ public final class EarlyExitModel implements AutoCloseable {
    * @param prompt at least one character, unless the tokenizer puts a token in front of every text
    * @throws GenerateException if the prompt is empty, or does not fit the model's context
    * @throws org.eellm.config.ConfigException if the model lacks what the decoding needs
+   * @throws org.eellm.grammar.GrammarException if the decoding's grammar is none
    * @throws RejectedExecutionException if as many texts wait as may
    * @throws IllegalStateException if this is closed
    */
@@ -253,12 +277,7 @@ public final class EarlyExitModel implements AutoCloseable {
             model.endTokens(),
             maxTokens);
     Request request =
-        new Request(
-                prompt,
-                maxTokens,
-                model.endTokens(),
-                decoding.method(),
-                decoding.sampling().sampler())
+        new Request(prompt, maxTokens, model.endTokens(), decoding.method(), sampler(decoding))
             .withAdapter(number(decoding.adapter()));
     Optional<RequestHandle> handle = engine.submit(request, generation.listener());
     if (handle.isEmpty()) {
@@ -268,6 +287,14 @@ public final class EarlyExitModel implements AutoCloseable {
     }
     generation.startedAs(handle.get());
     return generation;
+  }
+
+  private Sampler sampler(Decoding decoding) {
+    Decoding.Sampling sampling = decoding.sampling();
+    return decoding
+        .grammar()
+        .map(source -> sampling.sampler(grammars.constraint(source, model.endTokens())))
+        .orElseGet(sampling::sampler);
   }
 
   /** An adapter's number among the model's, from 1; 0 for none. */
@@ -404,6 +431,38 @@ public final class EarlyExitModel implements AutoCloseable {
   public int contextLength() {
     return model.context();
   }
+
+  /**
+   * Writes a text that nobody sees, and waits for it: a process's first tokens are slow, until Java
+   * has compiled what makes them.
+   *
+   * @param limit no further token is begun after so long
+   */
+  public void warmUp(Duration limit) {
+    engine.warmUp(limit);
+  }
+
+  /** Whether it takes texts: false once it is closed, or could not go on. */
+  public boolean isOpen() {
+    return engine.isOpen();
+  }
+
+  /** The texts and memory in use. */
+  public Load inUse() {
+    Engine.Status status = engine.status();
+    return new Load(
+        status.running(), status.queued(), status.cacheTokensInUse(), status.cacheTokens());
+  }
+
+  /**
+   * The texts and memory in use, for metrics.
+   *
+   * @param running texts that are being written
+   * @param waiting texts that wait for room
+   * @param tokens whose keys and values are kept
+   * @param mostTokens for which there is room
+   */
+  public record Load(int running, int waiting, int tokens, int mostTokens) {}
 
   @Override
   public void close() {
