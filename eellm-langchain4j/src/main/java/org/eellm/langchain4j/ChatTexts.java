@@ -20,6 +20,7 @@ import org.eellm.EarlyExitModel;
 import org.eellm.Generation;
 import org.eellm.chat.ChatMessage;
 import org.eellm.chat.ChatTemplate;
+import org.eellm.chat.Overflow;
 import org.jspecify.annotations.Nullable;
 
 /** Requests of LangChain4j as texts of a model, and what they come to. */
@@ -27,13 +28,15 @@ final class ChatTexts {
   private final EarlyExitModel model;
   private final ChatTemplate template;
   private final Decoding usual;
+  private final Overflow overflow;
 
   /**
    * @param usual where a request says nothing else
    */
-  ChatTexts(EarlyExitModel model, Decoding usual) {
+  ChatTexts(EarlyExitModel model, Decoding usual, Overflow overflow) {
     this.model = model;
     this.usual = usual;
+    this.overflow = overflow;
     template = ChatTemplate.of(model.tokenizer());
   }
 
@@ -42,7 +45,14 @@ final class ChatTexts {
     refuse(!orEmpty(request.toolSpecifications()).isEmpty(), "tools");
     refuse(isJson(request.responseFormat()), "answers in JSON");
     List<ChatMessage> messages = request.messages().stream().map(ChatTexts::message).toList();
-    return model.generate(template.encode(messages, model.tokenizer()), decoding(request));
+    Decoding decoding = decoding(request);
+    return model.generate(
+        overflow.encode(
+            messages,
+            kept -> template.encode(kept, model.tokenizer()),
+            model.contextLength(),
+            decoding.maxTokens()),
+        decoding);
   }
 
   private static boolean isJson(@Nullable ResponseFormat format) {

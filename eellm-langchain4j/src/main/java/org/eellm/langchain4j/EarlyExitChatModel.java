@@ -6,6 +6,7 @@ import dev.langchain4j.model.chat.response.ChatResponse;
 import org.eellm.Decoding;
 import org.eellm.EarlyExitModel;
 import org.eellm.Generation;
+import org.eellm.chat.Overflow;
 
 /**
  * A model that answers chats, in the form of its own chat template; a model without one continues a
@@ -17,12 +18,18 @@ import org.eellm.Generation;
 public final class EarlyExitChatModel implements ChatModel {
   private final ChatTexts texts;
 
+  /** One that refuses chats that do not fit the model's context. */
+  public EarlyExitChatModel(EarlyExitModel model, Decoding decoding) {
+    this(model, decoding, Overflow.REFUSE);
+  }
+
   /**
    * @param model borrowed; nothing here closes it
    * @param decoding where a request says nothing else
+   * @param overflow what becomes of chats that do not fit the model's context
    */
-  public EarlyExitChatModel(EarlyExitModel model, Decoding decoding) {
-    texts = new ChatTexts(model, decoding);
+  public EarlyExitChatModel(EarlyExitModel model, Decoding decoding, Overflow overflow) {
+    texts = new ChatTexts(model, decoding, overflow);
   }
 
   @Override
