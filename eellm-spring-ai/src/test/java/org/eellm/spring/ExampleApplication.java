@@ -11,7 +11,12 @@ import org.springframework.web.bind.annotation.RestController;
 @SpringBootApplication
 @RestController
 public class ExampleApplication {
-  record Circle(int radius, String color) {}
+  enum Color {
+    RED,
+    GREEN
+  }
+
+  record Circle(int radius, Color color) {}
 
   private final ChatClient chat;
 
