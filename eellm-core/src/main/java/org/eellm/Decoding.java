@@ -116,10 +116,11 @@ public record Decoding(
    * exits.
    *
    * @param value from 0, everything leaves at the first exit, to 1
+   * @throws SettingException if it is no such number
    */
   public static Decoding threshold(double value) {
-    if (!(value >= 0 && Double.isFinite(value))) {
-      throw new SettingException("threshold", value + " is no threshold; use 0 or more");
+    if (!(value >= 0 && value <= 1)) {
+      throw new SettingException("threshold", value + " is no probability; use 0 to 1");
     }
     return policy(ExitPolicies.maxProbability(Threshold.of(value)));
   }

@@ -1,6 +1,7 @@
 package org.eellm;
 
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -12,6 +13,7 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
@@ -23,6 +25,7 @@ import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Engine;
 import org.eellm.decode.HiddenStateListener;
 import org.eellm.decode.LoadedModel;
+import org.eellm.decode.WarmUp;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -97,6 +100,7 @@ public final class EarlyExitModel implements AutoCloseable {
     private int batchSize = Limits.BATCH_SIZE;
     private int maxQueued = Limits.MAX_QUEUED;
     private Optional<Integer> cacheTokens = Optional.empty();
+    private boolean warmsUp;
 
     private Loading(Path path) {
       this.path = path;
@@ -172,6 +176,16 @@ public final class EarlyExitModel implements AutoCloseable {
     }
 
     /**
+     * Has Java compile what decodes while the model is read, by a tiny model that decodes on a
+     * thread of its own, where there is a core to spare. For programs that write one text and end;
+     * others call {@link EarlyExitModel#warmUp} once they have the model.
+     */
+    public Loading warmUp() {
+      warmsUp = true;
+      return this;
+    }
+
+    /**
      * Loads it.
      *
      * @throws SetupException if Java lacks an option, or the class path libtorch for a GPU
@@ -181,6 +195,10 @@ public final class EarlyExitModel implements AutoCloseable {
       switch (device) {
         case CPU -> JvmSetup.requireDecoding();
         case CUDA -> JvmSetup.requireTraining();
+      }
+      AtomicBoolean loading = new AtomicBoolean(true);
+      if (warmsUp && device == Device.CPU && Runtime.getRuntime().availableProcessors() > 1) {
+        Thread.ofPlatform().name("eellm-warm-up").daemon().start(() -> WarmUp.run(loading::get));
       }
       int before = Threads.count(); // which the calling thread has
       Threads.set(threads);
@@ -194,6 +212,7 @@ public final class EarlyExitModel implements AutoCloseable {
         return started(model);
       } finally {
         Threads.set(before);
+        loading.set(false);
       }
     }
 
@@ -261,12 +280,7 @@ public final class EarlyExitModel implements AutoCloseable {
             model.endTokens(),
             maxTokens);
     Request request =
-        new Request(
-                prompt,
-                maxTokens,
-                model.endTokens(),
-                decoding.method(),
-                sampler(decoding))
+        new Request(prompt, maxTokens, model.endTokens(), decoding.method(), sampler(decoding))
             .withAdapter(number(decoding.adapter()));
     Optional<RequestHandle> handle = engine.submit(request, generation.listener());
     if (handle.isEmpty()) {
@@ -426,6 +440,38 @@ public final class EarlyExitModel implements AutoCloseable {
   public int contextLength() {
     return model.context();
   }
+
+  /**
+   * Writes a text that nobody sees, and waits for it: a process's first tokens are slow, until Java
+   * has compiled what makes them.
+   *
+   * @param limit no further token is begun after so long
+   */
+  public void warmUp(Duration limit) {
+    engine.warmUp(limit);
+  }
+
+  /** Whether it takes texts: false once it is closed, or could not go on. */
+  public boolean isOpen() {
+    return engine.isOpen();
+  }
+
+  /** The texts and memory in use. */
+  public Load inUse() {
+    Engine.Status status = engine.status();
+    return new Load(
+        status.running(), status.queued(), status.cacheTokensInUse(), status.cacheTokens());
+  }
+
+  /**
+   * The texts and memory in use, for metrics.
+   *
+   * @param running texts that are being written
+   * @param waiting texts that wait for room
+   * @param tokens whose keys and values are kept
+   * @param mostTokens for which there is room
+   */
+  public record Load(int running, int waiting, int tokens, int mostTokens) {}
 
   @Override
   public void close() {

@@ -19,6 +19,7 @@ import org.jspecify.annotations.Nullable;
 public final class JvmSetup {
   private static final int FULL_COMPILER = 4; // its level
   private static final String LIBTORCH = "org.bytedeco.pytorch.global.torch";
+  private static final String LOGGING = "org.slf4j.LoggerFactory";
   private static final String MKL = "org.bytedeco.mkl.global.mkl_rt";
   private static final Path HUGE_PAGES = Path.of("/sys/kernel/mm/transparent_hugepage/enabled");
 
@@ -35,6 +36,11 @@ public final class JvmSetup {
       throw new SetupException(
           "Java does not let eellm use native memory; start it with --enable-native-access="
               + (own.isNamed() ? own.getName() : "ALL-UNNAMED"));
+    }
+    if (!isOnClassPath(LOGGING)) { // of all that it needs the first that is a module of its own
+      throw new SetupException(
+          "Java has left out modules that eellm needs; start it with --add-modules"
+              + " ALL-MODULE-PATH");
     }
     if (!NativeNumbers.HAS_VECTORS && !RowKernel.isMachineCode()) {
       throw withoutVectors();
@@ -92,9 +98,15 @@ public final class JvmSetup {
     return cause == null ? new SetupException(message) : new SetupException(message, cause);
   }
 
-  /** Settings that slow training down and that no code can change: a line each. */
+  /**
+   * Settings that slow training down and that no code can change: a line each; none for a program
+   * without libtorch, which trains nothing.
+   */
   public static List<String> problems() {
     List<String> problems = new ArrayList<>();
+    if (!isOnClassPath(LIBTORCH)) {
+      return problems;
+    }
     String tunables = System.getenv("GLIBC_TUNABLES");
     if (Files.exists(HUGE_PAGES) && (tunables == null || !tunables.contains("hugetlb"))) {
       problems.add(

@@ -8,7 +8,6 @@ import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import org.eellm.config.RunConfig;
 import org.eellm.train.Trainer;
-import org.eellm.train.Trainer.Outcome;
 import org.eellm.train.metrics.TrainEvent;
 
 /**
@@ -16,7 +15,7 @@ import org.eellm.train.metrics.TrainEvent;
  *
  * <pre>{@code
  * RunConfig config = ConfigFile.read(Path.of("config.yaml"), List.of("train.steps=500"));
- * Outcome outcome =
+ * TrainingRun.Outcome outcome =
  *     TrainingRun.of(config)
  *         .output(Path.of("runs/mine"))
  *         .onEvent(event -> System.out.println(event.step() + " " + event.values()))
@@ -32,6 +31,15 @@ public final class TrainingRun {
   private Optional<Path> output = Optional.empty();
   private BooleanSupplier stop = () -> false;
   private boolean resumes;
+
+  /**
+   * How a run ended.
+   *
+   * @param step the last step taken
+   * @param finished whether that was the run's last, as opposed to a request to stop
+   * @param checkpoint the folder of the newest checkpoint
+   */
+  public record Outcome(long step, boolean finished, Path checkpoint) {}
 
   private TrainingRun(RunConfig config) {
     this.config = config;
@@ -89,7 +97,9 @@ public final class TrainingRun {
     JvmSetup.requireTraining();
     try (Trainer trainer =
         resumes ? Trainer.resume(config, folder) : Trainer.start(config, folder)) {
-      return trainer.run(event -> listeners.forEach(listener -> listener.accept(event)), stop);
+      Trainer.Outcome end =
+          trainer.run(event -> listeners.forEach(listener -> listener.accept(event)), stop);
+      return new Outcome(end.step(), end.finished(), end.checkpoint());
     } catch (UnsatisfiedLinkError e) { // the class is there, but not its natives
       throw JvmSetup.libtorchIsMissing(e);
     }

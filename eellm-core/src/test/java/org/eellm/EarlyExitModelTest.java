@@ -29,6 +29,8 @@ import org.eellm.decode.SmallModel;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.token.Prediction;
+import org.eellm.grammar.GrammarException;
+import org.eellm.grammar.GrammarSource;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 import org.junit.jupiter.api.AfterAll;
@@ -385,7 +387,53 @@ final class EarlyExitModelTest {
     assertThatThrownBy(() -> Decoding.full().withTemperature(-1))
         .isInstanceOf(SettingException.class);
     assertThatThrownBy(() -> Decoding.full().withStop("")).isInstanceOf(SettingException.class);
-    assertThatThrownBy(() -> Decoding.threshold(-1)).isInstanceOf(SettingException.class);
+    for (double none : new double[] {-1, 1.5, Double.NaN}) {
+      assertThatThrownBy(() -> Decoding.threshold(none))
+          .isInstanceOf(SettingException.class)
+          .hasMessageContaining(none + " is no probability; use 0 to 1");
+    }
+  }
+
+  @Test
+  void load_absentModel_isOfThePublicFamily() {
+    assertThatThrownBy(() -> EarlyExitModel.load(folder.resolve("absent")))
+        .isInstanceOf(EellmException.class)
+        .hasMessageContaining("absent");
+  }
+
+  @Test
+  void generate_withAGrammar_writesTextsOfItAlone() {
+    GrammarSource source =
+        new GrammarSource.Schema(
+            """
+            {"type": "object", "required": ["age"], "properties":
+              {"age": {"type": "integer", "format": "int32", "minimum": 0}}}\
+            """);
+    Decoding drawn = Decoding.lossless().withMaxTokens(80).withTemperature(1).withGrammar(source);
+    for (int seed = 0; seed < 10; seed++) {
+      String text = model.complete("the cat", drawn.withSeed(seed));
+      assertThat(text).matches("\\{\"age\":(0|[1-9]\\d*)\\}");
+      long age = Long.parseLong(text.substring(7, text.length() - 1));
+      assertThat(age).isBetween(0L, (long) Integer.MAX_VALUE);
+    }
+    Decoding greedy = Decoding.full().withGrammar(new GrammarSource.Choice(List.of("yes", "no")));
+    assertThat(model.complete("the cat", greedy)).isIn("yes", "no");
+    assertThatThrownBy(
+            () ->
+                model.generate(
+                    "the cat", Decoding.full().withGrammar(new GrammarSource.Expression("("))))
+        .isInstanceOf(GrammarException.class);
+  }
+
+  @Test
+  void inUse_modelWithoutTexts_isNone() {
+    assertThat(model.inUse().mostTokens()).isPositive();
+    try (EarlyExitModel own = small().load()) {
+      assertThat(own.isOpen()).isTrue();
+      assertThat(own.inUse().running()).isZero();
+      own.close();
+      assertThat(own.isOpen()).isFalse();
+    }
   }
 
   @Test

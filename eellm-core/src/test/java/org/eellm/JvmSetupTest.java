@@ -4,13 +4,20 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.File;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.Predicate;
+import java.util.jar.Attributes;
+import java.util.jar.JarEntry;
+import java.util.jar.JarOutputStream;
+import java.util.jar.Manifest;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.bytedeco.javacpp.Pointer;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.tensor.Torch;
@@ -45,17 +52,31 @@ final class JvmSetupTest {
     }
   }
 
+  /** Says what slows training down. */
+  public static final class Asks {
+    private Asks() {}
+
+    public static void main(String[] args) {
+      System.out.println(JvmSetup.problems());
+    }
+  }
+
   private String run(Class<?> program, Predicate<String> classPath, String... options)
       throws IOException, InterruptedException {
-    List<String> command = new ArrayList<>();
-    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    command.addAll(List.of(options));
-    command.add("-cp");
-    command.add(
+    List<String> all = new ArrayList<>(List.of(options));
+    all.add("-cp");
+    all.add(
         Arrays.stream(System.getProperty("java.class.path").split(File.pathSeparator))
             .filter(classPath)
             .collect(Collectors.joining(File.pathSeparator)));
-    command.add(program.getName());
+    all.add(program.getName());
+    return java(all);
+  }
+
+  private String java(List<String> options) throws IOException, InterruptedException {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(options);
     Path out = folder.resolve("out.txt");
     new ProcessBuilder(command)
         .redirectErrorStream(true)
@@ -114,6 +135,58 @@ final class JvmSetupTest {
   void requireTraining_withoutLibtorch_namesTheArtifact() throws Exception {
     assertThat(run(Trains.class, entry -> !entry.contains("bytedeco"), VECTORS, NATIVES))
         .contains("SetupException", "org.eellm:eellm-libtorch");
+  }
+
+  @Test
+  void load_fromTheModulePath_namesTheOption() throws Exception {
+    List<String> entries = List.of(System.getProperty("java.class.path").split(File.pathSeparator));
+    Path program = modular(entries);
+    String logging =
+        entries.stream().filter(entry -> entry.contains("slf4j-api")).findFirst().orElseThrow();
+    List<String> options = new ArrayList<>();
+    options.addAll(List.of("-p", program + File.pathSeparator + logging));
+    options.add("--enable-native-access=org.eellm.core");
+    options.addAll(List.of("-m", "org.eellm.core/" + Decodes.class.getName()));
+
+    assertThat(java(options)).contains("SetupException", "--add-modules ALL-MODULE-PATH");
+    options.addFirst("--add-modules=jdk.incubator.vector,ALL-MODULE-PATH");
+    assertThat(java(options)).contains("CheckpointException");
+  }
+
+  /** A jar of eellm-core, and of the program here. */
+  private Path modular(List<String> classPath) throws IOException {
+    String own = "org/eellm/EarlyExitModel.class";
+    Path classes =
+        classPath.stream()
+            .map(Path::of)
+            .filter(entry -> Files.exists(entry.resolve(own)))
+            .findFirst()
+            .orElseThrow();
+    Manifest manifest = new Manifest();
+    manifest.getMainAttributes().put(Attributes.Name.MANIFEST_VERSION, "1.0");
+    manifest.getMainAttributes().putValue("Automatic-Module-Name", "org.eellm.core");
+    Path jar = folder.resolve("core.jar");
+    try (JarOutputStream out = new JarOutputStream(Files.newOutputStream(jar), manifest);
+        Stream<Path> files = Files.walk(classes.resolve("org"))) {
+      for (Path file : files.filter(Files::isRegularFile).toList()) {
+        out.putNextEntry(new JarEntry(classes.relativize(file).toString()));
+        Files.copy(file, out);
+      }
+      String program = Decodes.class.getName().replace('.', '/') + ".class";
+      out.putNextEntry(new JarEntry(program));
+      try (InputStream in = Objects.requireNonNull(getClass().getResourceAsStream("/" + program))) {
+        in.transferTo(out);
+      }
+    }
+    return jar;
+  }
+
+  @Test
+  void problems_withoutLibtorch_asksForNothing() throws Exception {
+    assertThat(run(Asks.class, entry -> !entry.contains("bytedeco"), VECTORS, NATIVES))
+        .endsWith("[]\n");
+    assertThat(run(Asks.class, entry -> !entry.contains("mkl"), VECTORS, NATIVES))
+        .contains("org.eellm:eellm-libtorch");
   }
 
   @Test

@@ -18,7 +18,6 @@ import org.eellm.data.corpus.TextCorpus;
 import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.train.TinyRun;
-import org.eellm.train.Trainer.Outcome;
 import org.eellm.train.metrics.TrainEvent;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -56,7 +55,7 @@ final class TrainingRunTest {
     Files.writeString(template, "{{ messages[0].content }}");
     List<TrainEvent> events = new ArrayList<>();
 
-    Outcome outcome =
+    TrainingRun.Outcome outcome =
         TrainingRun.of(config).output(folder.resolve("run")).onEvent(events::add).run();
 
     assertThat(outcome.finished()).isTrue();
@@ -123,7 +122,7 @@ final class TrainingRunTest {
     assertThat(run.run().finished()).isFalse();
     assertThat(steps).contains(5L).doesNotContain(6L);
 
-    Outcome rest = TrainingRun.of(config).output(folder.resolve("run")).resume().run();
+    TrainingRun.Outcome rest = TrainingRun.of(config).output(folder.resolve("run")).resume().run();
 
     assertThat(rest.finished()).isTrue();
   }

@@ -1,9 +1,10 @@
 package org.eellm.chat;
 
 import java.util.Optional;
+import org.eellm.EellmException;
 
 /** A chat that cannot become a text; the message is one line. */
-public final class ChatTemplateException extends RuntimeException {
+public final class ChatTemplateException extends EellmException {
   private static final long serialVersionUID = 1L;
 
   private final String field;

@@ -9,6 +9,7 @@ import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
+import org.eellm.EellmException;
 import org.eellm.cli.generate.DecodingOptions;
 import org.eellm.cli.option.PlainOutput;
 import org.eellm.config.ConfigException;
@@ -83,14 +84,10 @@ final class CommandExceptionHandler
           "out of memory: " + text + "; give Java more with EELLM_JAVA_OPTS=-Xmx8g";
       case NoClassDefFoundError _ when text.startsWith("org/bytedeco/") ->
           "this needs libtorch, which is not on the class path; add org.eellm:eellm-libtorch";
-      case Throwable _ when isOurs(error) -> text;
+      case EellmException _ -> text;
       default ->
           "unexpected " + error.getClass().getSimpleName() + ": " + text + " (--debug shows where)";
     };
-  }
-
-  private static boolean isOurs(Throwable error) {
-    return (error.getClass().getPackageName() + ".").startsWith("org.eellm.");
   }
 
   /** libtorch's messages go on for hundreds of lines of native frames; the first one says it. */

@@ -63,7 +63,6 @@ final class LibraryPageTest {
         import org.eellm.*;
         import org.eellm.chat.*;
         import org.eellm.config.*;
-        import org.eellm.train.Trainer.Outcome;
 
         public class Example {
           public static void run(%s) throws Exception {

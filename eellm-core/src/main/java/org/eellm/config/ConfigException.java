@@ -1,10 +1,12 @@
 package org.eellm.config;
 
+import org.eellm.EellmException;
+
 /**
  * A setting that cannot be honoured. The one-line message names the key, its value, the allowed
  * range and the remedy.
  */
-public sealed class ConfigException extends RuntimeException permits SettingException {
+public sealed class ConfigException extends EellmException permits SettingException {
   private static final long serialVersionUID = 1L;
 
   public ConfigException(String message) {

@@ -6,13 +6,14 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.NoSuchFileException;
 import java.util.Objects;
+import org.eellm.EellmException;
 import org.eellm.file.IoErrors;
 
 /**
  * Data or a tokenizer that cannot be used. The one-line message names the file, the place in it,
  * what is wrong and the remedy.
  */
-public final class DataException extends RuntimeException {
+public final class DataException extends EellmException {
   private static final long serialVersionUID = 1L;
 
   public DataException(String message) {

@@ -1,7 +1,9 @@
 package org.eellm.distributed;
 
+import org.eellm.EellmException;
+
 /** Ranks that cannot find, hear or understand each other; the message is one line. */
-public class DistributedException extends RuntimeException {
+public class DistributedException extends EellmException {
   private static final long serialVersionUID = 1L;
 
   public DistributedException(String message) {

@@ -1,10 +1,12 @@
 package org.eellm.grammar;
 
+import org.eellm.EellmException;
+
 /**
  * A schema, an expression or a grammar that cannot be honoured; the message begins with the place
  * in it.
  */
-public final class GrammarException extends RuntimeException {
+public final class GrammarException extends EellmException {
   private static final long serialVersionUID = 1L;
 
   GrammarException(String place, String problem) {

@@ -47,6 +47,12 @@ final class JsonSchema {
           "writeOnly",
           "discriminator");
 
+  /** Numbers of OpenAPI's format int32, which is what schemas of Java's classes have. */
+  private static final Bounds INT =
+      new Bounds(
+          Optional.of(BigInteger.valueOf(Integer.MIN_VALUE)),
+          Optional.of(BigInteger.valueOf(Integer.MAX_VALUE)));
+
   private static final Map<String, String> FORMATS =
       Map.of(
           "date", "^\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])$",
@@ -267,7 +273,7 @@ final class JsonSchema {
     private Language ofType(String type, int depth) {
       return switch (type) {
         case "string" -> string();
-        case "integer" -> json.integer(bounds());
+        case "integer" -> json.integer(hasFormat("int32") ? bounds().within(INT) : bounds());
         case "number" -> json.number(bounds());
         case "boolean" -> all.literals(List.of("true", "false"));
         case "null" -> all.literal("null");
@@ -312,7 +318,12 @@ final class JsonSchema {
       return value.decimalValue().intValueExact();
     }
 
+    private boolean hasFormat(String name) {
+      return get("format").filter(format -> format.asText().equals(name)).isPresent();
+    }
+
     private Bounds bounds() {
+      get("format"); // which says of numbers only how wide they are
       return new Bounds(
           bound("minimum", "exclusiveMinimum", 1), bound("maximum", "exclusiveMaximum", -1));
     }

@@ -2,10 +2,12 @@ package org.eellm.grammar;
 
 import java.math.BigInteger;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Function;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /** The languages of JSON's values, written without blanks (RFC 8259). */
 final class JsonText {
@@ -147,6 +149,13 @@ final class JsonText {
     /** Of the negated numbers. */
     Bounds negated() {
       return new Bounds(most.map(BigInteger::negate), least.map(BigInteger::negate));
+    }
+
+    /** Within others as well. */
+    Bounds within(Bounds others) {
+      return new Bounds(
+          Stream.concat(least.stream(), others.least.stream()).max(Comparator.naturalOrder()),
+          Stream.concat(most.stream(), others.most.stream()).min(Comparator.naturalOrder()));
     }
 
     private boolean hasPositive() {

@@ -1,9 +1,10 @@
 package org.eellm.schedule;
 
 import java.util.function.Supplier;
+import org.eellm.EellmException;
 
 /** A schedule that cannot be made, or is broken; the message is one line for people. */
-public final class ScheduleException extends RuntimeException {
+public final class ScheduleException extends EellmException {
   private static final long serialVersionUID = 1L;
 
   public ScheduleException(String message) {

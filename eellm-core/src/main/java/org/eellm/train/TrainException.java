@@ -2,12 +2,13 @@ package org.eellm.train;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import org.eellm.EellmException;
 import org.eellm.file.IoErrors;
 
 /**
  * A run that cannot go on. The one-line message names the step or file, the value, and the remedy.
  */
-public final class TrainException extends RuntimeException {
+public final class TrainException extends EellmException {
   private static final long serialVersionUID = 1L;
 
   public TrainException(String message) {

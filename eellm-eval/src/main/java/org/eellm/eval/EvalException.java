@@ -1,7 +1,9 @@
 package org.eellm.eval;
 
+import org.eellm.EellmException;
+
 /** An evaluation that cannot be done. The one-line message says what, where and what to do. */
-public final class EvalException extends RuntimeException {
+public final class EvalException extends EellmException {
   private static final long serialVersionUID = 1L;
 
   public EvalException(String message) {

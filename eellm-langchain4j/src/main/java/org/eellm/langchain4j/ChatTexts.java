@@ -28,6 +28,7 @@ import org.eellm.EarlyExitModel;
 import org.eellm.Generation;
 import org.eellm.chat.ChatMessage;
 import org.eellm.chat.ChatTemplate;
+import org.eellm.chat.Overflow;
 import org.eellm.chat.tool.Tool;
 import org.eellm.chat.tool.ToolCall;
 import org.eellm.chat.tool.ToolReader;
@@ -42,13 +43,15 @@ final class ChatTexts {
   private final EarlyExitModel model;
   private final ChatTemplate template;
   private final Decoding usual;
+  private final Overflow overflow;
 
   /**
    * @param usual where a request says nothing else
    */
-  ChatTexts(EarlyExitModel model, Decoding usual) {
+  ChatTexts(EarlyExitModel model, Decoding usual, Overflow overflow) {
     this.model = model;
     this.usual = usual;
+    this.overflow = overflow;
     template = ChatTemplate.of(model.tokenizer());
   }
 
@@ -89,7 +92,13 @@ final class ChatTexts {
       decoding = decoding.withGrammar(json.getFirst());
     }
     return new Answer(
-        model.generate(template.encode(messages, tools, model.tokenizer()), decoding),
+        model.generate(
+            overflow.encode(
+                messages,
+                kept -> template.encode(kept, tools, model.tokenizer()),
+                model.contextLength(),
+                decoding.maxTokens()),
+            decoding),
         tools.isEmpty() ? Optional.empty() : Optional.of(new ToolReader(template.toolForm())));
   }
 

@@ -10,6 +10,7 @@ import java.util.Set;
 import org.eellm.Decoding;
 import org.eellm.EarlyExitModel;
 import org.eellm.Generation;
+import org.eellm.chat.Overflow;
 import org.eellm.chat.tool.ToolReader.Part;
 
 /**
@@ -22,12 +23,18 @@ import org.eellm.chat.tool.ToolReader.Part;
 public final class EarlyExitChatModel implements ChatModel {
   private final ChatTexts texts;
 
+  /** One that refuses chats that do not fit the model's context. */
+  public EarlyExitChatModel(EarlyExitModel model, Decoding decoding) {
+    this(model, decoding, Overflow.REFUSE);
+  }
+
   /**
    * @param model borrowed; nothing here closes it
    * @param decoding where a request says nothing else
+   * @param overflow what becomes of chats that do not fit the model's context
    */
-  public EarlyExitChatModel(EarlyExitModel model, Decoding decoding) {
-    texts = new ChatTexts(model, decoding);
+  public EarlyExitChatModel(EarlyExitModel model, Decoding decoding, Overflow overflow) {
+    texts = new ChatTexts(model, decoding, overflow);
   }
 
   @Override

@@ -20,6 +20,7 @@ import org.eellm.Completion;
 import org.eellm.Decoding;
 import org.eellm.EarlyExitModel;
 import org.eellm.Generation;
+import org.eellm.chat.Overflow;
 import org.eellm.chat.tool.ToolCall;
 import org.eellm.chat.tool.ToolReader;
 import org.eellm.chat.tool.ToolReader.Part;
@@ -33,12 +34,18 @@ import org.jspecify.annotations.Nullable;
 public final class EarlyExitStreamingChatModel implements StreamingChatModel {
   private final ChatTexts texts;
 
+  /** One that refuses chats that do not fit the model's context. */
+  public EarlyExitStreamingChatModel(EarlyExitModel model, Decoding decoding) {
+    this(model, decoding, Overflow.REFUSE);
+  }
+
   /**
    * @param model borrowed; nothing here closes it
    * @param decoding where a request says nothing else
+   * @param overflow what becomes of chats that do not fit the model's context
    */
-  public EarlyExitStreamingChatModel(EarlyExitModel model, Decoding decoding) {
-    texts = new ChatTexts(model, decoding);
+  public EarlyExitStreamingChatModel(EarlyExitModel model, Decoding decoding, Overflow overflow) {
+    texts = new ChatTexts(model, decoding, overflow);
   }
 
   @Override

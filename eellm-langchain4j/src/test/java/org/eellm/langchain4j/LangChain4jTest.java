@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import dev.langchain4j.data.embedding.Embedding;
 import dev.langchain4j.data.message.AiMessage;
+import dev.langchain4j.data.message.ChatMessage;
 import dev.langchain4j.data.message.ImageContent;
 import dev.langchain4j.data.message.SystemMessage;
 import dev.langchain4j.data.message.TextContent;
@@ -23,12 +24,15 @@ import dev.langchain4j.model.embedding.EmbeddingModel;
 import dev.langchain4j.model.output.FinishReason;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import org.eellm.Decoding;
 import org.eellm.EarlyExitModel;
+import org.eellm.EellmException;
 import org.eellm.Pooling;
 import org.eellm.SavedModel;
+import org.eellm.chat.Overflow;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.decode.SmallModel;
@@ -192,6 +196,23 @@ final class LangChain4jTest {
     chat.chat("x".repeat(500), heard);
 
     assertThatThrownBy(heard.end::join).hasMessageContaining("context is 96");
+  }
+
+  @Test
+  void chat_pastTheContext_forgetsItsOldest() {
+    List<ChatMessage> messages = new ArrayList<>(List.of(SystemMessage.from("Cats.")));
+    for (int i = 0; i < 20; i++) {
+      messages.addAll(List.of(UserMessage.from("the cat " + i), AiMessage.from("the dog")));
+    }
+    messages.add(UserMessage.from("the bird"));
+
+    ChatResponse response = new EarlyExitChatModel(model, SHORT, Overflow.FORGET).chat(messages);
+
+    assertThat(response.tokenUsage().inputTokenCount()).isBetween(48, 96 - 12);
+    ChatModel refuses = new EarlyExitChatModel(model, SHORT);
+    assertThatThrownBy(() -> refuses.chat(messages))
+        .isInstanceOf(EellmException.class)
+        .hasMessageContaining("the model's context is 96; send fewer");
   }
 
   @Test

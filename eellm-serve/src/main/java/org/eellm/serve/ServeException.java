@@ -1,7 +1,9 @@
 package org.eellm.serve;
 
+import org.eellm.EellmException;
+
 /** A server that cannot be started; the message is one line. */
-public final class ServeException extends RuntimeException {
+public final class ServeException extends EellmException {
   private static final long serialVersionUID = 1L;
 
   public ServeException(String message) {

@@ -1,7 +1,9 @@
 package org.eellm.decode.request;
 
+import org.eellm.EellmException;
+
 /** A prompt or model that nothing can be generated from; the message is one line. */
-public final class GenerateException extends RuntimeException {
+public final class GenerateException extends EellmException {
   private static final long serialVersionUID = 1L;
 
   public GenerateException(String message) {
