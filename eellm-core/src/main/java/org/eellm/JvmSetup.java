@@ -65,7 +65,7 @@ public final class JvmSetup {
     if (!NativeNumbers.HAS_VECTORS) {
       throw withoutVectors();
     }
-    if (!isOnClassPath(LIBTORCH)) {
+    if (!hasLibtorch()) {
       throw libtorchIsMissing(null);
     }
     setUnlessSet("org.bytedeco.javacpp.maxphysicalbytes", "0");
@@ -82,6 +82,11 @@ public final class JvmSetup {
             + " --add-modules "
             + NativeNumbers.VECTOR_MODULE
             + ", by EELLM_JAVA_OPTS if it is the program eellm");
+  }
+
+  /** Whether libtorch is on the class path, without which nothing trains and no GPU computes. */
+  public static boolean hasLibtorch() {
+    return isOnClassPath(LIBTORCH);
   }
 
   /** Whether Java has its quick compiler alone; takes a while. */

@@ -156,17 +156,30 @@ final class DoctorCommand implements Callable<Integer> {
   private static void print(Report report, PrintWriter out) {
     Machine machine = report.machine();
     out.printf("eellm      %s on Java %s%n", report.eellm(), report.java());
-    out.printf("libtorch   %s with %s%n", machine.libtorch(), machine.blas());
+    out.printf(
+        "libtorch   %s%n",
+        machine
+            .libtorch()
+            .map(found -> "%s with %s".formatted(found.version(), found.blas()))
+            .orElse("none: this eellm decodes on CPUs; docs/packages.md says how to add it"));
     out.printf("system     %s, %s%n", machine.os(), machine.architecture());
     out.printf(
-        "processor  %d cores, %d threads; %s%n",
-        machine.cores(), machine.threads(), String.join(" ", machine.cpuFeatures()));
+        "processor  %d cores%s; %s%n",
+        machine.cores(),
+        machine.libtorch().map(found -> ", %d threads".formatted(found.threads())).orElse(""),
+        String.join(" ", machine.cpuFeatures()));
     out.printf("memory     %.1f GiB", machine.memoryBytes() / GIB);
     machine.memoryAvailableBytes().ifPresent(bytes -> out.printf(", %.1f free", bytes / GIB));
     out.printf("%ndisk       %.1f GiB free in this folder%n", machine.diskFreeBytes() / GIB);
-    out.printf("GPU        %s%n", machine.cudaDevices() == 0 ? "none" : machine.cudaDevices());
-    print("CPU", machine.cpu(), out);
-    machine.cuda().ifPresent(rates -> print("GPU", rates, out));
+    machine
+        .libtorch()
+        .ifPresent(
+            found -> {
+              out.printf(
+                  "GPU        %s%n", found.cudaDevices() == 0 ? "none" : found.cudaDevices());
+              print("CPU", found.cpu(), out);
+              found.cuda().ifPresent(rates -> print("GPU", rates, out));
+            });
     String name = "decoding";
     for (String line : report.decoding().lines()) {
       out.printf("%-10s %s%n", name, line);

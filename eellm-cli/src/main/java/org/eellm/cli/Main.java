@@ -1,6 +1,8 @@
 package org.eellm.cli;
 
+import java.util.List;
 import org.eellm.cli.option.BackgroundWarmUp;
+import org.eellm.cli.option.OptionsFile;
 import picocli.CommandLine;
 
 /** The {@code eellm} program. */
@@ -16,6 +18,10 @@ public final class Main {
   /** Runs a command; whatever it throws becomes a line on stderr and an exit code. */
   public static int run(CommandLine commandLine, String... args) {
     try {
+      CommandLine serve = commandLine.getSubcommands().get("serve");
+      if (serve != null) {
+        OptionsFile.read(serve, List.of(args));
+      }
       return commandLine.execute(args);
     } catch (Error error) { // picocli hands exceptions to CommandExceptionHandler, but lets errors
       // through.

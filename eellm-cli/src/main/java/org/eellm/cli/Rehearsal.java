@@ -92,7 +92,8 @@ final class Rehearsal {
       status(
           server + "/v1/chat/completions",
           "{\"messages\": [{\"role\": \"user\", \"content\": \"the cat\"}], \"max_tokens\": 4}");
-      new ProcessBuilder("kill", "-TERM", Long.toString(ProcessHandle.current().pid())).start();
+      // The shell's own, since a small system has no other.
+      new ProcessBuilder("sh", "-c", "kill -TERM " + ProcessHandle.current().pid()).start();
     } catch (IOException | InterruptedException e) {
       e.printStackTrace();
       System.exit(1);

@@ -25,12 +25,13 @@ final class DoctorTest {
 
     assertThat(report.path("java").textValue()).startsWith("25");
     JsonNode machine = report.path("machine");
-    assertThat(machine.path("libtorch").textValue()).startsWith("2.");
+    JsonNode libtorch = machine.path("libtorch");
+    assertThat(libtorch.path("version").textValue()).startsWith("2.");
     assertThat(machine.path("cores").intValue())
         .isEqualTo(Runtime.getRuntime().availableProcessors());
-    assertThat(machine.path("cpu").path("float32").doubleValue()).isGreaterThan(1e8);
-    assertThat(machine.path("cpu").path("bfloat16").doubleValue()).isGreaterThan(1e8);
-    assertThat(machine.path("cpu").path("memory").doubleValue()).isGreaterThan(1e8);
+    assertThat(libtorch.path("cpu").path("float32").doubleValue()).isGreaterThan(1e8);
+    assertThat(libtorch.path("cpu").path("bfloat16").doubleValue()).isGreaterThan(1e8);
+    assertThat(libtorch.path("cpu").path("memory").doubleValue()).isGreaterThan(1e8);
     JsonNode decoding = report.path("decoding");
     assertThat(decoding.path("choice").textValue())
         .isEqualTo(System.getProperty(KernelChoice.PROPERTY, "fastest"));
@@ -120,24 +121,26 @@ final class DoctorTest {
             GIB,
             true,
             List.of("MALLOC_ARENA_MAX"),
-            "2.10.0-1.5.13",
-            "OpenBLAS",
-            2,
-            true,
-            0,
-            new DeviceThroughput.Measured(2e11, 1e11, 2e10),
-            Optional.empty());
+            Optional.of(
+                new Machine.Libtorch(
+                    "2.10.0-1.5.13",
+                    "OpenBLAS",
+                    2,
+                    true,
+                    0,
+                    new DeviceThroughput.Measured(2e11, 1e11, 2e10),
+                    Optional.empty())));
 
     assertThat(SetupProblem.of(bad))
         .extracting(SetupProblem::problem)
         .satisfiesExactly(
             problem -> assertThat(problem).startsWith("OpenBLAS runs the matrix products"),
-            problem -> assertThat(problem).contains("no AVX2"),
             problem -> assertThat(problem).isEqualTo("libtorch uses 2 threads of 8 cores"),
-            problem -> assertThat(problem).startsWith("MALLOC_ARENA_MAX not set"),
             problem -> assertThat(problem).startsWith("JavaCPP limits native memory"),
             problem -> assertThat(problem).startsWith("libtorch's products of bfloat16 are slower"),
             problem -> assertThat(problem).startsWith("an NVIDIA driver runs here"),
+            problem -> assertThat(problem).contains("no AVX2"),
+            problem -> assertThat(problem).startsWith("MALLOC_ARENA_MAX not set"),
             problem -> assertThat(problem).isEqualTo("1.0 GiB left on the disk of this folder"),
             problem -> assertThat(problem).isEqualTo("less than 2 GiB of memory are free"));
     assertThat(SetupProblem.of(bad))
@@ -157,11 +160,13 @@ final class DoctorTest {
           100 * GIB,
           false,
           List.of(),
-          "2.10.0-1.5.13",
-          "Intel MKL",
-          2,
-          false,
-          0,
-          new DeviceThroughput.Measured(2e11, 4e11, 3e10),
-          Optional.empty());
+          Optional.of(
+              new Machine.Libtorch(
+                  "2.10.0-1.5.13",
+                  "Intel MKL",
+                  2,
+                  false,
+                  0,
+                  new DeviceThroughput.Measured(2e11, 4e11, 3e10),
+                  Optional.empty())));
 }

@@ -93,6 +93,17 @@ final class WithoutLibtorchTest {
   }
 
   @Test
+  void doctor_withoutLibtorch_saysWhereToReadHowToAddIt() throws Exception {
+    Outcome outcome = run("doctor", "--seconds", "0.02");
+
+    assertThat(outcome.code()).as(outcome.text()).isZero();
+    assertThat(outcome.text())
+        .contains(
+            "libtorch   none: this eellm decodes on CPUs; docs/packages.md says how to add it\n")
+        .doesNotContain("GPU ");
+  }
+
+  @Test
   void convert_withoutLibtorch_saysWhatIsMissing() throws Exception {
     Outcome outcome =
         run("convert", "--model", model().toString(), "--output", folder.resolve("x").toString());

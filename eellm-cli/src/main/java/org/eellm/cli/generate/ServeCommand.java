@@ -14,6 +14,7 @@ import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
+import org.eellm.cli.option.OptionsFile;
 import org.eellm.cli.option.StopSignals;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
@@ -54,6 +55,16 @@ public final class ServeCommand implements Callable<Integer> {
   @Mixin private ModelOptions modelOptions;
   @Mixin private DecodingOptions decodingOptions;
   @Mixin private MeshOptions meshOptions;
+
+  // Read before the arguments are, so nothing asks for its value here.
+  @Option(
+      names = OptionsFile.OPTION,
+      paramLabel = "FILE",
+      description =
+          "YAML file of these options without their dashes, as in port: 8000; the command line"
+              + " overrules it.")
+  @SuppressWarnings("UnusedVariable")
+  private Optional<Path> config;
 
   @Option(
       names = "--host",

@@ -13,6 +13,7 @@ import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.eellm.JvmSetup;
 import org.eellm.kernel.machine.MachineMemory;
 import org.eellm.tensor.DeviceThroughput;
 import org.eellm.tensor.Torch;
@@ -30,13 +31,7 @@ import org.eellm.tensor.Torch;
  * @param diskFreeBytes space left in the working folder
  * @param nvidiaDriver whether an NVIDIA driver runs
  * @param unsetMalloc the variables of glibc's allocator that the launcher sets and that are not set
- * @param libtorch version of libtorch and its binding
- * @param blas the library of float32 matrix products, as loaded
- * @param threads CPU threads of libtorch's operations
- * @param memoryWatchdog whether JavaCPP limits native memory
- * @param cudaDevices GPUs that libtorch can use
- * @param cpu measured rates of the CPU
- * @param cuda measured rates of the first GPU
+ * @param libtorch what computes with tensors; empty if it is not on the class path
  */
 public record Machine(
     String os,
@@ -48,13 +43,7 @@ public record Machine(
     long diskFreeBytes,
     boolean nvidiaDriver,
     List<String> unsetMalloc,
-    String libtorch,
-    String blas,
-    int threads,
-    boolean memoryWatchdog,
-    int cudaDevices,
-    DeviceThroughput.Measured cpu,
-    Optional<DeviceThroughput.Measured> cuda) {
+    Optional<Libtorch> libtorch) {
   private static final List<String> MALLOC =
       List.of("MALLOC_MMAP_MAX_", "GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX");
   private static final Set<String> FEATURES =
@@ -73,13 +62,50 @@ public record Machine(
   private static final Pattern AVAILABLE = Pattern.compile("MemAvailable:\\s*(\\d+) kB");
 
   /**
+   * libtorch as this process has it.
+   *
+   * @param version its own and its binding's
+   * @param blas the library of float32 matrix products, as loaded
+   * @param threads CPU threads of its operations
+   * @param memoryWatchdog whether JavaCPP limits native memory
+   * @param cudaDevices GPUs that it can use
+   * @param cpu measured rates of the CPU
+   * @param cuda measured rates of the first GPU
+   */
+  public record Libtorch(
+      String version,
+      String blas,
+      int threads,
+      boolean memoryWatchdog,
+      int cudaDevices,
+      DeviceThroughput.Measured cpu,
+      Optional<DeviceThroughput.Measured> cuda) {
+    private static Optional<Libtorch> find(double seconds) {
+      if (!JvmSetup.hasLibtorch()) {
+        return Optional.empty();
+      }
+      int cudaDevices = Torch.cudaDevices();
+      return Optional.of(
+          new Libtorch(
+              Torch.version(),
+              Torch.blas(),
+              Torch.threads(),
+              Torch.memoryWatchdogIsOn(),
+              cudaDevices,
+              DeviceThroughput.ofCpu(seconds),
+              cudaDevices > 0
+                  ? Optional.of(DeviceThroughput.ofCuda(seconds))
+                  : Optional.empty()));
+    }
+  }
+
+  /**
    * Looks at this machine and measures it.
    *
    * @param seconds how long to measure each rate
    */
   public static Machine inspect(double seconds) throws IOException {
     OperatingSystemMXBean system = system();
-    int cudaDevices = Torch.cudaDevices();
     return new Machine(
         system.getName() + " " + system.getVersion(),
         system.getArch(),
@@ -90,13 +116,7 @@ public record Machine(
         Files.getFileStore(Path.of("")).getUsableSpace(),
         Files.exists(Path.of("/proc/driver/nvidia/version")),
         MALLOC.stream().filter(name -> System.getenv(name) == null).toList(),
-        Torch.version(),
-        Torch.blas(),
-        Torch.threads(),
-        Torch.memoryWatchdogIsOn(),
-        cudaDevices,
-        DeviceThroughput.ofCpu(seconds),
-        cudaDevices > 0 ? Optional.of(DeviceThroughput.ofCuda(seconds)) : Optional.empty());
+        Libtorch.find(seconds));
   }
 
   private static OperatingSystemMXBean system() {

@@ -62,6 +62,47 @@ final class ServeCommandTest {
     assertThat(err.toString()).contains("has no key; write one on each line");
   }
 
+  private int serveFile(String yaml, String... args) throws IOException {
+    Path file = Files.writeString(folder.resolve("serve.yaml"), yaml);
+    List<String> all = new ArrayList<>(List.of("serve", "--config", file.toString()));
+    all.addAll(Arrays.asList(args));
+    return Commands.run(out, err, all.toArray(String[]::new));
+  }
+
+  @Test
+  void serve_file_givesOptions() throws IOException {
+    String yaml = "model: nowhere\nport: 0\nallow-host: [a, b]\nbatch-size: 0\n";
+
+    assertThat(serveFile(yaml)).isEqualTo(2);
+
+    assertThat(err.toString()).startsWith("eellm: --batch-size: 0 is below 1");
+  }
+
+  @Test
+  void serve_commandLine_overrulesTheFile() throws IOException {
+    assertThat(serveFile("model: nowhere\nbatch-size: 0\n", "--batch-size=-1")).isEqualTo(2);
+
+    assertThat(err.toString()).startsWith("eellm: --batch-size: -1 is below 1");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "prot: 1 | :1: prot: is no option that a file can give; eellm serve --help lists them",
+        "config: a | :1: config: is no option that a file can give; eellm serve --help lists them",
+        "help: true | :1: help: is no option that a file can give; eellm serve --help lists them",
+        "port: | :1: port: has no value; give one, or leave the line out",
+        "adapter: [a=1, b=2] | :1: adapter: has 2 values, and a file can give one; give them on the"
+            + " command line",
+        "'' | : is empty; give at least one option without its dashes, as in port: 8000",
+      })
+  void serve_fileThatIsWrong_isRefused(String yaml, String message) throws IOException {
+    assertThat(serveFile(yaml, "--model", "nowhere")).isEqualTo(2);
+
+    assertThat(err.toString()).startsWith("eellm: " + folder.resolve("serve.yaml") + message);
+  }
+
   @ParameterizedTest
   @CsvSource({"0.0.0.0, '', true", "0.0.0.0, secret, false", "127.0.0.1, '', false"})
   void serve_toANetworkWithoutAKey_warns(String host, String key, boolean warns)
