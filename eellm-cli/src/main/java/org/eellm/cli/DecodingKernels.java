@@ -10,6 +10,7 @@ import java.util.regex.Pattern;
 import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.kernel.machine.CpuCache;
 import org.eellm.kernel.matmul.MatmulKernel;
+import org.eellm.kernel.matmul.SumOrder;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.WeightFormat;
@@ -18,6 +19,7 @@ import org.eellm.kernel.weight.WeightFormat;
  * The kernels with which this CPU decodes, and the machine's properties that matter to them.
  *
  * @param choice the user's, by {@value KernelChoice#PROPERTY}
+ * @param order in which products of bfloat16 add up, by {@value SumOrder#PROPERTY} or the fastest
  * @param bfloat16 what multiplies with bfloat16 weights if the fastest is chosen
  * @param float32 the same with float32 weights
  * @param int8 what multiplies with weights of 8 and 4 bits then
@@ -29,6 +31,7 @@ import org.eellm.kernel.weight.WeightFormat;
  */
 record DecodingKernels(
     KernelChoice choice,
+    SumOrder order,
     String bfloat16,
     String float32,
     String int8,
@@ -47,6 +50,7 @@ record DecodingKernels(
   static DecodingKernels find(KernelChoice choice) throws IOException {
     return new DecodingKernels(
         choice,
+        SumOrder.chosen(),
         MatmulKernel.fastest(WeightFormat.BFLOAT16).text(),
         MatmulKernel.fastest(WeightFormat.FLOAT32).text(),
         MatmulKernel.fastest(WeightFormat.INT8).text(),
@@ -67,16 +71,23 @@ record DecodingKernels(
     String bits = ", %d bits".formatted(vectorBits);
     String vectors = "the Vector API" + bits;
     return switch (choice) {
-      case VECTORS -> List.of(vectors + ", since eellm.kernel says so", memory());
+      case VECTORS -> List.of(vectors + ", since eellm.kernel says so", sums(), memory());
       case FASTEST ->
           List.of(
               "bfloat16 products: " + bfloat16,
               "products of 8 and 4 bits: " + int8,
               "attention, norms, activations: " + (attentionCode ? "machine code" + bits : vectors),
               "float32 products: " + float32,
+              sums(),
               memory(),
               "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
     };
+  }
+
+  private String sums() {
+    String other = order == SumOrder.CHAIN ? SumOrder.TILES.text() : SumOrder.CHAIN.text();
+    return "bfloat16 sums: in the order of %s; EELLM_JAVA_OPTS=-D%s=%s takes the other"
+        .formatted(order == SumOrder.CHAIN ? "a chain" : "tiles", SumOrder.PROPERTY, other);
   }
 
   private String memory() {

@@ -12,6 +12,7 @@ import java.util.Set;
 import org.eellm.cli.Commands.Outcome;
 import org.eellm.cli.option.Machine;
 import org.eellm.decode.engine.cpu.KernelChoice;
+import org.eellm.kernel.matmul.SumOrder;
 import org.eellm.tensor.DeviceThroughput;
 import org.junit.jupiter.api.Test;
 
@@ -74,6 +75,8 @@ final class DoctorTest {
             "products of 8 and 4 bits: machine code, 512 bits, int8",
             "attention, norms, activations: machine code, 512 bits",
             "float32 products: machine code, 512 bits, float32",
+            "bfloat16 sums: in the order of tiles; EELLM_JAVA_OPTS=-Deellm.kernel.order=chain takes"
+                + " the other",
             "last cache 32768 KiB, huge pages for weights",
             "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
   }
@@ -94,6 +97,7 @@ final class DoctorTest {
   private static DecodingKernels kernels(KernelChoice choice, String hugePages) {
     return new DecodingKernels(
         choice,
+        SumOrder.TILES,
         "machine code, 512 bits, bfloat16",
         "machine code, 512 bits, float32",
         "machine code, 512 bits, int8",

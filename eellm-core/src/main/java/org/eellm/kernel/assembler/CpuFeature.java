@@ -4,6 +4,8 @@ import java.util.Locale;
 
 /** Instructions that some processors lack. */
 public enum CpuFeature {
+  AMX_BF16,
+  AMX_TILE,
   AVX,
   AVX2,
   AVX512F,

@@ -210,6 +210,7 @@ final class Encoder {
       case Gp register -> register.number();
       case Vector register -> register.number();
       case Mask register -> register.number();
+      case Tile register -> register.number();
       case Memory memory -> 0;
     };
   }

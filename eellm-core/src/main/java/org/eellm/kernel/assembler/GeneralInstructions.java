@@ -157,6 +157,11 @@ abstract class GeneralInstructions extends Registers {
     encoder.general(Integer.SIZE, 0x0F_18, 1, from);
   }
 
+  /** To the second cache. */
+  public final void prefetcht1(Memory from) {
+    encoder.general(Integer.SIZE, 0x0F_18, 2, from);
+  }
+
   /** As many of the lowest bits as a register says. */
   public final void bzhi(Gp to, Gp from, Gp count) {
     Encoding of = Encoding.vex(0x0F38_F5, BMI2);

@@ -1,7 +1,7 @@
 package org.eellm.kernel.assembler;
 
 /** An operand of an instruction: a register or a place in memory. */
-public sealed interface Operand permits Gp, Vector, Mask, Memory {
+public sealed interface Operand permits Gp, Vector, Mask, Tile, Memory {
   /** The register of the mask of lanes that an instruction writes here; 0 for all lanes. */
   default int mask() {
     return 0;

@@ -48,6 +48,10 @@ abstract class Registers {
     return Vector.of(number, 256);
   }
 
+  public static Tile tmm(int number) {
+    return new Tile(number);
+  }
+
   public static Memory at(Gp base) {
     return Memory.at(base);
   }

@@ -1,5 +1,7 @@
 package org.eellm.kernel.assembler;
 
+import static org.eellm.kernel.assembler.CpuFeature.AMX_BF16;
+import static org.eellm.kernel.assembler.CpuFeature.AMX_TILE;
 import static org.eellm.kernel.assembler.CpuFeature.AVX;
 import static org.eellm.kernel.assembler.CpuFeature.AVX2;
 import static org.eellm.kernel.assembler.CpuFeature.AVX512BW;
@@ -387,6 +389,46 @@ abstract class VectorInstructions extends GeneralInstructions {
   public final void vinserti64x4(Vector to, Vector first, Operand second, int constant) {
     rvm(Encoding.evex(0x66_0F3A_3A, AVX512F).wide().inMemory(HALF), to, first, second);
     encoder.immediate(constant);
+  }
+
+  // Tiles.
+
+  /** Loads how many rows and bytes of a row each tile has: 64 bytes. */
+  public final void ldtilecfg(Memory from) {
+    tile(0x0F38_49, 0, 0, from);
+  }
+
+  /** Forgets tiles and their sizes, so that the system need not keep them. */
+  public final void tilerelease() {
+    tile(0x0F38_49, 0, 0, tmm(0));
+  }
+
+  public final void tilezero(Tile to) {
+    tile(0xF2_0F38_49, to.number(), 0, tmm(0));
+  }
+
+  /**
+   * Loads rows.
+   *
+   * @param from the first; the index has the bytes from a row to the next
+   */
+  public final void tileloadd(Tile to, Memory from) {
+    tile(0xF2_0F38_4B, to.number(), 0, from);
+  }
+
+  /** Stores rows, as {@link #tileloadd} loads them. */
+  public final void tilestored(Memory to, Tile from) {
+    tile(0xF3_0F38_4B, from.number(), 0, to);
+  }
+
+  /** Adds the products of rows of pairs of bfloat16 and columns of pairs. */
+  public final void tdpbf16ps(Tile to, Tile rows, Tile columns) {
+    encoder.need(AMX_BF16);
+    tile(0xF3_0F38_5C, to.number(), columns.number(), rows);
+  }
+
+  private void tile(int opcode, int reg, int vvvv, Operand rm) {
+    encoder.vector(Encoding.vex(opcode, AMX_TILE), 128, new Encoder.Operands(reg, vvvv, rm, rm));
   }
 
   // Where operands are in an encoding, by the manual's names.

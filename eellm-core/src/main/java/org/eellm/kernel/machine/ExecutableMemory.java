@@ -51,8 +51,8 @@ public final class ExecutableMemory {
   /**
    * Stores functions for good. Writes none beyond the first that the processor does not take.
    *
-   * @return the functions; nothing where machine code is not allowed, the processor lacks what one
-   *     of them needs, or the system gives no executable memory
+   * @return the functions; nothing where machine code is not allowed, the processor or the system lacks
+   *     what one of them needs, or the system gives no executable memory
    */
   public static Optional<NativeFunction[]> store(List<Supplier<MachineCode>> functions) {
     if (!isAllowed()) {
@@ -61,12 +61,17 @@ public final class ExecutableMemory {
     List<byte[]> codes = new ArrayList<>();
     for (Supplier<MachineCode> function : functions) {
       MachineCode code = function.get();
-      if (!code.needs().stream().map(CpuFeature::flag).allMatch(CpuFlags.all()::contains)) {
+      if (!code.needs().stream().allMatch(ExecutableMemory::has)) {
         return Optional.empty();
       }
       codes.add(code.bytes());
     }
     return protect(codes);
+  }
+
+  private static boolean has(CpuFeature feature) {
+    return CpuFlags.all().contains(feature.flag())
+        && (feature != CpuFeature.AMX_TILE || TilePermission.isGranted());
   }
 
   private static Optional<NativeFunction[]> protect(List<byte[]> codes) {

@@ -22,7 +22,7 @@ import org.eellm.kernel.assembler.Vector;
  * each, and 24 to 34 in four; where code asks ahead besides, from the page that follows, decoding
  * is a tenth to a fifth faster.
  */
-abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode {
+abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode, HalvesCode {
   /** Most rows, whose sums leave registers for weights. */
   static final int MOST_ROWS = 6;
 
@@ -68,6 +68,11 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode {
     return target.isAvx512() && target.intel() ? 4 : 1;
   }
 
+  /** Blocks at once. */
+  int streams() {
+    return Math.min(mostStreams(target), MOST_ROWS / rows);
+  }
+
   /** Writes what is constant to registers; R14 has the units of a block, and is free then. */
   abstract void begin();
 
@@ -84,7 +89,7 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode {
     enter(stackPlaces);
     mov(R14, parameter(7)); // blockUnits
     mov(R15, parameter(8)); // more
-    int most = Math.min(mostStreams(target), MOST_ROWS / rows);
+    int most = streams();
     for (int stream = 1; stream < most; stream++) {
       if (stream == 1) {
         mov(STREAMS[0], R14);

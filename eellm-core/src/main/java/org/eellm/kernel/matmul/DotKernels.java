@@ -1,8 +1,9 @@
 package org.eellm.kernel.matmul;
 
-import java.util.EnumMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.eellm.kernel.assembler.MachineCode;
@@ -12,20 +13,27 @@ import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
- * {@link DotCode} in executable memory: {@code y = x W^T} of a few rows with float32 or bfloat16
- * weights, sums in float32, one call for many blocks of outputs. Weights come at the memory's rate,
- * and as long as they do, further rows are free. A row's result is that of {@link MatmulKernel}'s
- * other ways, to the bit.
+ * {@link DotCode}, or {@link HalvesCode} and {@link AmxCode}, in executable memory: {@code y = x
+ * W^T} of a few rows with float32 or bfloat16 weights, sums in float32, one call for many blocks of
+ * outputs. Weights come at the memory's rate, and as long as they do, further rows are free. A
+ * row's result is that of {@link MatmulKernel}'s other ways in the same order, to the bit.
  */
 final class DotKernels {
-  private static final Map<WeightFormat, Optional<DotKernels>> LOADED =
-      new EnumMap<>(WeightFormat.class);
+  private static final int TILE_ROWS = AmxCode.TILE_ROWS;
+
+  private record Key(WeightFormat format, SumOrder order) {}
+
+  private static final Map<Key, Optional<DotKernels>> LOADED = new ConcurrentHashMap<>();
 
   private final CodeTarget target;
-  private final NativeFunction[] functions; // by rows
+  private final SumOrder order;
 
-  private DotKernels(CodeTarget target, NativeFunction[] functions) {
+  /** By rows; by tiles those for one row, for a tile of them, for two, and for two asking ahead. */
+  private final NativeFunction[] functions;
+
+  private DotKernels(CodeTarget target, SumOrder order, NativeFunction[] functions) {
     this.target = target;
+    this.order = order;
     this.functions = functions;
   }
 
@@ -33,45 +41,103 @@ final class DotKernels {
    * The fastest for a format without groups that can be used: on Linux, where the processor knows
    * the instructions, and small products come out right.
    */
-  static Optional<DotKernels> find(WeightFormat format) {
-    synchronized (LOADED) {
-      return LOADED.computeIfAbsent(
-          format,
-          _ ->
-              CodeTarget.candidates().stream()
-                  .flatMap(target -> load(format, target).stream())
-                  .findFirst());
-    }
+  static Optional<DotKernels> find(WeightFormat format, SumOrder order) {
+    return LOADED.computeIfAbsent(
+        new Key(format, order),
+        _ ->
+            CodeTarget.candidates().stream()
+                .flatMap(target -> load(format, target, order).stream())
+                .findFirst());
   }
 
   /** Those for a processor, if they can be used here. */
-  static Optional<DotKernels> load(WeightFormat format, CodeTarget target) {
-    return ExecutableMemory.store(
-            IntStream.rangeClosed(1, BlockCode.MOST_ROWS)
-                .<Supplier<MachineCode>>mapToObj(rows -> () -> DotCode.of(format, rows, target))
-                .toList())
-        .map(functions -> new DotKernels(target, functions))
+  static Optional<DotKernels> load(WeightFormat format, CodeTarget target, SumOrder order) {
+    if (order == SumOrder.TILES) {
+      Supplier<MachineCode> one = () -> HalvesCode.of(target);
+      List<Supplier<MachineCode>> tiles =
+          List.of(one, AmxCode::few, () -> AmxCode.many(false), () -> AmxCode.many(true));
+      return target.isAvx512()
+          ? load(target, order, tiles, format).or(() -> load(target, order, List.of(one), format))
+          : Optional.empty(); // without vdpbf16ps
+    }
+    return load(
+        target,
+        order,
+        IntStream.rangeClosed(1, BlockCode.MOST_ROWS)
+            .<Supplier<MachineCode>>mapToObj(rows -> () -> DotCode.of(format, rows, target))
+            .toList(),
+        format);
+  }
+
+  private static Optional<DotKernels> load(
+      CodeTarget target,
+      SumOrder order,
+      List<Supplier<MachineCode>> functions,
+      WeightFormat format) {
+    return ExecutableMemory.store(functions)
+        .map(stored -> new DotKernels(target, order, stored))
         .filter(
             kernels ->
-                KernelProbe.passes(new MatmulKernel(format, kernels), 1, BlockCode.MOST_ROWS));
+                KernelProbe.passes(new MatmulKernel(format, kernels), kernels.probedRows()));
   }
 
   CodeTarget target() {
     return target;
   }
 
+  SumOrder order() {
+    return order;
+  }
+
+  /** Whether tiles multiply where there are several rows. */
+  boolean hasTiles() {
+    return order == SumOrder.TILES && functions.length > 1;
+  }
+
+  /** Most rows at once. */
+  int mostRows() {
+    return hasTiles() ? AmxCode.MOST_ROWS : functions.length;
+  }
+
+  private int[] probedRows() {
+    return hasTiles()
+        ? new int[] {1, 2, TILE_ROWS, TILE_ROWS + 1, AmxCode.MOST_ROWS}
+        : IntStream.rangeClosed(1, functions.length).toArray();
+  }
+
   /**
    * Writes some blocks of outputs of some rows.
    *
-   * @param rows from 1 to {@link BlockCode#MOST_ROWS}
-   * @param x address of the first row: [rows, steps] of 32 bits
+   * @param rows from 1 to {@link #mostRows}
    * @param y address of the first row's first output, float32
    */
   void multiply(
-      PackedMatrix w, int firstBlock, long blocks, int rows, long x, long y, long yRowBytes) {
-    long steps = w.steps();
-    long blockUnits = steps * PackedMatrix.BLOCK;
-    functions[rows - 1].call(
-        w.block(firstBlock), blocks, x, 4 * steps, y, yRowBytes, blockUnits, 0);
+      PackedMatrix w,
+      int firstBlock,
+      long blocks,
+      PackedInput x,
+      int firstRow,
+      int rows,
+      long y,
+      long yRowBytes) {
+    long blockUnits = (long) w.steps() * PackedMatrix.BLOCK;
+    function(firstRow, rows)
+        .call(
+            w.block(firstBlock),
+            blocks,
+            x.address(firstRow),
+            x.rowBytes(),
+            y,
+            yRowBytes,
+            blockUnits,
+            AmxCode.tileRows(rows));
+  }
+
+  private NativeFunction function(int firstRow, int rows) {
+    if (!hasTiles()) {
+      return functions[rows - 1];
+    }
+    int tiles = Math.ceilDiv(rows, TILE_ROWS);
+    return functions[rows == 1 ? 0 : tiles == 2 && firstRow == 0 ? 3 : tiles];
   }
 }

@@ -52,7 +52,9 @@ final class GroupKernels {
                 Stream.of(WeightFormat.INT8, WeightFormat.INT4)
                     .allMatch(
                         format ->
-                            KernelProbe.passes(new MatmulKernel(format, kernels), 1, MOST_ROWS)));
+                            KernelProbe.passes(
+                                new MatmulKernel(format, kernels),
+                                IntStream.rangeClosed(1, MOST_ROWS).toArray())));
   }
 
   CodeTarget target() {

@@ -24,33 +24,40 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
 
   // Few inputs, since all of this is interpreted; with groups, three of them.
   private static final int INPUTS = 6;
+  private static final int TILE_INPUTS = 34;
   private static final int GROUPED_INPUTS = 70;
+  private static final int MOST_DIFFERENT = 7; // rows; further ones repeat them
   private static final int MOST = 127; // of 8 bits
   private static final byte NOT_A_NUMBER = -1; // in every byte, where nothing is written
 
   /**
-   * Whether all outputs of so many rows come out right, to the bit, for one block up to one more
-   * than machine code takes at once.
+   * Whether all outputs of rows come out right, to the bit, for one block up to one more than
+   * machine code takes at once.
+   *
+   * @param counts how many rows, the most at last
    */
-  static boolean passes(MatmulKernel kernel, int leastRows, int mostRows) {
+  static boolean passes(MatmulKernel kernel, int... counts) {
     WeightFormat format = kernel.format();
-    int in = format.hasGroups() ? GROUPED_INPUTS : INPUTS;
+    boolean tiles = kernel.order() == SumOrder.TILES;
+    int in = format.hasGroups() ? GROUPED_INPUTS : tiles ? TILE_INPUTS : INPUTS;
     long rowBytes = 4L * BLOCKS * BLOCK;
+    int mostRows = counts[counts.length - 1];
+    int different = Math.min(mostRows, MOST_DIFFERENT);
     try (NativeBuffer memory =
             NativeBuffer.allocate(PackedMatrix.bytes(format, BLOCKS * BLOCK, in));
         NativeBuffer y = NativeBuffer.allocate(rowBytes * mostRows);
         PackedInput x = kernel.allocate(mostRows, in)) {
       PackedMatrix w = new PackedMatrix(format, BLOCKS * BLOCK, in, memory.address());
-      KernelProbe probe = new KernelProbe(w, new float[mostRows][in], new float[mostRows][BLOCK]);
+      KernelProbe probe = new KernelProbe(w, new float[different][in], new float[different][BLOCK]);
       if (format.hasGroups()) {
         probe.fillGroups(new Random(1));
       } else {
-        probe.fill(new Random(1));
+        probe.fill(new Random(1), kernel.order());
       }
-      for (int count = leastRows; count <= mostRows; count++) {
+      for (int count : counts) {
         x.begin(count);
         for (int row = 0; row < count; row++) {
-          x.put(row, 0, FloatArray.of(probe.rows[row]), 0, in);
+          x.put(row, 0, FloatArray.of(probe.rows[row % different]), 0, in);
         }
         for (int blocks = 1; blocks <= BLOCKS; blocks++) {
           MemorySegment.ofAddress(y.address()).reinterpret(y.bytes()).fill(NOT_A_NUMBER);
@@ -71,7 +78,7 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
         long from = y + row * rowBytes + 4L * block * BLOCK;
         FloatArithmetic.read(from, outputs, 0, BLOCK);
         for (int o = 0; o < BLOCK; o++) {
-          if (outputs[place(o, block)] != expected[row][o]) {
+          if (outputs[place(o, block)] != expected[row % expected.length][o]) {
             return false;
           }
         }
@@ -85,7 +92,7 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
     return (output + block) % BLOCK;
   }
 
-  private void fill(Random random) {
+  private void fill(Random random, SumOrder order) {
     int in = w.in();
     int together = w.format().inputsTogether();
     for (float[] row : rows) {
@@ -107,15 +114,35 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
         }
       }
       for (int row = 0; row < rows.length; row++) {
-        float sum = 0;
-        for (int first = 0; first < in; first += together) {
-          for (int i = first + together - 1; i >= first; i--) { // the last first
-            sum = Math.fma(weights[i], rows[row][i], sum);
-          }
-        }
-        expected[row][o] = sum;
+        expected[row][o] =
+            order == SumOrder.CHAIN
+                ? chain(weights, rows[row], together)
+                : tiles(weights, rows[row]);
       }
     }
+  }
+
+  private static float chain(float[] weights, float[] row, int together) {
+    float sum = 0;
+    for (int first = 0; first < row.length; first += together) {
+      for (int i = first + together - 1; i >= first; i--) { // the last first
+        sum = Math.fma(weights[i], row[i], sum);
+      }
+    }
+    return sum;
+  }
+
+  private static float tiles(float[] weights, float[] row) {
+    float sum = 0;
+    float[] halves = new float[2]; // of even and of odd inputs
+    for (int i = 0; i < row.length; i++) {
+      halves[i % 2] = Math.fma(weights[i], row[i], halves[i % 2]);
+      if ((i + 1) % SumOrder.TILE_INPUTS == 0 || i + 1 == row.length) {
+        sum += halves[0] + halves[1];
+        halves = new float[2];
+      }
+    }
+    return sum;
   }
 
   /** A number rounded to the format of the weights. */

@@ -13,10 +13,9 @@ import org.eellm.kernel.weight.WeightFormat;
  *
  * <p>That holds across the two ways there are. The Vector API takes up to 8 rows at once on any
  * processor. Where the processor has AVX-512 with its instructions for bfloat16 and bytes, or AVX2,
- * machine code takes 6 rows at once, for the price of one as long as weights come from memory. Both
- * add up one chain of fused multiplications an output; of each pair of bfloat16 the second input
- * first, as the instruction {@code vdpbf16ps} does. (Sums below 1e-38, which that instruction makes
- * 0, aside.)
+ * machine code takes 6 rows at once, for the price of one as long as weights come from memory. With
+ * tiles (AMX) it takes 32. Both add up in the process's {@link SumOrder}. (Sums below 1e-38, which
+ * instructions for bfloat16 make 0, aside.)
  */
 public final class MatmulKernel {
   /** Rows that pass the weights at once: with machine code, six after six of them. */
@@ -32,6 +31,7 @@ public final class MatmulKernel {
   private static final int BLOCK_BYTES = PackedMatrix.BLOCK * Float.BYTES; // of a row of y
 
   private final WeightFormat format;
+  private final SumOrder order;
   private final Optional<DotKernels> code;
 
   /** By rows, if the Vector API takes them; the first is of two blocks, for one row. */
@@ -42,19 +42,21 @@ public final class MatmulKernel {
   /** Machine code for weights without groups. */
   MatmulKernel(WeightFormat format, DotKernels code) {
     this.format = format;
+    order = code.order();
     this.code = Optional.of(code);
     tiles = new TileKernel[0];
     groups = Optional.empty();
   }
 
   /** The Vector API for weights without groups. */
-  private MatmulKernel(WeightFormat format) {
+  private MatmulKernel(WeightFormat format, SumOrder order) {
     this.format = format;
+    this.order = order;
     code = Optional.empty();
     tiles = new TileKernel[VECTOR_ROWS + 1];
-    tiles[0] = TileKernels.of(new Variant(format, 1, 2, Math.min(VECTORS, 4), false));
+    tiles[0] = TileKernels.of(new Variant(format, 1, 2, Math.min(VECTORS, 4), false, order));
     for (int rows = 1; rows <= VECTOR_ROWS; rows++) {
-      tiles[rows] = TileKernels.of(new Variant(format, rows, 1, vectors(rows), false));
+      tiles[rows] = TileKernels.of(new Variant(format, rows, 1, vectors(rows), false, order));
     }
     groups = Optional.empty();
   }
@@ -66,19 +68,26 @@ public final class MatmulKernel {
 
   private MatmulKernel(WeightFormat format, GroupedMatmul grouped) {
     this.format = format;
+    order = SumOrder.CHAIN;
     code = Optional.empty();
     tiles = new TileKernel[0];
     groups = Optional.of(grouped);
   }
 
   /** Vectors of outputs that so many rows take at once. */
-  private static int vectors(int rows) {
-    return Math.min(VECTORS, Integer.highestOneBit(Math.max(1, SUMS / rows)));
+  private int vectors(int rows) {
+    int sums = order == SumOrder.CHAIN ? SUMS : SUMS / 2; // beside two halves each
+    return Math.min(VECTORS, Integer.highestOneBit(Math.max(1, sums / rows)));
   }
 
   /** The format of weights. */
   public WeightFormat format() {
     return format;
+  }
+
+  /** The order in which an output adds up. */
+  SumOrder order() {
+    return order;
   }
 
   private Optional<CodeTarget> target() {
@@ -96,6 +105,10 @@ public final class MatmulKernel {
    * @throws IllegalStateException if Java runs without it
    */
   public static MatmulKernel vectors(WeightFormat format) {
+    return vectors(format, SumOrder.of(format));
+  }
+
+  static MatmulKernel vectors(WeightFormat format, SumOrder order) {
     if (!NativeNumbers.HAS_VECTORS) {
       throw new IllegalStateException(
           "machine code gives wrong products of %s here; start Java with --add-modules %s"
@@ -103,7 +116,7 @@ public final class MatmulKernel {
     }
     return format.hasGroups()
         ? new MatmulKernel(format, new GroupedMatmul())
-        : new MatmulKernel(format);
+        : new MatmulKernel(format, order);
   }
 
   /** The fastest. */
@@ -113,7 +126,7 @@ public final class MatmulKernel {
           .map(kernels -> new MatmulKernel(format, kernels))
           .orElseGet(() -> vectors(format));
     }
-    return DotKernels.find(format)
+    return DotKernels.find(format, SumOrder.of(format))
         .map(kernels -> new MatmulKernel(format, kernels))
         .orElseGet(() -> vectors(format));
   }
@@ -121,9 +134,13 @@ public final class MatmulKernel {
   /** The kind of code, and the format of weights, in words. */
   public String text() {
     String type = format.name().toLowerCase(Locale.ROOT);
+    String tiles = order == SumOrder.TILES ? ", in the order of tiles" : "";
+    if (code.filter(DotKernels::hasTiles).isPresent()) {
+      return "machine code, tiles, " + type;
+    }
     return target()
-        .map(target -> "machine code, %d bits, %s".formatted(target.vectorBits(), type))
-        .orElseGet(() -> "Vector API, %d bits, %s".formatted(8 * NativeNumbers.BYTES, type));
+        .map(target -> "machine code, %d bits, %s".formatted(target.vectorBits(), type + tiles))
+        .orElseGet(() -> "Vector API, %d bits, %s".formatted(8 * NativeNumbers.BYTES, type + tiles));
   }
 
   /** Room for rows in this kernel's form. */
@@ -182,7 +199,7 @@ public final class MatmulKernel {
       long y,
       long rowBytes) {
     DotKernels kernels = code.orElseThrow();
-    int most = BlockCode.MOST_ROWS;
+    int most = kernels.mostRows();
     int together = rows <= most ? blocks : 1; // which stays in the nearest cache
     for (int block = 0; block < blocks; block += together) {
       for (int row = 0; row < rows; row += most) {
@@ -190,8 +207,9 @@ public final class MatmulKernel {
             w,
             firstBlock + block,
             together,
+            x,
+            firstRow + row,
             Math.min(most, rows - row),
-            x.address(firstRow + row),
             y + (long) block * BLOCK_BYTES + row * rowBytes,
             rowBytes);
       }

@@ -14,10 +14,15 @@ import org.eellm.kernel.weight.WeightFormat;
  * that format, too; with weights whose inputs share scales in groups, to 8 bits in those groups.
  */
 public final class PackedInput implements AutoCloseable {
+  /** Rows so far apart would meet in the same places of the nearest cache. */
+  private static final int PAGE_BYTES = 4096;
+
+  private static final int LINE_BYTES = 64;
+
   private final MatmulKernel kernel;
   private final int capacity;
   private final int in;
-  private final int padded; // in, in whole groups
+  private final int padded; // in, with the zeros that fill it up
   private final long rowBytes;
   private final float[] floats; // [rows, padded]
   private final Optional<NativeBuffer> numbers; // in the format of the weights, [rows, padded]
@@ -32,15 +37,15 @@ public final class PackedInput implements AutoCloseable {
     this.capacity = capacity;
     this.in = in;
     vectors = !kernel.isMachineCode();
-    int together = kernel.format().inputsTogether();
-    padded = Math.ceilDiv(in, together) * together;
+    padded = kernel.format().padded(in);
     boolean grouped = kernel.format().hasGroups();
     quantized =
         grouped
             ? Optional.of(new QuantizedInput(capacity, in, kernel.format().group(), vectors))
             : Optional.empty();
     floats = new float[grouped || !vectors ? 0 : capacity * padded];
-    rowBytes = (long) padded * kernel.format().bytes();
+    long bytes = (long) padded * kernel.format().bytes();
+    rowBytes = bytes % PAGE_BYTES == 0 ? bytes + LINE_BYTES : bytes;
     numbers =
         !grouped && !vectors
             ? Optional.of(NativeBuffer.allocate(capacity * rowBytes))
@@ -109,6 +114,11 @@ public final class PackedInput implements AutoCloseable {
 
   int padded() {
     return padded;
+  }
+
+  /** From a row's address to the next. */
+  long rowBytes() {
+    return rowBytes;
   }
 
   /**

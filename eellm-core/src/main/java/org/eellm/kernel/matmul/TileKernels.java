@@ -62,8 +62,16 @@ public final class TileKernels {
    * @param streams of weights, 1 to 4
    * @param vectors of outputs in each stream, next to each other
    * @param adds whether the sums begin with what y has
+   * @param order of the sums
    */
-  public record Variant(WeightFormat format, int rows, int streams, int vectors, boolean adds) {}
+  public record Variant(
+      WeightFormat format, int rows, int streams, int vectors, boolean adds, SumOrder order) {
+
+    /** One with a chain for each output. */
+    public Variant(WeightFormat format, int rows, int streams, int vectors, boolean adds) {
+      this(format, rows, streams, vectors, adds, SumOrder.CHAIN);
+    }
+  }
 
   /** The kernel, written when it is first asked for. */
   public static TileKernel of(Variant variant) {
@@ -88,18 +96,53 @@ public final class TileKernels {
       int vectors = variant.streams * variant.vectors;
       if (variant.format == WeightFormat.INT8) {
         bytes(vectors);
+        advance();
+      } else if (variant.order == SumOrder.CHAIN) {
+        numbers(vectors, (row, v, _) -> sum(row, v));
+        advance();
       } else {
-        numbers(vectors);
+        halves(vectors);
       }
-      code.iinc(STEP, 1);
-      code.lload(OFFSET).lload(STEP_BYTES).ladd().lstore(OFFSET);
       code.goto_(loop).labelBinding(end);
       finish();
       code.return_();
     }
 
+    private void advance() {
+      code.iinc(STEP, 1);
+      code.lload(OFFSET).lload(STEP_BYTES).ladd().lstore(OFFSET);
+    }
+
+    /** As many steps as a tile has, with sums of their own for each of the inputs together. */
+    private void halves(int vectors) {
+      int inputs = variant.format.inputsTogether();
+      for (int half = half(0, 0, 0); half < half(0, 0, inputs); half++) {
+        vector.zero();
+        code.astore(half);
+      }
+      Label loop = code.newLabel();
+      code.labelBinding(loop);
+      numbers(vectors, this::half);
+      advance();
+      code.iload(STEP).loadConstant(SumOrder.TILE_INPUTS / inputs - 1).iand().ifne(loop);
+      for (int row = 0; row < variant.rows; row++) {
+        for (int v = 0; v < vectors; v++) {
+          code.aload(sum(row, v)).aload(half(row, v, 0)).aload(half(row, v, 1));
+          vector.add();
+          vector.add();
+          code.astore(sum(row, v));
+        }
+      }
+    }
+
+    /** Which variable a product is added to. */
+    @FunctionalInterface
+    private interface Sums {
+      int of(int row, int v, int input);
+    }
+
     /** A group of inputs: all that lie together. */
-    private void numbers(int vectors) {
+    private void numbers(int vectors, Sums sums) {
       int inputs = variant.format.inputsTogether();
       for (int v = 0; v < vectors; v++) {
         loadWeights(v);
@@ -111,9 +154,10 @@ public final class TileKernels {
         for (int row = 0; row < variant.rows; row++) {
           broadcast(row, i);
           for (int v = 0; v < vectors; v++) {
-            code.aload(input(v)).aload(broadcasted()).aload(sum(row, v));
+            int sum = sums.of(row, v, i);
+            code.aload(input(v)).aload(broadcasted()).aload(sum);
             vector.multiplyAdd();
-            code.astore(sum(row, v));
+            code.astore(sum);
           }
         }
       }
@@ -232,6 +276,10 @@ public final class TileKernels {
 
     private int broadcasted() {
       return sum(variant.rows + 2, 0);
+    }
+
+    private int half(int row, int v, int input) {
+      return sum(variant.rows + 3 + input * variant.rows + row, v);
     }
   }
 }

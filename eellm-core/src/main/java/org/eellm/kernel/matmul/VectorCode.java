@@ -114,6 +114,11 @@ record VectorCode(CodeBuilder code) {
     code.invokevirtual(FLOATS, "fma", MethodTypeDesc.of(FLOATS, VECTOR, VECTOR));
   }
 
+  /** {@code a + b} of two vectors. */
+  public void add() {
+    code.invokevirtual(FLOATS, "add", MethodTypeDesc.of(FLOATS, VECTOR));
+  }
+
   /** {@code a b} of two vectors. */
   public void multiply() {
     code.invokevirtual(FLOATS, "mul", MethodTypeDesc.of(FLOATS, VECTOR));

@@ -15,7 +15,7 @@ import java.nio.ByteOrder;
  * and in a block the inputs one after the other in groups of 32 bits, {@code [out / 64][in /
  * g][64][g]} with g = 1 (float32), 2 (bfloat16) or 4 (int8). A vector then holds one group of
  * inputs of many outputs: sums stay in registers, and no sum is taken across a vector. Outputs and
- * inputs are filled up with zeros.
+ * inputs are filled up with zeros, in bfloat16 to 32 inputs, which tiles take at once.
  *
  * <p>Where inputs share scales in groups, a block is {@code [in / group]} of {@code [group / g][64]
  * [g]} numbers and 64 float16 scales, so that all is read in one go. Of 4 bits, g is 8: a byte has
@@ -59,7 +59,7 @@ public record PackedMatrix(WeightFormat format, int out, int in, long address) {
   }
 
   private static int steps(WeightFormat format, int in) {
-    return Math.ceilDiv(in, format.inputsTogether());
+    return format.padded(in) / format.inputsTogether();
   }
 
   /** The matrix with its first outputs alone. */
@@ -221,7 +221,7 @@ public record PackedMatrix(WeightFormat format, int out, int in, long address) {
       int count = Math.min(TILE, whole - first);
       packTile(source + 4L * first, row, rows, count, to + STEP_BYTES * first);
     }
-    if (whole < steps()) {
+    if (in % group > 0) {
       for (int o = 0; o < rows; o++) {
         MEMORY.set(
             JAVA_INT_UNALIGNED,

@@ -9,6 +9,8 @@ public enum WeightFormat {
   /** 8 + q in half a byte; q is multiplied with a float16 scale for each group of inputs. */
   INT4(4, 8, 32);
 
+  private static final int BFLOAT16_INPUTS = 32; // that tiles take at once
+
   private final int bits;
   private final int inputs;
   private final int group;
@@ -32,6 +34,12 @@ public enum WeightFormat {
   /** Inputs of an output that lie together, in 32 bits. */
   public int inputsTogether() {
     return inputs;
+  }
+
+  /** How many inputs a matrix of so many is filled up to with zeros, without groups. */
+  public int padded(int in) {
+    int together = this == BFLOAT16 ? BFLOAT16_INPUTS : inputs;
+    return Math.ceilDiv(in, together) * together;
   }
 
   /** Whether inputs share scales in groups. */

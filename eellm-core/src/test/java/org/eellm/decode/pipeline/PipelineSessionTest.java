@@ -44,6 +44,18 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @ExtendWith(OneThread.class)
 final class PipelineSessionTest {
   @Test
+  void requireOneOrder_ranksThatAddUpDifferently_isRefusedWithTheirOrders() {
+    PipelineSession.requireOneOrder("pipeline stage", List.of("tiles", "tiles"));
+
+    assertThatThrownBy(
+            () -> PipelineSession.requireOneOrder("pipeline stage", List.of("tiles", "chain")))
+        .isInstanceOf(DistributedException.class)
+        .hasMessage(
+            "ranks add up bfloat16 in different orders, by pipeline stage: tiles, chain; set"
+                + " EELLM_JAVA_OPTS=-Deellm.kernel.order=chain on all machines");
+  }
+
+  @Test
   void generate_aPolicyThatThrowsAtAnExitOfALaterStage_endsAllRanksWithItsReason() {
     try (Decoder whole = SmallModel.plain()) {
       ExitPolicy faulty =

@@ -2,6 +2,8 @@ package org.eellm.kernel.assembler;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.eellm.kernel.assembler.CpuFeature.AMX_BF16;
+import static org.eellm.kernel.assembler.CpuFeature.AMX_TILE;
 import static org.eellm.kernel.assembler.CpuFeature.AVX;
 import static org.eellm.kernel.assembler.CpuFeature.AVX2;
 import static org.eellm.kernel.assembler.CpuFeature.AVX512BW;
@@ -82,6 +84,7 @@ final class InstructionsTest {
       as("cmove r15,r11").cmove(R15, R11);
       as("call r10").call(R10);
       as("prefetcht0 BYTE PTR [rdi+r13*4+0x1000]").prefetcht0(at(RDI, R13, 4, 4096));
+      as("prefetcht1 BYTE PTR [rdi+rbx*1+0x40]").prefetcht1(at(RDI, RBX, 1, 64));
       as("bzhi eax,ecx,r11d").bzhi(EAX, ECX, R11D);
       as("bzhi rdx,r9,r11").bzhi(RDX, R9, R11);
     }
@@ -223,6 +226,16 @@ final class InstructionsTest {
       as("vpmovzxwd ymm1,XMMWORD PTR [rsi+0x10]").vpmovzxwd(ymm(1), at(RSI, 16));
     }
 
+    private void tiles() {
+      as("ldtilecfg [rsp]").ldtilecfg(at(RSP));
+      as("tilerelease").tilerelease();
+      as("tilezero tmm3").tilezero(tmm(3));
+      as("tileloadd tmm6,[rdi+rax*1+0x40]").tileloadd(tmm(6), at(RDI, RAX, 1, 64));
+      as("tileloadd tmm4,[r10+rcx*1]").tileloadd(tmm(4), at(R10, RCX, 1, 0));
+      as("tilestored [r8+r9*1+0xc0],tmm3").tilestored(at(R8, R9, 1, 192), tmm(3));
+      as("tdpbf16ps tmm2,tmm5,tmm6").tdpbf16ps(tmm(2), tmm(5), tmm(6));
+    }
+
     private void frame() {
       enter(5, RBX, R12);
       as("push rbx");
@@ -244,6 +257,7 @@ final class InstructionsTest {
     code.single();
     code.zmm();
     code.ymm();
+    code.tiles();
     code.frame();
 
     assertThat(Disassembly.of(code.finish().bytes())).isEqualTo(code.expected);
@@ -280,6 +294,10 @@ final class InstructionsTest {
     assertThat(needs(code -> code.vpdpbusd(zmm, zmm, zmm))).containsExactly(AVX512_VNNI);
     assertThat(needs(code -> code.vpdpbusd(ymm, ymm, ymm))).containsExactly(AVX_VNNI);
     assertThat(needs(code -> code.vpsrlw(zmm, zmm, 4))).containsExactly(AVX512BW);
+    Tile tile = Registers.tmm(0);
+    assertThat(needs(code -> code.tilezero(tile))).containsExactly(AMX_TILE);
+    assertThat(needs(code -> code.tdpbf16ps(tile, tile, tile)))
+        .containsExactlyInAnyOrder(AMX_TILE, AMX_BF16);
   }
 
   private static Set<CpuFeature> needs(Consumer<Assembler> instruction) {

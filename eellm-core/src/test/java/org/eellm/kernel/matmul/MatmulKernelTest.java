@@ -25,43 +25,105 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 @Tag("vectors")
 final class MatmulKernelTest {
-  private static final int[] INPUTS = {1, 2, 3, 5, 33, 768};
+  private static final int[] INPUTS = {1, 2, 3, 5, 33, 768, 2048};
   private static final int[] OUTPUTS = {1, 7, 64, 65, 150, 400};
   private static final int MOST_ROWS = 70;
   private static final int[] ROW_COUNTS =
-      IntStream.concat(IntStream.rangeClosed(1, 20), IntStream.of(MOST_ROWS)).toArray();
+      IntStream.concat(
+              IntStream.rangeClosed(1, 20), IntStream.of(31, 32, 33, 48, 49, 64, MOST_ROWS))
+          .toArray();
 
-  @ParameterizedTest
-  @EnumSource
-  void multiply_oddShapes_agreesWithFloat64(WeightFormat format) {
-    agreesWithFloat64(MatmulKernel.vectors(format));
+  static Stream<Arguments> orders() {
+    return Stream.concat(
+        Stream.of(WeightFormat.values()).map(format -> arguments(format, SumOrder.CHAIN)),
+        Stream.of(arguments(WeightFormat.BFLOAT16, SumOrder.TILES)));
   }
 
   @ParameterizedTest
-  @EnumSource
-  void multiply_anyNumberOfRows_givesEachRowAsAlone(WeightFormat format) {
-    givesEachRowAsAlone(MatmulKernel.vectors(format), MatmulKernel.vectors(format));
+  @MethodSource("orders")
+  void multiply_oddShapes_agreesWithFloat64(WeightFormat format, SumOrder order) {
+    agreesWithFloat64(MatmulKernel.vectors(format, order));
+  }
+
+  @ParameterizedTest
+  @MethodSource("orders")
+  void multiply_anyNumberOfRows_givesEachRowAsAlone(WeightFormat format, SumOrder order) {
+    givesEachRowAsAlone(MatmulKernel.vectors(format, order), MatmulKernel.vectors(format, order));
   }
 
   static Stream<Arguments> machineCodes() {
     return CodeTarget.candidates().stream()
         .flatMap(
-            target -> Stream.of(WeightFormat.values()).map(format -> arguments(format, target)));
+            target ->
+                orders()
+                    .map(Arguments::get)
+                    .filter(of -> target.isAvx512() || of[1] != SumOrder.TILES)
+                    .map(of -> arguments(of[0], of[1], target)));
   }
 
   @ParameterizedTest
   @MethodSource("machineCodes")
-  void multiply_machineCode_agreesWithFloat64(WeightFormat format, CodeTarget target) {
-    agreesWithFloat64(machineCode(format, target));
+  void multiply_machineCode_agreesWithFloat64(
+      WeightFormat format, SumOrder order, CodeTarget target) {
+    agreesWithFloat64(machineCode(format, order, target));
   }
 
   @ParameterizedTest
   @MethodSource("machineCodes")
-  void multiply_machineCode_givesWhatTheVectorApiGives(WeightFormat format, CodeTarget target) {
-    givesEachRowAsAlone(machineCode(format, target), MatmulKernel.vectors(format));
+  void multiply_machineCode_givesWhatTheVectorApiGives(
+      WeightFormat format, SumOrder order, CodeTarget target) {
+    givesEachRowAsAlone(machineCode(format, order, target), MatmulKernel.vectors(format, order));
+  }
+
+  /** As long prompts come, whose later rows do not ask for weights ahead. */
+  @ParameterizedTest
+  @ValueSource(ints = {64, 100, 256, 512})
+  void multiply_tiles_givesEachRowOfManyAsAlone(int count) {
+    MatmulKernel kernel =
+        machineCode(WeightFormat.BFLOAT16, SumOrder.TILES, CodeTarget.candidates().getFirst());
+    Random random = new Random(7);
+    float[][] rows = RandomMatrix.rows(count, 768, random);
+    try (RandomMatrix w = new RandomMatrix(WeightFormat.BFLOAT16, 768, 768, random);
+        PackedInput x = kernel.allocate(count, 768);
+        PackedInput one = kernel.allocate(1, 768)) {
+      float[][] together = multiply(kernel, w.packed(), x, rows, 5);
+      for (int row = 0; row < count; row++) {
+        assertThat(together[row])
+            .as("row %d", row)
+            .isEqualTo(multiply(kernel, w.packed(), one, new float[][] {rows[row]}, 5)[0]);
+      }
+    }
+  }
+
+  @Test
+  void multiply_inTheOrderOfTiles_addsHalvesOf32Inputs() {
+    MatmulKernel kernel = MatmulKernel.vectors(WeightFormat.BFLOAT16, SumOrder.TILES);
+    Random random = new Random(8);
+    float[][] rows = RandomMatrix.rows(1, 70, random);
+    try (RandomMatrix w = new RandomMatrix(WeightFormat.BFLOAT16, 64, 70, random);
+        PackedInput x = kernel.allocate(1, 70)) {
+      float[] y = multiply(kernel, w.packed(), x, rows, 1)[0];
+      for (int o = 0; o < 64; o++) {
+        float sum = 0;
+        for (int first = 0; first < 70; first += 32) {
+          float even = 0;
+          float odd = 0;
+          for (int i = first; i < Math.min(70, first + 32); i += 2) {
+            even =
+                Math.fma((float) w.number(o, i), RandomMatrix.toBfloat16(rows[0][i]), even);
+            odd =
+                Math.fma(
+                    (float) w.number(o, i + 1), RandomMatrix.toBfloat16(rows[0][i + 1]), odd);
+          }
+          sum += even + odd;
+        }
+        assertThat(y[o]).isEqualTo(sum);
+      }
+    }
   }
 
   static Stream<MatmulKernel> groupedKernels() {
@@ -87,7 +149,8 @@ final class MatmulKernelTest {
   }
 
   /** Machine code for a target, which must work where the processor has the instructions. */
-  private static MatmulKernel machineCode(WeightFormat format, CodeTarget target) {
+  private static MatmulKernel machineCode(
+      WeightFormat format, SumOrder order, CodeTarget target) {
     String flag =
         !target.isAvx512()
             ? "avx2"
@@ -99,7 +162,7 @@ final class MatmulKernelTest {
     assumeTrue(ExecutableMemory.has(flag), "the processor has no " + flag);
     return (format.hasGroups()
             ? GroupKernels.load(target).map(kernels -> new MatmulKernel(format, kernels))
-            : DotKernels.load(format, target).map(kernels -> new MatmulKernel(format, kernels)))
+            : DotKernels.load(format, target, order).map(kernels -> new MatmulKernel(format, kernels)))
         .orElseThrow();
   }
 

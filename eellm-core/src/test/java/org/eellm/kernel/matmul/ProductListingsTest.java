@@ -4,12 +4,14 @@ import java.util.Locale;
 import org.eellm.kernel.assembler.Disassembly;
 import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.weight.WeightFormat;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /**
  * The machine code of products is that of its listings: of one and six rows; of two on Intel's
- * processors, where three streams of weights are read; of one and two for AVX2.
+ * processors, where three streams of weights are read; of one and two for AVX2. In the order of
+ * tiles of one row, and of 16 and 32.
  */
 final class ProductListingsTest {
 
@@ -24,6 +26,15 @@ final class ProductListingsTest {
       Disassembly.check(name + "-avx2-" + rows, code(format, rows, CodeTarget.AVX2));
     }
     Disassembly.check(name + "-2-streams", code(format, 2, new CodeTarget(512, true)));
+  }
+
+  @Test
+  void code_inTheOrderOfTiles_isThatOfItsListing() throws Exception {
+    String name = "product-bfloat16-tiles-";
+    Disassembly.check(name + "1", HalvesCode.of(new CodeTarget(512, false)));
+    Disassembly.check(name + "1-2-streams", HalvesCode.of(new CodeTarget(512, true)));
+    Disassembly.check(name + AmxCode.TILE_ROWS, AmxCode.few());
+    Disassembly.check(name + AmxCode.MOST_ROWS, AmxCode.many(true));
   }
 
   private static MachineCode code(WeightFormat format, int rows, CodeTarget target) {

@@ -1,0 +1,70 @@
+package org.eellm.kernel.matmul;
+
+import java.util.Arrays;
+import java.util.Locale;
+import java.util.Optional;
+import org.eellm.kernel.machine.ExecutableMemory;
+import org.eellm.kernel.machine.TilePermission;
+import org.eellm.kernel.vector.CpuFlags;
+import org.eellm.kernel.weight.WeightFormat;
+
+/**
+ * The order in which a product of bfloat16 adds up. A process has one, so that a row's numbers do
+ * not depend on the rows beside it.
+ */
+public enum SumOrder {
+  /** A chain of fused multiplications, of each pair the second first, as {@code vdpbf16ps} has. */
+  CHAIN,
+  /**
+   * Of every 32 inputs a chain of the even ones and one of the odd ones, each from 0; then the two,
+   * and then that to the sum, as tiles (AMX) have.
+   */
+  TILES;
+
+  /** The system property that chooses; without it the fastest is taken. */
+  public static final String PROPERTY = "eellm.kernel.order";
+
+  /** Inputs that a tile takes at once. */
+  static final int TILE_INPUTS = 32;
+
+  /** Made when it is first asked for. */
+  private static final class Choice {
+    private static final SumOrder ORDER = find();
+
+    private static SumOrder find() {
+      String named = System.getProperty(PROPERTY);
+      return named == null ? hasTiles() ? TILES : CHAIN : of(named).orElseThrow();
+    }
+
+    /** Also where the Vector API is taken alone, which then writes the same text. */
+    private static boolean hasTiles() {
+      return CpuFlags.all().contains("amx_bf16")
+          && CpuFlags.all().contains("avx512_bf16")
+          && TilePermission.isGranted()
+          && (!ExecutableMemory.has("amx_bf16") // which may be forbidden
+              || DotKernels.find(WeightFormat.BFLOAT16, TILES)
+                  .filter(DotKernels::hasTiles)
+                  .isPresent());
+    }
+  }
+
+  /** The process's. */
+  public static SumOrder chosen() {
+    return Choice.ORDER;
+  }
+
+  /** That of a name, if there is one. */
+  public static Optional<SumOrder> of(String name) {
+    return Arrays.stream(values()).filter(order -> order.text().equals(name)).findFirst();
+  }
+
+  /** The process's order for weights of a format; only bfloat16 has a choice. */
+  static SumOrder of(WeightFormat format) {
+    return format == WeightFormat.BFLOAT16 ? chosen() : CHAIN;
+  }
+
+  /** Its name. */
+  public String text() {
+    return name().toLowerCase(Locale.ROOT);
+  }
+}
