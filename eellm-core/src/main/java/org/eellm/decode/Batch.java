@@ -532,6 +532,7 @@ public final class Batch implements AutoCloseable {
     active.subList(kept, active.size()).clear();
     List<Sequence> gone = List.copyOf(ended);
     ended.clear();
+    gone.forEach(sequence -> sequence.strategy().onEnd(sequence));
     gone.forEach(Sequence::close);
     gone.forEach(sequence -> sequence.output().report());
   }

@@ -159,6 +159,40 @@ final class SpeculativeDecodingTest extends WithSmallModel {
     }
   }
 
+  /** The second time, replies of the first draft; pages of the first are in use by then. */
+  @ParameterizedTest
+  @ValueSource(ints = {1, 8})
+  void generate_requestsThatCameBefore_areDraftedAndTheFullModelsText(int batchSize) {
+    for (ExitLayout exits : List.of(NO_EXITS, new ExitLayout(List.of(2), true, true, true, true))) {
+      try (Decoder decoder = SmallModel.of(exits, DataType.BFLOAT16)) {
+        Limits limits = Limits.of(decoder).withBatchSize(batchSize).withCacheTokens(batchSize * 80);
+        List<List<Integer>> full =
+            texts(decoder, limits, DecodingMethod.full()).stream().map(Result::ids).toList();
+        for (DraftSource source : List.of(DraftSource.TEXT, DraftSource.BOTH)) {
+          DecodingMethod drafts = new DecodingMethod.AdaptiveDrafts(source);
+          List<Request> twice = new ArrayList<>(requests(drafts));
+          twice.addAll(requests(drafts));
+          List<Result> drafted =
+              Generator.generate(decoder, limits, twice, TokenListener.none());
+
+          assertThat(drafted.subList(0, 40)).extracting(Result::ids).isEqualTo(full);
+          assertThat(drafted.subList(40, 80)).extracting(Result::ids).isEqualTo(full);
+          if (source == DraftSource.TEXT) {
+            int again =
+                drafted.subList(40, 80).stream()
+                    .mapToInt(text -> text.usage().acceptedTokens())
+                    .sum();
+            int before =
+                drafted.subList(0, 40).stream()
+                    .mapToInt(text -> text.usage().acceptedTokens())
+                    .sum();
+            assertThat(again).isGreaterThan(before + 200);
+          }
+        }
+      }
+    }
+  }
+
   @Test
   void generate_repeatedTextWithoutExits_takesFewerStepsThanTokens() {
     try (Decoder decoder = SmallModel.of(NO_EXITS, DataType.FLOAT32);
@@ -187,22 +221,22 @@ final class SpeculativeDecodingTest extends WithSmallModel {
 
   private static final ExitLayout NO_EXITS = new ExitLayout(List.of(), false, false, false, false);
 
+  private static List<Request> requests(DecodingMethod decoding) {
+    return IntStream.range(0, 40)
+        .mapToObj(
+            i ->
+                new Request(
+                    prompt(i),
+                    30,
+                    Set.of(),
+                    decoding,
+                    i % 2 == 0 ? Sampler.greedy() : new RandomSampler(0.9, 0, 0.9, 1, i)))
+        .toList();
+  }
+
   /** Greedy texts and drawn ones, of 40 prompts. */
   private static List<Result> texts(Decoder decoder, Limits limits, DecodingMethod decoding) {
-    return Generator.generate(
-        decoder,
-        limits,
-        IntStream.range(0, 40)
-            .mapToObj(
-                i ->
-                    new Request(
-                        prompt(i),
-                        30,
-                        Set.of(),
-                        decoding,
-                        i % 2 == 0 ? Sampler.greedy() : new RandomSampler(0.9, 0, 0.9, 1, i)))
-            .toList(),
-        TokenListener.none());
+    return Generator.generate(decoder, limits, requests(decoding), TokenListener.none());
   }
 
   @Test

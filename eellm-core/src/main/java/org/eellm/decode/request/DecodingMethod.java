@@ -11,6 +11,7 @@ import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Gate;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.speculate.DraftLength;
+import org.eellm.decode.speculate.DraftMemory;
 import org.eellm.decode.speculate.DraftSource;
 import org.eellm.model.Head;
 
@@ -94,9 +95,14 @@ public sealed interface DecodingMethod extends Serializable {
   /**
    * Speculative decoding whose drafter and draft lengths are chosen while the text is written, from
    * what steps cost and how often drafts were accepted; the full model alone where nothing gains.
-   * Where a text has been at its last tokens before, it drafts by itself, with no exit needed.
+   * Where a text's last tokens came before, what followed drafts, with no exit needed.
    */
-  record AdaptiveDrafts(DraftSource source) implements DecodingMethod {
+  record AdaptiveDrafts(DraftSource source, DraftMemory memory) implements DecodingMethod {
+    /** Drafts from other requests, too. */
+    public AdaptiveDrafts(DraftSource source) {
+      this(source, DraftMemory.SHARED);
+    }
+
     @Override
     public List<Head> heads(List<Head> all) {
       return source == DraftSource.TEXT ? List.of(all.getLast()) : all;

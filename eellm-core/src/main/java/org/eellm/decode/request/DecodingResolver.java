@@ -6,6 +6,7 @@ import static org.eellm.decode.request.DecodingSetting.CALIBRATION;
 import static org.eellm.decode.request.DecodingSetting.DRAFT_EXIT;
 import static org.eellm.decode.request.DecodingSetting.DRAFT_LENGTH;
 import static org.eellm.decode.request.DecodingSetting.DRAFT_MARGIN;
+import static org.eellm.decode.request.DecodingSetting.DRAFT_MEMORY;
 import static org.eellm.decode.request.DecodingSetting.DRAFT_SOURCE;
 import static org.eellm.decode.request.DecodingSetting.EXITS;
 import static org.eellm.decode.request.DecodingSetting.MODE;
@@ -80,12 +81,12 @@ final class DecodingResolver {
             "%s: this model has no exits; use %s"
                 .formatted(names.apply(DRAFT_SOURCE.name()), DraftSource.TEXT));
       }
-      return new DecodingMethod.AdaptiveDrafts(source);
+      return new DecodingMethod.AdaptiveDrafts(source, settings.orUsual(DRAFT_MEMORY));
     }
-    refuse(
-        settings.get(DRAFT_SOURCE).isPresent(),
-        DRAFT_SOURCE,
-        "where an exit drafts at fixed length");
+    for (DecodingSetting<?> adaptive : List.of(DRAFT_SOURCE, DRAFT_MEMORY)) {
+      refuse(
+          settings.get(adaptive).isPresent(), adaptive, "where an exit drafts at fixed length");
+    }
     return new DecodingMethod.Speculative(draftingLayer(), length());
   }
 

@@ -9,6 +9,7 @@ import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
 import org.eellm.decode.speculate.DraftLength;
+import org.eellm.decode.speculate.DraftMemory;
 import org.eellm.decode.speculate.DraftSource;
 
 /**
@@ -177,9 +178,20 @@ public record DecodingSetting<T>(
           new Kind.Choice(List.of(DraftSource.values())),
           Optional.of(DraftSource.BOTH),
           "SOURCE",
-          "For the mode speculative without the three options that follow: exits alone; text, for"
-              + " what followed the last tokens where prompt or text had them before; or both, the"
+          "For the mode speculative without the options for a fixed exit or length: exits alone;"
+              + " text, for what followed the last tokens where these came before; or both, the"
               + " default.");
+
+  /** Only where exit and length are chosen as the text is written. */
+  public static final DecodingSetting<DraftMemory> DRAFT_MEMORY =
+      new DecodingSetting<>(
+          "draft-memory",
+          Part.DRAFTS,
+          new Kind.Choice(List.of(DraftMemory.values())),
+          Optional.of(DraftMemory.SHARED),
+          "MEMORY",
+          "For the drafts of text: shared, the default, to draft from other requests' replies, too;"
+              + " own, to draft from nothing of others and to leave nothing for them.");
 
   /** The shallowest if absent beside one of the two that follow. */
   public static final DecodingSetting<Integer> DRAFT_EXIT =
@@ -226,6 +238,7 @@ public record DecodingSetting<T>(
           EXITS,
           MAX_PENDING,
           DRAFT_SOURCE,
+          DRAFT_MEMORY,
           DRAFT_EXIT,
           DRAFT_LENGTH,
           DRAFT_MARGIN);

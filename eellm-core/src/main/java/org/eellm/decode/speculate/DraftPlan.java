@@ -39,6 +39,19 @@ public interface DraftPlan {
   /** Takes how many tokens of a draft, which may be empty, the full model has accepted. */
   void onVerified(int drafted, int accepted);
 
+  /**
+   * Takes what the full model holds most probable behind a text, which may end with drafts that do
+   * not hold.
+   */
+  default void onPredicted(Tokens text, int best) {}
+
+  /**
+   * Takes a text that is over.
+   *
+   * @param end of what is certain: tokens behind are drafts
+   */
+  default void onEnd(Tokens text, int end) {}
+
   /** Always the same exit. */
   record Fixed(DraftLength length) implements DraftPlan {
     @Override

@@ -27,9 +27,9 @@ import org.eellm.model.Head;
  * the lower layers' time and that of a further row above. Texts of a batch draft in step, since the
  * upper layers gain only where all go through them at once.
  *
- * <p>Where a text has been at its last tokens before, it drafts by itself, or else a table does of
- * what mostly follows two tokens ({@link PromptLookup}), if the tokens that are to be expected of
- * that, at the time that a token takes otherwise, are worth more than the rows cost. In a batch
+ * <p>Where a text's last tokens came before, in itself, in another request's reply or in a table,
+ * what followed drafts ({@link Precedents}), if the tokens that are to be expected of that, at the
+ * time that a token takes otherwise, are worth more than the rows cost. In a batch
  * texts and exits take turns, and the faster drafter has most of them ({@link
  * DraftSourceSelector}).
  *
@@ -51,10 +51,9 @@ public final class DraftPlanner {
   private static final int TRIAL = 48;
 
   private final OnlineCostModel costs;
-  private final DraftTable table;
+  private final PrecedentStore store;
   private final List<Head> heads; // the final head last
   private final AcceptanceRate[] acceptances; // by exit
-  private final double[] typical = PromptLookup.typical();
   private int sequences = 1;
   private int cycles;
   private int chosen; // an exit's index, or NONE
@@ -77,7 +76,7 @@ public final class DraftPlanner {
   public DraftPlanner(List<Head> heads, OnlineCostModel costs, DraftTable table) {
     this.heads = heads;
     this.costs = costs;
-    this.table = table;
+    store = new PrecedentStore(table);
     acceptances = new AcceptanceRate[heads.size() - 1];
     for (int exit = 0; exit < acceptances.length; exit++) {
       acceptances[exit] = new AcceptanceRate();
@@ -108,9 +107,9 @@ public final class DraftPlanner {
   }
 
   /** Makes a plan for a sequence. */
-  public DraftPlan plan(DraftSource source) {
+  public DraftPlan plan(DraftSource source, DraftMemory memory) {
     contested = source == DraftSource.BOTH && acceptances.length > 0;
-    return new Plan(source);
+    return new Plan(source, memory == DraftMemory.SHARED && source != DraftSource.EXITS);
   }
 
   /** Chooses exit and length by the formula. */
@@ -184,14 +183,17 @@ public final class DraftPlanner {
 
   private final class Plan implements DraftPlan {
     private final DraftSource source;
+    private final boolean shared;
     private final double[] margins = new double[MOST];
-    private Optional<PromptLookup> lookup = Optional.empty();
+    private Optional<Precedents> precedents = Optional.empty();
+    private final JudgedRows predictions = new JudgedRows();
     private int exit;
     private int drafted;
     private double chance; // that the draft so far holds
 
-    Plan(DraftSource source) {
+    Plan(DraftSource source, boolean shared) {
       this.source = source;
+      this.shared = shared;
     }
 
     @Override
@@ -213,11 +215,12 @@ public final class DraftPlanner {
 
     /** How many tokens of its own the text drafts: those that gain most. */
     private int ofText(Tokens text, int most) {
-      if (lookup.isEmpty()) {
-        lookup = Optional.of(new PromptLookup(text, typical, table));
+      if (precedents.isEmpty()) {
+        precedents = Optional.of(new Precedents(text, store, shared));
       }
-      PromptLookup own = lookup.get();
-      own.follow();
+      Precedents known = precedents.get();
+      known.follow();
+      predictions.learn(store); // not before: what is known already would seem to be foreseen
       if (source == DraftSource.BOTH && sequences > 1 && length > 0) {
         return 0;
       }
@@ -227,8 +230,8 @@ public final class DraftPlanner {
       double hope = 0;
       double holds = 1;
       int count = 0;
-      for (int drafts = 1; drafts <= most && own.expectsFurther(); drafts++) {
-        holds *= own.chance();
+      for (int drafts = 1; drafts <= most && known.expectsFurther(); drafts++) {
+        holds *= known.chance();
         hope += holds;
         double gained = hope * worth - (full(planned + drafts) - without);
         if (gained > gain) {
@@ -242,7 +245,7 @@ public final class DraftPlanner {
 
     @Override
     public int lookUp(int drafted) {
-      return lookup.orElseThrow().expected(drafted);
+      return precedents.orElseThrow().expected(drafted);
     }
 
     @Override
@@ -275,6 +278,20 @@ public final class DraftPlanner {
       contest.add(accepted + 1);
       for (int i = 0; exit != NONE && i < Math.min(drafts, accepted + 1); i++) {
         acceptances[exit].addVerified(margins[i], i < accepted);
+      }
+    }
+
+    @Override
+    public void onPredicted(Tokens text, int best) {
+      if (shared) {
+        predictions.add(text, best);
+      }
+    }
+
+    @Override
+    public void onEnd(Tokens text, int end) {
+      if (shared) {
+        store.add(text, end);
       }
     }
   }

@@ -8,7 +8,7 @@ public enum DraftSource {
   BOTH,
   /** Tokens that exits predict. */
   EXITS,
-  /** Tokens that followed the last ones where prompt or text had these before; needs no exits. */
+  /** Tokens that followed the last ones where these came before; needs no exits. */
   TEXT;
 
   @Override

@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.OptionalInt;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.speculate.DraftMemory;
 import org.eellm.decode.speculate.DraftPlan;
 import org.eellm.decode.speculate.DraftPlanner;
 import org.eellm.decode.speculate.DraftSource;
@@ -43,14 +44,17 @@ public sealed interface DecodingStrategy
       case DecodingMethod.Propagate on -> new ExitStrategy(on.policy(), AfterExit.PROPAGATE);
       case DecodingMethod.Speculative draft ->
           new SpeculativeStrategy(new DraftPlan.Fixed(draft.length()));
-      case DecodingMethod.AdaptiveDrafts(DraftSource source) ->
-          new SpeculativeStrategy(planner.plan(source));
+      case DecodingMethod.AdaptiveDrafts(DraftSource source, DraftMemory memory) ->
+          new SpeculativeStrategy(planner.plan(source, memory));
       case DecodingMethod.Score score -> new ScoreStrategy(score);
     };
   }
 
   /** Adds to the tokens of a sequence, before a step, what is to go in with the newest. */
   default void addDrafts(Sequence sequence) {}
+
+  /** Takes leave of a sequence that has ended, however that came. */
+  default void onEnd(Sequence sequence) {}
 
   /** Starts a step, in which the sequence's in-flight rows go in. */
   void beginStep(Sequence sequence);

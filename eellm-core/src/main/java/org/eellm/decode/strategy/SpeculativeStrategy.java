@@ -9,6 +9,7 @@ import org.eellm.decode.request.Draft;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.speculate.DraftPlan;
 import org.eellm.decode.token.Prediction;
+import org.eellm.decode.token.Tokens;
 import org.eellm.model.Head;
 import org.jspecify.annotations.Nullable;
 
@@ -116,6 +117,9 @@ final class SpeculativeStrategy implements DecodingStrategy {
 
   /** Emits the drafts that the full model accepts, and the full model's token behind. */
   private void verify(Sequence sequence, List<Prediction> predictions) {
+    for (int i = 0; i < predictions.size(); i++) {
+      plan.onPredicted(predictions.get(i).tokens(), predictions.get(i).best());
+    }
     int step = sequence.output().count();
     sequence.tokens().truncate(sequence.tokens().size() - drafts.size());
     int accepted = 0;
@@ -136,6 +140,14 @@ final class SpeculativeStrategy implements DecodingStrategy {
     }
     drafts.clear();
     sequence.rollBack();
+  }
+
+  @Override
+  public void onEnd(Sequence sequence) {
+    Tokens tokens = sequence.tokens();
+    if (sequence.output().count() > 0) {
+      plan.onEnd(tokens, tokens.promptSize() + sequence.output().count());
+    }
   }
 
   @Override

@@ -11,6 +11,7 @@ import org.eellm.config.ConfigException;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
+import org.eellm.decode.speculate.DraftMemory;
 import org.eellm.decode.speculate.DraftSource;
 import org.junit.jupiter.api.Test;
 
@@ -35,6 +36,7 @@ final class DecodingSettingsTest {
                 .with(DecodingSetting.EXITS, List.of(2, 4))
                 .with(DecodingSetting.MAX_PENDING, 8)
                 .with(DecodingSetting.DRAFT_SOURCE, DraftSource.TEXT)
+                .with(DecodingSetting.DRAFT_MEMORY, DraftMemory.OWN)
                 .with(DecodingSetting.DRAFT_EXIT, 2)
                 .with(DecodingSetting.DRAFT_LENGTH, 6)
                 .with(DecodingSetting.DRAFT_MARGIN, 0.0)

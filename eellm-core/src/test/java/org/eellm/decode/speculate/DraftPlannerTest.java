@@ -64,7 +64,7 @@ final class DraftPlannerTest {
   /** Lets one text be written, whose drafts hold with a probability. */
   private void write(double confidence, double holds) {
     Random random = new Random(1);
-    DraftPlan plan = planner.plan(DraftSource.EXITS);
+    DraftPlan plan = planner.plan(DraftSource.EXITS, DraftMemory.SHARED);
     for (int cycle = 0; cycle < CYCLES; cycle++) {
       planner.begin(1);
       plan.begin(TEXT, 64);
@@ -131,7 +131,7 @@ final class DraftPlannerTest {
   void begin_textThatRepeats_draftsWhatFollowed() {
     learn(0.05);
     Tokens text = tokens(1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 3);
-    DraftPlan plan = planner.plan(DraftSource.TEXT);
+    DraftPlan plan = planner.plan(DraftSource.TEXT, DraftMemory.SHARED);
     planner.begin(1);
     int count = plan.begin(text, 64);
 
@@ -152,7 +152,7 @@ final class DraftPlannerTest {
     learn(0.05);
     Tokens text = tokens(99, 4, 5);
     for (DraftSource source : List.of(DraftSource.TEXT, DraftSource.BOTH)) {
-      DraftPlan plan = planner.plan(source);
+      DraftPlan plan = planner.plan(source, DraftMemory.SHARED);
       planner.begin(1);
 
       assertThat(plan.begin(text, 64)).isGreaterThan(1);
@@ -160,7 +160,25 @@ final class DraftPlannerTest {
       assertThat(plan.lookUp(1)).isEqualTo(7);
     }
     planner.begin(1);
-    assertThat(planner.plan(DraftSource.EXITS).begin(text, 64)).isZero();
+    assertThat(planner.plan(DraftSource.EXITS, DraftMemory.SHARED).begin(text, 64)).isZero();
+  }
+
+  @Test
+  void begin_textThatAnotherRequestHad_draftsWhatFollowedThereUnlessMemoryIsOwn() {
+    learn(0.05);
+    for (DraftMemory writer : List.of(DraftMemory.OWN, DraftMemory.SHARED)) {
+      Tokens reply = tokens(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20);
+      planner.plan(DraftSource.TEXT, writer).onEnd(reply, 20);
+      for (DraftMemory reader : DraftMemory.values()) {
+        planner.begin(1);
+        DraftPlan plan = planner.plan(DraftSource.TEXT, reader);
+        int count = plan.begin(tokens(1, 2, 3, 4, 5, 6, 7, 8, 9, 10), 64);
+
+        boolean shared = writer == DraftMemory.SHARED && reader == DraftMemory.SHARED;
+        assertThat(count > 0).as("%s to %s", writer, reader).isEqualTo(shared);
+        assertThat(shared ? plan.lookUp(0) : 11).isEqualTo(11);
+      }
+    }
   }
 
   @Test
@@ -168,20 +186,20 @@ final class DraftPlannerTest {
     Tokens text = tokens(1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 3);
     learn(0.05);
     planner.begin(1);
-    assertThat(planner.plan(DraftSource.TEXT).begin(text, 1)).isEqualTo(1);
-    assertThat(planner.plan(DraftSource.EXITS).begin(text, 64)).isZero();
+    assertThat(planner.plan(DraftSource.TEXT, DraftMemory.SHARED).begin(text, 1)).isEqualTo(1);
+    assertThat(planner.plan(DraftSource.EXITS, DraftMemory.SHARED).begin(text, 64)).isZero();
     costs = new OnlineCostModel(model, true);
     planner = new DraftPlanner(model.allHeads(), costs, DraftTable.none());
     learn(1);
     planner.begin(1);
-    assertThat(planner.plan(DraftSource.TEXT).begin(text, 64)).isZero();
+    assertThat(planner.plan(DraftSource.TEXT, DraftMemory.SHARED).begin(text, 64)).isZero();
   }
 
   @Test
   void begin_matchesThatNeverHold_comeToNoDrafts() {
     learn(0.15);
     Tokens text = tokens(0);
-    DraftPlan plan = planner.plan(DraftSource.TEXT);
+    DraftPlan plan = planner.plan(DraftSource.TEXT, DraftMemory.SHARED);
     Random random = new Random(1);
     int drafts = 0;
     for (int i = 0; i < 500; i++) {
@@ -203,8 +221,8 @@ final class DraftPlannerTest {
   @Test
   void begin_batch_draftsInStep() {
     learn(0.02);
-    DraftPlan first = planner.plan(DraftSource.EXITS);
-    DraftPlan second = planner.plan(DraftSource.EXITS);
+    DraftPlan first = planner.plan(DraftSource.EXITS, DraftMemory.SHARED);
+    DraftPlan second = planner.plan(DraftSource.EXITS, DraftMemory.SHARED);
     int steps = 0;
     for (int step = 0; step < 50; step++) {
       planner.begin(2);

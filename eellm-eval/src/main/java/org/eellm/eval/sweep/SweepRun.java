@@ -21,6 +21,8 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.request.ScoreListener;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.speculate.DraftMemory;
+import org.eellm.decode.speculate.DraftSource;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.Prediction;
 import org.eellm.eval.EvalProgress;
@@ -317,8 +319,12 @@ public final class SweepRun {
     return new FreeRunning((double) same / own.size(), perplexity(own));
   }
 
+  /** Drafts come from a text itself: in each round all texts are the same again. */
   private DecodingMethod decoding(SweepSetting setting) {
-    return setting.decoding().decoding(exits, maxTokens, name -> "--" + name);
+    DecodingMethod method = setting.decoding().decoding(exits, maxTokens, name -> "--" + name);
+    return method instanceof DecodingMethod.AdaptiveDrafts(DraftSource source, DraftMemory _)
+        ? new DecodingMethod.AdaptiveDrafts(source, DraftMemory.OWN)
+        : method;
   }
 
   private List<Result> write(List<List<Integer>> prompts, DecodingMethod decoding) {

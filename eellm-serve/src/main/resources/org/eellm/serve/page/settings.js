@@ -299,7 +299,7 @@ export function earlyExit(side) {
     const fixed = side.draftExit !== null || side.draftLength !== null || side.draftConfidence !== null;
     return {
       mode: 'speculative',
-      ...(fixed ? {} : { draft_source: side.draftSource }),
+      ...(fixed ? {} : { draft_source: side.draftSource, draft_memory: 'own' }), // texts are timed again
       ...(side.draftExit !== null ? { draft_exit: side.draftExit } : {}),
       ...(side.draftLength !== null ? { draft_length: side.draftLength } : {}),
       ...(side.draftConfidence !== null ? { draft_margin: side.draftConfidence } : {}),

@@ -1,0 +1,75 @@
+package org.eellm.decode.speculate;
+
+import org.eellm.decode.token.Tokens;
+
+/** A text as far as it is known, and the tokens that are expected behind it. */
+final class Outlook {
+  private final Tokens tokens;
+  private final int[] expected = new int[DraftPlanner.MOST];
+  private int known;
+  private int ahead;
+
+  Outlook(Tokens tokens) {
+    this.tokens = tokens;
+  }
+
+  /** Whether the text has got tokens since. */
+  boolean isBehind() {
+    return known < tokens.size();
+  }
+
+  /** Knows one token more. */
+  int advance() {
+    return tokens.get(known++);
+  }
+
+  /** Expects a token behind those that are expected. */
+  void expect(int id) {
+    expected[ahead++] = id;
+  }
+
+  /** Forgets what has been expected. */
+  void forget() {
+    ahead = 0;
+  }
+
+  /** Tokens of the prompt. */
+  int promptSize() {
+    return tokens.promptSize();
+  }
+
+  /** Whether all the prompt is known, so that what follows is the model's. */
+  boolean hasPrompt() {
+    return known >= tokens.promptSize();
+  }
+
+  /** Tokens that are known. */
+  int known() {
+    return known;
+  }
+
+  /** Tokens that are expected behind these. */
+  int ahead() {
+    return ahead;
+  }
+
+  /** Tokens that there may be. */
+  int capacity() {
+    return tokens.capacity();
+  }
+
+  /** The token at a position, known or expected. */
+  int at(int position) {
+    return position < known ? tokens.get(position) : expected[position - known];
+  }
+
+  /** The token so many places before the end of what is known and expected; 1 is the last. */
+  int last(int back) {
+    return at(known + ahead - back);
+  }
+
+  /** Whether there are so many tokens. */
+  boolean has(int count) {
+    return known + ahead >= count;
+  }
+}
