@@ -4,13 +4,18 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.datatype.jdk8.Jdk8Module;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -113,6 +118,30 @@ final class EarlyExitModelTest {
     assertThat(tokens)
         .allSatisfy(
             token -> assertThat(token.layer()).isIn(token.isFinal() ? List.of(5) : model.exits()));
+  }
+
+  private enum Color {
+    RED,
+    GREEN
+  }
+
+  private record Light(Color color, Optional<Byte> level, boolean on) {}
+
+  @Test
+  void generate_grammarOfARecord_writesWhatJacksonReads() throws IOException {
+    ObjectMapper json = new ObjectMapper().registerModule(new Jdk8Module());
+    Decoding decoding =
+        Decoding.lossless()
+            .withMaxTokens(60)
+            .withTemperature(1)
+            .withGrammar(GrammarSource.Schema.of(Light.class));
+    Set<Light> lights = new HashSet<>();
+    for (int seed = 0; seed < 20; seed++) {
+      Completion answer = model.generate(PROMPT, decoding.withSeed(seed)).completion();
+      assertThat(answer.reason()).isEqualTo(Completion.Reason.END_TOKEN);
+      lights.add(json.readValue(answer.text(), Light.class));
+    }
+    assertThat(lights).hasSizeGreaterThan(10);
   }
 
   @Test

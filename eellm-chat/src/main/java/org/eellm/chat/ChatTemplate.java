@@ -559,9 +559,7 @@ public final class ChatTemplate {
       map.put("content", asSent && callsAlone ? null : message.content());
       message.name().ifPresent(name -> map.put("name", name));
       if (!message.calls().isEmpty()) {
-        map.put(
-            "tool_calls",
-            message.calls().stream().map(call -> asMap(call, asSent)).toList());
+        map.put("tool_calls", message.calls().stream().map(call -> asMap(call, asSent)).toList());
       }
       if (!message.callId().isEmpty()) {
         map.put("tool_call_id", message.callId());

@@ -18,11 +18,16 @@ import java.util.UUID;
 
 /** The JSON Schema of the texts that Jackson reads into a record, with the names that it uses. */
 final class ClassSchema {
-  private static final ObjectMapper JSON =
-      JsonMapper.builder().addModule(new Jdk8Module()).build();
+  private static final ObjectMapper JSON = JsonMapper.builder().addModule(new Jdk8Module()).build();
   private static final Set<Class<?>> INTEGERS =
       Set.of(
-          byte.class, short.class, int.class, long.class, Byte.class, Short.class, Integer.class,
+          byte.class,
+          short.class,
+          int.class,
+          long.class,
+          Byte.class,
+          Short.class,
+          Integer.class,
           Long.class);
   private static final Set<Class<?>> NUMBERS =
       Set.of(float.class, double.class, Float.class, Double.class, BigDecimal.class);
@@ -80,7 +85,8 @@ final class ClassSchema {
       schema.put("$ref", "#/$defs/" + name.replace("~", "~0").replace("/", "~1"));
     } else {
       throw new GrammarException(
-          path, raw.getName() + " has no schema; use records, lists, maps, enums, texts and numbers");
+          path,
+          raw.getName() + " has no schema; use records, lists, maps, enums, texts and numbers");
     }
     return schema;
   }

@@ -88,8 +88,7 @@ final class AiServicesTest {
 
   @Test
   void service_thatReturnsARecord_getsOne() {
-    Reporter reporter =
-        AiServices.create(Reporter.class, new EarlyExitChatModel(model, DRAWN));
+    Reporter reporter = AiServices.create(Reporter.class, new EarlyExitChatModel(model, DRAWN));
 
     assertThat(reporter.report("How is the weather?").sky()).isNotNull();
   }

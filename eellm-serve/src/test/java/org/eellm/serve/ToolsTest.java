@@ -82,8 +82,8 @@ final class ToolsTest {
 
   private static String body(String more) {
     return """
-        {"messages": [{"role": "user", "content": "How is the weather?"}], "max_tokens": 300, %s}\
-        """
+    {"messages": [{"role": "user", "content": "How is the weather?"}], "max_tokens": 300, %s}\
+    """
         .formatted(more);
   }
 
@@ -194,8 +194,7 @@ final class ToolsTest {
     List<StringBuilder> arguments = new ArrayList<>();
     String reason = "";
 
-    List<String> events =
-        asked.events("/v1/chat/completions", body(more + ", \"stream\": true"));
+    List<String> events = asked.events("/v1/chat/completions", body(more + ", \"stream\": true"));
     assertThat(events.removeLast()).isEqualTo("[DONE]");
     for (String event : events) {
       JsonNode choice = TestServer.json(event).path("choices").path(0);
@@ -274,8 +273,8 @@ final class ToolsTest {
             + " \"parameters\": {\"type\": \"object\", \"properties\": {\"x\": {\"not\": {}}}}}}] |"
             + " tools[1].function.parameters | schema/properties/x/not: is not supported here;"
             + " leave it out",
-        "\"tools\": [{\"function\": {\"name\": \"a\"}}, {\"function\": {\"name\": \"a\"}}] | tools |"
-            + " 'a' is there twice; give each name once",
+        "\"tools\": [{\"function\": {\"name\": \"a\"}}, {\"function\": {\"name\": \"a\"}}] | tools"
+            + " | 'a' is there twice; give each name once",
         "\"tools\": [{\"function\": {\"name\": \"a\"}}], \"tool_choice\": \"some\" | tool_choice |"
             + " is not none, auto, required, or an object that names a function",
         "\"tools\": [{\"function\": {\"name\": \"a\"}}], \"tool_choice\": {\"type\": \"function\","
@@ -283,8 +282,8 @@ final class ToolsTest {
             + " tools; name one of them",
         "\"tool_choice\": \"auto\" | tool_choice | has no effect without tools; give tools",
         "\"functions\": [{}] | functions | is not offered here; use tools",
-        "\"tools\": [{\"function\": {\"name\": \"a\"}}], \"ignore_eos\": true | tools | needs a token"
-            + " that ends the text",
+        "\"tools\": [{\"function\": {\"name\": \"a\"}}], \"ignore_eos\": true | tools | needs a"
+            + " token that ends the text",
         "\"chat_template_kwargs\": {\"tools\": 1} | chat_template_kwargs.tools | has no effect"
       })
   void chat_toolsThatAreNone_areRefusedByTheirField(String field, String param, String says) {
@@ -381,8 +380,7 @@ final class ToolsTest {
     assertThat(outcome.path("ai").toString())
         .isEqualTo("[[\"tool-calls\",true,true],[\"tool-calls\",true,true]]");
     for (String name :
-        List.of(
-            "openaiStream", "langchainStream", "langchainObject", "aiObject", "aiStream")) {
+        List.of("openaiStream", "langchainStream", "langchainObject", "aiObject", "aiStream")) {
       assertThat(outcome.path(name).asBoolean()).as(name).isTrue();
     }
   }

@@ -93,9 +93,7 @@ public record Machine(
               Torch.memoryWatchdogIsOn(),
               cudaDevices,
               DeviceThroughput.ofCpu(seconds),
-              cudaDevices > 0
-                  ? Optional.of(DeviceThroughput.ofCuda(seconds))
-                  : Optional.empty()));
+              cudaDevices > 0 ? Optional.of(DeviceThroughput.ofCuda(seconds)) : Optional.empty()));
     }
   }
 

@@ -180,8 +180,7 @@ public final class PrefixCache {
     }
     while (pool.free() < count) {
       // As many leaves as sequences run are in use.
-      Optional<Node> oldest =
-          leaves.stream().filter(leaf -> !pool.isUsed(leaf.page)).findFirst();
+      Optional<Node> oldest = leaves.stream().filter(leaf -> !pool.isUsed(leaf.page)).findFirst();
       if (oldest.isEmpty()) {
         return;
       }

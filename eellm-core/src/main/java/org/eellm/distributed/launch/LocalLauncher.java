@@ -26,8 +26,8 @@ import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.IntFunction;
 import java.util.function.IntUnaryOperator;
-import org.eellm.kernel.machine.Threads;
 import org.eellm.distributed.DistributedException;
+import org.eellm.kernel.machine.Threads;
 
 /**
  * Starts the ranks of one machine as processes of this same program, and looks after them until all

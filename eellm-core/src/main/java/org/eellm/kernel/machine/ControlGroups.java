@@ -37,7 +37,8 @@ record ControlGroups(Path root) {
 
   /** Processors' time that they may take together, in whole processors, at least 1. */
   int processorLimit() {
-    double least = groups("cpu").mapToDouble(ControlGroups::processors).min().orElse(Integer.MAX_VALUE);
+    double least =
+        groups("cpu").mapToDouble(ControlGroups::processors).min().orElse(Integer.MAX_VALUE);
     return Math.max(1, (int) least);
   }
 
@@ -66,7 +67,8 @@ record ControlGroups(Path root) {
                     : List.of(group.group(2).split(",")).contains(controller))
         .map(group -> mount.resolve(below(mountRoot, group.group(3))))
         .flatMap(
-            group -> Stream.iterate(group, at -> at != null && at.startsWith(mount), Path::getParent));
+            group ->
+                Stream.iterate(group, at -> at != null && at.startsWith(mount), Path::getParent));
   }
 
   /** A group's path below what is mounted; the mount itself for one that a container cannot see. */

@@ -78,8 +78,7 @@ final class PrefixCacheTest {
       reference.evict(further - pool.free());
       cache.evictUntilFree(further);
       int[] own = pool.allocate(further);
-      int[] pages =
-          IntStream.concat(known.stream().mapToInt(i -> i), IntStream.of(own)).toArray();
+      int[] pages = IntStream.concat(known.stream().mapToInt(i -> i), IntStream.of(own)).toArray();
       cache.add(cache.cursor(Set.of(), 0), tokens, tokens.size(), pages);
       reference.add(text);
       IntStream.of(pages).forEach(pool::release);
