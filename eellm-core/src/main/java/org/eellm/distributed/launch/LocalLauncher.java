@@ -27,7 +27,6 @@ import java.util.function.Consumer;
 import java.util.function.IntFunction;
 import java.util.function.IntUnaryOperator;
 import org.eellm.distributed.DistributedException;
-import org.eellm.kernel.machine.Threads;
 
 /**
  * Starts the ranks of one machine as processes of this same program, and looks after them until all
@@ -159,7 +158,7 @@ public final class LocalLauncher {
   }
 
   private static int share(int ranks) {
-    return Math.max(1, Threads.all() / ranks);
+    return Math.max(1, Runtime.getRuntime().availableProcessors() / ranks);
   }
 
   /**
