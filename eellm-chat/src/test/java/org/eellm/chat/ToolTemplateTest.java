@@ -193,9 +193,9 @@ final class ToolTemplateTest {
     String end = tokenizer.piece(tokenizer.endOfDocument());
     ChatTemplate template =
         template(
-            "{{ tools | tojson if tools }}{% for m in messages %}{% if m.tool_calls %}"
+            "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{% if m.tool_calls %}"
                 + "{% for c in m.tool_calls %}{{ '{\"name\": \"' + c.function.name + '\", \"arguments\": '"
-                + " }}{{ c.function.arguments | tojson }}}{% endfor %}{% else %}{{ m.content }}"
+                + " }}{{ c.function.arguments | tojson }}{{ '}' }}{% endfor %}{% else %}{{ m.content }}"
                 + "{% endif %}{% endfor %}");
     assertThat(template.toolForm().opening()).isEqualTo("{\"name\": \"");
 
