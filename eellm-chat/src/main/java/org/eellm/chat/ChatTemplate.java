@@ -549,10 +549,10 @@ public final class ChatTemplate {
     }
   }
 
-  private static List<Map<String, Object>> asMaps(List<ChatMessage> messages, boolean asSent) {
-    List<Map<String, Object>> asMaps = new ArrayList<>();
+  private static List<Map<String, @Nullable Object>> asMaps(List<ChatMessage> messages, boolean asSent) {
+    List<Map<String, @Nullable Object>> asMaps = new ArrayList<>();
     for (ChatMessage message : messages) {
-      Map<String, Object> map = new LinkedHashMap<>();
+      Map<String, @Nullable Object> map = new LinkedHashMap<>();
       // The newer word, which few templates know: others take it for no role at all.
       map.put("role", message.role().equals("developer") ? "system" : message.role());
       boolean callsAlone = message.content().isEmpty() && !message.calls().isEmpty();
@@ -589,7 +589,7 @@ public final class ChatTemplate {
     return renderMaps(asMaps(messages, calls && toolForm().asSent()), variables);
   }
 
-  private String renderMaps(List<Map<String, Object>> asMaps, Map<String, Object> variables) {
+  private String renderMaps(List<Map<String, @Nullable Object>> asMaps, Map<String, Object> variables) {
     Map<String, Object> context = new HashMap<>();
     context.put("messages", asMaps);
     context.put("bos_token", beginningOfSequence);

@@ -73,13 +73,19 @@ final class TemplateBounds {
           "%d are more than the %d of a chat; leave some out"
               .formatted(messages.size(), MAX_MESSAGES));
     }
-    long length = messages.stream().mapToLong(message -> message.content().length()).sum();
+    long length = messages.stream().mapToLong(TemplateBounds::length).sum();
     if (length > MAX_LENGTH) {
       throw ChatTemplateException.ofMessages(
           "messages",
           "%d characters are more than the %d of a chat; shorten them"
               .formatted(length, MAX_LENGTH));
     }
+  }
+
+  /** With arguments of calls as templates write them, with a blank behind each sign at most. */
+  private static long length(ChatMessage message) {
+    return message.content().length()
+        + message.calls().stream().mapToLong(call -> 2L * call.arguments().length()).sum();
   }
 
   /** Counts a text of so many characters that is to be made, and refuses one that is too long. */

@@ -1,7 +1,6 @@
 package org.eellm.chat;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -19,8 +18,7 @@ import org.jspecify.annotations.NullUnmarked;
 /** JSON as templates have it: the filter {@code tojson} writes it as Python does, with blanks. */
 @NullUnmarked // as the library is, which takes and gives null
 final class TemplateJson implements Filter {
-  private static final ObjectMapper JSON =
-      new ObjectMapper().enable(DeserializationFeature.USE_BIG_DECIMAL_FOR_FLOATS);
+  private static final ObjectMapper JSON = new ObjectMapper();
 
   /** A value as templates have it, with its texts changed. */
   static Object value(JsonNode node, UnaryOperator<String> change) {

@@ -55,7 +55,7 @@ record ToolFields(List<Tool> told, ToolChoice choice) {
     }
     if (choice.isObject()) {
       Tool named = named(Fields.of("tool_choice", choice), tools);
-      return new ToolFields(tools, new ToolChoice(List.of(named), true, parallel));
+      return new ToolFields(tools, new ToolChoice(List.of(named), true, false));
     }
     return switch (choice.asText()) {
       case "none" -> NONE;
