@@ -45,7 +45,7 @@ final class RequestReader {
 
   /** Fields that tell the server who asks, or what to keep: nothing that changes the answer. */
   private static final List<String> IGNORED_FIELDS =
-      List.of("user", "metadata", "store", "safety_identifier", "prompt_cache_key");
+      List.of("user", "metadata", "store", "safety_identifier", "prompt_cache_key", "service_tier");
 
   private final ServedModel model;
   private final Fields fields;
@@ -59,18 +59,18 @@ final class RequestReader {
 
   /** The body of {@code /v1/completions}. */
   CompletionRequest completion() {
-    List<List<Integer>> prompts = promptReader.all();
+    List<List<Integer>> prompts = promptReader.all("prompt", MAX_CHOICES);
     boolean echo = fields.bool("echo").orElse(false);
     Optional<Integer> alternatives = fields.integer("logprobs", 0, MAX_ALTERNATIVES);
-    int room = room(prompts, "prompt");
-    Optional<Integer> maxTokens = maxTokens("max_tokens", echo ? 0 : 1, room);
+    int longest = longest(prompts, "prompt");
+    Optional<Integer> maxTokens = maxTokens("max_tokens", echo ? 0 : 1, longest);
     if (!fields.text("suffix").orElse("").isEmpty()) {
       throw ApiException.badField(
           "suffix", "is not offered: models here continue texts, they do not fill gaps");
     }
     return finish(
         new Prompts(prompts, "prompt"),
-        maxTokens.orElse(Math.min(COMPLETION_TOKENS, Math.max(1, room))),
+        maxTokens.orElse(Math.min(COMPLETION_TOKENS, room(longest))),
         new Logprobs(alternatives.isPresent(), alternatives.orElse(0)),
         echo,
         List.of());
@@ -84,15 +84,15 @@ final class RequestReader {
     if (alternatives.isPresent() && !logProbabilities) {
       throw ApiException.badField("top_logprobs", "has no effect without logprobs: true");
     }
-    int room = room(prompts, "messages");
+    int longest = longest(prompts, "messages");
     IntStream most =
         Stream.of("max_completion_tokens", "max_tokens")
-            .flatMap(field -> maxTokens(field, 1, room).stream())
+            .flatMap(field -> maxTokens(field, 1, longest).stream())
             .mapToInt(Integer::intValue);
     fields.bool("parallel_tool_calls"); // of no tools
     return finish(
         new Prompts(prompts, "messages"),
-        most.min().orElse(Math.max(1, room)),
+        most.min().orElse(room(longest)),
         new Logprobs(logProbabilities, alternatives.orElse(0)),
         false,
         model.template().stops());
@@ -126,6 +126,45 @@ final class RequestReader {
     List<Integer> prompt = promptReader.one();
     fields.requireNoOthers();
     return prompt;
+  }
+
+  /** The body of {@code /detokenize}: the text of its ids. */
+  String detokenize() {
+    JsonNode tokens =
+        fields
+            .get("tokens")
+            .orElseThrow(() -> ApiException.badField("tokens", "is missing; give a list of ids"));
+    int[] ids = promptReader.ids("tokens", tokens).stream().mapToInt(Integer::intValue).toArray();
+    fields.requireNoOthers();
+    return model.tokenizer().decode(ids);
+  }
+
+  /** The body of {@code /v1/embeddings}. */
+  Embeddings embeddings() {
+    if (model.adapter() > 0) {
+      throw ApiException.badField(
+          "model",
+          "'%s' has an adapter; vectors are of the model as it is".formatted(model.name()));
+    }
+    List<List<Integer>> inputs = promptReader.all("input", Embeddings.MAX_INPUTS);
+    int size = model.architecture().model().hiddenSize();
+    if (fields.integer("dimensions", 1, Integer.MAX_VALUE).orElse(size) != size) {
+      throw ApiException.badField(
+          "dimensions",
+          "is not offered: vectors have the model's %d numbers; leave it out".formatted(size));
+    }
+    int layer = fields.integer("layer", 1, model.layers()).orElse(model.layers());
+    Embeddings.Pooling pooling =
+        fields
+            .choice("pooling", List.of(Embeddings.Pooling.values()))
+            .orElse(Embeddings.Pooling.MEAN);
+    Embeddings.Form form =
+        fields
+            .choice("encoding_format", List.of(Embeddings.Form.values()))
+            .orElse(Embeddings.Form.FLOAT);
+    IGNORED_FIELDS.forEach(fields::get);
+    fields.requireNoOthers();
+    return new Embeddings(model, inputs, layer, pooling, form);
   }
 
   /** Fields that common clients send with the value that changes nothing; others are refused. */
@@ -242,8 +281,8 @@ final class RequestReader {
     return stops;
   }
 
-  /** Tokens that may follow the longest prompt. */
-  private int room(List<List<Integer>> prompts, String param) {
+  /** Tokens of the longest prompt. */
+  private int longest(List<List<Integer>> prompts, String param) {
     int longest = prompts.stream().mapToInt(List::size).max().orElseThrow();
     if (longest > model.context()) {
       throw ApiException.tooLong(
@@ -251,20 +290,21 @@ final class RequestReader {
           "%d tokens do not fit the model's context of %d; shorten it"
               .formatted(longest, model.context()));
     }
-    return model.context() - longest;
+    return longest;
   }
 
-  private Optional<Integer> maxTokens(String field, int least, int room) {
+  /** Tokens that may follow a prompt: one at least, which needs no place in the context. */
+  private int room(int prompt) {
+    return Math.max(1, model.context() - prompt);
+  }
+
+  private Optional<Integer> maxTokens(String field, int least, int prompt) {
     Optional<Integer> maxTokens = fields.integer(field, least, Integer.MAX_VALUE);
-    if (maxTokens.isEmpty() && room < 1 || maxTokens.isPresent() && maxTokens.get() > room) {
+    if (maxTokens.orElse(0) > room(prompt)) {
       throw ApiException.tooLong(
           field,
-          "%d do not fit the model's context of %d tokens beside a prompt of %d; use %s"
-              .formatted(
-                  maxTokens.orElse(1),
-                  model.context(),
-                  model.context() - room,
-                  room < 1 ? "a shorter prompt" : room + " or less, or a shorter prompt"));
+          "%d do not fit the model's context of %d tokens beside a prompt of %d; use %d or less, or a shorter prompt"
+              .formatted(maxTokens.orElseThrow(), model.context(), prompt, room(prompt)));
     }
     return maxTokens;
   }

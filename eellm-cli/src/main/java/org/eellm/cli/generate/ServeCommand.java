@@ -27,6 +27,8 @@ import org.eellm.serve.ServerOptions;
 import org.eellm.serve.ServerOptions.Access;
 import org.eellm.serve.ServerOptions.Bounds;
 import org.eellm.serve.ServerOptions.TlsFiles;
+import org.eellm.serve.access.AllowedOrigins;
+import org.eellm.serve.access.ApiKey;
 import org.eellm.serve.access.ApiKeys;
 import org.eellm.serve.access.HostNames;
 import picocli.CommandLine.Command;
@@ -74,6 +76,15 @@ public final class ServeCommand implements Callable<Integer> {
   private List<String> allowedHosts = List.of();
 
   @Option(
+      names = "--allow-origin",
+      paramLabel = "ORIGIN",
+      split = ",",
+      description =
+          "Pages of other sites that may ask and read the answers, by scheme, name and port, as in"
+              + " https://app.example.com:8443; * for all pages: then give a key.")
+  private List<String> allowedOrigins = List.of();
+
+  @Option(
       names = "--port",
       paramLabel = "P",
       defaultValue = "8000",
@@ -96,7 +107,9 @@ public final class ServeCommand implements Callable<Integer> {
   @Option(
       names = "--api-key-file",
       paramLabel = "FILE",
-      description = "Has a key on each line; clients have to send one of them.")
+      description =
+          "Has a key on each line, as KEY, NAME KEY, or NAME KEY LIMIT of requests at once; clients"
+              + " have to send one of them.")
   private Optional<Path> apiKeyFile;
 
   @Option(
@@ -263,7 +276,11 @@ public final class ServeCommand implements Callable<Integer> {
     }
     Optional<TlsFiles> tls =
         tlsCertificate.flatMap(file -> tlsKey.map(key -> new TlsFiles(file, key)));
-    return new Access(keys(), new HostNames(host, Set.copyOf(allowedHosts)), tls);
+    return new Access(
+        keys(),
+        new HostNames(host, Set.copyOf(allowedHosts)),
+        new AllowedOrigins(Set.copyOf(allowedOrigins)),
+        tls);
   }
 
   private ApiKeys keys() {
@@ -276,7 +293,7 @@ public final class ServeCommand implements Callable<Integer> {
             () ->
                 apiKey
                     .or(() -> Optional.ofNullable(System.getenv(KEY_VARIABLE)))
-                    .map(key -> new ApiKeys(List.of(key))))
+                    .map(key -> new ApiKeys(List.of(ApiKey.of(key)))))
         .orElse(ApiKeys.NONE);
   }
 

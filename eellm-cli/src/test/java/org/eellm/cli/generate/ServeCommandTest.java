@@ -43,6 +43,9 @@ final class ServeCommandTest {
             + " read",
         "--api-key a --api-key-file b | --api-key: has no effect beside --api-key-file",
         "--api-key-file nowhere.txt | --api-key-file: 'nowhere.txt' cannot be read",
+        "--allow-origin app.example.com | --allow-origin: 'app.example.com' is no origin; give",
+        "--allow-origin * --allow-origin http://a,http://b/ | --allow-origin: 'http://b/' is no",
+        "--allow-host app.example.com:8080 | --allow-host: 'app.example.com:8080' has a port",
       })
   void serve_valueThatCannotBe_isRefusedBeforeItListens(String options, String message) {
     List<String> args = new ArrayList<>(List.of("--port", "0"));
