@@ -139,7 +139,9 @@ final class AccessFilters {
               "invalid_api_key",
               "the API key is missing or wrong; send it as 'Authorization: Bearer KEY'"));
     } else {
-      request.context().register(key.get());
+      if (!key.get().name().isEmpty()) {
+        request.context().register(key.get()); // for the log and metrics
+      }
       proceed(chain, request, response, key.get());
     }
   }

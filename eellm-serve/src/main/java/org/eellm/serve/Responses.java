@@ -107,7 +107,6 @@ final class Responses {
         request
             .context()
             .get(ApiKey.class)
-            .filter(each -> !each.name().isEmpty())
             .map(each -> " with key " + each.name())
             .orElse("");
     log(

@@ -136,7 +136,6 @@ final class Routes {
       request
           .context()
           .get(ApiKey.class)
-          .filter(key -> !key.name().isEmpty())
           .ifPresent(key -> metrics.answered(key, response.status().code()));
     }
     Connection connection = connections.current();
