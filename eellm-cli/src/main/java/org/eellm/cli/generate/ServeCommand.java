@@ -5,6 +5,7 @@ import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -211,10 +212,18 @@ public final class ServeCommand implements Callable<Integer> {
   }
 
   private int serve(ServerOptions options, World world, PrintWriter err) {
-    if (options.access().keys().isEmpty() && !isOnThisMachine(host)) {
-      err.printf(
-          "warning: everybody who can reach %s may use this server; give it an --api-key-file%n",
-          host);
+    if (options.access().keys().isEmpty()) {
+      List<String> strangers = new ArrayList<>();
+      if (!isOnThisMachine(host)) {
+        strangers.add("everybody who can reach " + host);
+      }
+      if (allowedOrigins.contains(AllowedOrigins.ANY)) {
+        strangers.add("every page in a browser that can reach " + host);
+      }
+      strangers.forEach(
+          who ->
+              err.printf(
+                  "warning: %s may use this server; give it an --api-key-file%n", who));
     }
     String scheme = options.access().tls().isPresent() ? "https" : "http";
     try (StopSignals signals = StopSignals.listen(err, "finishing the requests in work");

@@ -82,4 +82,19 @@ final class ServeCommandTest {
     assertThat(err.toString()).contains("cannot listen at " + host);
     assertThat(err.toString().contains("warning: everybody who can reach")).isEqualTo(warns);
   }
+
+  @Test
+  void serve_toAllPagesWithoutAKey_warns() throws IOException {
+    try (ServerSocket taken = new ServerSocket(0, 1, InetAddress.getByName("127.0.0.1"))) {
+      String port = Integer.toString(taken.getLocalPort());
+      assertThat(serve("--port", port, "--allow-origin", "*")).isEqualTo(1);
+      assertThat(err.toString())
+          .startsWith("warning: every page in a browser that can reach 127.0.0.1 may use this")
+          .contains("cannot listen at");
+      err.getBuffer().setLength(0);
+      assertThat(serve("--port", port, "--allow-origin", "http://a")).isEqualTo(1);
+      assertThat(serve("--port", port, "--allow-origin", "*", "--api-key", "k")).isEqualTo(1);
+    }
+    assertThat(err.toString()).doesNotContain("warning");
+  }
 }
