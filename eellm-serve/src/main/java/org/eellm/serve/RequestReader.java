@@ -62,15 +62,15 @@ final class RequestReader {
     List<List<Integer>> prompts = promptReader.all("prompt", MAX_CHOICES);
     boolean echo = fields.bool("echo").orElse(false);
     Optional<Integer> alternatives = fields.integer("logprobs", 0, MAX_ALTERNATIVES);
-    int longest = longest(prompts, "prompt");
-    Optional<Integer> maxTokens = maxTokens("max_tokens", echo ? 0 : 1, longest);
+    int room = room(prompts, "prompt");
+    Optional<Integer> maxTokens = maxTokens("max_tokens", echo ? 0 : 1, room);
     if (!fields.text("suffix").orElse("").isEmpty()) {
       throw ApiException.badField(
           "suffix", "is not offered: models here continue texts, they do not fill gaps");
     }
     return finish(
         new Prompts(prompts, "prompt"),
-        maxTokens.orElse(Math.min(COMPLETION_TOKENS, room(longest))),
+        maxTokens.orElse(Math.min(COMPLETION_TOKENS, room)),
         new Logprobs(alternatives.isPresent(), alternatives.orElse(0)),
         echo,
         List.of());
@@ -84,15 +84,15 @@ final class RequestReader {
     if (alternatives.isPresent() && !logProbabilities) {
       throw ApiException.badField("top_logprobs", "has no effect without logprobs: true");
     }
-    int longest = longest(prompts, "messages");
+    int room = room(prompts, "messages");
     IntStream most =
         Stream.of("max_completion_tokens", "max_tokens")
-            .flatMap(field -> maxTokens(field, 1, longest).stream())
+            .flatMap(field -> maxTokens(field, 1, room).stream())
             .mapToInt(Integer::intValue);
     fields.bool("parallel_tool_calls"); // of no tools
     return finish(
         new Prompts(prompts, "messages"),
-        most.min().orElse(room(longest)),
+        most.min().orElse(room),
         new Logprobs(logProbabilities, alternatives.orElse(0)),
         false,
         model.template().stops());
@@ -281,8 +281,8 @@ final class RequestReader {
     return stops;
   }
 
-  /** Tokens of the longest prompt. */
-  private int longest(List<List<Integer>> prompts, String param) {
+  /** Tokens that may follow the longest prompt: one at least, which needs no place. */
+  private int room(List<List<Integer>> prompts, String param) {
     int longest = prompts.stream().mapToInt(List::size).max().orElseThrow();
     if (longest > model.context()) {
       throw ApiException.tooLong(
@@ -290,21 +290,16 @@ final class RequestReader {
           "%d tokens do not fit the model's context of %d; shorten it"
               .formatted(longest, model.context()));
     }
-    return longest;
+    return Math.max(1, model.context() - longest);
   }
 
-  /** Tokens that may follow a prompt: one at least, which needs no place in the context. */
-  private int room(int prompt) {
-    return Math.max(1, model.context() - prompt);
-  }
-
-  private Optional<Integer> maxTokens(String field, int least, int prompt) {
+  private Optional<Integer> maxTokens(String field, int least, int room) {
     Optional<Integer> maxTokens = fields.integer(field, least, Integer.MAX_VALUE);
-    if (maxTokens.orElse(0) > room(prompt)) {
+    if (maxTokens.orElse(0) > room) {
       throw ApiException.tooLong(
           field,
-          "%d do not fit the model's context of %d tokens beside a prompt of %d; use %d or less, or a shorter prompt"
-              .formatted(maxTokens.orElseThrow(), model.context(), prompt, room(prompt)));
+          "%d do not fit the model's context of %d tokens behind this prompt; use %d or less, or a shorter prompt"
+              .formatted(maxTokens.orElseThrow(), model.context(), room));
     }
     return maxTokens;
   }
