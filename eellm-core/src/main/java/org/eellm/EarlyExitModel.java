@@ -23,8 +23,8 @@ import org.eellm.config.Quantization;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Engine;
-import org.eellm.decode.HiddenStateListener;
 import org.eellm.decode.LoadedModel;
+import org.eellm.decode.PooledState;
 import org.eellm.decode.WarmUp;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
@@ -357,40 +357,25 @@ public final class EarlyExitModel implements AutoCloseable {
   /** As {@link #hiddenState}, for several texts, which pass the model together. */
   public List<float[]> hiddenStates(List<String> texts, int layer, Pooling pooling) {
     List<CompletableFuture<Integer>> ends = new ArrayList<>();
-    List<float[]> vectors = new ArrayList<>();
+    List<PooledState> states = new ArrayList<>();
     try {
       for (String text : texts) {
-        float[] vector = new float[hiddenSize()];
-        vectors.add(vector);
         List<Integer> ids = model.prompt(text, "the text");
-        ends.add(engine.readHiddenStates(ids, layer, pooled(vector, ids.size(), pooling)));
+        states.add(
+            switch (pooling) {
+              case LAST -> PooledState.last(hiddenSize(), ids.size());
+              case MEAN -> PooledState.mean(hiddenSize(), ids.size());
+            });
+        ends.add(engine.readHiddenStates(ids, layer, states.getLast()));
       }
       for (CompletableFuture<Integer> end : ends) {
         await(end);
       }
-      return vectors;
+      return states.stream().map(PooledState::vector).toList();
     } catch (RuntimeException e) {
       ends.forEach(end -> end.cancel(false));
       throw e;
     }
-  }
-
-  /** Puts hidden states together as they come. */
-  private static HiddenStateListener pooled(float[] vector, int count, Pooling pooling) {
-    return switch (pooling) {
-      case LAST ->
-          (position, state) -> {
-            if (position == count - 1) {
-              System.arraycopy(state, 0, vector, 0, vector.length);
-            }
-          };
-      case MEAN ->
-          (_, state) -> {
-            for (int i = 0; i < vector.length; i++) {
-              vector[i] += state[i] / count;
-            }
-          };
-    };
   }
 
   private static void await(CompletableFuture<Integer> end) {

@@ -252,10 +252,11 @@ final class GeneratorTest extends WithSmallModel {
   @Test
   void generate_requestThatDoesNotFit_isRefusedWithARemedy() {
     int context = SmallModel.CONTEXT;
-    assertThatThrownBy(() -> generate(request(prompt(context, 1), sometimes(), Sampler.greedy())))
+    assertThatThrownBy(
+            () -> generate(request(prompt(context + 1, 1), sometimes(), Sampler.greedy())))
         .isInstanceOf(GenerateException.class)
         .hasMessage(
-            "prompt 1 has 96 tokens, but the model's context is 96; shorten it to 95 or less");
+            "prompt 1 has 97 tokens, but the model's context is 96; shorten it to 96 or less");
     assertThatThrownBy(() -> generate(request(prompt(90, 1), sometimes(), Sampler.greedy())))
         .isInstanceOf(GenerateException.class)
         .hasMessage(

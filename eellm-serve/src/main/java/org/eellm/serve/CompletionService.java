@@ -3,14 +3,19 @@ package org.eellm.serve;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.Semaphore;
 import java.util.function.Consumer;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.serve.GenerationStream.Event;
+import org.eellm.serve.json.ApiException;
 
 /** Answers requests for texts. */
 final class CompletionService {
   private final ServedModel model;
   private final Metrics metrics;
+
+  /** Texts that become vectors at once: two of the largest requests. */
+  private final Semaphore embedding = new Semaphore(2 * Embeddings.MAX_INPUTS);
 
   /** Where a stream's parts go. */
   interface Sink {
@@ -42,7 +47,7 @@ final class CompletionService {
     try (GenerationStream run =
         GenerationStream.continuations(request, metrics, exchange.start())) {
       while (run.isRunning()) {
-        take(exchange.await(run, () -> {}), reply);
+        take(exchange.await(run::next, () -> {}), reply);
       }
     }
     return reply;
@@ -84,7 +89,7 @@ final class CompletionService {
               }
             }
             while (run.isRunning()) {
-              send(exchange.await(run, sink::idle), request, reply, run, sink);
+              send(exchange.await(run::next, sink::idle), request, reply, run, sink);
             }
             finish(request, reply, sink);
           });
@@ -126,10 +131,30 @@ final class CompletionService {
   ObjectNode lens(Lens lens, RequestContext exchange) {
     try (GenerationStream run = GenerationStream.lens(lens, metrics, exchange.start())) {
       while (run.isRunning()) {
-        exchange.await(run, () -> {});
+        exchange.await(run::next, () -> {});
       }
     }
     return lens.json();
+  }
+
+  /**
+   * Texts as vectors.
+   *
+   * @param send called with the answer
+   * @throws ApiException if the vectors of others take the memory that there is for them
+   */
+  void embed(Embeddings texts, RequestContext exchange, Consumer<ObjectNode> send) {
+    int count = texts.inputs().size();
+    if (!embedding.tryAcquire(count)) {
+      throw ApiException.busy(
+          429, "queue_full", "as many texts wait as may; try again in a second", 1);
+    }
+    try {
+      send.accept(texts.answer(exchange));
+      metrics.embedded(texts.tokens());
+    } finally {
+      embedding.release(count); // not before: a client that reads slowly holds its vectors
+    }
   }
 
   /** The full model's scores of each prompt's tokens but the first, where they are asked for. */
@@ -139,7 +164,7 @@ final class CompletionService {
     if (request.scoresPrompts()) {
       try (GenerationStream run = GenerationStream.scores(request, metrics, exchange.start())) {
         while (run.isRunning()) {
-          if (exchange.await(run, () -> {}) instanceof Event.End end) {
+          if (exchange.await(run::next, () -> {}) instanceof Event.End end) {
             scores.set(end.text(), end.result().tokens());
           }
         }

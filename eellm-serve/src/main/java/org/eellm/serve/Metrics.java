@@ -22,6 +22,7 @@ import java.util.function.ToIntFunction;
 import org.eellm.decode.Engine.Status;
 import org.eellm.decode.request.Result.Usage;
 import org.eellm.decode.token.GeneratedToken;
+import org.eellm.serve.access.ApiKey;
 
 /** The metrics that a server gives Prometheus. */
 final class Metrics {
@@ -37,6 +38,12 @@ final class Metrics {
           .name("eellm_requests_total")
           .help("Answered requests by path and HTTP status.")
           .labelNames("path", "status")
+          .register(registry);
+  private final Counter keyRequests =
+      Counter.builder()
+          .name("eellm_key_requests_total")
+          .help("Answered requests with a named key, by its name and HTTP status.")
+          .labelNames("key", "status")
           .register(registry);
   private final Counter promptTokens =
       Counter.builder()
@@ -197,6 +204,15 @@ final class Metrics {
 
   void answered(String path, int status) {
     requests.labelValues(path, Integer.toString(status)).inc();
+  }
+
+  void answered(ApiKey key, int status) {
+    keyRequests.labelValues(key.name(), Integer.toString(status)).inc();
+  }
+
+  /** A text has become a vector. */
+  void embedded(int tokens) {
+    promptTokens.inc(tokens);
   }
 
   void disconnected() {

@@ -18,7 +18,7 @@ record PromptReader(ServedModel model, Fields fields) {
     if (fields.get("messages").isPresent()) {
       return chat();
     }
-    List<List<Integer>> prompts = all();
+    List<List<Integer>> prompts = all("prompt", RequestReader.MAX_CHOICES);
     if (prompts.size() > 1) {
       throw ApiException.badField("prompt", "has %d texts; give one".formatted(prompts.size()));
     }
@@ -30,30 +30,35 @@ record PromptReader(ServedModel model, Fields fields) {
     return fields.get("messages").isPresent() ? "messages" : "prompt";
   }
 
-  /** {@code prompt}: a text, a list of texts, ids, or a list of lists of ids. */
-  List<List<Integer>> all() {
+  /**
+   * A text, a list of texts, ids, or a list of lists of ids.
+   *
+   * @param field that has them
+   * @param most texts
+   */
+  List<List<Integer>> all(String field, int most) {
     JsonNode prompt =
         fields
-            .get("prompt")
+            .get(field)
             .orElseThrow(
-                () -> ApiException.badField("prompt", "is missing; give a text or a list of ids"));
+                () -> ApiException.badField(field, "is missing; give a text or a list of ids"));
     boolean single = prompt.isTextual() || prompt.isArray() && prompt.path(0).isNumber();
     List<List<Integer>> prompts;
     if (single) {
-      prompts = List.of(prompt("prompt", prompt));
+      prompts = List.of(prompt(field, prompt));
     } else if (prompt.isArray()) {
-      if (prompt.size() > RequestReader.MAX_CHOICES) {
+      if (prompt.size() > most) {
         throw ApiException.badField(
-            "prompt",
-            "%d prompts are more than the %d of one request; send several"
-                .formatted(prompt.size(), RequestReader.MAX_CHOICES));
+            field,
+            "%d texts are more than the %d of one request; send several"
+                .formatted(prompt.size(), most));
       }
-      prompts = Fields.items("prompt", prompt, this::prompt);
+      prompts = Fields.items(field, prompt, this::prompt);
     } else {
-      throw Fields.wrong("prompt", prompt, "a text, a list of texts, or a list of token ids");
+      throw Fields.wrong(field, prompt, "a text, a list of texts, or a list of token ids");
     }
     if (prompts.isEmpty() || prompts.stream().anyMatch(List::isEmpty)) {
-      throw ApiException.badField("prompt", "is empty; give it at least one character or token");
+      throw ApiException.badField(field, "is empty; give it at least one character or token");
     }
     return prompts;
   }
@@ -62,6 +67,11 @@ record PromptReader(ServedModel model, Fields fields) {
     if (value.isTextual()) {
       return model.prompt(value.textValue(), name);
     }
+    return ids(name, value);
+  }
+
+  /** The model's ids, as many as it takes. */
+  List<Integer> ids(String name, JsonNode value) {
     if (!value.isArray()) {
       throw Fields.wrong(name, value, "a text or a list of token ids");
     }

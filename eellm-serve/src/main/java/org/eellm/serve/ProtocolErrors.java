@@ -40,7 +40,15 @@ final class ProtocolErrors implements DirectHandler {
       connection.drain();
     }
     ApiException error = error(answered.code(), malformed ? null : message);
-    Responses.log("a request", connection.address().getHostAddress(), error);
+    String id = RequestId.of(request.headers());
+    String origin = request.headers().value(HeaderNames.ORIGIN).orElse("");
+    Responses.log("a request of " + connection.address().getHostAddress(), id, error);
+    options
+        .access()
+        .origins()
+        .headers(origin)
+        .forEach((name, value) -> headers.set(HeaderNames.create(name), value));
+    headers.set(RequestId.HEADER, id);
     return TransportResponse.builder()
         .status(answered)
         .headers(headers)

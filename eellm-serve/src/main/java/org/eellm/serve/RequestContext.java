@@ -1,6 +1,7 @@
 package org.eellm.serve;
 
 import java.time.Duration;
+import java.util.Optional;
 import java.util.function.BooleanSupplier;
 import org.eellm.serve.json.ApiException;
 
@@ -43,6 +44,13 @@ final class RequestContext {
     return start;
   }
 
+  /** Something to wait for. */
+  @FunctionalInterface
+  interface Source<T> {
+    /** What happens next, or nothing within a time. */
+    Optional<T> next(long millis) throws InterruptedException;
+  }
+
   /**
    * Waits for what happens next.
    *
@@ -50,7 +58,7 @@ final class RequestContext {
    * @throws ClientDisconnected if the client has closed the connection
    * @throws ApiException if the time is over, or the server stops
    */
-  GenerationStream.Event await(GenerationStream run, Runnable idle) {
+  <T> T await(Source<T> source, Runnable idle) {
     long waited = 0;
     while (true) {
       if (!connected.getAsBoolean()) {
@@ -63,11 +71,11 @@ final class RequestContext {
         throw ApiException.failed(
             504,
             "timeout",
-            "not done within the %d seconds that a request may take; use a smaller max_tokens"
+            "not done within the %d seconds that a request may take; use a smaller max_tokens, or fewer texts"
                 .formatted(limit.toSeconds()));
       }
       try {
-        var event = run.next(LOOK_MILLIS);
+        Optional<T> event = source.next(LOOK_MILLIS);
         if (event.isPresent()) {
           return event.get();
         }

@@ -45,7 +45,7 @@ final class RequestReader {
 
   /** Fields that tell the server who asks, or what to keep: nothing that changes the answer. */
   private static final List<String> IGNORED_FIELDS =
-      List.of("user", "metadata", "store", "safety_identifier", "prompt_cache_key");
+      List.of("user", "metadata", "store", "safety_identifier", "prompt_cache_key", "service_tier");
 
   private final ServedModel model;
   private final Fields fields;
@@ -59,7 +59,7 @@ final class RequestReader {
 
   /** The body of {@code /v1/completions}. */
   CompletionRequest completion() {
-    List<List<Integer>> prompts = promptReader.all();
+    List<List<Integer>> prompts = promptReader.all("prompt", MAX_CHOICES);
     boolean echo = fields.bool("echo").orElse(false);
     Optional<Integer> alternatives = fields.integer("logprobs", 0, MAX_ALTERNATIVES);
     int room = room(prompts, "prompt");
@@ -71,7 +71,7 @@ final class RequestReader {
     requireNone("tools", "tool_choice");
     return finish(
         new Prompts(prompts, "prompt", List.of()),
-        maxTokens.orElse(Math.min(COMPLETION_TOKENS, Math.max(1, room))),
+        maxTokens.orElse(Math.min(COMPLETION_TOKENS, room)),
         new Logprobs(alternatives.isPresent(), alternatives.orElse(0)),
         echo,
         ToolFields.NONE);
@@ -92,7 +92,7 @@ final class RequestReader {
             .mapToInt(Integer::intValue);
     return finish(
         new Prompts(prompts, "messages", model.template().stops()),
-        most.min().orElse(Math.max(1, room)),
+        most.min().orElse(room),
         new Logprobs(logProbabilities, alternatives.orElse(0)),
         false,
         ToolFields.read(fields));
@@ -126,6 +126,45 @@ final class RequestReader {
     List<Integer> prompt = promptReader.one();
     fields.requireNoOthers();
     return prompt;
+  }
+
+  /** The body of {@code /detokenize}: the text of its ids. */
+  String detokenize() {
+    JsonNode tokens =
+        fields
+            .get("tokens")
+            .orElseThrow(() -> ApiException.badField("tokens", "is missing; give a list of ids"));
+    int[] ids = promptReader.ids("tokens", tokens).stream().mapToInt(Integer::intValue).toArray();
+    fields.requireNoOthers();
+    return model.tokenizer().decode(ids);
+  }
+
+  /** The body of {@code /v1/embeddings}. */
+  Embeddings embeddings() {
+    if (model.adapter() > 0) {
+      throw ApiException.badField(
+          "model",
+          "'%s' has an adapter; vectors are of the model as it is".formatted(model.name()));
+    }
+    List<List<Integer>> inputs = promptReader.all("input", Embeddings.MAX_INPUTS);
+    int size = model.architecture().model().hiddenSize();
+    if (fields.integer("dimensions", 1, Integer.MAX_VALUE).orElse(size) != size) {
+      throw ApiException.badField(
+          "dimensions",
+          "is not offered: vectors have the model's %d numbers; leave it out".formatted(size));
+    }
+    int layer = fields.integer("layer", 1, model.layers()).orElse(model.layers());
+    Embeddings.Pooling pooling =
+        fields
+            .choice("pooling", List.of(Embeddings.Pooling.values()))
+            .orElse(Embeddings.Pooling.MEAN);
+    Embeddings.Form form =
+        fields
+            .choice("encoding_format", List.of(Embeddings.Form.values()))
+            .orElse(Embeddings.Form.FLOAT);
+    IGNORED_FIELDS.forEach(fields::get);
+    fields.requireNoOthers();
+    return new Embeddings(model, inputs, layer, pooling, form);
   }
 
   /** Fields that common clients send with the value that changes nothing; others are refused. */
@@ -245,7 +284,7 @@ final class RequestReader {
     return stops;
   }
 
-  /** Tokens that may follow the longest prompt. */
+  /** Tokens that may follow the longest prompt: one at least, which needs no place. */
   private int room(List<List<Integer>> prompts, String param) {
     int longest = prompts.stream().mapToInt(List::size).max().orElseThrow();
     if (longest > model.context()) {
@@ -254,20 +293,16 @@ final class RequestReader {
           "%d tokens do not fit the model's context of %d; shorten it"
               .formatted(longest, model.context()));
     }
-    return model.context() - longest;
+    return Math.max(1, model.context() - longest);
   }
 
   private Optional<Integer> maxTokens(String field, int least, int room) {
     Optional<Integer> maxTokens = fields.integer(field, least, Integer.MAX_VALUE);
-    if (maxTokens.isEmpty() && room < 1 || maxTokens.isPresent() && maxTokens.get() > room) {
+    if (maxTokens.orElse(0) > room) {
       throw ApiException.tooLong(
           field,
-          "%d do not fit the model's context of %d tokens beside a prompt of %d; use %s"
-              .formatted(
-                  maxTokens.orElse(1),
-                  model.context(),
-                  model.context() - room,
-                  room < 1 ? "a shorter prompt" : room + " or less, or a shorter prompt"));
+          "%d do not fit the model's context of %d tokens behind this prompt; use %d or less, or a shorter prompt"
+              .formatted(maxTokens.orElseThrow(), model.context(), room));
     }
     return maxTokens;
   }

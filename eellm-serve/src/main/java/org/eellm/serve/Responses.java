@@ -19,6 +19,7 @@ import java.util.Set;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.eellm.serve.access.ApiKey;
 import org.eellm.serve.connection.Connection;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
@@ -52,7 +53,7 @@ final class Responses {
         parts.accept(events);
         events.done();
       } catch (ApiException e) {
-        log(request, e);
+        log(request, response, e);
         events.send(HttpJson.error(e));
       } catch (UncheckedIOException
           | SocketWriterException
@@ -60,7 +61,7 @@ final class Responses {
           | RequestContext.ClientDisconnected e) {
         throw e;
       } catch (RuntimeException e) {
-        LOG.error("a text failed", e);
+        LOG.error("a text of request {} failed", RequestId.of(response), e);
         events.send(HttpJson.error(failure(e)));
       }
     } catch (IOException e) {
@@ -94,27 +95,35 @@ final class Responses {
 
   /** Sends a refusal, and logs it. */
   static void refuse(ServerRequest request, ServerResponse response, ApiException e) {
-    log(request, e);
+    log(request, response, e);
     send(request, response, e);
   }
 
-  private static void log(ServerRequest request, ApiException e) {
+  private static void log(ServerRequest request, ServerResponse response, ApiException e) {
     String path = Fields.shown(request.prologue().uriPath().rawPath()); // others may have none
+    String address =
+        ((InetSocketAddress) request.remotePeer().address()).getAddress().getHostAddress();
+    String key =
+        request
+            .context()
+            .get(ApiKey.class)
+            .map(each -> " with key " + each.name())
+            .orElse("");
     log(
-        request.prologue().method().text() + " " + path,
-        ((InetSocketAddress) request.remotePeer().address()).getAddress().getHostAddress(),
+        "%s %s of %s%s".formatted(request.prologue().method().text(), path, address, key),
+        RequestId.of(response),
         e);
   }
 
   /** Says what was refused, and nothing of what the request says. */
-  static void log(String request, String address, ApiException e) {
+  static void log(String request, String id, ApiException e) {
     LOG.info(
-        "{} {} of {}: {} {}",
+        "{} {}: {} {}, request {}",
         e.status() < 500 ? "refused" : "failed",
         request,
-        address,
         e.status(),
-        Stream.concat(e.code().stream(), e.param().stream()).collect(Collectors.joining(" ")));
+        Stream.concat(e.code().stream(), e.param().stream()).collect(Collectors.joining(" ")),
+        id);
   }
 
   private static void send(ServerRequest request, ServerResponse response, ApiException e) {
@@ -152,7 +161,7 @@ final class Responses {
 
   /** Says that something went wrong here. */
   static void fail(ServerRequest request, ServerResponse response, Throwable e) {
-    LOG.error("a request failed", e);
+    LOG.error("request {} failed", RequestId.of(response), e);
     refuse(request, response, failure(e));
   }
 

@@ -21,9 +21,7 @@ import io.helidon.webserver.http.ServerResponse;
 import java.io.UncheckedIOException;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
-import java.util.regex.Pattern;
-import org.eellm.serve.access.HostNames;
+import org.eellm.serve.access.ApiKey;
 import org.eellm.serve.connection.Connection;
 import org.eellm.serve.connection.Connections;
 import org.eellm.serve.json.ApiException;
@@ -35,40 +33,6 @@ import org.eellm.serve.page.PageFile;
 final class Routes {
   /** With what may have slashes in it. */
   private static final String MODEL_PATH = "/v1/models/{+name}";
-
-  private static final String READ = "GET, HEAD";
-
-  /**
-   * Parts that no path here has, as they are or encoded once or more: an empty part, a part of
-   * dots, a backslash, or parameters. Servers, proxies and browsers read them in different ways.
-   */
-  private static final Pattern ODD_PATH =
-      Pattern.compile(
-          "(?i)%1$s(?:%1$s|%2$s{1,2}(?:%1$s|$))|[\\\\;]|%3$s(?:5c|3b)"
-              .formatted("(?:/|%(?:25)*2f)", "(?:\\.|%(?:25)*2e)", "%(?:25)*"));
-
-  private static final String NO_ORIGIN = "";
-
-  private static final Map<String, String> ALLOWED =
-      Map.of(
-          "/health",
-          READ,
-          "/metrics",
-          READ,
-          "/v1/models",
-          READ,
-          MODEL_PATH,
-          READ,
-          "/v1/completions",
-          "POST",
-          "/v1/chat/completions",
-          "POST",
-          "/v1/lens",
-          "POST",
-          "/tokenize",
-          "POST",
-          "/api",
-          "PUT");
 
   /** Headers that let browsers only show an answer by itself, with nothing of other sites. */
   private static final Map<String, String> SECURITY_HEADERS =
@@ -84,9 +48,6 @@ final class Routes {
           "same-origin",
           "Referrer-Policy",
           "no-referrer");
-
-  /** Paths outside {@code /v1} that need the key. */
-  private static final Set<String> KEYED = Set.of("/api", "/metrics", "/tokenize");
 
   private final ServerOptions options;
   private final Metrics metrics;
@@ -105,20 +66,22 @@ final class Routes {
   /** Tells the web server who takes what. */
   void addTo(HttpRouting.Builder routing) {
     routing.addFilter(this::count);
-    routing.addFilter(Routes::requirePlainPath);
-    routing.addFilter(this::requireOwnPage);
-    routing.addFilter(this::authorize);
+    new AccessFilters(options.access()).addTo(routing);
     read(routing, "/health", this::health);
+    read(routing, "/health/live", (req, res) -> sendState(req, res, "ok")); // the process answers
+    read(routing, "/health/ready", this::health);
     read(routing, "/metrics", this::metrics);
     read(routing, "/v1/models", this::models);
     read(routing, MODEL_PATH, this::modelNamed);
-    routing.post(
-        "/v1/completions", counted((req, res) -> texts(req, res, OpenAiFormat.COMPLETION)));
-    routing.post("/v1/chat/completions", counted((req, res) -> texts(req, res, OpenAiFormat.CHAT)));
-    routing.post("/v1/lens", counted(this::lens));
-    routing.post("/tokenize", this::tokenize);
+    post(routing, "/v1/completions", (req, res) -> texts(req, res, OpenAiFormat.COMPLETION));
+    post(routing, "/v1/chat/completions", (req, res) -> texts(req, res, OpenAiFormat.CHAT));
+    post(routing, "/v1/embeddings", this::embeddings);
+    post(routing, "/v1/lens", this::lens);
+    post(routing, "/tokenize", this::tokenize);
+    post(routing, "/detokenize", this::detokenize);
     routing.put("/api", counted(this::megatron));
-    ALLOWED.forEach((path, method) -> routing.any(path, refuseMethod(method)));
+    routing.any("/api", refuseMethod("PUT"));
+    routing.any("/v1/responses", Routes::refuseResponses);
     PageFile.all()
         .forEach((path, file) -> read(routing, path, (req, res) -> sendFile(file, req, res)));
     routing.any(
@@ -142,6 +105,12 @@ final class Routes {
 
   private static void read(HttpRouting.Builder routing, String path, Handler handler) {
     routing.route(Method.predicate(Method.GET, Method.HEAD), PathMatchers.create(path), handler);
+    routing.any(path, refuseMethod("GET, HEAD"));
+  }
+
+  private void post(HttpRouting.Builder routing, String path, Handler handler) {
+    routing.post(path, counted(handler));
+    routing.any(path, refuseMethod("POST"));
   }
 
   private static Handler refuseMethod(String allowed) {
@@ -157,12 +126,17 @@ final class Routes {
 
   private void count(FilterChain chain, RoutingRequest request, RoutingResponse response) {
     SECURITY_HEADERS.forEach((name, value) -> response.header(name, value));
+    response.header(RequestId.HEADER, RequestId.of(request.headers()));
     try {
       chain.proceed();
     } finally {
       metrics.answered(
           request.matchingPattern().filter(known -> !known.isEmpty()).orElse("other"),
           response.status().code());
+      request
+          .context()
+          .get(ApiKey.class)
+          .ifPresent(key -> metrics.answered(key, response.status().code()));
     }
     Connection connection = connections.current();
     boolean whole = !request.content().hasEntity() || request.content().consumed();
@@ -177,71 +151,6 @@ final class Routes {
     }
   }
 
-  /** Refuses, before any handler sees them, paths that could be taken for others. */
-  private static void requirePlainPath(
-      FilterChain chain, RoutingRequest request, RoutingResponse response) {
-    String path = request.prologue().uriPath().rawPath();
-    if (path.startsWith("/") && !ODD_PATH.matcher(path).find()) {
-      chain.proceed();
-    } else {
-      Responses.refuse(
-          request,
-          response,
-          ApiException.refused(
-              400,
-              "bad_path",
-              "'%s' is no path; send one that begins with / and has no //, .., ; or \\ in it"
-                  .formatted(Fields.shown(path))));
-    }
-  }
-
-  /** Refuses requests that pages of other sites have a browser send. */
-  private void requireOwnPage(FilterChain chain, RoutingRequest request, RoutingResponse response) {
-    HostNames hosts = options.access().hosts();
-    String host = request.headers().value(HeaderNames.HOST).orElse("");
-    String origin = request.headers().value(HeaderNames.ORIGIN).orElse(NO_ORIGIN);
-    if (!hosts.admits(host)) {
-      Responses.refuse(
-          request,
-          response,
-          ApiException.refused(
-              403,
-              "host_not_allowed",
-              "'%s' is no name of this server; start it with --allow-host and this name"
-                  .formatted(Fields.shown(host))));
-    } else if (!origin.equals(NO_ORIGIN) && !hosts.admits(origin, host)) {
-      Responses.refuse(
-          request,
-          response,
-          ApiException.refused(
-              403,
-              "origin_not_allowed",
-              "a page of '%s' may not ask this server; use its own page, or a proxy that passes Host on"
-                  .formatted(Fields.shown(origin))));
-    } else {
-      chain.proceed();
-    }
-  }
-
-  /** Everything but health and the page itself needs a key, if there are any. */
-  private void authorize(FilterChain chain, RoutingRequest request, RoutingResponse response) {
-    String path = request.path().path();
-    boolean guarded = path.startsWith("/v1") || KEYED.contains(path);
-    String given = request.headers().value(HeaderNames.AUTHORIZATION).orElse("");
-    if (guarded && !options.access().keys().admits(given)) {
-      response.header("WWW-Authenticate", "Bearer");
-      Responses.refuse(
-          request,
-          response,
-          ApiException.refused(
-              401,
-              "invalid_api_key",
-              "the API key is missing or wrong; send it as 'Authorization: Bearer KEY'"));
-    } else {
-      chain.proceed();
-    }
-  }
-
   private static void sendFile(PageFile file, ServerRequest request, ServerResponse response) {
     response.header(HeaderNames.ETAG, file.tag());
     if (request.headers().value(HeaderNames.IF_NONE_MATCH).filter(file::isAmong).isPresent()) {
@@ -252,8 +161,20 @@ final class Routes {
     }
   }
 
+  /** OpenAI's newer API, which some clients ask by default. */
+  private static void refuseResponses(ServerRequest request, ServerResponse response) {
+    throw ApiException.refused(
+        404,
+        "unknown_path",
+        "/v1/responses is not offered; have the client ask for chat completions: openai.chat(MODEL)"
+            + " in the package ai, client.chat.completions in OpenAI's clients");
+  }
+
   private void health(ServerRequest request, ServerResponse response) {
-    String state = lifecycle.state();
+    sendState(request, response, lifecycle.state());
+  }
+
+  private static void sendState(ServerRequest request, ServerResponse response, String state) {
     response.status(state.equals("ok") ? 200 : 503);
     Responses.send(request, response, HttpJson.object().put("status", state));
   }
@@ -324,6 +245,13 @@ final class Routes {
     Responses.send(request, response, ready.lens(lens, exchange()));
   }
 
+  private void embeddings(ServerRequest request, ServerResponse response) {
+    CompletionService ready = lifecycle.ready();
+    Embeddings texts =
+        body.read(request, fields -> new RequestReader(ready.model(), fields).embeddings());
+    ready.embed(texts, exchange(), answer -> Responses.send(request, response, answer));
+  }
+
   private void tokenize(ServerRequest request, ServerResponse response) {
     ServedModel model = lifecycle.ready().model();
     List<Integer> ids = body.read(request, fields -> new RequestReader(model, fields).tokenize());
@@ -333,6 +261,12 @@ final class Routes {
     ArrayNode tokens = root.putArray("tokens");
     ids.forEach(tokens::add);
     Responses.send(request, response, root);
+  }
+
+  private void detokenize(ServerRequest request, ServerResponse response) {
+    ServedModel model = lifecycle.ready().model();
+    String text = body.read(request, fields -> new RequestReader(model, fields).detokenize());
+    Responses.send(request, response, HttpJson.object().put("prompt", text));
   }
 
   private void megatron(ServerRequest request, ServerResponse response) {

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Optional;
 import org.eellm.config.SettingException;
+import org.eellm.serve.access.AllowedOrigins;
 import org.eellm.serve.access.ApiKeys;
 import org.eellm.serve.access.HostNames;
 
@@ -20,11 +21,14 @@ public record ServerOptions(String host, int port, Access access, Bounds bounds)
    *
    * @param keys what clients have to know, if anything
    * @param hosts names under which browsers may ask
+   * @param origins pages of other sites that may
    * @param tls none for plain HTTP
    */
-  public record Access(ApiKeys keys, HostNames hosts, Optional<TlsFiles> tls) {
-    /** No key, and no name but this machine's own and addresses. */
-    public static final Access OPEN = new Access(ApiKeys.NONE, HostNames.LOCAL, Optional.empty());
+  public record Access(
+      ApiKeys keys, HostNames hosts, AllowedOrigins origins, Optional<TlsFiles> tls) {
+    /** No key, no name but this machine's own and addresses, and no page but the server's. */
+    public static final Access OPEN =
+        new Access(ApiKeys.NONE, HostNames.LOCAL, AllowedOrigins.NONE, Optional.empty());
   }
 
   /**

@@ -17,7 +17,10 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.eellm.config.SettingException;
+import org.eellm.serve.access.AllowedOrigins;
+import org.eellm.serve.access.ApiKey;
 import org.eellm.serve.access.ApiKeys;
 import org.eellm.serve.access.HostNames;
 import org.eellm.tensor.OneThread;
@@ -41,7 +44,12 @@ final class AccessTest {
   static ServerOptions keys(String... keys) {
     ServerOptions.Access open = ServerOptions.Access.OPEN;
     return ServerOptions.of(0)
-        .withAccess(new ServerOptions.Access(new ApiKeys(List.of(keys)), open.hosts(), open.tls()));
+        .withAccess(
+            new ServerOptions.Access(
+                new ApiKeys(Stream.of(keys).map(ApiKey::of).toList()),
+                open.hosts(),
+                open.origins(),
+                open.tls()));
   }
 
   @BeforeAll
@@ -53,8 +61,9 @@ final class AccessTest {
             ServerOptions.of(0)
                 .withAccess(
                     new ServerOptions.Access(
-                        new ApiKeys(List.of("open sesame", "second")),
+                        new ApiKeys(List.of(ApiKey.of("open sesame"), ApiKey.of("second"))),
                         new HostNames("127.0.0.1", Set.of("Model.example")),
+                        AllowedOrigins.NONE,
                         Optional.empty())));
   }
 
@@ -135,8 +144,8 @@ final class AccessTest {
     "not an origin, 403",
     "http://localhost, 200",
     "http://LOCALHOST, 200",
-    "https://model.example, 200",
-    "https://model.example:8443, 200"
+    "https://model.example, 403",
+    "https://localhost:443, 403"
   })
   void request_ofAPage_isAnsweredIfThePageIsTheServersOwn(String origin, int status)
       throws IOException {
@@ -152,7 +161,8 @@ final class AccessTest {
         .startsWith("HTTP/1.1 200");
     assertThat(answer("GET /health", "Host: %s\r\nOrigin: http://127.0.0.1:9".formatted(own)))
         .startsWith("HTTP/1.1 403")
-        .contains("\"code\":\"origin_not_allowed\"", "a proxy that passes Host on")
+        .contains(
+            "\"code\":\"origin_not_allowed\"", "start it with --allow-origin http://127.0.0.1:9\"")
         .doesNotContain("--allow-host");
   }
 
@@ -196,10 +206,43 @@ final class AccessTest {
     }
   }
 
+  @ParameterizedTest
+  @ValueSource(strings = {"req_1", "0af7651916cd43dd-8448eb211c80319c", "a:b/c=d+e@f.g"})
+  void requestId_ofAClient_isItsAnswersToo(String id) throws IOException {
+    for (String request : List.of("GET /health", "GET /v1/models", "GET /nowhere")) {
+      assertThat(answer(request, "Host: localhost\r\nX-Request-Id: " + id))
+          .as(request)
+          .contains("X-Request-Id: " + id + "\r\n");
+    }
+  }
+
+  @Test
+  void requestId_thatIsNone_isMadeAnew() throws IOException {
+    for (String id :
+        List.of("", "a b", "x".repeat(129), "x".repeat(5000), "<b>", "a\tb", "a\u001b[31mb", "é")) {
+      String answer = answer("GET /health", "Host: localhost\r\nX-Request-Id: " + id);
+      assertThat(answer).as(id).containsPattern("X-Request-Id: [0-9a-f-]{36}\r\n");
+      assertThat(id.isEmpty() || !answer.contains(id)).as(id).isTrue();
+    }
+    assertThat(answer("GET /health", "Host: localhost").lines())
+        .filteredOn(line -> line.startsWith("X-Request-Id: "))
+        .hasSize(1);
+    assertThat(answer("G\0T /", "Host: localhost"))
+        .containsPattern("X-Request-Id: [0-9a-f-]{36}\r\n");
+  }
+
   @Test
   void head_isAnsweredAsGetWithoutTheBody() throws IOException {
     String key = "Host: localhost\r\nAuthorization: Bearer second";
-    for (String path : List.of("/health", "/metrics", "/v1/models", "/v1/models/small", "/")) {
+    for (String path :
+        List.of(
+            "/health",
+            "/health/live",
+            "/health/ready",
+            "/metrics",
+            "/v1/models",
+            "/v1/models/small",
+            "/")) {
       String head = answer("HEAD " + path, key);
       String get = answer("GET " + path, key);
 
@@ -226,9 +269,10 @@ final class AccessTest {
                   .request("/v1/completions?secret=1")
                   .header("Authorization", "Bearer second")
                   .header("Content-Type", "application/json")
+                  .header("X-Request-Id", "of-a-client")
                   .POST(BodyPublishers.ofString("{\"prompt\": {\"secret\": \"secret\"}}"))
                   .build());
-      answer("GET /v1/models", "Host: localhost");
+      answer("GET /v1/models", "Host: localhost\r\nX-Request-Id: two");
       answer("G\0T /secret", "Host: localhost");
 
       assertThat(json(refused).path("error").path("param").asText()).isEqualTo("prompt");
@@ -236,10 +280,12 @@ final class AccessTest {
       log.setLevel(null);
       log.detachAppender(lines);
     }
-    assertThat(lines.list.stream().map(ILoggingEvent::getFormattedMessage))
+    assertThat(
+            lines.list.stream()
+                .map(line -> line.getFormattedMessage().replaceFirst("[0-9a-f-]{36}", "UUID")))
         .containsExactly(
-            "refused POST /v1/completions of 127.0.0.1: 400 prompt",
-            "refused GET /v1/models of 127.0.0.1: 401 invalid_api_key",
-            "refused a request of 127.0.0.1: 400 bad_request");
+            "refused POST /v1/completions of 127.0.0.1: 400 prompt, request of-a-client",
+            "refused GET /v1/models of 127.0.0.1: 401 invalid_api_key, request two",
+            "refused a request of 127.0.0.1: 400 bad_request, request UUID");
   }
 }

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.stream.StreamSupport;
 import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.BeforeEach;
@@ -39,6 +40,44 @@ final class ChatTest {
       assertThat(response.body()).contains("use /v1/completions");
       assertThat(server.post("/v1/completions", "{\"prompt\": \"the\"}").statusCode())
           .isEqualTo(200);
+    }
+  }
+
+  @Test
+  void chat_developer_isTheTemplatesSystem() throws IOException {
+    try (TestServer server =
+        start(
+            "{% for m in messages %}{% if m.role in ['user', 'assistant'] or (m.role == 'system'"
+                + " and loop.first) %}{{ m.role }}:{{ m.content }};{% endif %}{% endfor %}")) {
+      String turn = "{\"role\": \"%s\", \"content\": \"%s\"}";
+      String user = turn.formatted("user", "the cat");
+      for (String role : new String[] {"system", "developer"}) {
+        String first = turn.formatted(role, "be brief");
+        JsonNode reply =
+            TestServer.answered(
+                server.post("/tokenize", "{\"messages\": [%s, %s]}".formatted(first, user)));
+        assertThat(reply.path("tokens").toString())
+            .isEqualTo(
+                Arrays.toString(server.tokenizer.encode("system:be brief;user:the cat;"))
+                    .replace(" ", ""));
+        assertThat(
+                server
+                    .chat("{\"messages\": [%s, %s], \"max_tokens\": 1}".formatted(first, user))
+                    .at("/usage/prompt_tokens")
+                    .asInt())
+            .isEqualTo(reply.path("count").asInt());
+
+        var left =
+            server.post(
+                "/v1/chat/completions",
+                "{\"messages\": [%s, %s, %s]}".formatted(user, first, user));
+        assertThat(left.statusCode()).isEqualTo(400);
+        assertThat(TestServer.json(left).at("/error/param").asText()).isEqualTo("messages[1]");
+        assertThat(TestServer.json(left).at("/error/message").asText())
+            .isEqualTo(
+                "messages[1]: this model's chat template has no place for this %s message; put its text into another"
+                    .formatted(role));
+      }
     }
   }
 

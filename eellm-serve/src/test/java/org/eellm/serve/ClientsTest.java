@@ -2,16 +2,21 @@ package org.eellm.serve;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import dev.langchain4j.data.embedding.Embedding;
+import dev.langchain4j.data.segment.TextSegment;
 import dev.langchain4j.exception.InvalidRequestException;
 import dev.langchain4j.exception.ModelNotFoundException;
 import dev.langchain4j.model.chat.response.ChatResponse;
 import dev.langchain4j.model.chat.response.StreamingChatResponseHandler;
 import dev.langchain4j.model.openai.OpenAiChatModel;
 import dev.langchain4j.model.openai.OpenAiChatModel.OpenAiChatModelBuilder;
+import dev.langchain4j.model.openai.OpenAiEmbeddingModel;
 import dev.langchain4j.model.openai.OpenAiLanguageModel;
 import dev.langchain4j.model.openai.OpenAiStreamingChatModel;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
@@ -104,6 +109,26 @@ final class ClientsTest extends WithServer {
   }
 
   @Test
+  void langchain4j_embeddings_areTheServersVectors() {
+    OpenAiEmbeddingModel model =
+        OpenAiEmbeddingModel.builder()
+            .baseUrl(server.base() + "/v1")
+            .apiKey("none")
+            .modelName("small")
+            .maxRetries(0)
+            .build();
+
+    List<Embedding> vectors =
+        model.embedAll(List.of(TextSegment.from("the cat"), TextSegment.from("the dog"))).content();
+
+    assertThat(vectors).hasSize(2);
+    assertThat(vectors.getFirst().dimension())
+        .isEqualTo(server.decoder.architecture().model().hiddenSize());
+    assertThat(vectors.getFirst()).isEqualTo(model.embed("the cat").content());
+    assertThat(vectors.getFirst()).isNotEqualTo(vectors.getLast());
+  }
+
+  @Test
   void openai_clientForNode_understandsAllAnswers() {
     NodeScripts scripts = NodeScripts.install(ClientsTest.class, "clients");
 
@@ -130,6 +155,12 @@ final class ClientsTest extends WithServer {
         .isEqualTo(refusal("BadRequestError", 400, "prompt", "context_length_exceeded"));
     assertThat(outcome.path("badStream"))
         .isEqualTo(refusal("BadRequestError", 400, "messages", ""));
+    assertThat(outcome.path("embedding")).hasSize(2);
+    assertThat(outcome.path("embedding").path(0).path(0).asDouble())
+        .isCloseTo(outcome.path("floats").path(0).asDouble(), within(1e-6));
+    assertThat(outcome.path("embedding").path(0)).hasSameSizeAs(outcome.path("floats"));
+    assertThat(outcome.path("responses").path("status").asInt()).isEqualTo(404);
+    assertThat(outcome.path("responses").path("requestID").asText()).matches("[0-9a-f-]{36}");
     server.awaitIdle(); // it left amid a stream
   }
 

@@ -158,7 +158,10 @@ final class ConnectionsTest {
     return ServerOptions.of(0)
         .withAccess(
             new ServerOptions.Access(
-                open.keys(), open.hosts(), Optional.of(new TlsFiles(certificate, key))));
+                open.keys(),
+                open.hosts(),
+                open.origins(),
+                Optional.of(new TlsFiles(certificate, key))));
   }
 
   private static SSLContext trust(Path certificate) throws IOException, GeneralSecurityException {

@@ -81,8 +81,8 @@ final class PathsTest {
         for (String target : ODD) {
           assertThat(get(server, target))
               .as(target)
-              .matches("(?s)HTTP/1\\.1 40[04] .*")
-              .contains("\"type\":\"invalid_request_error\"")
+              .matches("(?s)HTTP/1\\.1 40[014] .*")
+              .containsPattern("\"type\":\"(invalid_request|authentication)_error\"")
               .doesNotContainIgnoringCase("location:");
           assertThat(get(server, "/"))
               .as("the page after " + target)

@@ -90,7 +90,7 @@ final class ProxyTest {
     return ServerOptions.of(0)
         .withAccess(
             new ServerOptions.Access(
-                open.keys(), new HostNames("127.0.0.1", Set.of(name)), open.tls()));
+                open.keys(), new HostNames("127.0.0.1", Set.of(name)), open.origins(), open.tls()));
   }
 
   private void requireServed(List<String> command, int proxy) throws Exception {

@@ -294,9 +294,9 @@ final class RefusalTest extends WithServer {
     HttpResponse<String> wrongMethod = server.get("/v1/completions");
     assertThat(wrongMethod.statusCode()).isEqualTo(405);
     assertThat(wrongMethod.headers().firstValue("Allow")).contains("POST");
-    HttpResponse<String> unknown = server.get("/v1/embeddings");
+    HttpResponse<String> unknown = server.get("/v1/images");
     assertThat(unknown.statusCode()).isEqualTo(404);
-    assertThat(json(unknown).path("error").path("message").asText()).contains("GET /v1/embeddings");
+    assertThat(json(unknown).path("error").path("message").asText()).contains("GET /v1/images");
   }
 
   /** A 400 that names the field. */

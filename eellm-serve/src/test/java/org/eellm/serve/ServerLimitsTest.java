@@ -83,7 +83,7 @@ final class ServerLimitsTest {
         BodyHandlers.ofString());
   }
 
-  private static double metric(TestServer server, String name) {
+  static double metric(TestServer server, String name) {
     return server
         .get("/metrics")
         .body()
@@ -99,6 +99,10 @@ final class ServerLimitsTest {
     try (TestServer server = TestServer.loading(folder)) {
       assertThat(server.get("/health").statusCode()).isEqualTo(503);
       assertThat(server.get("/health").body()).isEqualTo("{\"status\":\"loading\"}");
+      assertThat(server.get("/health/ready").statusCode()).isEqualTo(503);
+      assertThat(server.get("/health/ready").body()).isEqualTo("{\"status\":\"loading\"}");
+      assertThat(server.get("/health/live").statusCode()).isEqualTo(200);
+      assertThat(server.get("/health/live").body()).isEqualTo("{\"status\":\"ok\"}");
       HttpResponse<String> response = server.post("/v1/completions", Wire.LONG);
       assertThat(response.statusCode()).isEqualTo(503);
       assertThat(response.headers().firstValue("Retry-After")).isPresent();
@@ -109,6 +113,7 @@ final class ServerLimitsTest {
       server.server.serve(server.served);
 
       assertThat(server.get("/health").statusCode()).isEqualTo(200);
+      assertThat(server.get("/health/ready").statusCode()).isEqualTo(200);
     }
   }
 
@@ -228,7 +233,19 @@ final class ServerLimitsTest {
   @Test
   void apiKey_whereThereIsOne_isNeededForAllButHealthAndPage() {
     try (TestServer server = start(limits -> limits, AccessTest.keys("open sesame"))) {
-      for (String path : List.of("/v1/models", "/metrics", "/v1/completions", "/api")) {
+      for (String path :
+          List.of(
+              "/v1/models",
+              "/metrics",
+              "/v1/completions",
+              "/v1/embeddings",
+              "/v1/responses",
+              "/tokenize",
+              "/detokenize",
+              "/api",
+              "/nowhere",
+              "/page.js/",
+              "/healthy")) {
         HttpResponse<String> response = server.get(path);
         assertThat(response.statusCode()).as(path).isEqualTo(401);
         assertThat(json(response).path("error").path("code").asText()).isEqualTo("invalid_api_key");
@@ -247,8 +264,9 @@ final class ServerLimitsTest {
                           .build())
                   .statusCode())
           .isEqualTo(200);
-      assertThat(server.get("/health").statusCode()).isEqualTo(200);
-      assertThat(server.get("/").statusCode()).isEqualTo(200);
+      for (String path : List.of("/health", "/health/live", "/health/ready", "/", "/page.js")) {
+        assertThat(server.get(path).statusCode()).as(path).isEqualTo(200);
+      }
     }
   }
 
@@ -265,6 +283,9 @@ final class ServerLimitsTest {
 
         until(() -> server.get("/health").body().contains("stopping"));
         assertThat(server.get("/health").statusCode()).isEqualTo(503);
+        assertThat(server.get("/health/ready").statusCode()).isEqualTo(503);
+        assertThat(server.get("/health/live").statusCode()).isEqualTo(200);
+        assertThat(server.post("/v1/embeddings", "{\"input\": \"a\"}").statusCode()).isEqualTo(503);
         assertThat(server.post("/v1/completions", Wire.LONG).statusCode()).isEqualTo(503);
         assertThat(stopped).isNotDone();
       }

@@ -10,6 +10,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Collections;
 import java.util.List;
 import java.util.Objects;
 import java.util.stream.Stream;
@@ -21,6 +22,9 @@ import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.serve.json.HttpJson;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** A server's other endpoints. */
 final class ServerTest extends WithServer {
@@ -194,10 +198,91 @@ final class ServerTest extends WithServer {
             """
             {"messages": [{"role": "user", "content": "a"}], "max_tokens": 3,
              "max_completion_tokens": 2, "tools": [], "tool_choice": "none", "functions": [],
-             "function_call": "none", "parallel_tool_calls": true}\
+             "function_call": "none", "parallel_tool_calls": true, "service_tier": "auto"}\
             """);
 
     assertThat(reply.path("usage").path("completion_tokens").asInt()).isEqualTo(2);
+  }
+
+  @Test
+  void responses_areRefusedWithTheClientsOptionForChats() {
+    for (HttpResponse<String> response :
+        List.of(
+            server.post("/v1/responses", "{\"model\": \"small\", \"input\": \"the cat\"}"),
+            server.post("/v1/responses", "x".repeat(100_000)),
+            server.get("/v1/responses"))) {
+      assertThat(response.statusCode()).isEqualTo(404);
+      assertThat(json(response).path("error").path("type").asText())
+          .isEqualTo("invalid_request_error");
+      assertThat(json(response).path("error").path("message").asText())
+          .contains("openai.chat(", "client.chat.completions")
+          .doesNotContain("\n");
+    }
+  }
+
+  @Test
+  void detokenize_ofATextsIds_isTheText() {
+    JsonNode tokens =
+        TestServer.answered(server.post("/tokenize", "{\"prompt\": \"the cat \uD83D\uDE42\"}"));
+    JsonNode reply =
+        TestServer.answered(
+            server.post(
+                "/detokenize",
+                "{\"model\": \"small\", \"tokens\": %s}".formatted(tokens.path("tokens"))));
+
+    assertThat(reply.toString()).isEqualTo("{\"prompt\":\"the cat \uD83D\uDE42\"}");
+    assertThat(TestServer.answered(server.post("/detokenize", "{\"tokens\": []}")).toString())
+        .isEqualTo("{\"prompt\":\"\"}");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "{} | tokens",
+        "{\"tokens\": \"the\"} | tokens",
+        "{\"tokens\": {\"0\": 1}} | tokens",
+        "{\"tokens\": [1, 260]} | tokens[1]",
+        "{\"tokens\": [-1]} | tokens[0]",
+        "{\"tokens\": [1.5]} | tokens[0]",
+        "{\"tokens\": [\"1\"]} | tokens[0]",
+        "{\"tokens\": [12345678901234567890]} | tokens[0]",
+        "{\"tokens\": [[1]]} | tokens[0]",
+        "{\"tokens\": [1], \"prompt\": \"a\"} | prompt",
+        "{\"tokens\": MANY} | tokens",
+      })
+  void detokenize_whatIsNoListOfIds_isRefusedByName(String body, String param) {
+    HttpResponse<String> response =
+        server.post(
+            "/detokenize", body.replace("MANY", Collections.nCopies(500_000, 1).toString()));
+
+    assertThat(response.statusCode()).as(response.body()).isEqualTo(400);
+    assertThat(json(response).path("error").path("param").asText()).isEqualTo(param);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"full", "early-exit", "speculative"})
+  void completion_promptThatFillsTheContext_isContinuedByOneToken(String mode) {
+    String prompt = Collections.nCopies(96, 7).toString();
+    String body = "{\"prompt\": %s, \"temperature\": 0, \"early_exit\": {\"mode\": \"%s\"}%s}";
+
+    JsonNode one = server.complete(body.formatted(prompt, mode, ", \"max_tokens\": 1"));
+    assertThat(one.path("usage"))
+        .isEqualTo(
+            json(
+                """
+                {"prompt_tokens": 96, "completion_tokens": 1, "total_tokens": 97,
+                 "prompt_tokens_details": {"cached_tokens": %d}}\
+                """
+                    .formatted(one.at("/usage/prompt_tokens_details/cached_tokens").asInt())));
+    assertThat(one.at("/choices/0/finish_reason").asText()).isEqualTo("length");
+    assertThat(server.complete(body.formatted(prompt, mode, "")).at("/choices/0/text"))
+        .isEqualTo(one.at("/choices/0/text"));
+    HttpResponse<String> two =
+        server.post("/v1/completions", body.formatted(prompt, mode, ", \"max_tokens\": 2"));
+    assertThat(two.statusCode()).isEqualTo(400);
+    assertThat(two.body()).contains("context of 96 tokens behind this prompt; use 1 or less, or a shorter");
   }
 
   @Test

@@ -5,6 +5,7 @@ import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -28,6 +29,8 @@ import org.eellm.serve.ServerOptions;
 import org.eellm.serve.ServerOptions.Access;
 import org.eellm.serve.ServerOptions.Bounds;
 import org.eellm.serve.ServerOptions.TlsFiles;
+import org.eellm.serve.access.AllowedOrigins;
+import org.eellm.serve.access.ApiKey;
 import org.eellm.serve.access.ApiKeys;
 import org.eellm.serve.access.HostNames;
 import picocli.CommandLine.Command;
@@ -85,6 +88,15 @@ public final class ServeCommand implements Callable<Integer> {
   private List<String> allowedHosts = List.of();
 
   @Option(
+      names = "--allow-origin",
+      paramLabel = "ORIGIN",
+      split = ",",
+      description =
+          "Pages of other sites that may ask and read the answers, by scheme, name and port, as in"
+              + " https://app.example.com:8443; * for all pages: then give a key.")
+  private List<String> allowedOrigins = List.of();
+
+  @Option(
       names = "--port",
       paramLabel = "P",
       defaultValue = "8000",
@@ -107,7 +119,9 @@ public final class ServeCommand implements Callable<Integer> {
   @Option(
       names = "--api-key-file",
       paramLabel = "FILE",
-      description = "Has a key on each line; clients have to send one of them.")
+      description =
+          "Has a key on each line, as KEY, NAME KEY, or NAME KEY LIMIT of requests at once; clients"
+              + " have to send one of them.")
   private Optional<Path> apiKeyFile;
 
   @Option(
@@ -209,10 +223,18 @@ public final class ServeCommand implements Callable<Integer> {
   }
 
   private int serve(ServerOptions options, World world, PrintWriter err) {
-    if (options.access().keys().isEmpty() && !isOnThisMachine(host)) {
-      err.printf(
-          "warning: everybody who can reach %s may use this server; give it an --api-key-file%n",
-          host);
+    if (options.access().keys().isEmpty()) {
+      List<String> strangers = new ArrayList<>();
+      if (!isOnThisMachine(host)) {
+        strangers.add("everybody who can reach " + host);
+      }
+      if (allowedOrigins.contains(AllowedOrigins.ANY)) {
+        strangers.add("every page in a browser that can reach " + host);
+      }
+      strangers.forEach(
+          who ->
+              err.printf(
+                  "warning: %s may use this server; give it an --api-key-file%n", who));
     }
     String scheme = options.access().tls().isPresent() ? "https" : "http";
     try (StopSignals signals = StopSignals.listen(err, "finishing the requests in work");
@@ -274,7 +296,11 @@ public final class ServeCommand implements Callable<Integer> {
     }
     Optional<TlsFiles> tls =
         tlsCertificate.flatMap(file -> tlsKey.map(key -> new TlsFiles(file, key)));
-    return new Access(keys(), new HostNames(host, Set.copyOf(allowedHosts)), tls);
+    return new Access(
+        keys(),
+        new HostNames(host, Set.copyOf(allowedHosts)),
+        new AllowedOrigins(Set.copyOf(allowedOrigins)),
+        tls);
   }
 
   private ApiKeys keys() {
@@ -287,7 +313,7 @@ public final class ServeCommand implements Callable<Integer> {
             () ->
                 apiKey
                     .or(() -> Optional.ofNullable(System.getenv(KEY_VARIABLE)))
-                    .map(key -> new ApiKeys(List.of(key))))
+                    .map(key -> new ApiKeys(List.of(ApiKey.of(key)))))
         .orElse(ApiKeys.NONE);
   }
 

@@ -190,10 +190,10 @@ final class GenerateRefusalTest extends WithGenerateCommand {
     assertThat(err.toString())
         .isEqualTo("eellm: prompt 2 is empty; give it at least one character\n");
 
-    assertThat(generate("--prompt", "x".repeat(SmallModel.CONTEXT))).isEqualTo(1);
+    assertThat(generate("--prompt", "x".repeat(SmallModel.CONTEXT + 1))).isEqualTo(1);
     assertThat(err.toString())
         .isEqualTo(
-            "eellm: prompt 1 has 96 tokens, but the model's context is 96; shorten it to 95 or"
+            "eellm: prompt 1 has 97 tokens, but the model's context is 96; shorten it to 96 or"
                 + " less\n");
 
     assertThat(generate("--prompt", "x".repeat(90), "--max-tokens", "7")).isEqualTo(1);
@@ -249,7 +249,7 @@ final class GenerateRefusalTest extends WithGenerateCommand {
 
   @Test
   void generate_stagesThatFail_sayWhich() {
-    String tooLong = "x".repeat(SmallModel.CONTEXT);
+    String tooLong = "x".repeat(SmallModel.CONTEXT + 1);
     assertThat(generate("--prompt", tooLong, "--nproc", "2", "--pp", "2")).isEqualTo(1);
     assertThat(out.toString()).isEmpty();
     assertThat(err.toString())

@@ -43,6 +43,9 @@ final class ServeCommandTest {
             + " read",
         "--api-key a --api-key-file b | --api-key: has no effect beside --api-key-file",
         "--api-key-file nowhere.txt | --api-key-file: 'nowhere.txt' cannot be read",
+        "--allow-origin app.example.com | --allow-origin: 'app.example.com' is no origin; give",
+        "--allow-origin * --allow-origin http://a,http://b/ | --allow-origin: 'http://b/' is no",
+        "--allow-host app.example.com:8080 | --allow-host: 'app.example.com:8080' has a port",
       })
   void serve_valueThatCannotBe_isRefusedBeforeItListens(String options, String message) {
     List<String> args = new ArrayList<>(List.of("--port", "0"));
@@ -119,5 +122,20 @@ final class ServeCommandTest {
     }
     assertThat(err.toString()).contains("cannot listen at " + host);
     assertThat(err.toString().contains("warning: everybody who can reach")).isEqualTo(warns);
+  }
+
+  @Test
+  void serve_toAllPagesWithoutAKey_warns() throws IOException {
+    try (ServerSocket taken = new ServerSocket(0, 1, InetAddress.getByName("127.0.0.1"))) {
+      String port = Integer.toString(taken.getLocalPort());
+      assertThat(serve("--port", port, "--allow-origin", "*")).isEqualTo(1);
+      assertThat(err.toString())
+          .startsWith("warning: every page in a browser that can reach 127.0.0.1 may use this")
+          .contains("cannot listen at");
+      err.getBuffer().setLength(0);
+      assertThat(serve("--port", port, "--allow-origin", "http://a")).isEqualTo(1);
+      assertThat(serve("--port", port, "--allow-origin", "*", "--api-key", "k")).isEqualTo(1);
+    }
+    assertThat(err.toString()).doesNotContain("warning");
   }
 }

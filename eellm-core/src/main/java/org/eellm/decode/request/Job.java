@@ -67,15 +67,16 @@ public final class Job implements RequestHandle {
   private static void requireFits(ModelConfig shape, Request request, String name) {
     int length = request.prompt().size();
     int context = shape.maxPositions();
-    if (length >= context) {
+    if (length > context) {
       throw new GenerateException(
           "%s has %d tokens, but the model's context is %d; shorten it to %d or less"
-              .formatted(name, length, context, context - 1));
+              .formatted(name, length, context, context));
     }
-    if (length + request.maxTokens() > context) {
+    int most = Math.max(1, context - length); // the last token's keys and values need no place
+    if (request.maxTokens() > most) {
       throw new GenerateException(
           "%s has %d tokens and up to %d are to follow, but the model's context is %d; let %d or fewer follow, or shorten the prompt"
-              .formatted(name, length, request.maxTokens(), context, context - length));
+              .formatted(name, length, request.maxTokens(), context, most));
     }
     requireIds(shape, request.prompt(), name);
   }

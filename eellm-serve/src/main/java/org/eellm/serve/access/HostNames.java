@@ -1,6 +1,5 @@
 package org.eellm.serve.access;
 
-import java.net.URI;
 import java.util.Locale;
 import java.util.Set;
 import java.util.TreeSet;
@@ -14,8 +13,7 @@ import org.eellm.config.SettingException;
  * site.
  *
  * @param own where the server listens
- * @param allowed names beside these, of which pages may ask too; {@link #ANY} for all names, and no
- *     pages
+ * @param allowed names beside these; {@link #ANY} for all names
  */
 public record HostNames(String own, Set<String> allowed) {
   /** The names of this machine alone. */
@@ -51,26 +49,6 @@ public record HostNames(String own, Set<String> allowed) {
         || name.equals(own)
         || allowed.contains(name)
         || allowed.contains(ANY);
-  }
-
-  /**
-   * Whether a page of this {@code Origin} may ask this {@code Host}: one of the same name and port,
-   * or of a name that is allowed, as behind a proxy that asks under its own.
-   */
-  public boolean admits(String origin, String host) {
-    String authority = authority(origin);
-    return !authority.isEmpty()
-        && (authority.equalsIgnoreCase(host) || allowed.contains(name(authority)));
-  }
-
-  /** Empty for what is none of a page's, as {@code null}. */
-  private static String authority(String origin) {
-    try {
-      String authority = URI.create(origin).getRawAuthority();
-      return authority == null ? "" : authority;
-    } catch (IllegalArgumentException e) {
-      return "";
-    }
   }
 
   /** Without the port, in small letters. */

@@ -54,4 +54,16 @@ said.unknownModel = await refusal(() => client.completions.create({ ...full, mod
 said.tooLong = await refusal(() => client.completions.create({ ...full, prompt: 'the cat '.repeat(1e5) }));
 said.badStream = await refusal(() => client.chat.completions.create({ ...full, messages: [], stream: true }));
 
+// Without a format the client asks for base64, and decodes it.
+const embedded = await client.embeddings.create({ model, input: ['the cat', 'the dog'] });
+said.embedding = embedded.data.map(({ embedding }) => embedding);
+const floats = await client.embeddings.create({ model, input: 'the cat', encoding_format: 'float' });
+said.floats = floats.data[0].embedding;
+
+try {
+  await client.responses.create({ model, input: 'the cat' });
+} catch (error) {
+  said.responses = { status: error.status, requestID: error.requestID, message: error.message };
+}
+
 console.log(JSON.stringify(said));
