@@ -549,7 +549,8 @@ public final class ChatTemplate {
     }
   }
 
-  private static List<Map<String, @Nullable Object>> asMaps(List<ChatMessage> messages, boolean asSent) {
+  private static List<Map<String, @Nullable Object>> asMaps(
+      List<ChatMessage> messages, boolean asSent) {
     List<Map<String, @Nullable Object>> asMaps = new ArrayList<>();
     for (ChatMessage message : messages) {
       Map<String, @Nullable Object> map = new LinkedHashMap<>();
@@ -589,7 +590,8 @@ public final class ChatTemplate {
     return renderMaps(asMaps(messages, calls && toolForm().asSent()), variables);
   }
 
-  private String renderMaps(List<Map<String, @Nullable Object>> asMaps, Map<String, Object> variables) {
+  private String renderMaps(
+      List<Map<String, @Nullable Object>> asMaps, Map<String, Object> variables) {
     Map<String, Object> context = new HashMap<>();
     context.put("messages", asMaps);
     context.put("bos_token", beginningOfSequence);

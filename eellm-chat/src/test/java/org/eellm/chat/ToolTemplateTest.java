@@ -114,9 +114,7 @@ final class ToolTemplateTest {
   void encode_formOfAFamily_isWhatHuggingFaceRenders(JsonNode golden) {
     ChatTemplate template = template(golden.path("template").asText());
 
-    assertThat(
-            written(
-                template, messages(golden.path("messages")), tools(golden.path("tools"))))
+    assertThat(written(template, messages(golden.path("messages")), tools(golden.path("tools"))))
         .isEqualTo(golden.path("expected").asText());
   }
 
@@ -193,10 +191,10 @@ final class ToolTemplateTest {
     String end = tokenizer.piece(tokenizer.endOfDocument());
     ChatTemplate template =
         template(
-            "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{% if m.tool_calls %}"
-                + "{% for c in m.tool_calls %}{{ '{\"name\": \"' + c.function.name + '\", \"arguments\": '"
-                + " }}{{ c.function.arguments | tojson }}{{ '}' }}{% endfor %}{% else %}{{ m.content }}"
-                + "{% endif %}{% endfor %}");
+            "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{% if m.tool_calls"
+                + " %}{% for c in m.tool_calls %}{{ '{\"name\": \"' + c.function.name + '\","
+                + " \"arguments\": ' }}{{ c.function.arguments | tojson }}{{ '}' }}{% endfor %}{%"
+                + " else %}{{ m.content }}{% endif %}{% endfor %}");
     assertThat(template.toolForm().opening()).isEqualTo("{\"name\": \"");
 
     List<Integer> ids =
@@ -244,7 +242,8 @@ final class ToolTemplateTest {
   void of_configurationWithANamedTemplateForTools_takesItForThem(@TempDir Path folder)
       throws IOException {
     tokenizer.save(folder);
-    ObjectNode config = (ObjectNode) JSON.readTree(folder.resolve("tokenizer_config.json").toFile());
+    ObjectNode config =
+        (ObjectNode) JSON.readTree(folder.resolve("tokenizer_config.json").toFile());
     JsonNode hermes =
         cases()
             .filter(golden -> golden.path("name").asText().startsWith("hermes"))
@@ -252,7 +251,10 @@ final class ToolTemplateTest {
             .orElseThrow();
     config
         .putArray("chat_template")
-        .add(JSON.createObjectNode().put("name", "default").put("template", "{{ messages[0].content }}"))
+        .add(
+            JSON.createObjectNode()
+                .put("name", "default")
+                .put("template", "{{ messages[0].content }}"))
         .add(
             JSON.createObjectNode()
                 .put("name", "tool_use")
@@ -260,7 +262,8 @@ final class ToolTemplateTest {
     Files.writeString(folder.resolve("tokenizer_config.json"), config.toString());
     ChatTemplate template = ChatTemplate.of(Tokenizer.load(folder));
 
-    assertThat(written(template, List.of(new ChatMessage("user", "x", Optional.empty())), List.of()))
+    assertThat(
+            written(template, List.of(new ChatMessage("user", "x", Optional.empty())), List.of()))
         .isEqualTo("x");
     assertThat(template.toolForm().opening()).isEqualTo(hermes.path("opening").asText());
     String told =
