@@ -223,7 +223,12 @@ final class ArchitectureTest {
         .should()
         .onlyDependOnClassesThat(
             resideOutsideOfPackage("org.eellm..")
-                .or(resideInAnyPackage("org.eellm", "org.eellm.chat..", "org.eellm.grammar", "org.eellm.langchain4j..")))
+                .or(
+                    resideInAnyPackage(
+                        "org.eellm",
+                        "org.eellm.chat..",
+                        "org.eellm.grammar",
+                        "org.eellm.langchain4j..")))
         .check(CLASSES);
   }
 

@@ -261,12 +261,7 @@ public final class EarlyExitModel implements AutoCloseable {
             model.endTokens(),
             maxTokens);
     Request request =
-        new Request(
-                prompt,
-                maxTokens,
-                model.endTokens(),
-                decoding.method(),
-                sampler(decoding))
+        new Request(prompt, maxTokens, model.endTokens(), decoding.method(), sampler(decoding))
             .withAdapter(number(decoding.adapter()));
     Optional<RequestHandle> handle = engine.submit(request, generation.listener());
     if (handle.isEmpty()) {

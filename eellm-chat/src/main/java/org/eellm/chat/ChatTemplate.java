@@ -135,6 +135,7 @@ public final class ChatTemplate {
           .registerFilter(new BoundedFilter(jinja.getGlobalContext().getFilter(name)));
     }
     jinja.getGlobalContext().registerFilter(new TemplateJson());
+    jinja.getGlobalContext().registerFilter(new ItemsFilter());
     register(jinja, "raise_exception", "raise", String.class);
     register(jinja, "strftime_now", "now", String.class);
     refusal = trial();
@@ -418,7 +419,6 @@ public final class ChatTemplate {
           "this model's chat template cannot be rendered (%s)".formatted(refusal.get()));
     }
     TemplateBounds.requireFew(messages);
-    requireAllInPrompt(messages, variables);
     List<ChatMessage> quoted = new ArrayList<>();
     for (ChatMessage message : messages) {
       String place = "messages[%d].".formatted(quoted.size());
@@ -430,6 +430,7 @@ public final class ChatTemplate {
               message.calls().stream().map(call -> quoted(call, place + "tool_calls")).toList(),
               quote(message.callId(), place + "tool_call_id")));
     }
+    requireAllInPrompt(messages, variables);
     return quoted;
   }
 
@@ -549,7 +550,8 @@ public final class ChatTemplate {
     }
   }
 
-  private static List<Map<String, @Nullable Object>> asMaps(List<ChatMessage> messages, boolean asSent) {
+  private static List<Map<String, @Nullable Object>> asMaps(
+      List<ChatMessage> messages, boolean asSent) {
     List<Map<String, @Nullable Object>> asMaps = new ArrayList<>();
     for (ChatMessage message : messages) {
       Map<String, @Nullable Object> map = new LinkedHashMap<>();
@@ -559,9 +561,7 @@ public final class ChatTemplate {
       map.put("content", asSent && callsAlone ? null : message.content());
       message.name().ifPresent(name -> map.put("name", name));
       if (!message.calls().isEmpty()) {
-        map.put(
-            "tool_calls",
-            message.calls().stream().map(call -> asMap(call, asSent)).toList());
+        map.put("tool_calls", message.calls().stream().map(call -> asMap(call, asSent)).toList());
       }
       if (!message.callId().isEmpty()) {
         map.put("tool_call_id", message.callId());
@@ -591,7 +591,8 @@ public final class ChatTemplate {
     return renderMaps(asMaps(messages, calls && toolForm().asSent()), variables);
   }
 
-  private String renderMaps(List<Map<String, @Nullable Object>> asMaps, Map<String, Object> variables) {
+  private String renderMaps(
+      List<Map<String, @Nullable Object>> asMaps, Map<String, Object> variables) {
     Map<String, Object> context = new HashMap<>();
     context.put("messages", asMaps);
     context.put("bos_token", beginningOfSequence);

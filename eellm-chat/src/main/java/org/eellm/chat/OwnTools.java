@@ -68,7 +68,8 @@ final class OwnTools {
     <tool_call>
     {"name": "...", "arguments": {...}}
     </tool_call>
-    The next message has its result."""
+    The next message has its result.\
+    """
         .formatted(
             tools.stream()
                 .map(tool -> tool.json().path("function").toString())

@@ -26,8 +26,7 @@ record ToolFormProbe(ChatTemplate template) {
       Pattern.compile(
           "\"id\"\\s*:\\s*\"%1$s\\d\"\\s*,\\s*|\\s*,\\s*\"id\"\\s*:\\s*\"%1$s\\d\"".formatted(ID));
 
-  private static final ChatMessage QUESTION =
-      new ChatMessage("user", "question", Optional.empty());
+  private static final ChatMessage QUESTION = new ChatMessage("user", "question", Optional.empty());
 
   private static final List<Tool> TOOLS =
       List.of(new Tool(TOOL + 2, "tooldescription", Tool.noParameters()));
@@ -99,7 +98,9 @@ record ToolFormProbe(ChatTemplate template) {
   private static ChatMessage answer(String content, int calls) {
     return ChatMessage.calling(
         content,
-        IntStream.range(0, calls).mapToObj(i -> new ToolCall(ID + i, TOOL + i, ARGUMENTS)).toList());
+        IntStream.range(0, calls)
+            .mapToObj(i -> new ToolCall(ID + i, TOOL + i, ARGUMENTS))
+            .toList());
   }
 
   private static ChatMessage result() {

@@ -117,8 +117,7 @@ final class Languages {
       List<Language> alternatives = new ArrayList<>(List.of(empty));
       ByteSet others = ByteSet.range(0, 255);
       for (int length = read + 1; length > 0; length--) { // the longest of the mark comes first
-        boolean beginning =
-            Arrays.equals(bytes, 0, length - 1, bytes, read - length + 1, read);
+        boolean beginning = Arrays.equals(bytes, 0, length - 1, bytes, read - length + 1, read);
         int next = Byte.toUnsignedInt(bytes[length - 1]);
         if (others.contains(next) && beginning && (anywhere || length == read + 1)) {
           ByteSet one = ByteSet.range(next, next);

@@ -35,11 +35,7 @@ final class ToolJson {
         case Part.Call(int index, String id, String name) ->
             put(array.addObject().put("index", index), id, name, "");
         case Part.Arguments(int index, String piece) ->
-            array
-                .addObject()
-                .put("index", index)
-                .putObject("function")
-                .put("arguments", piece);
+            array.addObject().put("index", index).putObject("function").put("arguments", piece);
       }
     }
     if (!array.isEmpty()) {

@@ -62,7 +62,8 @@ public final class NodeScripts {
   }
 
   /**
-   * Scripts that use what is installed in a folder; a test that needs it is skipped without Node.js.
+   * Scripts that use what is installed in a folder; a test that needs it is skipped without
+   * Node.js.
    *
    * @param modules the folder {@code node_modules}
    */

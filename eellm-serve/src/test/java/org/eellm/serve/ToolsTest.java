@@ -82,8 +82,8 @@ final class ToolsTest {
 
   private static String body(String more) {
     return """
-        {"messages": [{"role": "user", "content": "How is the weather?"}], "max_tokens": %d, %s}\
-        """
+    {"messages": [{"role": "user", "content": "How is the weather?"}], "max_tokens": %d, %s}\
+    """
         .formatted(more.contains("tools") ? 300 : 9, more);
   }
 
@@ -147,11 +147,7 @@ final class ToolsTest {
   @Test
   void chat_modelWritesNoMark_answersWithText() {
     JsonNode choice =
-        choice(
-            marked,
-            TOOLS
-                + ", \"seed\": 1, \"logit_bias\": {\"%d\": -100}"
-                    .formatted(MARK));
+        choice(marked, TOOLS + ", \"seed\": 1, \"logit_bias\": {\"%d\": -100}".formatted(MARK));
 
     assertThat(choice.path("message").has("tool_calls")).isFalse();
     assertThat(choice.path("message").path("content").asText()).isNotEmpty();
@@ -166,7 +162,8 @@ final class ToolsTest {
     JsonNode none = choice(server, TOOLS + ", \"tool_choice\": \"none\", " + plain).path("message");
     assertThat(none.path("content").asText()).isNotEmpty().startsWith(text);
     assertThat(none.has("tool_calls")).isFalse();
-    assertThat(choice(server, "\"tool_choice\": \"none\", " + plain).at("/message/content").asText())
+    assertThat(
+            choice(server, "\"tool_choice\": \"none\", " + plain).at("/message/content").asText())
         .isEqualTo(text);
   }
 
@@ -277,8 +274,8 @@ final class ToolsTest {
             + " \"parameters\": {\"type\": \"object\", \"properties\": {\"x\": {\"not\": {}}}}}}] |"
             + " tools[1].function.parameters | schema/properties/x/not: is not supported here;"
             + " leave it out",
-        "\"tools\": [{\"function\": {\"name\": \"a\"}}, {\"function\": {\"name\": \"a\"}}] | tools |"
-            + " 'a' is there twice; give each name once",
+        "\"tools\": [{\"function\": {\"name\": \"a\"}}, {\"function\": {\"name\": \"a\"}}] | tools"
+            + " | 'a' is there twice; give each name once",
         "\"tools\": [{\"function\": {\"name\": \"a\"}}], \"tool_choice\": \"some\" | tool_choice |"
             + " is not none, auto, required, or an object that names a function",
         "\"tools\": [{\"function\": {\"name\": \"a\"}}], \"tool_choice\": {\"type\": \"function\","
@@ -286,8 +283,8 @@ final class ToolsTest {
             + " tools; name one of them",
         "\"tool_choice\": \"auto\" | tool_choice | has no effect without tools; give tools",
         "\"functions\": [{}] | functions | is not offered here; use tools",
-        "\"tools\": [{\"function\": {\"name\": \"a\"}}], \"ignore_eos\": true | tools | needs a token"
-            + " that ends the text",
+        "\"tools\": [{\"function\": {\"name\": \"a\"}}], \"ignore_eos\": true | tools | needs a"
+            + " token that ends the text",
         "\"chat_template_kwargs\": {\"tools\": 1} | chat_template_kwargs.tools | has no effect"
       })
   void chat_toolsThatAreNone_areRefusedByTheirField(String field, String param, String says) {
@@ -384,8 +381,7 @@ final class ToolsTest {
     assertThat(outcome.path("ai").toString())
         .isEqualTo("[[\"tool-calls\",true,true],[\"tool-calls\",true,true]]");
     for (String name :
-        List.of(
-            "openaiStream", "langchainStream", "langchainObject", "aiObject", "aiStream")) {
+        List.of("openaiStream", "langchainStream", "langchainObject", "aiObject", "aiStream")) {
       assertThat(outcome.path(name).asBoolean()).as(name).isTrue();
     }
   }

@@ -20,8 +20,10 @@ import org.eellm.grammar.GrammarSource;
  */
 public record ToolForm(
     String opening, String middle, String separator, String closing, boolean asSent) {
-  /** What tells a call from a text wherever it stands: {@code <tool_call>}, {@code [TOOL_CALLS]}. */
-  private static final Pattern TAG = Pattern.compile("[^\\s{]*\\p{L}[^\\s{]*");
+  /**
+   * What tells a call from a text wherever it stands: {@code <tool_call>}, {@code [TOOL_CALLS]}.
+   */
+  private static final Pattern TAG = Pattern.compile("\\[\\w+]|<[^\\s<>]+>|[^\\s{]*\\p{L}[^\\s{]*");
 
   /** A form of our own, for templates that do not know tools. */
   public static final ToolForm OWN =

@@ -35,15 +35,18 @@ final class ToolReaderTest {
         "own | ends with <tool_ | ends with <tool_ | ",
         "own | Let me see. \\n<tool_call>\\n{\"name\": \"a\", \"arguments\": {}}\\n</tool_call>"
             + " | Let me see. | a {}",
-        "own | <tool_call>\\n{\"name\": \"a\", \"arguments\": {\"x\":\"}\\\\\"{\"}}\\n</tool_call>\\n"
-            + "<tool_call>\\n{\"name\": \"b\", \"arguments\": {\"y\":{\"z\":[{}]}}}\\n</tool_call>"
-            + " | `` | a {\"x\":\"}\\\\\"{\"};b {\"y\":{\"z\":[{}]}}",
+        "own | <tool_call>\\n"
+            + "{\"name\": \"a\", \"arguments\": {\"x\":\"}\\\\\"{\"}}\\n"
+            + "</tool_call>\\n"
+            + "<tool_call>\\n"
+            + "{\"name\": \"b\", \"arguments\": {\"y\":{\"z\":[{}]}}}\\n"
+            + "</tool_call> | `` | a {\"x\":\"}\\\\\"{\"};b {\"y\":{\"z\":[{}]}}",
         "own | <tool_call>\\n{\"name\": \"a\", \"arguments\": {\"x\":1 | `` | a {\"x\":1",
         "own | <tool_call>\\n{\"na | `` | ",
         "llama | {\"name\": \"a\", \"parameters\": {\"x\":1}} | `` | a {\"x\":1}",
         "llama | {\"name\":\"a\"} | {\"name\":\"a\"} | ",
-        "llama | It is {\"name\": \"a\", \"parameters\": {}} | It is {\"name\": \"a\", \"parameters\":"
-            + " {}} | ",
+        "llama | It is {\"name\": \"a\", \"parameters\": {}} | It is {\"name\": \"a\","
+            + " \"parameters\": {}} | ",
         "llama | {\"na | {\"na | ",
         "mistral | [TOOL_CALLS] [{\"name\": \"a\", \"arguments\": {\"x\":1}}, {\"name\": \"b\","
             + " \"arguments\": {}}] | `` | a {\"x\":1};b {}",
