@@ -135,6 +135,7 @@ public final class ChatTemplate {
           .registerFilter(new BoundedFilter(jinja.getGlobalContext().getFilter(name)));
     }
     jinja.getGlobalContext().registerFilter(new TemplateJson());
+    jinja.getGlobalContext().registerFilter(new ItemsFilter());
     register(jinja, "raise_exception", "raise", String.class);
     register(jinja, "strftime_now", "now", String.class);
     refusal = trial();
@@ -418,7 +419,6 @@ public final class ChatTemplate {
           "this model's chat template cannot be rendered (%s)".formatted(refusal.get()));
     }
     TemplateBounds.requireFew(messages);
-    requireAllInPrompt(messages, variables);
     List<ChatMessage> quoted = new ArrayList<>();
     for (ChatMessage message : messages) {
       String place = "messages[%d].".formatted(quoted.size());
@@ -430,6 +430,7 @@ public final class ChatTemplate {
               message.calls().stream().map(call -> quoted(call, place + "tool_calls")).toList(),
               quote(message.callId(), place + "tool_call_id")));
     }
+    requireAllInPrompt(messages, variables);
     return quoted;
   }
 

@@ -35,6 +35,12 @@ final class JinjaSource {
 
   private static final Pattern REVERSED = Pattern.compile("([\\w.]+)\\[::-1\\]");
 
+  /** Jinjava takes {@code not a == b} as {@code (not a) == b}. */
+  private static final Pattern NEGATED =
+      Pattern.compile(
+          "\\bnot\\s+([\\w.]+(?:\\[[^\\[\\]]*\\])*(?:\\s*\\|\\s*\\w+)*\\s*(?:==|!=|<=|>=|<|>)\\s*"
+              + "(?:[\\w.]+|'[^']*'|\"[^\"]*\"))");
+
   /** Marks what a model is to learn, which matters in training only. */
   private static final Pattern GENERATION = Pattern.compile("\\{%\\s*(end)?generation\\s*%\\}");
 
@@ -58,9 +64,10 @@ final class JinjaSource {
       done = tag.end();
       if (!comment) {
         String body = inner.replaceFirst("^[-+]", "").replaceFirst("[-+]$", "");
+        String plain = REVERSED.matcher(body).replaceAll("($1|reverse)");
         String code =
             NAMESPACE
-                .matcher(REVERSED.matcher(body).replaceAll("($1|reverse)"))
+                .matcher(NEGATED.matcher(plain).replaceAll("not ($1)"))
                 .replaceAll(
                     call ->
                         Matcher.quoteReplacement(

@@ -121,6 +121,10 @@ final class PythonMethods extends ELResolver {
 
   @Override
   public Object getValue(ELContext context, Object base, Object property) {
+    if (base instanceof String && property instanceof String) {
+      context.setPropertyResolved(true);
+      return null; // undefined, as attributes of texts are
+    }
     return REST.getValue(context, base, property);
   }
 

@@ -135,32 +135,30 @@ final class ToolTemplateTest {
     String file = System.getProperty("chat.templates", "");
     assumeTrue(!file.isEmpty(), "skipped: give templates by -Dchat.templates=FILE");
     List<String> different = new ArrayList<>();
+    int same = 0;
     for (JsonNode golden : JSON.readTree(Path.of(file).toFile())) {
-      String outcome;
-      try {
-        ChatTemplate template = template(golden.path("template").asText());
-        String text =
-            written(template, messages(golden.path("messages")), tools(golden.path("tools")));
-        String expected = golden.path("expected").asText();
-        int at = Arrays.mismatch(text.toCharArray(), expected.toCharArray());
-        outcome =
-            at < 0
-                ? "same, " + template.toolForm()
-                : "%s at %d: '%s' and not '%s'"
-                    .formatted(
-                        template.toolForm(),
-                        at,
-                        text.substring(at, Math.min(text.length(), at + 60)),
-                        expected.substring(at, Math.min(expected.length(), at + 60)));
-      } catch (ChatTemplateException e) {
-        outcome = "refused: " + e.getMessage();
+      ChatTemplate template = template(golden.path("template").asText());
+      if (template.refusal().isPresent() || template.toolForm().equals(ToolForm.OWN)) {
+        continue; // none that is known
       }
-      if (!outcome.startsWith("same")) {
-        different.add(golden.path("name").asText() + ": " + outcome);
+      String text =
+          written(template, messages(golden.path("messages")), tools(golden.path("tools")));
+      String expected = golden.path("expected").asText();
+      int at = Arrays.mismatch(text.toCharArray(), expected.toCharArray());
+      if (at < 0) {
+        same++;
+      } else {
+        different.add(
+            "%s: '%s' and not '%s'"
+                .formatted(
+                    golden.path("name").asText(),
+                    text.substring(at, Math.min(text.length(), at + 60)),
+                    expected.substring(at, Math.min(expected.length(), at + 60))));
       }
     }
 
     assertThat(different).isEmpty();
+    assertThat(same).isPositive();
   }
 
   @Test

@@ -23,7 +23,7 @@ public record ToolForm(
   /**
    * What tells a call from a text wherever it stands: {@code <tool_call>}, {@code [TOOL_CALLS]}.
    */
-  private static final Pattern TAG = Pattern.compile("[^\\s{]*\\p{L}[^\\s{]*");
+  private static final Pattern TAG = Pattern.compile("\\[\\w+]|<[^\\s<>]+>|[^\\s{]*\\p{L}[^\\s{]*");
 
   /** A form of our own, for templates that do not know tools. */
   public static final ToolForm OWN =
