@@ -79,8 +79,7 @@ public final class DraftBenchmark {
 
     private double tokensPerSecond() {
       Limits limits = model.limits().withBatchSize(plan.batch());
-      results =
-          Generator.generate(model.decoder(), limits, requests(method), TokenListener.none());
+      results = Generator.generate(model.decoder(), limits, requests(method), TokenListener.none());
       double seconds =
           results.stream().mapToDouble(text -> text.seconds() - text.firstTokenSeconds()).sum();
       return (tokens() - results.size()) * plan.batch() / seconds;

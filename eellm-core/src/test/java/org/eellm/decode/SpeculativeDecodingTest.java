@@ -172,8 +172,7 @@ final class SpeculativeDecodingTest extends WithSmallModel {
           DecodingMethod drafts = new DecodingMethod.AdaptiveDrafts(source);
           List<Request> twice = new ArrayList<>(requests(drafts));
           twice.addAll(requests(drafts));
-          List<Result> drafted =
-              Generator.generate(decoder, limits, twice, TokenListener.none());
+          List<Result> drafted = Generator.generate(decoder, limits, twice, TokenListener.none());
 
           assertThat(drafted.subList(0, 40)).extracting(Result::ids).isEqualTo(full);
           assertThat(drafted.subList(40, 80)).extracting(Result::ids).isEqualTo(full);

@@ -142,8 +142,7 @@ final class BenchDecodeCommand implements Callable<Integer> {
 
   private int benchDrafts(OwnTexts texts) throws IOException {
     ModelFolder files = ModelFolder.resolve(texts.model);
-    MatrixQuantization quantization =
-        quantizationOptions.on(Device.CPU, files.quantization());
+    MatrixQuantization quantization = quantizationOptions.on(Device.CPU, files.quantization());
     List<String> prompts = PromptFile.lines(texts.prompts);
     try (LoadedModel model =
         LoadedModel.load(

@@ -84,8 +84,7 @@ final class DecodingResolver {
       return new DecodingMethod.AdaptiveDrafts(source, settings.orUsual(DRAFT_MEMORY));
     }
     for (DecodingSetting<?> adaptive : List.of(DRAFT_SOURCE, DRAFT_MEMORY)) {
-      refuse(
-          settings.get(adaptive).isPresent(), adaptive, "where an exit drafts at fixed length");
+      refuse(settings.get(adaptive).isPresent(), adaptive, "where an exit drafts at fixed length");
     }
     return new DecodingMethod.Speculative(draftingLayer(), length());
   }

@@ -29,9 +29,8 @@ import org.eellm.model.Head;
  *
  * <p>Where a text's last tokens came before, in itself, in another request's reply or in a table,
  * what followed drafts ({@link Precedents}), if the tokens that are to be expected of that, at the
- * time that a token takes otherwise, are worth more than the rows cost. In a batch
- * texts and exits take turns, and the faster drafter has most of them ({@link
- * DraftSourceSelector}).
+ * time that a token takes otherwise, are worth more than the rows cost. In a batch texts and exits
+ * take turns, and the faster drafter has most of them ({@link DraftSourceSelector}).
  *
  * <p>What is chosen changes how long a text takes, and never the text.
  */

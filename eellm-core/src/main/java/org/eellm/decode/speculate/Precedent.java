@@ -55,9 +55,7 @@ abstract sealed class Precedent permits PromptLookup, ReplyLookup, TableLookup, 
    * The kind of a match, by its length: those of 2, of 3, of 4 to 7, of 8 to 15 and of more tokens.
    */
   static int ofLength(int length) {
-    return length < 4
-        ? length
-        : 33 - Integer.numberOfLeadingZeros(Math.min(length, MAX_MATCH));
+    return length < 4 ? length : 33 - Integer.numberOfLeadingZeros(Math.min(length, MAX_MATCH));
   }
 
   /** Takes the text's newest token, with which the outlook ends. */

@@ -6,8 +6,8 @@ import org.eellm.decode.token.Tokens;
 /**
  * The newest replies of an engine, and an index of their suffixes: where the last 16, 8 or 4 tokens
  * of a text were seen last (SuffixDecoding, arXiv 2411.04975, keeps a suffix tree; the newest place
- * of three lengths is what {@link Precedent#ofLength} tells apart, at a fixed cost a token). A ring:
- * the oldest replies make room.
+ * of three lengths is what {@link Precedent#ofLength} tells apart, at a fixed cost a token). A
+ * ring: the oldest replies make room.
  */
 final class RecentReplies {
   /** Tokens by default: some thousand replies, 28 MB with the index. */
@@ -104,7 +104,9 @@ final class RecentReplies {
     return hash * GOLDEN >>> Integer.numberOfLeadingZeros(2 * ids.length - 1);
   }
 
-  /** The token at a place, which may be beyond the last one: the ring goes on; below 0 at an end. */
+  /**
+   * The token at a place, which may be beyond the last one: the ring goes on; below 0 at an end.
+   */
   int at(int place) {
     return ids[place & ids.length - 1];
   }

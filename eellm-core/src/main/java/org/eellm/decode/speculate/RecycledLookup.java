@@ -20,7 +20,8 @@ final class RecycledLookup extends Precedent {
 
   @Override
   int next() {
-    place = outlook.hasPrompt() && outlook.has(2) ? table.find(outlook.last(2), outlook.last(1)) : NONE;
+    place =
+        outlook.hasPrompt() && outlook.has(2) ? table.find(outlook.last(2), outlook.last(1)) : NONE;
     return place == NONE ? NONE : table.follower(place);
   }
 
