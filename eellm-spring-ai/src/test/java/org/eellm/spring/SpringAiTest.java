@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.eellm.Decoding;
@@ -30,6 +31,7 @@ import org.springframework.ai.chat.messages.Message;
 import org.springframework.ai.chat.messages.SystemMessage;
 import org.springframework.ai.chat.messages.UserMessage;
 import org.springframework.ai.chat.model.ChatResponse;
+import org.springframework.ai.chat.model.Generation;
 import org.springframework.ai.chat.prompt.ChatOptions;
 import org.springframework.ai.chat.prompt.Prompt;
 import org.springframework.ai.document.Document;
@@ -66,8 +68,12 @@ final class SpringAiTest {
     return new EarlyExitChatModel(model, SHORT, overflow, ObservationRegistry.NOOP);
   }
 
+  private static Generation result(ChatResponse response) {
+    return Objects.requireNonNull(response.getResult());
+  }
+
   private static String text(ChatResponse response) {
-    return response.getResult().getOutput().getText();
+    return Objects.requireNonNull(result(response).getOutput().getText());
   }
 
   @Test
@@ -85,12 +91,13 @@ final class SpringAiTest {
     String dialogue = "Cats.\n\nUser: the cat\nAssistant: the dog\nUser: the bird\nAssistant:";
     assertThat(text(response))
         .isEqualTo(model.complete(dialogue, SHORT.withStop("\nUser:", "\nAssistant:")));
-    assertThat(response.getResult().getMetadata().getFinishReason()).isIn("LENGTH", "STOP");
+    assertThat(result(response).getMetadata().getFinishReason()).isIn("LENGTH", "STOP");
     assertThat(response.getMetadata().getModel()).isEqualTo("tiny");
     assertThat(response.getMetadata().getUsage().getPromptTokens())
         .isEqualTo(model.tokenizer().encode(dialogue).length);
     assertThat(response.getMetadata().getUsage().getCompletionTokens()).isBetween(1, 12);
-    assertThat((double) response.getMetadata().get("meanLayer")).isBetween(1.0, 6.0);
+    Double meanLayer = response.getMetadata().get("meanLayer");
+    assertThat(meanLayer).isBetween(1.0, 6.0);
   }
 
   @Test
@@ -136,7 +143,7 @@ final class SpringAiTest {
               .options(EarlyExitChatOptions.builder().temperature(temperature))
               .call()
               .entity(Circle.class);
-      assertThat(circle.colors()).isNotNull();
+      assertThat(circle).extracting(Circle::colors).isNotNull();
     }
   }
 
@@ -169,11 +176,12 @@ final class SpringAiTest {
   void stream_pieces_areTheWholeAnswer() {
     EarlyExitChatModel chat = new EarlyExitChatModel(model, SHORT);
 
-    List<ChatResponse> pieces = chat.stream(new Prompt("the cat")).collectList().block();
+    List<ChatResponse> pieces =
+        Objects.requireNonNull(chat.stream(new Prompt("the cat")).collectList().block());
 
     assertThat(pieces.stream().map(SpringAiTest::text).collect(Collectors.joining()))
         .isEqualTo(text(chat.call(new Prompt("the cat"))));
-    assertThat(pieces.getLast().getResult().getMetadata().getFinishReason()).isIn("LENGTH", "STOP");
+    assertThat(result(pieces.getLast()).getMetadata().getFinishReason()).isIn("LENGTH", "STOP");
     assertThat(pieces.getLast().getMetadata().getUsage().getCompletionTokens()).isPositive();
   }
 

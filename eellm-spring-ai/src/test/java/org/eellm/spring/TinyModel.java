@@ -10,10 +10,11 @@ import org.eellm.decode.SmallModel;
 import org.eellm.model.Decoder;
 
 /** A model of six layers with three exits that nobody has trained. */
-final class TinyModel {
+public final class TinyModel {
   private TinyModel() {}
 
-  static Path write(Path target) throws IOException {
+  /** Writes it into a folder, which this returns. */
+  public static Path write(Path target) throws IOException {
     ExitLayout exits = new ExitLayout(List.of(1, 2, 4), true, false, false, false);
     try (Decoder decoder = SmallModel.of(exits, DataType.FLOAT32)) {
       SavedModel.write(target, decoder);

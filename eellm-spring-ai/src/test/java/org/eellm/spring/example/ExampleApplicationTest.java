@@ -1,4 +1,4 @@
-package org.eellm.spring;
+package org.eellm.spring.example;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.eellm.Decoding;
 import org.eellm.EarlyExitModel;
+import org.eellm.spring.TinyModel;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -79,7 +80,7 @@ final class ExampleApplicationTest {
     }
     String source =
         Files.readString(
-            root.resolve("eellm-spring-ai/src/test/java/org/eellm/spring/ExampleApplication.java"));
+            root.resolve("eellm-spring-ai/src/test/java/org/eellm/spring/example/ExampleApplication.java"));
     assertThat(Files.readString(root.resolve("docs/java-frameworks.md")))
         .contains("```java\n" + source.substring(source.indexOf("@SpringBoot")) + "```");
   }

@@ -1,4 +1,4 @@
-package org.eellm.spring;
+package org.eellm.spring.example;
 
 import org.springframework.ai.chat.client.ChatClient;
 import org.springframework.boot.SpringApplication;
