@@ -24,8 +24,7 @@ final class BillOfMaterialsTest {
   void bom_managesOurArtifactsAlone() {
     assertThat(children(bom, "parent")).isEmpty();
     assertThat(children(children(bom, "profiles").getFirst(), "profile"))
-        .allSatisfy(
-            profile -> assertThat(children(profile, "dependencyManagement")).isEmpty());
+        .allSatisfy(profile -> assertThat(children(profile, "dependencyManagement")).isEmpty());
     assertThat(children(bom, "dependencies")).isEmpty();
     assertThat(managed(bom))
         .isNotEmpty()

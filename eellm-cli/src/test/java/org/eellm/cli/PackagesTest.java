@@ -17,7 +17,9 @@ import org.snakeyaml.engine.v2.api.Load;
 import org.snakeyaml.engine.v2.api.LoadSettings;
 import picocli.CommandLine;
 
-/** What the packages start is a command that can be called, and waits as long as it needs to stop. */
+/**
+ * What the packages start is a command that can be called, and waits as long as it needs to stop.
+ */
 final class PackagesTest {
   private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -27,8 +29,7 @@ final class PackagesTest {
 
   /** The value of a line {@code KEY=VALUE} of the unit. */
   private static String unit(String key) throws IOException {
-    Matcher line =
-        Pattern.compile("(?m)^" + key + "=(.*)$").matcher(text("debian/eellm.service"));
+    Matcher line = Pattern.compile("(?m)^" + key + "=(.*)$").matcher(text("debian/eellm.service"));
     assertThat(line.find()).as(key).isTrue();
     return line.group(1);
   }
