@@ -18,7 +18,10 @@ finish() {
   status=$?
   [ -z "$server" ] || kill -9 "$server" 2>/dev/null || true
   [ $status -eq 0 ] || tail -n 20 "$work"/*.log >&2
-  for group in "${cgroups[@]}"; do rmdir "$group" 2>/dev/null || true; done
+  for group in "${cgroups[@]}"; do
+    echo $$ >"${group%/*}/cgroup.procs"
+    rmdir "$group"
+  done
   umount --lazy "$work"/*/{proc,dev,sys,tmp} "$work/image" 2>/dev/null || true
   rm -rf --one-file-system "$work"
 }
@@ -157,7 +160,7 @@ mapfile -t start < <("${images[@]}" inspect --type image \
   localhost/eellm:serve | grep .)
 echo "as user $user: ${start[*]}"
 echo "first bytes: $(first_tokens "$user" /opt/eellm/eellm) s"
-limited=(setpriv --bounding-set=-all --no-new-privs)
+limited=(setpriv --no-new-privs)
 # A limit of 1 GiB and one processor, by the control groups that there are.
 if [ -d /sys/fs/cgroup/memory ]; then
   for controller in memory cpu; do
@@ -177,4 +180,3 @@ within "$user" "${limited[@]}" /opt/eellm/eellm doctor --seconds 0.1 | grep -E '
 grep -q '^memory  *1.0 GiB' "$work/doctor"
 grep -q '^processor  *1 cores' "$work/doctor"
 serves "$user" "${limited[@]}" "${start[@]}" --port 0
-for group in "${cgroups[@]}"; do echo $$ >"${group%/*}/cgroup.procs"; done
