@@ -111,7 +111,8 @@ public record Machine(
         readCpuFeatures(),
         MachineMemory.bytes(),
         readMemoryAvailable(),
-        Files.getFileStore(Path.of("")).getUsableSpace(),
+        // Not by its file store, which a changed root has none of.
+        Path.of("").toAbsolutePath().toFile().getUsableSpace(),
         Files.exists(Path.of("/proc/driver/nvidia/version")),
         MALLOC.stream().filter(name -> System.getenv(name) == null).toList(),
         Libtorch.find(seconds));
