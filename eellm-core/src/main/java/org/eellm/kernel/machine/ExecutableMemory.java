@@ -51,8 +51,8 @@ public final class ExecutableMemory {
   /**
    * Stores functions for good. Writes none beyond the first that the processor does not take.
    *
-   * @return the functions; nothing where machine code is not allowed, the processor or the system lacks
-   *     what one of them needs, or the system gives no executable memory
+   * @return the functions; nothing where machine code is not allowed, the processor or the system
+   *     lacks what one of them needs, or the system gives no executable memory
    */
   public static Optional<NativeFunction[]> store(List<Supplier<MachineCode>> functions) {
     if (!isAllowed()) {

@@ -56,7 +56,9 @@ final class AmxCode extends Assembler {
     Label block = code.here();
     code.beginSums();
     Label step = code.here();
-    for (int line = 0; asksAhead && line < PAGES_AHEAD; line++) { // an eighth of each of the next steps' pages
+    for (int line = 0;
+        asksAhead && line < PAGES_AHEAD;
+        line++) { // an eighth of each of the next steps' pages
       for (int page = 1; page <= PAGES_AHEAD; page++) {
         code.prefetcht0(
             at(RDI, page * STEP_BYTES + ((PAGES_AHEAD - page) * PAGES_AHEAD + line) * LINE_BYTES));

@@ -85,8 +85,7 @@ final class DotKernels {
     return ExecutableMemory.store(functions)
         .map(stored -> new DotKernels(target, order, stored))
         .filter(
-            kernels ->
-                KernelProbe.passes(new MatmulKernel(format, kernels), kernels.probedRows()));
+            kernels -> KernelProbe.passes(new MatmulKernel(format, kernels), kernels.probedRows()));
   }
 
   CodeTarget target() {

@@ -140,7 +140,8 @@ public final class MatmulKernel {
     }
     return target()
         .map(target -> "machine code, %d bits, %s".formatted(target.vectorBits(), type + tiles))
-        .orElseGet(() -> "Vector API, %d bits, %s".formatted(8 * NativeNumbers.BYTES, type + tiles));
+        .orElseGet(
+            () -> "Vector API, %d bits, %s".formatted(8 * NativeNumbers.BYTES, type + tiles));
   }
 
   /** Room for rows in this kernel's form. */

@@ -113,11 +113,9 @@ final class MatmulKernelTest {
           float even = 0;
           float odd = 0;
           for (int i = first; i < Math.min(70, first + 32); i += 2) {
-            even =
-                Math.fma((float) w.number(o, i), RandomMatrix.toBfloat16(rows[0][i]), even);
+            even = Math.fma((float) w.number(o, i), RandomMatrix.toBfloat16(rows[0][i]), even);
             odd =
-                Math.fma(
-                    (float) w.number(o, i + 1), RandomMatrix.toBfloat16(rows[0][i + 1]), odd);
+                Math.fma((float) w.number(o, i + 1), RandomMatrix.toBfloat16(rows[0][i + 1]), odd);
           }
           sum += even + odd;
         }
@@ -149,8 +147,7 @@ final class MatmulKernelTest {
   }
 
   /** Machine code for a target, which must work where the processor has the instructions. */
-  private static MatmulKernel machineCode(
-      WeightFormat format, SumOrder order, CodeTarget target) {
+  private static MatmulKernel machineCode(WeightFormat format, SumOrder order, CodeTarget target) {
     String flag =
         !target.isAvx512()
             ? "avx2"
@@ -162,7 +159,8 @@ final class MatmulKernelTest {
     assumeTrue(ExecutableMemory.has(flag), "the processor has no " + flag);
     return (format.hasGroups()
             ? GroupKernels.load(target).map(kernels -> new MatmulKernel(format, kernels))
-            : DotKernels.load(format, target, order).map(kernels -> new MatmulKernel(format, kernels)))
+            : DotKernels.load(format, target, order)
+                .map(kernels -> new MatmulKernel(format, kernels)))
         .orElseThrow();
   }
 
