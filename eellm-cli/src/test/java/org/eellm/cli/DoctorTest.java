@@ -50,21 +50,33 @@ final class DoctorTest {
 
   @Test
   void doctor_unknownKernel_isRefusedInALine() {
+    assertRefused(
+        KernelChoice.PROPERTY,
+        "eellm: -Deellm.kernel: 'fast' is no choice of kernels; use one of fastest, vectors in"
+            + " EELLM_JAVA_OPTS");
+  }
+
+  @Test
+  void doctor_unknownOrder_isRefusedInALine() {
+    assertRefused(
+        SumOrder.PROPERTY,
+        "eellm: -Deellm.kernel.order: 'fast' is no order of kernels; use one of chain, tiles in"
+            + " EELLM_JAVA_OPTS");
+  }
+
+  private static void assertRefused(String property, String message) {
     Outcome outcome;
-    Optional<String> before = Optional.ofNullable(System.getProperty(KernelChoice.PROPERTY));
-    System.setProperty(KernelChoice.PROPERTY, "fast");
+    Optional<String> before = Optional.ofNullable(System.getProperty(property));
+    System.setProperty(property, "fast");
     try {
       outcome = run("doctor", "--json");
     } finally {
-      System.clearProperty(KernelChoice.PROPERTY);
-      before.ifPresent(value -> System.setProperty(KernelChoice.PROPERTY, value));
+      System.clearProperty(property);
+      before.ifPresent(value -> System.setProperty(property, value));
     }
 
     assertThat(outcome.code()).isEqualTo(2);
-    assertThat(outcome.err().lines())
-        .containsExactly(
-            "eellm: -Deellm.kernel: 'fast' is no choice of kernels; use one of fastest, vectors in"
-                + " EELLM_JAVA_OPTS");
+    assertThat(outcome.err().lines()).containsExactly(message);
   }
 
   @Test

@@ -27,8 +27,7 @@ public final class PipelineSession {
    */
   public static <T> Optional<T> run(
       World world, DecodingModel model, Function<Optional<StageLinks>, T> work) {
-    requireOneOrder("tensor-parallel rank", world.tp());
-    requireOneOrder("pipeline stage", world.pp());
+    requireOneOrder(world);
     if (world.pp().size() == 1) {
       return Optional.of(work.apply(Optional.empty()));
     }
@@ -44,6 +43,12 @@ public final class PipelineSession {
       channel.end();
       return result;
     }
+  }
+
+  /** Refuses ranks that would give the same row different numbers. */
+  static void requireOneOrder(World world) {
+    requireOneOrder("tensor-parallel rank", world.tp());
+    requireOneOrder("pipeline stage", world.pp());
   }
 
   private static void requireOneOrder(String member, Communicator group) {

@@ -45,14 +45,20 @@ final class AmxCode extends Assembler {
     return tiles;
   }
 
-  /** The function for up to 16 rows: a block's outputs in four tiles of sums. */
-  static MachineCode few() {
+  /**
+   * The function for up to 16 rows: a block's outputs in four tiles of sums.
+   *
+   * @param asksAhead whether it asks for the steps that follow
+   */
+  static MachineCode few(boolean asksAhead) {
     AmxCode code = new AmxCode();
     code.begin();
     Label block = code.here();
-    code.sums(0);
+    code.beginSums();
     Label step = code.here();
-    for (int line = 0; line < PAGES_AHEAD; line++) { // an eighth of each of the next steps' pages
+    for (int line = 0;
+        asksAhead && line < PAGES_AHEAD;
+        line++) { // an eighth of each of the next steps' pages
       for (int page = 1; page <= PAGES_AHEAD; page++) {
         code.prefetcht0(
             at(RDI, page * STEP_BYTES + ((PAGES_AHEAD - page) * PAGES_AHEAD + line) * LINE_BYTES));
@@ -95,7 +101,8 @@ final class AmxCode extends Assembler {
       if (half == 1) {
         code.sub(RDI, RBX);
       }
-      code.sums(1);
+      code.beginSums();
+      code.lea(R12, at(RDX, RBP, 1, 0));
       Label step = code.here();
       for (int line = 0; asksAhead && line < 32; line++) {
         code.prefetcht1(at(RDI, RBX, 1, (half * 32 + line) * LINE_BYTES));
@@ -142,15 +149,12 @@ final class AmxCode extends Assembler {
     mov(RAX, PAIR_BYTES);
   }
 
-  /** Begins to add up. */
-  private void sums(int second) {
+  /** Makes sums 0, and goes to the first step. */
+  private void beginSums() {
     for (int tile = 0; tile < 4; tile++) {
       tilezero(tmm(tile));
     }
     mov(R10, RDX);
-    if (second > 0) {
-      lea(R12, at(RDX, RBP, 1, 0));
-    }
     mov(R11, R14);
   }
 

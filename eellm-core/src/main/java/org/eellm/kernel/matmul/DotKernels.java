@@ -28,7 +28,10 @@ final class DotKernels {
   private final CodeTarget target;
   private final SumOrder order;
 
-  /** By rows; by tiles those for one row, for a tile of them, for two, and for two asking ahead. */
+  /**
+   * By rows. By tiles those for one row and for one or two tiles of them, which ask ahead; then for
+   * one or two tiles of further rows, for which weights are in the cache.
+   */
   private final NativeFunction[] functions;
 
   private DotKernels(CodeTarget target, SumOrder order, NativeFunction[] functions) {
@@ -55,7 +58,12 @@ final class DotKernels {
     if (order == SumOrder.TILES) {
       Supplier<MachineCode> one = () -> HalvesCode.of(target);
       List<Supplier<MachineCode>> tiles =
-          List.of(one, AmxCode::few, () -> AmxCode.many(false), () -> AmxCode.many(true));
+          List.of(
+              one,
+              () -> AmxCode.few(true),
+              () -> AmxCode.many(true),
+              () -> AmxCode.few(false),
+              () -> AmxCode.many(false));
       return target.isAvx512()
           ? load(target, order, tiles, format).or(() -> load(target, order, List.of(one), format))
           : Optional.empty(); // without vdpbf16ps
@@ -98,9 +106,10 @@ final class DotKernels {
     return hasTiles() ? AmxCode.MOST_ROWS : functions.length;
   }
 
+  /** By which each function has its turn. */
   private int[] probedRows() {
     return hasTiles()
-        ? new int[] {1, 2, TILE_ROWS, TILE_ROWS + 1, AmxCode.MOST_ROWS}
+        ? new int[] {1, 7, AmxCode.MOST_ROWS + 7, AmxCode.MOST_ROWS + TILE_ROWS + 2}
         : IntStream.rangeClosed(1, functions.length).toArray();
   }
 
@@ -137,6 +146,6 @@ final class DotKernels {
       return functions[rows - 1];
     }
     int tiles = Math.ceilDiv(rows, TILE_ROWS);
-    return functions[rows == 1 ? 0 : tiles == 2 && firstRow == 0 ? 3 : tiles];
+    return functions[firstRow > 0 ? 2 + tiles : rows == 1 ? 0 : tiles];
   }
 }

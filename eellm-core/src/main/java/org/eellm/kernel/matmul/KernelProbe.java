@@ -21,6 +21,7 @@ import org.eellm.kernel.weight.WeightFormat;
 record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
   private static final int BLOCK = PackedMatrix.BLOCK;
   private static final int BLOCKS = BlockCode.mostStreams(CodeTarget.candidates().getFirst()) + 1;
+  private static final int TILE_BLOCKS = 3;
 
   // Few inputs, since all of this is interpreted; with groups, three of them.
   private static final int INPUTS = 6;
@@ -59,7 +60,7 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
         for (int row = 0; row < count; row++) {
           x.put(row, 0, FloatArray.of(probe.rows[row % different]), 0, in);
         }
-        for (int blocks = 1; blocks <= BLOCKS; blocks++) {
+        for (int blocks = 1; blocks <= (tiles ? TILE_BLOCKS : BLOCKS); blocks++) {
           MemorySegment.ofAddress(y.address()).reinterpret(y.bytes()).fill(NOT_A_NUMBER);
           kernel.multiply(w, 0, blocks, x, 0, count, y.address(), rowBytes);
           if (!probe.isExpected(y.address(), rowBytes, count, blocks)) {

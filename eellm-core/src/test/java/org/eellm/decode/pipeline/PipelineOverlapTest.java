@@ -99,6 +99,7 @@ final class PipelineOverlapTest {
   }
 
   private static void serve(Decoder part, World world, CountDownLatch latch) {
+    PipelineSession.requireOneOrder(world);
     try (PeerChannel channel = world.stageChannel()) {
       new StageService(
               channel,

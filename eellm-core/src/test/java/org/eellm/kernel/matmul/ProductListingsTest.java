@@ -33,7 +33,7 @@ final class ProductListingsTest {
     String name = "product-bfloat16-tiles-";
     Disassembly.check(name + "1", HalvesCode.of(new CodeTarget(512, false)));
     Disassembly.check(name + "1-2-streams", HalvesCode.of(new CodeTarget(512, true)));
-    Disassembly.check(name + AmxCode.TILE_ROWS, AmxCode.few());
+    Disassembly.check(name + AmxCode.TILE_ROWS, AmxCode.few(true));
     Disassembly.check(name + AmxCode.MOST_ROWS, AmxCode.many(true));
   }
 
