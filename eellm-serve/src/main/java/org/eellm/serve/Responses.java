@@ -104,11 +104,7 @@ final class Responses {
     String address =
         ((InetSocketAddress) request.remotePeer().address()).getAddress().getHostAddress();
     String key =
-        request
-            .context()
-            .get(ApiKey.class)
-            .map(each -> " with key " + each.name())
-            .orElse("");
+        request.context().get(ApiKey.class).map(each -> " with key " + each.name()).orElse("");
     log(
         "%s %s of %s%s".formatted(request.prologue().method().text(), path, address, key),
         RequestId.of(response),

@@ -282,7 +282,8 @@ final class ServerTest extends WithServer {
     HttpResponse<String> two =
         server.post("/v1/completions", body.formatted(prompt, mode, ", \"max_tokens\": 2"));
     assertThat(two.statusCode()).isEqualTo(400);
-    assertThat(two.body()).contains("context of 96 tokens behind this prompt; use 1 or less, or a shorter");
+    assertThat(two.body())
+        .contains("context of 96 tokens behind this prompt; use 1 or less, or a shorter");
   }
 
   @Test

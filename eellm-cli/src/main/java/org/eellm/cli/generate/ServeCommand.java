@@ -221,9 +221,7 @@ public final class ServeCommand implements Callable<Integer> {
         strangers.add("every page in a browser that can reach " + host);
       }
       strangers.forEach(
-          who ->
-              err.printf(
-                  "warning: %s may use this server; give it an --api-key-file%n", who));
+          who -> err.printf("warning: %s may use this server; give it an --api-key-file%n", who));
     }
     String scheme = options.access().tls().isPresent() ? "https" : "http";
     try (StopSignals signals = StopSignals.listen(err, "finishing the requests in work");
