@@ -253,7 +253,7 @@ final class GenerateRefusalTest extends WithGenerateCommand {
     assertThat(generate("--prompt", tooLong, "--nproc", "2", "--pp", "2")).isEqualTo(1);
     assertThat(out.toString()).isEmpty();
     assertThat(err.toString())
-        .contains("eellm: prompt 1 has 96 tokens, but the model's context is 96")
+        .contains("eellm: prompt 1 has 97 tokens, but the model's context is 96")
         .doesNotContain("connection");
   }
 
