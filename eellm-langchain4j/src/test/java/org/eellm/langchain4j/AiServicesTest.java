@@ -71,6 +71,7 @@ final class AiServicesTest {
   }
 
   /** What was called. */
+  @SuppressWarnings("UnusedMethod") // LangChain4j calls them
   private static final class Instruments {
     final List<String> called = new ArrayList<>();
 
