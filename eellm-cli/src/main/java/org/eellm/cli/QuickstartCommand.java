@@ -65,6 +65,7 @@ import org.eellm.eval.sweep.Sweep;
 import org.eellm.eval.sweep.SweepPlot;
 import org.eellm.eval.sweep.SweepRun;
 import org.eellm.eval.sweep.SweepSetting;
+import org.eellm.kernel.machine.Threads;
 import org.eellm.tensor.DeviceThroughput;
 import org.eellm.tensor.Torch;
 import org.eellm.train.RunFolder;
@@ -303,7 +304,7 @@ final class QuickstartCommand implements Callable<Integer> {
    * with each of them.
    */
   private static List<String> replicas(RunConfig given) {
-    int processors = Runtime.getRuntime().availableProcessors();
+    int processors = Threads.all();
     int batch = given.train().microBatchSize();
     boolean free =
         given.train().device() == Device.CPU
@@ -352,7 +353,7 @@ final class QuickstartCommand implements Callable<Integer> {
       return;
     }
     Files.createDirectories(RunFolder.data(output));
-    int threads = Runtime.getRuntime().availableProcessors();
+    int threads = Threads.all();
     Corpus corpus = sources.corpus();
     try (WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
       Tokenizer tokenizer = BpeTrainer.train(corpus, VOCAB_SIZE, threads, progress);

@@ -6,7 +6,17 @@ import java.util.Set;
 /** What a generated text is held to, as a person or a program says it. */
 public sealed interface GrammarSource {
   /** The JSON texts that a JSON Schema accepts; docs/structured-output.md says which of them. */
-  record Schema(String json) implements GrammarSource {}
+  record Schema(String json) implements GrammarSource {
+    /**
+     * The texts that Jackson reads into a record: of records, lists, maps, enums, texts, numbers,
+     * and Optional for what may be absent.
+     *
+     * @throws GrammarException if a component is of another type
+     */
+    public static Schema of(Class<? extends Record> type) {
+      return new Schema(ClassSchema.of(type));
+    }
+  }
 
   /** Any JSON object. */
   record JsonObjects() implements GrammarSource {}

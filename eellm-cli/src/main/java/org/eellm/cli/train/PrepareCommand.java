@@ -12,6 +12,7 @@ import org.eellm.data.Progress;
 import org.eellm.data.corpus.TextCorpus;
 import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.kernel.machine.Threads;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -124,7 +125,7 @@ public final class PrepareCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    int threadCount = threads.orElse(Runtime.getRuntime().availableProcessors());
+    int threadCount = threads.orElse(Threads.all());
     check(threadCount >= 1, "--threads " + threadCount + " is below 1");
     check(
         vocabSize.isEmpty() || tokenizer.equals(TRAIN),

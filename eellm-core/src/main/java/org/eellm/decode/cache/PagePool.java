@@ -1,6 +1,8 @@
 package org.eellm.decode.cache;
 
+import java.util.Arrays;
 import java.util.BitSet;
+import java.util.stream.LongStream;
 import org.eellm.decode.engine.ModelRunner;
 
 /**
@@ -14,6 +16,7 @@ public final class PagePool {
   private final int[] refCounts; // by page
   private final BitSet cached;
   private final BitSet free;
+  private int freeCount;
   private int used;
 
   public PagePool(int pages) {
@@ -21,6 +24,7 @@ public final class PagePool {
     cached = new BitSet(pages);
     free = new BitSet(pages);
     free.set(0, pages);
+    freeCount = pages;
   }
 
   /** How many pages that many positions take. */
@@ -33,7 +37,7 @@ public final class PagePool {
   }
 
   public int free() {
-    return free.cardinality();
+    return freeCount;
   }
 
   /** How many pages are referenced. */
@@ -50,12 +54,16 @@ public final class PagePool {
     if (count > free()) {
       throw new IllegalStateException(count + " pages are more than the " + free() + " free ones");
     }
+    long[] runs = runs();
+    int left = runs.length;
     int[] pages = new int[count];
     int taken = 0;
     while (taken < count) {
-      int page = bestRun(count - taken);
-      for (; taken < count && free.get(page); page++) {
-        free.clear(page);
+      long wanted = (long) (count - taken) << Integer.SIZE;
+      int enough = ~Arrays.binarySearch(runs, 0, left, wanted - 1); // no run has this number
+      long run = enough < left ? runs[enough] : runs[--left];
+      for (int page = size() - (int) run; taken < count && free.get(page); page++) {
+        setFree(page, false);
         share(page);
         pages[taken++] = page;
       }
@@ -63,21 +71,22 @@ public final class PagePool {
     return pages;
   }
 
-  private int bestRun(int wanted) {
-    int best = -1;
-    int bestLength = 0;
+  /** The runs of free pages, shortest first: the length above 32 bits that say where it begins. */
+  private long[] runs() {
+    LongStream.Builder runs = LongStream.builder();
     for (int first = free.nextSetBit(0); first >= 0; ) {
       int end = free.nextClearBit(first);
-      int length = end - first;
-      boolean better =
-          bestLength < wanted ? length > bestLength : length >= wanted && length < bestLength;
-      if (better) {
-        best = first;
-        bestLength = length;
-      }
+      runs.add((long) (end - first) << Integer.SIZE | size() - first);
       first = free.nextSetBit(end);
     }
-    return best;
+    return runs.build().sorted().toArray();
+  }
+
+  private void setFree(int page, boolean value) {
+    if (free.get(page) != value) {
+      free.set(page, value);
+      freeCount += value ? 1 : -1;
+    }
   }
 
   /** Adds a user to a page. */
@@ -91,7 +100,7 @@ public final class PagePool {
   public void release(int page) {
     if (--refCounts[page] == 0) {
       used--;
-      free.set(page, !cached.get(page));
+      setFree(page, !cached.get(page));
     }
   }
 
@@ -103,6 +112,6 @@ public final class PagePool {
   /** Unmarks it; it is free if nothing references it. */
   void evict(int page) {
     cached.clear(page);
-    free.set(page, refCounts[page] == 0);
+    setFree(page, refCounts[page] == 0);
   }
 }

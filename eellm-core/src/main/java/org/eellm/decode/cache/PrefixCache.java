@@ -4,14 +4,16 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.NavigableSet;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
 import org.eellm.config.HeadId;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.token.Tokens;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Pages whose keys and values are complete at all layers, found again by the tokens they stand for
@@ -26,7 +28,8 @@ public final class PrefixCache {
 
   private final PagePool pool;
   private final Map<Integer, Node> roots = new HashMap<>(); // by adapter
-  private final Set<Node> all = new HashSet<>();
+  private final NavigableSet<Node> leaves = // least recently used first
+      new TreeSet<>(Comparator.comparingLong((Node node) -> node.used));
   private long clock;
 
   /** A page's ids. */
@@ -51,7 +54,7 @@ public final class PrefixCache {
   }
 
   private static final class Node {
-    private final Map<Key, Node> siblings; // and itself, but for the root
+    private final @Nullable Node parent; // null for a root
     private final Key tokens;
     private final Map<Key, Node> children = new HashMap<>();
     private int page;
@@ -59,8 +62,8 @@ public final class PrefixCache {
     private long used;
     private boolean isEvicted;
 
-    Node(Map<Key, Node> siblings, Key tokens, int page, Set<HeadId> heads) {
-      this.siblings = siblings;
+    Node(@Nullable Node parent, Key tokens, int page, Set<HeadId> heads) {
+      this.parent = parent;
       this.tokens = tokens;
       this.page = page;
       this.heads = heads;
@@ -100,7 +103,7 @@ public final class PrefixCache {
       if (node == null || !node.heads.containsAll(heads)) {
         break;
       }
-      node.used = ++clock;
+      touch(node);
       pages.add(node.page);
       last = node;
     }
@@ -109,7 +112,7 @@ public final class PrefixCache {
 
   private Node root(int adapter) {
     return roots.computeIfAbsent(
-        adapter, _ -> new Node(new HashMap<>(), new Key(new int[0]), NO_PAGE, Set.of()));
+        adapter, _ -> new Node(null, new Key(new int[0]), NO_PAGE, Set.of()));
   }
 
   private static Key key(Tokens tokens, int first) {
@@ -148,9 +151,9 @@ public final class PrefixCache {
   private Node node(Node last, Key key, int page, Set<HeadId> heads) {
     Node node = last.children.get(key);
     if (node == null) {
-      node = new Node(last.children, key, page, heads);
+      leaves.remove(last);
+      node = new Node(last, key, page, heads);
       last.children.put(key, node);
-      all.add(node);
       pool.markCached(page);
     } else if (!node.heads.containsAll(heads)) {
       pool.evict(node.page);
@@ -158,25 +161,44 @@ public final class PrefixCache {
       node.page = page;
       node.heads = heads;
     }
-    node.used = ++clock;
+    touch(node);
     return node;
   }
 
-  /** Forgets unused pages until the pool has {@code count} free ones, or none is left to forget. */
+  private void touch(Node node) {
+    leaves.remove(node);
+    node.used = ++clock;
+    if (node.children.isEmpty()) {
+      leaves.add(node);
+    }
+  }
+
+  /** Forgets unused pages until the pool has {@code count} free ones; none if it cannot have. */
   public void evictUntilFree(int count) {
+    if (count > pool.size() - pool.used()) {
+      return;
+    }
     while (pool.free() < count) {
+      // As many leaves as sequences run are in use.
       Optional<Node> oldest =
-          all.stream()
-              .filter(node -> node.children.isEmpty() && !pool.isUsed(node.page))
-              .min(Comparator.comparingLong(node -> node.used));
+          leaves.stream().filter(leaf -> !pool.isUsed(leaf.page)).findFirst();
       if (oldest.isEmpty()) {
         return;
       }
-      Node node = oldest.get();
-      node.siblings.remove(node.tokens);
-      node.isEvicted = true;
-      all.remove(node);
-      pool.evict(node.page);
+      evict(oldest.get());
+    }
+  }
+
+  private void evict(Node node) {
+    leaves.remove(node);
+    node.isEvicted = true;
+    pool.evict(node.page);
+    Node parent = node.parent;
+    if (parent != null) {
+      parent.children.remove(node.tokens);
+      if (parent.children.isEmpty() && parent.parent != null) {
+        leaves.add(parent);
+      }
     }
   }
 }

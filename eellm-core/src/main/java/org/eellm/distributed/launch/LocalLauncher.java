@@ -26,6 +26,7 @@ import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.IntFunction;
 import java.util.function.IntUnaryOperator;
+import org.eellm.kernel.machine.Threads;
 import org.eellm.distributed.DistributedException;
 
 /**
@@ -158,7 +159,7 @@ public final class LocalLauncher {
   }
 
   private static int share(int ranks) {
-    return Math.max(1, Runtime.getRuntime().availableProcessors() / ranks);
+    return Math.max(1, Threads.all() / ranks);
   }
 
   /**

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * The control groups of Linux that this process is in, of version 1 and 2, as its container sees
@@ -27,38 +28,45 @@ record ControlGroups(Path root) {
   /** A line of the process's groups: version 2 has 0 and no controllers. */
   private static final Pattern GROUP = Pattern.compile("(\\d+):([^:]*):(.*)");
 
-  private static final Pattern BYTES = Pattern.compile("\\d{1,18}");
+  private static final Pattern DIGITS = Pattern.compile("\\d{1,18}");
 
   /** Bytes that the processes of a group may take together; without end if nothing limits them. */
   long memoryLimit() {
-    long least = Long.MAX_VALUE;
-    for (String line : lines(root.resolve("proc/self/mountinfo"))) {
-      Matcher mount = MOUNT.matcher(line);
-      if (mount.matches()) {
-        boolean second = mount.group(3).equals("cgroup2");
-        if (second || List.of(mount.group(4).split(",")).contains("memory")) {
-          least = Math.min(least, memoryLimit(inRoot(mount.group(2)), mount.group(1), second));
-        }
-      }
-    }
-    return least;
+    return groups("memory").mapToLong(ControlGroups::memory).min().orElse(Long.MAX_VALUE);
   }
 
-  private long memoryLimit(Path mount, String mountRoot, boolean second) {
-    long least = Long.MAX_VALUE;
-    for (String line : lines(root.resolve("proc/self/cgroup"))) {
-      Matcher group = GROUP.matcher(line);
-      if (group.matches()
-          && (second
-              ? group.group(1).equals("0")
-              : List.of(group.group(2).split(",")).contains("memory"))) {
-        Path at = mount.resolve(below(mountRoot, group.group(3)));
-        for (; at != null && at.startsWith(mount); at = at.getParent()) {
-          least = Math.min(least, limit(at));
-        }
-      }
-    }
-    return least;
+  /** Processors' time that they may take together, in whole processors, at least 1. */
+  int processorLimit() {
+    double least = groups("cpu").mapToDouble(ControlGroups::processors).min().orElse(Integer.MAX_VALUE);
+    return Math.max(1, (int) least);
+  }
+
+  /** The groups that a controller limits this process by: its own, and those above. */
+  private Stream<Path> groups(String controller) {
+    return lines(root.resolve("proc/self/mountinfo")).stream()
+        .map(MOUNT::matcher)
+        .filter(Matcher::matches)
+        .flatMap(
+            mount -> {
+              boolean second = mount.group(3).equals("cgroup2");
+              return second || List.of(mount.group(4).split(",")).contains(controller)
+                  ? groups(controller, inRoot(mount.group(2)), mount.group(1), second)
+                  : Stream.empty();
+            });
+  }
+
+  private Stream<Path> groups(String controller, Path mount, String mountRoot, boolean second) {
+    return lines(root.resolve("proc/self/cgroup")).stream()
+        .map(GROUP::matcher)
+        .filter(Matcher::matches)
+        .filter(
+            group ->
+                second
+                    ? group.group(1).equals("0")
+                    : List.of(group.group(2).split(",")).contains(controller))
+        .map(group -> mount.resolve(below(mountRoot, group.group(3))))
+        .flatMap(
+            group -> Stream.iterate(group, at -> at != null && at.startsWith(mount), Path::getParent));
   }
 
   /** A group's path below what is mounted; the mount itself for one that a container cannot see. */
@@ -68,13 +76,25 @@ record ControlGroups(Path root) {
     return path.startsWith("/") ? path.substring(1) : path;
   }
 
-  private static long limit(Path group) {
+  private static long memory(Path group) {
     return LIMITS.stream()
         .flatMap(name -> lines(group.resolve(name)).stream())
-        .filter(value -> BYTES.matcher(value).matches()) // the others are "max"
+        .filter(value -> DIGITS.matcher(value).matches()) // the others are "max"
         .mapToLong(Long::parseLong)
         .min()
         .orElse(Long.MAX_VALUE);
+  }
+
+  /** A quota of each period, both in microseconds; no number is no quota. */
+  private static double processors(Path group) {
+    List<String> times = // in one file in version 2, in two in version 1
+        Stream.of("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")
+            .flatMap(name -> lines(group.resolve(name)).stream())
+            .flatMap(line -> Stream.of(line.split(" ")))
+            .toList();
+    return times.size() == 2 && times.stream().allMatch(time -> DIGITS.matcher(time).matches())
+        ? Double.parseDouble(times.getFirst()) / Double.parseDouble(times.getLast())
+        : Integer.MAX_VALUE;
   }
 
   private Path inRoot(String absolute) {

@@ -96,4 +96,37 @@ final class ControlGroupsTest {
     write("sys/fs/cgroup/memory/server/memory.limit_in_bytes", "2600000000\n");
     assertThat(limit()).isEqualTo(2_600_000_000L);
   }
+
+  private int processors() {
+    return new ControlGroups(root).processorLimit();
+  }
+
+  @Test
+  void processorLimit_noQuota_isWithoutEnd() throws IOException {
+    assertThat(processors()).isEqualTo(Integer.MAX_VALUE);
+    process(SECOND_MOUNT, "0::/\n");
+    write("sys/fs/cgroup/cpu.max", "max 100000\n");
+    assertThat(processors()).isEqualTo(Integer.MAX_VALUE);
+  }
+
+  @Test
+  void processorLimit_versionTwo_isTheLeastQuotaRoundedDown() throws IOException {
+    process(SECOND_MOUNT, "0::/pods/server\n");
+    write("sys/fs/cgroup/pods/cpu.max", "390000 100000\n");
+    assertThat(processors()).isEqualTo(3);
+    write("sys/fs/cgroup/pods/server/cpu.max", "110000 100000\n");
+    assertThat(processors()).isEqualTo(1);
+    write("sys/fs/cgroup/pods/server/cpu.max", "50000 100000\n");
+    assertThat(processors()).isEqualTo(1);
+  }
+
+  @Test
+  void processorLimit_versionOne_isTheQuotaOfItsGroup() throws IOException {
+    process("", "5:cpu,cpuacct:/pods\n4:memory:/other\n");
+    write("sys/fs/cgroup/cpu,cpuacct/pods/cpu.cfs_quota_us", "-1\n");
+    write("sys/fs/cgroup/cpu,cpuacct/pods/cpu.cfs_period_us", "100000\n");
+    assertThat(processors()).isEqualTo(Integer.MAX_VALUE);
+    write("sys/fs/cgroup/cpu,cpuacct/pods/cpu.cfs_quota_us", "250000\n");
+    assertThat(processors()).isEqualTo(2);
+  }
 }
