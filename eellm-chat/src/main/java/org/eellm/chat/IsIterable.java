@@ -7,7 +7,7 @@ import org.jspecify.annotations.NullUnmarked;
 
 /** Jinja's {@code is iterable}, which holds of texts and dictionaries, too. */
 @NullUnmarked // as the library is, which takes and gives null
-final class IterableTest implements ExpTest {
+final class IsIterable implements ExpTest {
   @Override
   public String getName() {
     return "iterable";
