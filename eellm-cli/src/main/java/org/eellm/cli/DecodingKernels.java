@@ -19,7 +19,7 @@ import org.eellm.kernel.weight.WeightFormat;
  * The kernels with which this CPU decodes, and the machine's properties that matter to them.
  *
  * @param choice the user's, by {@value KernelChoice#PROPERTY}
- * @param order in which products of bfloat16 add up, by {@value SumOrder#PROPERTY} or the fastest
+ * @param order in which products of bfloat16 add up, by {@value SumOrder#PROPERTY}
  * @param bfloat16 what multiplies with bfloat16 weights if the fastest is chosen
  * @param float32 the same with float32 weights
  * @param int8 what multiplies with weights of 8 and 4 bits then

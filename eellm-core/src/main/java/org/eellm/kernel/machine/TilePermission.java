@@ -7,7 +7,7 @@ import org.eellm.kernel.vector.NativeFunction;
  * The system's permission to use tiles (AMX), without which their instructions end the process. It
  * is for all threads, and for good.
  */
-public final class TilePermission {
+final class TilePermission {
   private static final long ARCH_PRCTL = 158; // a number of Linux on x86-64
   private static final long REQUEST = 0x1023;
   private static final long TILE_DATA = 18;
@@ -21,7 +21,7 @@ public final class TilePermission {
   private TilePermission() {}
 
   /** Whether threads of this process may use tiles. */
-  public static boolean isGranted() {
+  static boolean isGranted() {
     return GRANTED;
   }
 }

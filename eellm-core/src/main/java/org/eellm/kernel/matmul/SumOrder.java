@@ -3,9 +3,6 @@ package org.eellm.kernel.matmul;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.Optional;
-import org.eellm.kernel.machine.ExecutableMemory;
-import org.eellm.kernel.machine.TilePermission;
-import org.eellm.kernel.vector.CpuFlags;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
@@ -21,7 +18,7 @@ public enum SumOrder {
    */
   TILES;
 
-  /** The system property that chooses; without it the fastest is taken. */
+  /** The system property that chooses; without it the chain is taken. */
   public static final String PROPERTY = "eellm.kernel.order";
 
   /** Inputs that a tile takes at once. */
@@ -29,23 +26,8 @@ public enum SumOrder {
 
   /** Made when it is first asked for. */
   private static final class Choice {
-    private static final SumOrder ORDER = find();
-
-    private static SumOrder find() {
-      String named = System.getProperty(PROPERTY);
-      return named == null ? hasTiles() ? TILES : CHAIN : of(named).orElseThrow();
-    }
-
-    /** Also where the Vector API is taken alone, which then writes the same text. */
-    private static boolean hasTiles() {
-      return CpuFlags.all().contains("amx_bf16")
-          && CpuFlags.all().contains("avx512_bf16")
-          && TilePermission.isGranted()
-          && (!ExecutableMemory.has("amx_bf16") // which may be forbidden
-              || DotKernels.find(WeightFormat.BFLOAT16, TILES)
-                  .filter(DotKernels::hasTiles)
-                  .isPresent());
-    }
+    private static final SumOrder ORDER =
+        of(System.getProperty(PROPERTY, CHAIN.text())).orElseThrow();
   }
 
   /** The process's. */
