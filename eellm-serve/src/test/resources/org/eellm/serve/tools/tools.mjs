@@ -1,5 +1,6 @@
 // Has clients of others call tools and ask for objects; prints what they understood as JSON. The
-// model is a random one, so each turn says what it has to do.
+// model is a random one, so each turn says what it has to do, and asks for one call: of many, a
+// random number is written.
 import OpenAI from 'openai';
 import { ChatOpenAI } from '@langchain/openai';
 import { HumanMessage } from '@langchain/core/messages';
@@ -35,7 +36,7 @@ for (const name of ['weather', 'clock']) {
 }
 const last = await client.chat.completions.create({ model: 'small', messages, tools, tool_choice: 'none', max_tokens: 4 });
 said.openaiText = typeof last.choices[0].message.content;
-const stream = client.chat.completions.stream({ model: 'small', messages, tools, tool_choice: 'required', max_tokens: 300 });
+const stream = client.chat.completions.stream({ model: 'small', messages, tools, tool_choice: 'required', parallel_tool_calls: false, max_tokens: 300 });
 said.openaiStream = (await stream.finalMessage()).tool_calls.every(({ function: called }) => results[called.name](JSON.parse(called.arguments)));
 
 // LangChain: a loop of two tools, and an object.
@@ -56,7 +57,7 @@ for (const turn of ['weather', 'clock', 'none']) {
   }
 }
 said.langchainEnd = typeof dialogue.at(-1).content;
-const streamed = await model.bindTools(own, { tool_choice: 'required' }).stream(dialogue.slice(0, 1));
+const streamed = await model.bindTools(own, { tool_choice: 'required', parallel_tool_calls: false }).stream(dialogue.slice(0, 1));
 let gathered;
 for await (const chunk of streamed) {
   gathered = gathered ? gathered.concat(chunk) : chunk;
@@ -68,15 +69,16 @@ said.langchainObject = place.safeParse(await model.withStructuredOutput(place, {
 const provider = createOpenAICompatible({ name: 'eellm', baseURL, supportsStructuredOutputs: true });
 const small = provider('small');
 said.aiObject = place.safeParse((await generateObject({ model: small, schema: place, prompt: 'Where?', maxOutputTokens: 300 })).object).success;
+const one = { eellm: { parallel_tool_calls: false } };
 const aiTools = {
   weather: tool({ description: 'Of a place', inputSchema: place, execute: results.weather }),
   clock: tool({ description: 'The time', inputSchema: z.object({}), execute: results.clock }),
 };
 const { steps } = await generateText({
-  model: small, tools: aiTools, toolChoice: 'required', stopWhen: stepCountIs(2), prompt: 'How late is it?', maxOutputTokens: 300, maxRetries: 0,
+  model: small, providerOptions: one, tools: aiTools, toolChoice: 'required', stopWhen: stepCountIs(2), prompt: 'How late is it?', maxOutputTokens: 300, maxRetries: 0,
 });
 said.ai = steps.map(({ finishReason, toolCalls, toolResults }) => [finishReason, toolCalls.length > 0, toolResults.length === toolCalls.length]);
-const ai = streamText({ model: small, tools: aiTools, toolChoice: 'required', prompt: 'How late is it?', maxOutputTokens: 300, maxRetries: 0 });
+const ai = streamText({ model: small, providerOptions: one, tools: aiTools, toolChoice: 'required', prompt: 'How late is it?', maxOutputTokens: 300, maxRetries: 0 });
 said.aiStream = (await ai.toolResults).length === (await ai.toolCalls).length && (await ai.toolCalls).length > 0;
 
 console.log(JSON.stringify(said));
