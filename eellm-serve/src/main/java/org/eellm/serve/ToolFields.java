@@ -188,14 +188,15 @@ record ToolFields(List<Tool> told, ToolChoice choice) {
             place + "tool_call_id",
             ofTool ? "is missing; give the id of the call" : "is of messages of tools alone");
       }
-      if (ofTool && !names.containsKey(message.callId())) {
+      String name = names.get(message.callId()); // of the tool that was called
+      if (ofTool && name == null) {
         throw ApiException.badField(
             place + "tool_call_id",
             "'%s' is no call of a message before; give the id of one"
                 .formatted(Fields.shown(message.callId())));
       }
       message.calls().forEach(call -> names.put(call.id(), call.name()));
-      checked.add(ofTool ? message.withName(names.get(message.callId())) : message);
+      checked.add(ofTool && name != null ? message.withName(name) : message);
     }
     return checked;
   }
