@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.eellm.cli.option.OptionsFile;
@@ -45,7 +46,7 @@ final class PackagesTest {
 
   private static CommandLine parsed(List<String> command) {
     CommandLine all = RootCommand.commandLine();
-    CommandLine serve = all.getSubcommands().get("serve");
+    CommandLine serve = Objects.requireNonNull(all.getSubcommands().get("serve"));
     OptionsFile.read(serve, command);
     assertThatCode(() -> all.parseArgs(command.toArray(String[]::new))).doesNotThrowAnyException();
     return serve;
