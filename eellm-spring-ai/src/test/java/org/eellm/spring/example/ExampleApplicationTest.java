@@ -80,7 +80,8 @@ final class ExampleApplicationTest {
     }
     String source =
         Files.readString(
-            root.resolve("eellm-spring-ai/src/test/java/org/eellm/spring/example/ExampleApplication.java"));
+            root.resolve(
+                "eellm-spring-ai/src/test/java/org/eellm/spring/example/ExampleApplication.java"));
     assertThat(Files.readString(root.resolve("docs/java-frameworks.md")))
         .contains("```java\n" + source.substring(source.indexOf("@SpringBoot")) + "```");
   }
