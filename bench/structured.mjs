@@ -124,8 +124,8 @@ try {
     "schema, full model": {...schema, ...full},
     "schema, drafts": {...schema, ...drafts},
     "drafts, no schema": {max_tokens: 120, ...drafts},
-    "full model": {max_tokens: 60, ignore_eos: true, ...full},
-    "full model, any characters": {max_tokens: 60, ignore_eos: true, structured_outputs: {regex: "(.|\\n)*"}, ...full},
+    "full model": {max_tokens: 60, min_tokens: 60, ...full},
+    "full model, any characters": {max_tokens: 60, min_tokens: 60, structured_outputs: {regex: "(.|\\n)*"}, ...full},
   };
   const speeds = new Map(Object.keys(ways).map((way) => [way, []]));
   let different = 0;
