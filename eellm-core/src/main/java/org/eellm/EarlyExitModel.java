@@ -356,6 +356,19 @@ public final class EarlyExitModel implements AutoCloseable {
 
   /** As {@link #hiddenState}, for several texts, which pass the model together. */
   public List<float[]> hiddenStates(List<String> texts, int layer, Pooling pooling) {
+    return states(texts, layer, pooling).stream().map(PooledState::vector).toList();
+  }
+
+  /**
+   * As {@link #hiddenStates}, scaled to length 1.
+   *
+   * @throws GenerateException also if hidden states are not numbers
+   */
+  public List<float[]> embeddings(List<String> texts, int layer, Pooling pooling) {
+    return states(texts, layer, pooling).stream().map(PooledState::unit).toList();
+  }
+
+  private List<PooledState> states(List<String> texts, int layer, Pooling pooling) {
     List<CompletableFuture<Integer>> ends = new ArrayList<>();
     List<PooledState> states = new ArrayList<>();
     try {
@@ -371,7 +384,7 @@ public final class EarlyExitModel implements AutoCloseable {
       for (CompletableFuture<Integer> end : ends) {
         await(end);
       }
-      return states.stream().map(PooledState::vector).toList();
+      return states;
     } catch (RuntimeException e) {
       ends.forEach(end -> end.cancel(false));
       throw e;

@@ -109,7 +109,7 @@ public final class JvmSetup {
    */
   public static List<String> problems() {
     List<String> problems = new ArrayList<>();
-    if (!isOnClassPath(LIBTORCH)) {
+    if (!hasLibtorch()) {
       return problems;
     }
     String tunables = System.getenv("GLIBC_TUNABLES");

@@ -61,18 +61,18 @@ final class OwnTools {
   }
 
   private static String introduction(List<Tool> tools) {
+    ToolForm form = ToolForm.OWN;
     return """
     You can call these tools:
     %s
     To call a tool, write its name and arguments like this, and nothing behind it:
-    <tool_call>
-    {"name": "...", "arguments": {...}}
-    </tool_call>
+    %s
     The next message has its result.\
     """
         .formatted(
             tools.stream()
                 .map(tool -> tool.json().path("function").toString())
-                .collect(Collectors.joining("\n")));
+                .collect(Collectors.joining("\n")),
+            form.opening() + "..." + form.middle() + "{...}" + form.closing());
   }
 }

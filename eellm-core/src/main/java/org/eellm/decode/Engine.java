@@ -11,6 +11,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import org.eellm.config.ConfigException;
 import org.eellm.decode.TensorParallelEngine.BetweenSteps;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.exit.ExitPolicies;
@@ -217,12 +218,12 @@ public final class Engine implements AutoCloseable {
    * @throws GenerateException if the text fits neither model nor memory
    * @throws org.eellm.config.SettingException if the model has no such layer
    * @throws IllegalStateException if this is closed
-   * @throws UnsupportedOperationException if other ranks share the model's matrices
+   * @throws ConfigException if other ranks share the model's matrices
    */
   public CompletableFuture<Integer> readHiddenStates(
       List<Integer> ids, int layer, HiddenStateListener listener) {
     if (shared.isPresent()) {
-      throw new UnsupportedOperationException(
+      throw new ConfigException(
           "hidden states: other ranks share the model's matrices; load it on one rank for them");
     }
     HiddenStateJob job = batch.hiddenStates().job(ids, layer, listener);

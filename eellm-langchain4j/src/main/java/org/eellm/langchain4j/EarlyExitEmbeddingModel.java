@@ -35,14 +35,7 @@ public final class EarlyExitEmbeddingModel implements EmbeddingModel {
   public Response<List<Embedding>> embedAll(List<TextSegment> segments) {
     List<String> texts = segments.stream().map(TextSegment::text).toList();
     return Response.from(
-        model.hiddenStates(texts, layer, pooling).stream()
-            .map(
-                vector -> {
-                  Embedding embedding = Embedding.from(vector);
-                  embedding.normalize();
-                  return embedding;
-                })
-            .toList());
+        model.embeddings(texts, layer, pooling).stream().map(Embedding::from).toList());
   }
 
   @Override

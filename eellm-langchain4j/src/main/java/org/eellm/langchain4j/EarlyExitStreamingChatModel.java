@@ -21,8 +21,6 @@ import org.eellm.Decoding;
 import org.eellm.EarlyExitModel;
 import org.eellm.Generation;
 import org.eellm.chat.Overflow;
-import org.eellm.chat.tool.ToolCall;
-import org.eellm.chat.tool.ToolReader;
 import org.eellm.chat.tool.ToolReader.Part;
 import org.jspecify.annotations.Nullable;
 
@@ -91,7 +89,7 @@ public final class EarlyExitStreamingChatModel implements StreamingChatModel {
                   new PartialResponse(piece), new PartialResponseContext(handle));
           case Part.Call _ -> {} // its arguments follow, and its name with them
           case Part.Arguments(int index, String piece) -> {
-            ToolCall call = ToolReader.Answer.of(told).calls().get(index);
+            Part.Call call = call(index);
             handler.onPartialToolCall(
                 PartialToolCall.builder()
                     .index(index)
@@ -103,6 +101,15 @@ public final class EarlyExitStreamingChatModel implements StreamingChatModel {
           }
         }
       }
+    }
+
+    private Part.Call call(int index) {
+      return told.stream()
+          .filter(Part.Call.class::isInstance)
+          .map(Part.Call.class::cast)
+          .skip(index)
+          .findFirst()
+          .orElseThrow();
     }
 
     void end(@Nullable Completion whole, @Nullable Throwable failure) {

@@ -12,6 +12,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import org.eellm.config.ConfigException;
 import org.eellm.decode.PooledState;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.serve.json.ApiException;
@@ -101,7 +102,7 @@ record Embeddings(
       return model.engine().readHiddenStates(ids, layer, state);
     } catch (GenerateException e) {
       throw ApiException.badField("input", String.valueOf(e.getMessage()));
-    } catch (UnsupportedOperationException e) {
+    } catch (ConfigException e) {
       throw ApiException.refused(501, "not_offered", String.valueOf(e.getMessage()));
     }
   }

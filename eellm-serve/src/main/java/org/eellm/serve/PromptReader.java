@@ -16,7 +16,7 @@ record PromptReader(ServedModel model, Fields fields) {
   /** The ids of one prompt, or of messages. */
   List<Integer> one() {
     if (fields.get("messages").isPresent()) {
-      return chat();
+      return chat(ToolFields.read(fields));
     }
     List<List<Integer>> prompts = all("prompt", RequestReader.MAX_CHOICES);
     if (prompts.size() > 1) {
@@ -86,8 +86,8 @@ record PromptReader(ServedModel model, Fields fields) {
   }
 
   /** {@code messages}: the ids of a chat as the model's template writes it. */
-  List<Integer> chat() {
-    return model.prompt(messages(), ToolFields.read(fields).told(), variables());
+  List<Integer> chat(ToolFields tools) {
+    return model.prompt(messages(), tools.told(), variables());
   }
 
   /** What the template is told: {@code chat_template_kwargs} and {@code reasoning_effort}. */

@@ -79,7 +79,8 @@ final class RequestReader {
 
   /** The body of {@code /v1/chat/completions}. */
   CompletionRequest chat() {
-    List<List<Integer>> prompts = List.of(promptReader.chat());
+    ToolFields tools = ToolFields.read(fields);
+    List<List<Integer>> prompts = List.of(promptReader.chat(tools));
     boolean logProbabilities = fields.bool("logprobs").orElse(false);
     Optional<Integer> alternatives = fields.integer("top_logprobs", 0, MAX_ALTERNATIVES);
     if (alternatives.isPresent() && !logProbabilities) {
@@ -95,7 +96,7 @@ final class RequestReader {
         most.min().orElse(room),
         new Logprobs(logProbabilities, alternatives.orElse(0)),
         false,
-        ToolFields.read(fields));
+        tools);
   }
 
   /** The body of {@code /v1/lens}. */

@@ -35,23 +35,11 @@ public final class EarlyExitEmbeddingModel implements EmbeddingModel {
 
   @Override
   public EmbeddingResponse call(EmbeddingRequest request) {
-    List<float[]> vectors = model.hiddenStates(request.getInstructions(), layer, pooling);
+    List<float[]> vectors = model.embeddings(request.getInstructions(), layer, pooling);
     return new EmbeddingResponse(
         IntStream.range(0, vectors.size())
-            .mapToObj(i -> new Embedding(unit(vectors.get(i)), i))
+            .mapToObj(i -> new Embedding(vectors.get(i), i))
             .toList());
-  }
-
-  private static float[] unit(float[] vector) {
-    double squares = 0;
-    for (float value : vector) {
-      squares += (double) value * value;
-    }
-    float[] unit = vector.clone();
-    for (int i = 0; i < unit.length && squares > 0; i++) {
-      unit[i] = (float) (unit[i] / Math.sqrt(squares));
-    }
-    return unit;
   }
 
   @Override

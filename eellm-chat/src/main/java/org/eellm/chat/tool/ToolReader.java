@@ -2,6 +2,7 @@ package org.eellm.chat.tool;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /** Finds the calls in an answer as it comes, which is held to the grammar of a {@link ToolForm}. */
 public final class ToolReader {
@@ -51,18 +52,26 @@ public final class ToolReader {
     /** Of parts, in which each call begins that has arguments there. */
     public static Answer of(List<Part> parts) {
       StringBuilder text = new StringBuilder();
-      List<ToolCall> calls = new ArrayList<>();
+      List<Part.Call> begun = new ArrayList<>();
+      List<StringBuilder> arguments = new ArrayList<>();
       for (Part part : parts) {
         switch (part) {
           case Part.Text(String piece) -> text.append(piece);
-          case Part.Call(_, String id, String name) -> calls.add(new ToolCall(id, name, ""));
-          case Part.Arguments(_, String piece) -> {
-            ToolCall call = calls.removeLast();
-            calls.add(new ToolCall(call.id(), call.name(), call.arguments() + piece));
+          case Part.Call call -> {
+            begun.add(call);
+            arguments.add(new StringBuilder());
           }
+          case Part.Arguments(_, String piece) -> arguments.getLast().append(piece);
         }
       }
-      return new Answer(text.toString(), calls);
+      return new Answer(
+          text.toString(),
+          IntStream.range(0, begun.size())
+              .mapToObj(
+                  i ->
+                      new ToolCall(
+                          begun.get(i).id(), begun.get(i).name(), arguments.get(i).toString()))
+              .toList());
     }
   }
 
