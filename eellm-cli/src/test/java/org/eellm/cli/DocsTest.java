@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -25,7 +26,10 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * README.md, CONTRIBUTING.md and docs/: their commands can be called, their links lead somewhere,
- * and the classes that they name exist.
+ * the classes that they name exist, they are short, and figures stand in docs/reports as the JSON
+ * there has them. To write the reports' tables anew:
+ *
+ * <pre>{@code mvn -q test -Dtest=DocsTest -Ddocs.write=true}</pre>
  */
 final class DocsTest {
   private static final Pattern CODE_BLOCK = Pattern.compile("(?ms)^```\\w*$\\n(.*?)^```$");
@@ -38,9 +42,32 @@ final class DocsTest {
       Pattern.compile("\\b(?:class|record|interface|enum) ([A-Z]\\w*)");
   // Seven equal signs underline a heading as well, so these three stand for all four.
   private static final Pattern CONFLICT = Pattern.compile("(?m)^(?:<{7}|\\|{7}|>{7})(?: |$)");
-  // Rows of docs/configuration.md are made from the source: readers look up one, not all of them.
-  private static final Pattern SETTING = Pattern.compile("(?m)^`\\w+` \\| .*$");
-  private static final int MOST_WORDS = 1750;
+  private static final Pattern WORD = Pattern.compile("\\S*[\\p{L}\\p{N}]\\S*");
+  private static final Map<Reader, Integer> MOST_WORDS =
+      Map.of(Reader.USER, 20_000, Reader.REPORTS, 8_000, Reader.DEVELOPER, 8_000);
+
+  // What is no prose, or no figure: code, tables, headings, formulas, papers, addresses.
+  private static final Pattern NO_PROSE =
+      Pattern.compile("(?m)^```(?s:.*?)^```$|`[^`]*`|^\\|.*$|^#.*$|\\$[^$]*\\$|arXiv \\S+|]\\([^)]*\\)");
+  private static final Pattern PARAGRAPH_END = Pattern.compile("\\n\\s*(?:\\n|- |\\d+\\. )");
+  private static final Pattern NUMBER = Pattern.compile("(?<![\\w.,])\\d[\\d.,]*");
+  private static final int MOST_NUMBERS = 6;
+
+  /** Whom a page is for. */
+  private enum Reader {
+    USER,
+    REPORTS,
+    DEVELOPER;
+
+    static Reader of(Path page) {
+      return switch (RepositoryFiles.root().relativize(page).toString().replace('\\', '/')) {
+        case String path when path.startsWith("docs/reports/") -> REPORTS;
+        case String path when path.startsWith("docs/dev/") || path.equals("CONTRIBUTING.md") ->
+            DEVELOPER;
+        default -> USER;
+      };
+    }
+  }
 
   static Stream<Path> pages() {
     Path root = RepositoryFiles.root();
@@ -52,12 +79,14 @@ final class DocsTest {
   @ParameterizedTest
   @MethodSource("pages")
   void commands_areUnderstood(Path page) throws IOException {
-    for (String command : commands(Files.readString(page))) {
-      String[] words = ShellWords.of(command).toArray(String[]::new);
-      assertThatCode(() -> RootCommand.commandLine().parseArgs(words))
-          .as("./eellm " + command)
-          .doesNotThrowAnyException();
-    }
+    commands(Files.readString(page)).forEach(DocsTest::assertUnderstood);
+  }
+
+  private static void assertUnderstood(String command) {
+    String[] words = ShellWords.of(command).toArray(String[]::new);
+    assertThatCode(() -> RootCommand.commandLine().parseArgs(words))
+        .as("./eellm " + command)
+        .doesNotThrowAnyException();
   }
 
   @ParameterizedTest
@@ -104,17 +133,72 @@ final class DocsTest {
     assertThat(linked).containsAll(pages().skip(1).filter(page -> !page.equals(index)).toList());
   }
 
+  /** All but docs/configuration.md, which is made from the source. */
+  static Stream<Path> written() {
+    return pages().filter(page -> !page.endsWith("docs/configuration.md"));
+  }
+
+  static Stream<Path> reports() {
+    return pages().filter(page -> Reader.of(page) == Reader.REPORTS);
+  }
+
   @ParameterizedTest
-  @MethodSource("pages")
-  void page_isReadInOneGo(Path page) throws IOException {
-    String text = Files.readString(page);
-    if (page.endsWith("docs/configuration.md")) {
-      text = SETTING.matcher(text).replaceAll("");
+  @EnumSource(Reader.class)
+  void pages_areReadToTheEnd(Reader reader) throws IOException {
+    long words = 0;
+    for (Path page : written().filter(page -> Reader.of(page) == reader).toList()) {
+      words += WORD.matcher(Files.readString(page)).results().count();
     }
-    String[] words = text.strip().split("\\s+");
-    assertThat(words.length)
-        .as("words of %s; split reference parts off", page)
-        .isLessThan(MOST_WORDS);
+    assertThat(words)
+        .as("words of all pages for %s", reader)
+        .isLessThanOrEqualTo(MOST_WORDS.get(reader));
+  }
+
+  @ParameterizedTest
+  @MethodSource("written")
+  void paragraphs_haveFewNumbers(Path page) throws IOException {
+    if (Reader.of(page) != Reader.REPORTS) {
+      assertThat(crowded(Files.readString(page)))
+          .as("paragraphs with more than %d numbers; figures belong in docs/reports", MOST_NUMBERS)
+          .isEmpty();
+    }
+  }
+
+  @Test
+  void numbers_areCountedInProseAlone() {
+    assertThat(crowded("1 2 3 4 5 6\n- 1 2 3\n\n`7 8` [9](10) arXiv 11.12 $13$\n| 14 |\n# 15"))
+        .isEmpty();
+    assertThat(crowded("one\n\n1, 2.5, 3,000, 4 %, 5\nand 6 and 7.")).hasSize(1);
+  }
+
+  private static List<String> crowded(String page) {
+    return PARAGRAPH_END
+        .splitAsStream(NO_PROSE.matcher(page).replaceAll(""))
+        .filter(paragraph -> NUMBER.matcher(paragraph).results().count() > MOST_NUMBERS)
+        .toList();
+  }
+
+  @ParameterizedTest
+  @MethodSource("reports")
+  void reportTables_areThoseOfItsJson(Path report) throws IOException {
+    ReportTables tables = ReportTables.of(report);
+    String page = Files.readString(report);
+    String expected = tables.write(page);
+    if (Boolean.getBoolean("docs.write")) {
+      Files.writeString(report, expected);
+      page = expected;
+    }
+    assertThat(page).as("tables of %s; -Ddocs.write=true writes them", report).isEqualTo(expected);
+    assertThat(ReportTables.shown(page)).isEqualTo(tables.keys());
+  }
+
+  @ParameterizedTest
+  @MethodSource("reports")
+  void reportCommands_areUnderstood(Path report) throws IOException {
+    ReportTables.of(report)
+        .commands()
+        .filter(command -> command.startsWith("./eellm "))
+        .forEach(command -> assertUnderstood(command.substring("./eellm ".length())));
   }
 
   @ParameterizedTest

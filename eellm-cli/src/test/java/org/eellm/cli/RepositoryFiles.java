@@ -21,7 +21,7 @@ public final class RepositoryFiles {
   /** The folder of README.md and docs/. */
   public static Path root() {
     Path folder = Path.of("").toAbsolutePath();
-    while (!Files.exists(folder.resolve("docs/architecture.md"))) {
+    while (!Files.exists(folder.resolve("docs/configuration.md"))) {
       folder = folder.getParent();
       if (folder == null) {
         throw new IllegalStateException("no folder above the working directory has docs/");
