@@ -1,5 +1,5 @@
 #!/bin/sh
-# docs/ee-llm-tuning.md, "Ablations": number, places, heads and weights of the exits, one run each, beside
+# docs/reports/ee-llm.md, "Ablations": number, places, heads and weights of the exits, one run each, beside
 # two of the runs that bench/ee-llm/convergence.sh trains.
 #
 #   bench/ee-llm/ablations.sh [FOLDER [SECTION.KEY=VALUE...]]

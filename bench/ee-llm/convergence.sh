@@ -1,5 +1,5 @@
 #!/bin/sh
-# docs/ee-llm.md, "Convergence": one model without exits and with two, three seeds each, and with each
+# docs/reports/ee-llm.md, "Convergence": one model without exits and with two, three seeds each, and with each
 # of EE-LLM's ways to weigh their losses. Nine runs of 600 steps.
 #
 #   bench/ee-llm/convergence.sh [FOLDER [SECTION.KEY=VALUE...]]

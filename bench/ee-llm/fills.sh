@@ -1,5 +1,5 @@
 #!/bin/sh
-# docs/ee-llm.md, "Bubble filling": four stages with and without fills. The first three runs learn
+# docs/reports/ee-llm.md, "Bubble filling": four stages with and without fills. The first three runs learn
 # nothing (their rate is all but 0), so that the mean of the squared gradient norm is that of the mean
 # gradient plus the variance. The last two train, with the same seed and steps.
 #

@@ -1,5 +1,5 @@
 #!/bin/sh
-# docs/ee-llm.md, "Inference": what the model of bench/ee-llm/convergence.sh with two exits gains and
+# docs/reports/ee-llm.md, "Inference": what the model of bench/ee-llm/convergence.sh with two exits gains and
 # loses over thresholds, on methods of the library that it never saw; at which heads tokens leave on
 # easy and on hard beginnings; and two pipeline stages beside one process. It measures speeds: let
 # nothing else run.

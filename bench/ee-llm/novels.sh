@@ -1,7 +1,7 @@
 #!/bin/sh
-# docs/ee-llm.md, "Convergence", on English novels: the model of configs/novels-10m.yaml without exits and
+# docs/reports/ee-llm.md, "Convergence", on English novels: the model of configs/novels-10m.yaml without exits and
 # with two, trained as in the paper, by AdamW and without distillation; three seeds each, or those of
-# SEEDS. NOVELS is a folder with train.txt.xz and valid.txt.xz; docs/novels.md says which.
+# SEEDS. NOVELS is a folder with train.txt.xz and valid.txt.xz; docs/reports/novels.md says which.
 #
 #   NOVELS=FOLDER [SEEDS="1 2 3"] bench/ee-llm/novels.sh [FOLDER [SECTION.KEY=VALUE...]]
 . "$(dirname "$0")/common.sh"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# docs/recipes.md: how the quickstart's model is best trained. A row changes some of its settings, and
+# docs/reports/recipes.md: how the quickstart's model is best trained. A row changes some of its settings, and
 # is one run a seed; runs of a seed see the same text. The table has the losses on a library that is
 # held out, and how often exits agree with the final head.
 #

@@ -1,5 +1,5 @@
 #!/bin/sh
-# docs/ee-llm.md, "Training efficiency": steps of the model with 0 to 3 exits on one rank and on two
+# docs/reports/ee-llm.md, "Training efficiency": steps of the model with 0 to 3 exits on one rank and on two
 # stages, with and without what EE-LLM does to make exits cheap; and more stages, simulated. It
 # measures times: let nothing else run.
 #

@@ -1,5 +1,5 @@
 #!/bin/sh
-# docs/ee-llm-tuning.md, "EE-Tuning": exits for the model without any that bench/ee-llm/convergence.sh trains,
+# docs/reports/ee-llm.md, "EE-Tuning": exits for the model without any that bench/ee-llm/convergence.sh trains,
 # learned in 150 steps: from the text or the final head, from copied or random heads, of norm alone or
 # with an MLP; and with the trunk learning on as well, beside the trunk learning on alone.
 #

@@ -37,7 +37,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Which package may import which; docs/architecture.md draws it. */
+/** Which package may import which; docs/dev/architecture.md draws it. */
 final class ArchitectureTest {
   private static final Set<String> NOTHING = Set.of();
 

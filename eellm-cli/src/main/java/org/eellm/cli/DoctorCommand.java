@@ -52,7 +52,7 @@ final class DoctorCommand implements Callable<Integer> {
       description =
           "Measure instead what eellm plan --hardware needs to know of this machine's CPU, and"
               + " write it to a .yaml file; with --nproc, as many ranks as the plan will have"
-              + " (docs/planner.md).")
+              + " (docs/plan.md).")
   private Optional<Path> profile = Optional.empty();
 
   @Mixin private RankOptions ranks;

@@ -6,7 +6,7 @@ import org.eellm.cli.option.Machine;
 
 /**
  * Something that makes a machine slow or a run fail, and what to do about it. The figures were
- * measured; see docs/benchmarks.md.
+ * measured; see docs/reports/performance.md.
  */
 record SetupProblem(String problem, String remedy) {
   private static final long GIB = 1L << 30;

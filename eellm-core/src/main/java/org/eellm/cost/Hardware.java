@@ -128,7 +128,7 @@ public record Hardware(
     if (!PRESETS.contains(nameOrFile)) {
       if (!nameOrFile.endsWith(".yaml")) {
         throw new ConfigException(
-            "hardware %s: is unknown; use one of %s, or a .yaml file of your own (docs/planner.md)"
+            "hardware %s: is unknown; use one of %s, or a .yaml file of your own (docs/plan.md)"
                 .formatted(nameOrFile, String.join(", ", PRESETS)));
       }
       return StrictYaml.read(Path.of(nameOrFile), Hardware.class);

@@ -38,7 +38,7 @@ import picocli.CommandLine.Spec;
     description = {
       "Tell what rows cost in a step, beside the rate at which weights are read in the same run,"
           + " and time decoding with each exit forced.",
-      "docs/benchmarks-decoding.md describes the report."
+      "docs/reports/performance.md describes the report."
     })
 final class BenchDecodeCommand implements Callable<Integer> {
   private static final int PROMPT_AND_MORE = 32;

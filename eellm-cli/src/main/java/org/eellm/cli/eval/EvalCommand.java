@@ -33,7 +33,7 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "eval",
     description =
-        "Measures the model, and each of its exits, on tasks and texts; docs/evaluation.md says"
+        "Measures the model, and each of its exits, on tasks and texts; docs/evaluate.md says"
             + " how.")
 public final class EvalCommand implements Callable<Integer> {
   /** Of examples and of answers that are drawn, by default. */

@@ -51,7 +51,7 @@ import picocli.CommandLine.Spec;
     name = "suitability",
     description =
         "Measures in about a minute whether early exits are worth the bother for a model, with or"
-            + " without exits; docs/evaluation.md says how.")
+            + " without exits; docs/evaluate.md says how.")
 public final class SuitabilityCommand implements Callable<Integer> {
   private static final int SAMPLED_TEXTS = 24;
   private static final int SAMPLED_TOKENS = 16;

@@ -58,7 +58,7 @@ import picocli.CommandLine.Spec;
     name = "sweep",
     description =
         "Measures many ways to decode, beside the full model, and finds the best;"
-            + " docs/evaluation.md says how.")
+            + " docs/evaluate.md says how.")
 public final class SweepCommand implements Callable<Integer> {
   private static final List<DecodingMode> MODES =
       List.of(DecodingMode.EARLY_EXIT, DecodingMode.RECOMPUTE, DecodingMode.SPECULATIVE);

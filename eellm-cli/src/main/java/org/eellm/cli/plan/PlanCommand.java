@@ -31,7 +31,7 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "plan",
     description =
-        "Say what a run will take, before it is started: memory, time, cost; docs/planner.md"
+        "Say what a run will take, before it is started: memory, time, cost; docs/plan.md"
             + " explains it.")
 public final class PlanCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
@@ -43,7 +43,7 @@ public final class PlanCommand implements Callable<Integer> {
       required = true,
       paramLabel = "NAME|FILE",
       description =
-          "a100-80gb, h100-80gb, rtx4090-24gb, or a profile of your own in YAML (docs/planner.md).")
+          "a100-80gb, h100-80gb, rtx4090-24gb, or a profile of your own in YAML (docs/plan.md).")
   private String hardware = "";
 
   @Option(

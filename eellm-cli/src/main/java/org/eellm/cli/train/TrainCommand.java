@@ -16,7 +16,7 @@ import picocli.CommandLine.Spec;
 /** {@code eellm train}: trains a model as a configuration says. */
 @Command(
     name = "train",
-    description = "Trains an early-exit model; docs/training.md says how.",
+    description = "Trains an early-exit model; docs/train.md says how.",
     mixinStandardHelpOptions = true)
 public final class TrainCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;

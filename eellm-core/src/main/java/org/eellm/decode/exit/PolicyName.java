@@ -9,7 +9,7 @@ import org.eellm.decode.token.Prediction;
 
 /**
  * The exit policies that users can name. Options, requests, sweeps, calibrations and the server's
- * page get their lists of policies from here; docs/contributing/exit-policy.md says what else a new
+ * page get their lists of policies from here; docs/dev/exit-policy.md says what else a new
  * one needs.
  */
 public enum PolicyName {

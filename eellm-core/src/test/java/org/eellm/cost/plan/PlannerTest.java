@@ -171,7 +171,7 @@ final class PlannerTest {
         .isInstanceOf(ConfigException.class)
         .hasMessage(
             "hardware a100: is unknown; use one of a100-80gb, h100-80gb, rtx4090-24gb, or a .yaml"
-                + " file of your own (docs/planner.md)");
+                + " file of your own (docs/plan.md)");
   }
 
   @Test
