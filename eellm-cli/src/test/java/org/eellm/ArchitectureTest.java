@@ -119,7 +119,7 @@ final class ArchitectureTest {
   private static final Set<String> WITH_LIBTORCH =
       Set.of("tensor", "distributed", "model", "train", "decode", "checkpoint", "convert", "bench");
 
-  /** Packages that programs may use; docs/library.md names them. */
+  /** Packages that programs may use; docs/java.md names them. */
   private static final Set<String> EXPORTED =
       Set.of(
           "org.eellm",
@@ -215,7 +215,7 @@ final class ArchitectureTest {
   }
 
   /**
-   * They show what a program can do that has what docs/library.md promises alone. By sources, since
+   * They show what a program can do that has what docs/java.md promises alone. By sources, since
    * Spring's module is not on the class path here: the command line would be built with it.
    */
   @ParameterizedTest

@@ -161,7 +161,7 @@ final class DoctorCommand implements Callable<Integer> {
         machine
             .libtorch()
             .map(found -> "%s with %s".formatted(found.version(), found.blas()))
-            .orElse("none: this eellm decodes on CPUs; docs/packages.md says how to add it"));
+            .orElse("none: this eellm decodes on CPUs; docs/operate.md says how to add it"));
     out.printf("system     %s, %s%n", machine.os(), machine.architecture());
     out.printf(
         "processor  %d cores%s; %s%n",

@@ -90,7 +90,8 @@ import picocli.CommandLine.Spec;
     name = "quickstart",
     description =
         "Train a small model with early exits on Java sources, let it complete methods of a library"
-            + " it never saw, and measure what the exits gain. Takes five minutes on two cores.")
+            + " it never saw, and measure what the exits gain. Takes three to twelve minutes on two"
+            + " cores.")
 final class QuickstartCommand implements Callable<Integer> {
   private static final String REPORT = "quickstart.json";
   private static final int VOCAB_SIZE = 4096;

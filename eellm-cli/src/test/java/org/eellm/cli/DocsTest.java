@@ -205,27 +205,26 @@ final class DocsTest {
   @EnumSource(PolicyName.class)
   void exitPolicy_isInItsPages(PolicyName policy) throws IOException {
     Path docs = RepositoryFiles.root().resolve("docs");
-    assertThat(docs.resolve("exit-policies.md")).content().contains("| `" + policy + "` |");
-    assertThat(docs.resolve("serving-api.md")).content().contains("`" + policy + "`");
+    assertThat(docs.resolve("exits.md")).content().contains("| `" + policy + "` |");
+    assertThat(docs.resolve("serve-api.md")).content().contains("`" + policy + "`");
   }
 
   @Test
   void settings_areInTheirPages() throws IOException {
     Path docs = RepositoryFiles.root().resolve("docs");
     StringBuilder options = new StringBuilder();
-    for (String page :
-        List.of("generation.md", "exit-policies.md", "speculation.md", "sampling.md")) {
+    for (String page : List.of("generate.md", "exits.md", "drafts.md")) {
       options.append(Files.readString(docs.resolve(page)));
     }
     for (DecodingSetting<?> setting : DecodingSetting.all()) {
       assertThat(options).as("pages about generation").contains("--" + setting.name());
       if (setting.isRequestable()) {
-        assertThat(docs.resolve("serving-api.md")).content().contains("`" + setting.field() + "`");
+        assertThat(docs.resolve("serve-api.md")).content().contains("`" + setting.field() + "`");
       }
     }
     for (SamplingSetting setting : SamplingSetting.values()) {
       assertThat(options).as("pages about generation").contains("--" + setting);
-      assertThat(docs.resolve("serving-api.md")).content().contains("`" + setting.field() + "`");
+      assertThat(docs.resolve("serve-api.md")).content().contains("`" + setting.field() + "`");
     }
   }
 

@@ -12,6 +12,7 @@ import java.net.URLClassLoader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -27,22 +28,25 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** The Java of README.md and docs/library.md: it compiles, and the first program runs. */
+/** The Java of README.md and of pages: it compiles, and the first program runs. */
 final class LibraryPageTest {
   private static final Pattern JAVA = Pattern.compile("(?ms)^```java$\\n(.*?)^```$");
   private static final Pattern DECLARED = Pattern.compile("(EarlyExitModel|var) model =");
-  private static final String MODEL = "Path.of(\"runs/mine\")";
+  private static final String MODEL = "Path.of(\"runs/quickstart\")";
+  private static final List<String> PAGES =
+      List.of("README.md", "docs/java.md", "docs/exits.md", "docs/structured-output.md");
 
   @TempDir private Path folder;
 
-  /** All blocks but those of LangChain4j, which is not on the class path here. */
+  /** All blocks. */
   static Stream<String> blocks() throws IOException {
     Path root = RepositoryFiles.root();
-    String pages =
-        Files.readString(root.resolve("README.md"))
-            + Files.readString(root.resolve("docs/library.md"));
-    List<String> blocks = JAVA.matcher(pages).results().map(block -> block.group(1)).toList();
-    return blocks.stream().filter(block -> !block.contains("EarlyExitChatModel"));
+    List<String> blocks = new ArrayList<>();
+    for (String page : PAGES) {
+      String text = Files.readString(root.resolve(page));
+      JAVA.matcher(text).results().forEach(block -> blocks.add(block.group(1)));
+    }
+    return blocks.stream();
   }
 
   /** Those that are whole programs. */
@@ -57,12 +61,15 @@ final class LibraryPageTest {
     Files.writeString(
         source,
         """
+        import com.fasterxml.jackson.databind.ObjectMapper;
         import java.nio.file.*;
         import java.util.*;
         import java.util.concurrent.*;
         import org.eellm.*;
         import org.eellm.chat.*;
         import org.eellm.config.*;
+        import org.eellm.decode.exit.ExitPolicy;
+        import org.eellm.grammar.*;
 
         public class Example {
           public static void run(%s) throws Exception {

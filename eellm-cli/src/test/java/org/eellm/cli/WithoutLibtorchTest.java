@@ -99,7 +99,7 @@ final class WithoutLibtorchTest {
     assertThat(outcome.code()).as(outcome.text()).isZero();
     assertThat(outcome.text())
         .contains(
-            "libtorch   none: this eellm decodes on CPUs; docs/packages.md says how to add it\n")
+            "libtorch   none: this eellm decodes on CPUs; docs/operate.md says how to add it\n")
         .doesNotContain("GPU ");
   }
 

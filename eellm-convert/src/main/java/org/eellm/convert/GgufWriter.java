@@ -197,7 +197,7 @@ public final class GgufWriter {
         .orElseThrow(
             () ->
                 new CheckpointException(
-                    "%s: llama.cpp has no model of this shape (model_type %s); docs/gguf.md says which it has"
+                    "%s: llama.cpp has no model of this shape (model_type %s); docs/quantize.md says which it has"
                         .formatted(
                             trunk.folder(), trunk.configFile().path("model_type").asText())));
   }

@@ -89,7 +89,7 @@ final class Routes {
           throw ApiException.refused(
               404,
               "unknown_path",
-              "there is no %s %s here; see docs/serving.md for the paths"
+              "there is no %s %s here; see docs/serve.md for the paths"
                   .formatted(req.prologue().method().text(), Fields.shown(req.path().path())));
         });
     routing.error(ApiException.class, Responses::refuse);

@@ -27,7 +27,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 
-/** The blocks of docs/serving-proxy.md, in the proxies themselves. */
+/** The blocks of docs/operate.md, in the proxies themselves. */
 @ExtendWith(OneThread.class)
 final class ProxyTest {
   private static final String NGINX =
@@ -52,12 +52,12 @@ final class ProxyTest {
   /** A block of the page, between these ports. */
   private static String block(String language, int proxy, int server) throws IOException {
     Path root = Path.of("").toAbsolutePath();
-    while (!Files.exists(root.resolve("docs/serving-proxy.md"))) {
+    while (!Files.exists(root.resolve("docs/operate.md"))) {
       root = Objects.requireNonNull(root.getParent(), "a folder with docs/");
     }
     Matcher block =
         Pattern.compile("```" + language + "\n(.*?)```", Pattern.DOTALL)
-            .matcher(Files.readString(root.resolve("docs/serving-proxy.md")));
+            .matcher(Files.readString(root.resolve("docs/operate.md")));
     assertThat(block.find()).isTrue();
     return block
         .group(1)

@@ -49,7 +49,7 @@ import picocli.CommandLine.Spec;
     name = "calibrate",
     description =
         "Finds the lowest threshold at which tokens, texts or answers, in all likelihood, are as"
-            + " good as the full model's; docs/calibration.md says how.")
+            + " good as the full model's; docs/exits.md says how.")
 public final class CalibrateCommand implements Callable<Integer> {
   private static final String TOKENS = "tokens";
 

@@ -20,7 +20,7 @@ import picocli.CommandLine.Spec;
     name = "draft-table",
     description =
         "Counts what mostly follows two tokens in a dataset, and stores it in the model's folder:"
-            + " drafts that need no exits, for generate, chat and serve; docs/speculation.md says"
+            + " drafts that need no exits, for generate, chat and serve; docs/drafts.md says"
             + " more.")
 public final class DraftTableCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;

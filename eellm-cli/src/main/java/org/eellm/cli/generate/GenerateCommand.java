@@ -44,7 +44,7 @@ import picocli.CommandLine.Spec;
 /** {@code eellm generate}: continues texts, leaving the model early where it is sure. */
 @Command(
     name = "generate",
-    description = "Continues texts with early exits; docs/generation.md says how.")
+    description = "Continues texts with early exits; docs/generate.md says how.")
 public final class GenerateCommand implements Callable<Integer> {
   private static final int DEFAULT_MAX_TOKENS = 128;
   private static final double LENGTH_PENALTY = 1;

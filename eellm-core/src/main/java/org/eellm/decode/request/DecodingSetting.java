@@ -139,7 +139,7 @@ public record DecodingSetting<T>(
           "Policy, exits and thresholds from a JSON file, in place of --policy and --exits;"
               + " --threshold beside it gives other thresholds. Where no option says when tokens"
               + " leave, the model's own calibration.json if it has one."
-              + " docs/exit-policies.md has its form.");
+              + " docs/exits.md has its form.");
 
   public static final DecodingSetting<Integer> PATIENCE =
       new DecodingSetting<>(

@@ -199,7 +199,7 @@ final class GgufLogitsTest {
     return Arrays.stream(x).map(value -> value * factor).toArray();
   }
 
-  /** With x rounded to 8 bits in groups of 32, as docs/quantization.md says. */
+  /** With x rounded to 8 bits in groups of 32, as docs/quantize.md says. */
   private double[] product(String name, double[] x) {
     double[] rounded = new double[x.length];
     for (int first = 0; first < x.length; first += 32) {
