@@ -7,11 +7,14 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import org.eellm.cli.option.OptionsFile;
 import org.junit.jupiter.api.Test;
 import org.snakeyaml.engine.v2.api.Load;
@@ -111,5 +114,30 @@ final class PackagesTest {
     assertThat(limits.path("readOnlyRootFilesystem").booleanValue()).isTrue();
     assertThat(limits.path("allowPrivilegeEscalation").booleanValue()).isFalse();
     assertThat(limits.at("/capabilities/drop/0").textValue()).isEqualTo("ALL");
+  }
+
+  @Test
+  void watchedMetrics_areThoseOfTheServer() throws IOException {
+    Path root = RepositoryFiles.root();
+    Path source = root.resolve("eellm-serve/src/main/java/org/eellm/serve/Metrics.java");
+    Set<String> known = metrics(Files.readString(source));
+
+    for (String file :
+        List.of(
+            "deploy/prometheus/alerts.yaml",
+            "deploy/prometheus/grafana.json",
+            "docs/operate.md")) {
+      Set<String> watched = metrics(Files.readString(root.resolve(file)));
+      assertThat(watched).as(file).isNotEmpty().isSubsetOf(known);
+    }
+  }
+
+  /** The names of metrics in a text; those of a histogram's parts as its own. */
+  private static Set<String> metrics(String text) {
+    return Pattern.compile("\\b(?:eellm|process)_[a-z_]+")
+        .matcher(text)
+        .results()
+        .map(name -> name.group().replaceFirst("_bucket$", ""))
+        .collect(Collectors.toSet());
   }
 }
