@@ -75,7 +75,8 @@ function train(folder) {
   const show = {stdio: ["ignore", "inherit", "inherit"]};
   const run = join(folder, "run");
   execFileSync(eellm, ["prepare", "--input", join(folder, "people.jsonl"), "--output", join(folder, "set"), "--vocab-size", "1024"], show);
-  const settings = [`data.sources=["${join(folder, "set")}"]`, "train.steps=500", "train.eval_interval=500", "optimizer.warmup_steps=15"];
+  const data = [`data.sources=["${join(folder, "set")}"]`, `data.tokenizer=${join(folder, "set-tokenizer")}`];
+  const settings = [...data, "train.steps=500", "train.eval_interval=500", "optimizer.warmup_steps=15"];
   const sets = settings.flatMap((setting) => ["--set", setting]);
   execFileSync(eellm, ["train", "--config", "configs/quickstart.yaml", ...sets, "--output", run], show);
   return run;
