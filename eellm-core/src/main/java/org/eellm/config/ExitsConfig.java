@@ -5,9 +5,11 @@ import static org.eellm.config.ConfigException.require;
 import java.util.Collections;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import org.eellm.config.setting.NoEffectWith;
 import org.eellm.config.setting.NoEffectWith.Choice;
+import org.eellm.config.setting.RecordCopy;
 
 /**
  * The early exits and their part of the objective: {@code L_final + sum_n w_n(step) L_n}.
@@ -147,19 +149,21 @@ public record ExitsConfig(
 
   /** Exits after other layers with the same heads, each of weight 1 throughout. */
   public ExitsConfig at(List<Integer> others) {
-    return new ExitsConfig(
-        others,
-        head,
-        tieOutput,
-        List.of(),
-        Curriculum.CONSTANT,
-        List.of(),
-        0,
-        dynamicTokenWeights,
-        distillation,
-        distillationStart,
-        distillationSteps,
-        List.of());
+    return RecordCopy.with(
+        this,
+        Map.of(
+            "layers",
+            others,
+            "weights",
+            List.of(),
+            "curriculum",
+            Curriculum.CONSTANT,
+            "initialWeights",
+            List.of(),
+            "curriculumSteps",
+            0,
+            "temperatures",
+            List.of()));
   }
 
   /** The architecture's part of this section. */

@@ -235,24 +235,7 @@ public final class MemoryCheck {
   }
 
   private Optional<RunConfig> withSequence(int length) {
-    return possible(
-        () ->
-            new RunConfig(
-                config.model(),
-                config.exits(),
-                new DataConfig(
-                    config.data().sources(),
-                    config.data().validation(),
-                    config.data().tokenizer(),
-                    config.data().split(),
-                    length,
-                    config.data().attendAcrossDocuments()),
-                config.train(),
-                config.optimizer(),
-                config.parallel(),
-                config.checkpoint(),
-                config.logging(),
-                config.tune()));
+    return possible(() -> config.withData(config.data().withSequenceLength(length)));
   }
 
   private static Optional<RunConfig> possible(Supplier<RunConfig> candidate) {
