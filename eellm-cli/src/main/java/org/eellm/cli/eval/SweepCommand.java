@@ -146,12 +146,6 @@ public final class SweepCommand implements Callable<Integer> {
               + " default.")
   private List<Double> draftMargins = List.of();
 
-  @Option(names = "--draft-confidences", split = ",", hidden = true) // its former name
-  @SuppressWarnings("UnusedMethod") // picocli calls it
-  private void draftConfidences(List<Double> values) {
-    draftMargins = values == null ? List.of() : values;
-  }
-
   @Option(
       names = "--max-tokens",
       paramLabel = "N",

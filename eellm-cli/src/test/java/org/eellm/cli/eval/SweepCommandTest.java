@@ -299,7 +299,7 @@ final class SweepCommandTest {
                 "--modes=early-exit,speculative",
                 "--draft-exits=1",
                 "--draft-lengths=2",
-                "--draft-confidences=0"));
+                "--draft-margins=0"));
 
     assertThat(code).as(err::toString).isZero();
     JsonNode sweep = report().path("sweep");
@@ -368,7 +368,7 @@ final class SweepCommandTest {
         "--min-speedup=NaN | --min-speedup: NaN is outside [0, infinity); use a number that can",
         "--draft-exits=3 | --draft-exits: there is no exit after layer 3",
         "--draft-lengths=65 | --draft-lengths: 65 is not a whole number in 1..64",
-        "--draft-confidences=2 | --draft-margins: 2.0 is outside [0, 1]",
+        "--draft-margins=2 | --draft-margins: 2.0 is outside [0, 1]",
         "--policies=patience --patience=0 | --patience: 0 is below 1",
         "--tasks=lambda --data=x | task 'lambda' is none of arc_challenge",
         "--patience=2 | --patience has no effect without --policies patience",
