@@ -68,9 +68,9 @@ record GgufTokenizer(
     }
     try {
       Tokenizer tokenizer = Tokenizer.load(path);
-      ObjectNode config = JsonFiles.parseLine(tokenizer.configuration(), ObjectNode.class);
+      ObjectNode config = JsonFiles.parse(tokenizer.configuration(), ObjectNode.class);
       tokenizer.chatTemplate().ifPresent(template -> config.put("chat_template", template));
-      return of(path, JsonFiles.parseLine(tokenizer.definition(), JsonNode.class), config, size);
+      return of(path, JsonFiles.parse(tokenizer.definition(), JsonNode.class), config, size);
     } catch (DataException failure) {
       throw new CheckpointException(
           failure.getMessage() + "; or name another folder's with --tokenizer", failure);

@@ -64,11 +64,7 @@ public record Family(
       TensorNames tensors) {
     try {
       return new Family(
-          modelType,
-          architecture,
-          JsonFiles.parseLine(defaults, ObjectNode.class),
-          fields,
-          tensors);
+          modelType, architecture, JsonFiles.parse(defaults, ObjectNode.class), fields, tensors);
     } catch (JsonProcessingException impossible) {
       throw new IllegalStateException(modelType, impossible);
     }
