@@ -5,11 +5,9 @@ import static org.eellm.config.ConfigException.require;
 import java.util.Collections;
 import java.util.EnumSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import org.eellm.config.setting.NoEffectWith;
 import org.eellm.config.setting.NoEffectWith.Choice;
-import org.eellm.config.setting.RecordCopy;
 
 /**
  * The early exits and their part of the objective: {@code L_final + sum_n w_n(step) L_n}.
@@ -145,25 +143,6 @@ public record ExitsConfig(
         0,
         0,
         List.of());
-  }
-
-  /** Exits after other layers with the same heads, each of weight 1 throughout. */
-  public ExitsConfig at(List<Integer> others) {
-    return RecordCopy.with(
-        this,
-        Map.of(
-            "layers",
-            others,
-            "weights",
-            List.of(),
-            "curriculum",
-            Curriculum.CONSTANT,
-            "initialWeights",
-            List.of(),
-            "curriculumSteps",
-            0,
-            "temperatures",
-            List.of()));
   }
 
   /** The architecture's part of this section. */

@@ -142,11 +142,6 @@ public record ParallelConfig(
     return RecordCopy.with(this, "dp", replicas);
   }
 
-  /** This mesh with exits on boundaries on the stage behind, or on the one before. */
-  public ParallelConfig withPreExit(boolean behind) {
-    return RecordCopy.with(this, "preExit", behind);
-  }
-
   /** A plain pipeline of another size: equal stages, one a rank, without fills. */
   public ParallelConfig reshaped(int tp, int dp, int pp) {
     return RecordCopy.with(
