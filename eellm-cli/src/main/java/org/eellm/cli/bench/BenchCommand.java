@@ -19,7 +19,6 @@ import picocli.CommandLine.Spec;
       BenchTuneCommand.class,
       BenchDecodeCommand.class,
       BenchPromptCommand.class,
-      BenchPlanCommand.class,
       BenchServeCommand.class
     })
 public final class BenchCommand implements Runnable {
@@ -28,6 +27,6 @@ public final class BenchCommand implements Runnable {
   @Override
   public void run() {
     throw new ParameterException(
-        spec.commandLine(), "say what to measure: train, tune, decode, prompt, plan or serve");
+        spec.commandLine(), "say what to measure: train, tune, decode, prompt or serve");
   }
 }
