@@ -13,7 +13,6 @@ import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
-import org.eellm.cli.option.Bytes;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.config.Architecture;
 import org.eellm.config.Experts;
@@ -27,6 +26,7 @@ import org.eellm.convert.Inspection;
 import org.eellm.convert.Inspection.TensorCheck;
 import org.eellm.convert.ModelReader;
 import org.eellm.cost.ParameterCount;
+import org.eellm.file.IoErrors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -177,7 +177,7 @@ public final class InspectCommand implements Callable<Integer> {
         "files",
         "%s in %s"
             .formatted(
-                Bytes.text(inspection.bytes()),
+                IoErrors.bytes(inspection.bytes()),
                 inspection.formats().keySet().stream()
                     .map(SafetensorsType::name)
                     .collect(Collectors.joining(", "))));
@@ -186,17 +186,17 @@ public final class InspectCommand implements Callable<Integer> {
         "to serve",
         "%s of weights in %s, and %s for a token's keys and values (%s for a text of %d)"
             .formatted(
-                Bytes.text(inspection.weightBytes()),
+                IoErrors.bytes(inspection.weightBytes()),
                 name(model.dtype()),
-                Bytes.text(inspection.cacheBytesPerToken()),
-                Bytes.text(inspection.cacheBytesPerToken() * model.maxPositions()),
+                IoErrors.bytes(inspection.cacheBytesPerToken()),
+                IoErrors.bytes(inspection.cacheBytesPerToken() * model.maxPositions()),
                 model.maxPositions()));
     if (inspection.trainingBytes() > 0) {
       line(
           out,
           "to train",
           "%s on one rank, without activations (eellm plan tells all)"
-              .formatted(Bytes.text(inspection.trainingBytes())));
+              .formatted(IoErrors.bytes(inspection.trainingBytes())));
     }
   }
 
