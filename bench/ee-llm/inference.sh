@@ -1,7 +1,7 @@
 #!/bin/sh
 # docs/reports/ee-llm.md, "Inference": what the model of bench/ee-llm/convergence.sh with two exits gains and
 # loses over thresholds, on methods of the library that it never saw; at which heads tokens leave on
-# easy and on hard beginnings; and two pipeline stages beside one process. It measures speeds: let
+# easy and on hard beginnings; and speeds on one rank and on two pipeline stages. It measures speeds: let
 # nothing else run.
 #
 #   bench/ee-llm/inference.sh [FOLDER]
@@ -42,7 +42,7 @@ END
 for kind in easy hard; do
   sweep "$kind" --prompts "$work/$kind.txt" --modes early-exit --thresholds 0.9,0.8,0.6,0.4 --max-tokens 64
 done
-"$eellm" bench pipeline --model "$work/exits-seed1" --pp 2 --nproc 2 --threads 1 --threshold 0.8,0.6,0.4,0.2,0 --rounds 5 \
-  --prompt "public int size() { return" --prompt "for (int i = 0; i <" --prompt "if (value == null) {" \
-  --prompt "public String toString() {" > "$work/pipeline.md"
-cat "$work/pipeline.md"
+for stages in 1 2; do
+  sweep "stages-$stages" --prompts "$work/easy.txt" --modes early-exit --thresholds 0.8,0.6,0.4,0.2,0 --max-tokens 100 \
+    --pp $stages --nproc $stages --threads 1
+done

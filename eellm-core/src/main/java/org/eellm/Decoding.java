@@ -5,6 +5,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import org.eellm.config.SettingException;
+import org.eellm.config.setting.RecordCopy;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
@@ -181,49 +182,21 @@ public record Decoding(
 
   /** A copy with another {@link Sampling#temperature}. */
   public Decoding withTemperature(double temperature) {
-    return withSampling(
-        new Sampling(
-            temperature,
-            sampling.topK,
-            sampling.topP,
-            sampling.presencePenalty,
-            sampling.frequencyPenalty,
-            sampling.seed));
+    return withSampling(RecordCopy.with(sampling, "temperature", temperature));
   }
 
   /** A copy with another {@link Sampling#topK}. */
   public Decoding withTopK(int count) {
-    return withSampling(
-        new Sampling(
-            sampling.temperature,
-            count,
-            sampling.topP,
-            sampling.presencePenalty,
-            sampling.frequencyPenalty,
-            sampling.seed));
+    return withSampling(RecordCopy.with(sampling, "topK", count));
   }
 
   /** A copy with another {@link Sampling#topP}. */
   public Decoding withTopP(double sum) {
-    return withSampling(
-        new Sampling(
-            sampling.temperature,
-            sampling.topK,
-            sum,
-            sampling.presencePenalty,
-            sampling.frequencyPenalty,
-            sampling.seed));
+    return withSampling(RecordCopy.with(sampling, "topP", sum));
   }
 
   /** A copy with another {@link Sampling#seed}. */
   public Decoding withSeed(long seed) {
-    return withSampling(
-        new Sampling(
-            sampling.temperature,
-            sampling.topK,
-            sampling.topP,
-            sampling.presencePenalty,
-            sampling.frequencyPenalty,
-            seed));
+    return withSampling(RecordCopy.with(sampling, "seed", seed));
   }
 }

@@ -11,6 +11,7 @@ import org.eellm.config.HeadId;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig;
 import org.eellm.config.TuneConfig;
 import org.eellm.config.TuneConfig.Lora;
 import org.eellm.config.TuneConfig.Target;
@@ -126,21 +127,16 @@ public final class TuneBenchmark {
   }
 
   private static RunConfig with(RunConfig config, Learning learning) {
-    return new RunConfig(
-        config.model(),
-        config.exits(),
-        config.data(),
-        config.train().withConstantBatch(config.train().microBatchSize()),
-        config.optimizer(),
-        ParallelConfig.singleRank(),
-        config.checkpoint(),
-        config.logging(),
-        new TuneConfig(
-            learning == Learning.EVERYTHING
-                ? Optional.empty()
-                : config.train().model().or(() -> Optional.of("random")),
-            Optional.empty(),
-            learning == Learning.EXITS_FROM_FINAL_HEAD ? Target.FINAL_HEAD : Target.TEXT,
-            learning instanceof Learning.Adapter(Lora lora) ? lora : Lora.none()));
+    TrainConfig train = config.train().withConstantBatch(config.train().microBatchSize());
+    return config
+        .with(ParallelConfig.singleRank(), train)
+        .withTune(
+            new TuneConfig(
+                learning == Learning.EVERYTHING
+                    ? Optional.empty()
+                    : config.train().model().or(() -> Optional.of("random")),
+                Optional.empty(),
+                learning == Learning.EXITS_FROM_FINAL_HEAD ? Target.FINAL_HEAD : Target.TEXT,
+                learning instanceof Learning.Adapter(Lora lora) ? lora : Lora.none()));
   }
 }

@@ -51,14 +51,11 @@ final class ModelCommandsTest {
     // 4 layers of 4 key/value heads of 8, keys and values, float32
     assertThat(report.at("/memory/serve_cache_per_token").asLong())
         .isEqualTo(4 * 4 * 8 * 2 * Float.BYTES);
-    assertThat(report.at("/memory/training")).hasSize(1);
     // weights, gradients and AdamW's two moments
-    assertThat(report.at("/memory/training/0/bytes").asLong()).isEqualTo(16 * count.total());
-    String text = runWords("inspect --tp 2 --pp 2", GOLDEN.folder()).out();
-    assertThat(text)
+    assertThat(report.at("/memory/training").asLong()).isEqualTo(16 * count.total());
+    assertThat(runWords("inspect", GOLDEN.folder()).out())
         .contains("exits       after layers 1, 3; head: mlp,norm")
-        .contains("to train    stage 0, layers 1 to 2: ")
-        .contains("stage 1, layers 3 to 4: ");
+        .contains("to train    ");
   }
 
   @ParameterizedTest
@@ -227,7 +224,6 @@ final class ModelCommandsTest {
       quoteCharacter = '~',
       textBlock =
           """
-          inspect MODEL --tp 0 | 0 is below 1
           add-exits --model MODEL --output OUT | --exits: is missing
           add-exits --model MODEL --exits 2 --seed 3 --output OUT | --seed: has no effect without --init random
           add-exits --model MODEL --remove 1 --tie --output OUT | --head, --tie: have no effect without --exits
@@ -242,8 +238,6 @@ final class ModelCommandsTest {
           add-exits --model MODEL --exits 2 --head EMBEDDING,norm --output OUT | --head: embedding means
           add-exits --model MODEL --remove 2 --output OUT | --remove: the model has no exit after layer 2; it has [1, 3]
           add-exits --model PLAIN --remove all --output OUT | --remove: all: there are none
-          inspect MODEL --tp 3 | --tp: 3 does not divide
-          inspect MODEL --pp 5 | --pp: 5 stages are more than the model's 4 layers; use at most 4
           export --model MODEL --format hf --dtype q8_0 --output OUT | q8_0 is a format of gguf
           export --model MODEL --format gguf --dtype float16 --output OUT | float16 is not written to gguf
           convert --model PLAIN --max-positions 8 --output OUT | --max-positions: the model has learned a table of 16 positions

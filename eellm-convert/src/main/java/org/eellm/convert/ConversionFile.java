@@ -1,12 +1,10 @@
 package org.eellm.convert;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.security.MessageDigest;
@@ -18,13 +16,11 @@ import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.Checksums;
-import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.checkpoint.safetensors.TensorSource;
 import org.eellm.file.IoErrors;
 
 /**
- * A file of tensors that is written one tensor after another and, if it was cut off, from where it
- * was: a journal beside it says which tensors are whole, and what both sides' checksums were.
+ * A file of tensors that is written one tensor after another, and then read back.
  *
  * @param path the file
  * @param start its bytes before the first tensor
@@ -49,34 +45,28 @@ record ConversionFile(Path path, byte[] start, List<Place> places) {
     void done(long bytes);
   }
 
-  private Path journal() {
-    return path.resolveSibling(path.getFileName() + ".journal");
-  }
-
   private long fileSize() {
     return places.isEmpty() ? start.length : places.getLast().offset() + places.getLast().size();
   }
 
   /**
-   * Writes what is not there yet, then reads all of it back.
+   * Writes all tensors, then reads them back.
    *
    * @return a record for every tensor, in order
    * @throws CheckpointException if it cannot be written or does not read back as it was written
    */
   List<TensorRecord> write(Listener listener) {
     try {
-      Map<String, TensorRecord> whole = wholeTensors();
       List<TensorRecord> records = new ArrayList<>();
       try (FileChannel channel =
-          FileChannel.open(path, StandardOpenOption.CREATE, StandardOpenOption.WRITE)) {
+          FileChannel.open(
+              path,
+              StandardOpenOption.CREATE,
+              StandardOpenOption.TRUNCATE_EXISTING,
+              StandardOpenOption.WRITE)) {
         writeFully(channel, ByteBuffer.wrap(start), 0);
         for (Place place : places) {
-          TensorRecord record = whole.get(place.name());
-          if (record == null) {
-            record = write(channel, place);
-            append(record);
-          }
-          records.add(record);
+          records.add(write(channel, place));
           listener.done(place.size());
         }
         if (channel.size() < fileSize()) { // padding behind the last tensor
@@ -85,11 +75,10 @@ record ConversionFile(Path path, byte[] start, List<Place> places) {
         channel.force(true);
       }
       requireReadBack(records);
-      Files.delete(journal());
       return records;
     } catch (IOException failure) {
       throw new CheckpointException(
-          "%s: cannot be written: %s (needs %s, %s); the same command goes on from there"
+          "%s: cannot be written: %s (needs %s, %s); then run the command again"
               .formatted(
                   path,
                   IoErrors.reason(failure),
@@ -97,49 +86,6 @@ record ConversionFile(Path path, byte[] start, List<Place> places) {
                   IoErrors.freeSpace(path)),
           failure);
     }
-  }
-
-  /** The tensors that an earlier run has written whole, of the same origins. */
-  private Map<String, TensorRecord> wholeTensors() throws IOException {
-    Map<String, TensorRecord> whole = new LinkedHashMap<>();
-    if (!Files.exists(path) || !Files.exists(journal())) {
-      Files.write(journal(), new byte[0]);
-      return whole;
-    }
-    Map<String, TensorRecord> journaled = new LinkedHashMap<>();
-    for (String line : Files.readAllLines(journal())) {
-      try {
-        TensorRecord record = JsonFiles.parseLine(line, TensorRecord.class);
-        journaled.put(record.name(), record);
-      } catch (JsonProcessingException cutOff) {
-        break; // the line that was being written
-      }
-    }
-    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ);
-        Arena arena = Arena.ofConfined()) {
-      MemorySegment file = channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);
-      if (file.byteSize() >= start.length
-          && file.asSlice(0, start.length).mismatch(MemorySegment.ofArray(start)) == -1) {
-        for (Place place : places) {
-          TensorRecord record = journaled.get(place.name());
-          if (record != null
-              && place.offset() + place.size() <= file.byteSize()
-              && record.origins().equals(origins(place.tensor()))
-              && record.sha256().equals(Checksums.of(file.asSlice(place.offset(), place.size())))) {
-            whole.put(place.name(), record);
-          }
-        }
-      }
-    }
-    Files.write(journal(), new byte[0]);
-    for (TensorRecord record : whole.values()) {
-      append(record);
-    }
-    return whole;
-  }
-
-  private void append(TensorRecord record) throws IOException {
-    Files.writeString(journal(), JsonFiles.line(record) + "\n", StandardOpenOption.APPEND);
   }
 
   private static Map<String, String> origins(ModelTensor tensor) {

@@ -10,15 +10,9 @@ import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.config.Architecture;
-import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.HeadId;
-import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.ParallelConfig;
-import org.eellm.config.SettingException;
-import org.eellm.config.StageLayout;
-import org.eellm.config.StageLayout.Slice;
 import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.ParameterSpec;
 
@@ -106,71 +100,13 @@ public record Inspection(
   }
 
   /**
-   * The memory that a rank of a stage needs to train its part: weights, float32 gradients, and its
-   * share of AdamW's state, shared out over {@code dp}. Activations come on top.
-   *
-   * @param stage from 0
-   * @param layers the first and the last layer here, from 1
+   * The memory that training takes on one rank, activations left out: weights, float32 gradients,
+   * AdamW's two moments, and master weights beside bfloat16. 0 where experts do not learn.
    */
-  public record StageMemory(int stage, List<Integer> layers, long parameters, long bytes) {
-    public StageMemory {
-      layers = List.copyOf(layers);
-    }
-  }
-
-  /**
-   * The memory that training takes on each stage's ranks; of none where experts do not learn.
-   *
-   * @throws ConfigException if the mesh cannot share out the model
-   */
-  public List<StageMemory> training(int tp, int dp, int pp) {
+  public long trainingBytes() {
     ModelConfig model = architecture.model();
-    if (model.experts().count() > 0) {
-      return List.of();
-    }
-    Map<String, Integer> shared = new LinkedHashMap<>();
-    shared.put("heads", model.numHeads());
-    shared.put("key/value heads", model.numKeyValueHeads());
-    shared.put("inner dimensions", model.ffnHiddenSize());
-    shared.put("vocabulary entries", model.vocabSize());
-    shared.forEach(
-        (what, count) -> {
-          if (count % tp != 0) {
-            throw new SettingException(
-                "tp",
-                "%d does not divide the model's %d %s; use a divisor".formatted(tp, count, what));
-          }
-        });
-    List<Slice> slices =
-        StageLayout.of(
-                architecture,
-                ParallelConfig.of(tp, dp, pp),
-                model.maxPositions(),
-                Learning.EVERYTHING)
-            .slices();
-    List<StageMemory> stages = new ArrayList<>();
-    for (int stage = 0; stage < slices.size(); stage++) {
-      Slice slice = slices.get(stage);
-      long count =
-          ParameterSpec.of(architecture, List.of(slice)).stream()
-              .mapToLong(spec -> spec.shardNumel(tp))
-              .sum();
-      stages.add(
-          new StageMemory(
-              stage,
-              List.of(slice.firstLayer() + 1, slice.endLayer()),
-              count,
-              trainingBytes(count, dp)));
-    }
-    return stages;
-  }
-
-  private long trainingBytes(long count, int dp) {
-    boolean narrow = architecture.model().dtype() == DataType.BFLOAT16;
-    long
-        sharedOut = // two moments, master weights beside bfloat16, and the share of the sum over dp
-        Float.BYTES * (2 + (narrow ? 1 : 0) + (dp > 1 ? 1 : 0));
-    return count * (width(architecture.model()) + Float.BYTES) + count * sharedOut / dp;
+    int state = Float.BYTES * (model.dtype() == DataType.BFLOAT16 ? 4 : 3);
+    return model.experts().count() > 0 ? 0 : total() * (width(model) + state);
   }
 
   /**

@@ -23,8 +23,8 @@ import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.ModelTensor.Assembly;
 import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
-import org.eellm.checkpoint.huggingface.RotatedRows;
 import org.eellm.checkpoint.huggingface.SourceModel;
+import org.eellm.checkpoint.huggingface.family.Place;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
@@ -39,8 +39,8 @@ import org.eellm.convert.Pickled.Dict;
 import org.eellm.convert.Pickled.TensorView;
 import org.eellm.convert.Pickled.Text;
 import org.eellm.file.InputFiles;
-import org.eellm.file.IoErrors;
 import org.eellm.tensor.Tensors;
+import org.eellm.tensor.Torch;
 
 /**
  * A checkpoint of Megatron-LM's GPT or of EE-LLM: a file for each tensor- and pipeline-parallel
@@ -128,8 +128,7 @@ final class MegatronCheckpoint {
     try {
       text = InputFiles.text(tracker, 64).strip();
     } catch (IOException failure) {
-      throw new CheckpointException(
-          "%s: cannot be read: %s".formatted(tracker, IoErrors.reason(failure)), failure);
+      throw CheckpointException.unreadable(tracker, failure);
     }
     if (text.equals("release")) {
       return path.resolve("release");
@@ -153,8 +152,7 @@ final class MegatronCheckpoint {
           .forEach(child -> found.put(child.getFileName().toString(), child));
       return found;
     } catch (IOException failure) {
-      throw new CheckpointException(
-          "%s: cannot be read: %s".formatted(folder, IoErrors.reason(failure)), failure);
+      throw CheckpointException.unreadable(folder, failure);
     }
   }
 
@@ -368,7 +366,11 @@ final class MegatronCheckpoint {
         part == 0
             ? heads.narrow(1, 0, group).reshape(groups * group, d, width)
             : heads.select(1, group + part - 1);
-    return part == 2 ? own : RotatedRows.pairHalves(own, model);
+    if (part == 2) {
+      return own;
+    }
+    long[] order = Place.pairOrder(model);
+    return own.index_select(1, Tensors.ofLongs(order, Torch.cpu(), order.length));
   }
 
   private void mlp(int stage, String from, String to) {

@@ -38,10 +38,11 @@ import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.file.IoErrors;
 import org.eellm.gguf.GgufFile;
 import org.eellm.gguf.GgufVocabulary;
+import org.eellm.model.parameter.ParameterName;
 
 /**
  * Writes models as folders, tensor by tensor. An output is whole or absent: it is made under a
- * temporary name beside it, and if that is cut off, the same command goes on where it was.
+ * temporary name beside it. If that is cut off, the same command begins anew.
  */
 public final class ModelWriter {
   static final String CONVERSION = "conversion.json";
@@ -163,13 +164,16 @@ public final class ModelWriter {
   }
 
   private static StoredLayout layout(SourceModel model) {
-    Family family = Families.of(new JsonFields(model.folder().toString(), model.configFile()));
-    return new StoredLayout(family, model.architecture());
+    return new StoredLayout(family(model).tensors(), model.architecture());
+  }
+
+  private static Family family(SourceModel model) {
+    return Families.of(new JsonFields(model.folder().toString(), model.configFile()));
   }
 
   /** A trunk with a configuration that other tools know. */
   private static SourceModel published(SourceModel trunk) {
-    if (!layout(trunk).family().isEellm()) {
+    if (!family(trunk).isEellm()) {
       return trunk;
     }
     Family family =
@@ -193,7 +197,7 @@ public final class ModelWriter {
 
   private static SourceModel typed(SourceModel model, Options options) {
     Optional<SafetensorsType> common =
-        options.type().or(() -> Optional.of(model.tensors().getFirst().type()));
+        options.type().or(() -> Optional.of(model.tensor(ParameterName.TOKENS.toString()).type()));
     ObjectNode file = model.configFile().deepCopy();
     boolean kept = options.type().isEmpty() && model.keepsConfig();
     if (!kept) {
@@ -235,6 +239,7 @@ public final class ModelWriter {
     long[] done = {0};
     try {
       Files.createDirectories(temporary);
+      clear(temporary);
       for (Map.Entry<String, List<ModelTensor>> file : new TreeMap<>(files).entrySet()) {
         records.addAll(
             safetensors(temporary.resolve(file.getKey()), file.getValue())
@@ -244,17 +249,17 @@ public final class ModelWriter {
                       listener.done(done[0], total);
                     }));
       }
-      rewrite(temporary.resolve(HuggingFaceConfig.CONFIG), contents.config());
+      JsonFiles.write(temporary.resolve(HuggingFaceConfig.CONFIG), contents.config());
       if (contents.exits().isPresent()) {
-        rewrite(temporary.resolve(HeadFiles.LAYOUT), contents.exits().get());
+        JsonFiles.write(temporary.resolve(HeadFiles.LAYOUT), contents.exits().get());
         RemoteCode.write(temporary);
       }
       copyGenerationConfig(source, temporary);
       Path tokenizer = options.tokenizer().orElse(source.folder());
       if (GgufFile.isOne(tokenizer)) {
         GgufVocabulary vocabulary = GgufModel.vocabulary(tokenizer);
-        rewrite(temporary.resolve("tokenizer.json"), vocabulary.tokenizer());
-        rewrite(temporary.resolve("tokenizer_config.json"), vocabulary.config());
+        JsonFiles.write(temporary.resolve("tokenizer.json"), vocabulary.tokenizer());
+        JsonFiles.write(temporary.resolve("tokenizer_config.json"), vocabulary.config());
       }
       for (String name : COMPANIONS) {
         if (ModelFiles.has(tokenizer, name)) {
@@ -266,12 +271,12 @@ public final class ModelWriter {
         Path calibration = source.calibration().get();
         copy(calibration, temporary.resolve(calibration.getFileName()));
       }
-      rewrite(temporary.resolve(CONVERSION), conversion(source, records));
+      JsonFiles.write(temporary.resolve(CONVERSION), conversion(source, records));
       CheckpointIntegrity.write(temporary, Map.of());
       publish(temporary, output);
     } catch (IOException failure) {
       throw new CheckpointException(
-          "%s: cannot be written: %s (%s); the same command goes on from there"
+          "%s: cannot be written: %s (%s); then run the command again"
               .formatted(output, IoErrors.reason(failure), IoErrors.freeSpace(existing(output))),
           failure);
     }
@@ -355,9 +360,13 @@ public final class ModelWriter {
     return path;
   }
 
-  private static void rewrite(Path path, Object value) throws IOException {
-    Files.deleteIfExists(path);
-    JsonFiles.write(path, value);
+  /** Removes what a run that was cut off has left in a folder. */
+  private static void clear(Path folder) throws IOException {
+    try (var children = Files.list(folder)) {
+      for (Path child : children.toList()) {
+        Files.delete(child);
+      }
+    }
   }
 
   /** A small file's content, without its permissions. */
@@ -370,7 +379,7 @@ public final class ModelWriter {
     if (ModelFiles.has(source.folder(), name)) {
       copy(ModelFiles.file(source.folder(), name), target.resolve(name));
     } else {
-      rewrite(target.resolve(name), source.config().generation());
+      JsonFiles.write(target.resolve(name), source.config().generation());
     }
   }
 

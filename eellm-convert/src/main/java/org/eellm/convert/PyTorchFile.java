@@ -22,21 +22,14 @@ import org.eellm.file.IoErrors;
  * A file of {@code torch.save} in its zip format (PyTorch 1.6 and later), mapped into memory: a
  * pickle that says what there is, and the tensors' numbers, of which nothing is read before it is
  * used. Nothing in it is executed, see {@link Unpickler}.
+ *
+ * @param arena where copies of tensors may live until the file is closed
+ * @param root the pickled value
  */
-final class PyTorchFile implements AutoCloseable {
+record PyTorchFile(Path path, Arena arena, Pickled root) implements AutoCloseable {
   private static final long MAX_PICKLE_BYTES = 64 << 20;
   private static final String PICKLE = "data.pkl";
   private static final ValueLayout.OfByte BYTE = ValueLayout.JAVA_BYTE;
-
-  private final Path path;
-  private final Arena arena;
-  private final Pickled root;
-
-  private PyTorchFile(Path path, Arena arena, Pickled root) {
-    this.path = path;
-    this.arena = arena;
-    this.root = root;
-  }
 
   /**
    * Maps a file and reads its pickle.
@@ -52,8 +45,7 @@ final class PyTorchFile implements AutoCloseable {
       return new PyTorchFile(path, arena, read(file, entries(path, file)));
     } catch (IOException failure) {
       arena.close();
-      throw new CheckpointException(
-          "%s: cannot be read: %s".formatted(path, IoErrors.reason(failure)), failure);
+      throw CheckpointException.unreadable(path, failure);
     } catch (CheckpointException failure) {
       arena.close();
       throw new CheckpointException(path + ": " + failure.getMessage(), failure);
@@ -128,20 +120,6 @@ final class PyTorchFile implements AutoCloseable {
           return new Pickled.Storage(
               key.type(), bytes.asSlice(0, key.count() * key.type().bits() / 8));
         });
-  }
-
-  Path path() {
-    return path;
-  }
-
-  /** The pickled value. */
-  Pickled root() {
-    return root;
-  }
-
-  /** Where copies of tensors may live until the file is closed. */
-  Arena arena() {
-    return arena;
   }
 
   /** Unmaps the file; its tensors' bytes cannot be reached any more. */

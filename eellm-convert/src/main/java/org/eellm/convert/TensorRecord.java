@@ -3,7 +3,7 @@ package org.eellm.convert;
 import java.util.Map;
 
 /**
- * A line of a conversion's journal: one tensor, whole in the new file, and what it was made of.
+ * One tensor in a new file, and what it was made of.
  *
  * @param name of the tensor in the new file
  * @param sha256 of its bytes there

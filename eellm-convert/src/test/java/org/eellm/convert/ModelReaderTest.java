@@ -9,7 +9,6 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -249,78 +248,6 @@ final class ModelReaderTest {
     JsonNode copied = tensors.path("model.norm.weight");
     assertThat(copied.path("origins").elements().next().asText())
         .isEqualTo(copied.path("sha256").asText());
-  }
-
-  @Test
-  void convert_cutOff_goesOnWhereItWas() throws IOException {
-    Path golden = GoldenCase.named("llama_embedding").folder();
-    RuntimeException cut = new IllegalStateException("cut off");
-    long[] told = {0};
-    try (SourceModel model = ModelReader.open(golden)) {
-      assertThatThrownBy(
-              () ->
-                  ModelWriter.writeModel(
-                      model,
-                      folder.resolve("model"),
-                      Options.asItIs(),
-                      (done, total) -> {
-                        if (++told[0] == 10) {
-                          throw cut;
-                        }
-                      }))
-          .isSameAs(cut);
-    }
-    Path temporary = folder.resolve(".converting-model");
-    Path journal = temporary.resolve("model.safetensors.journal");
-    assertThat(folder.resolve("model")).doesNotExist();
-    assertThat(Files.readAllLines(journal)).hasSize(10);
-    Files.writeString(
-        journal, Files.readString(journal) + "{\"name\":\"half a li"); // as a crash leaves it
-    Path part = temporary.resolve("model.safetensors");
-    long header =
-        ByteBuffer.wrap(Files.readAllBytes(part)).order(ByteOrder.LITTLE_ENDIAN).getLong();
-    damage(part, Long.BYTES + header + 100); // within the first tensor, which is journaled
-
-    convert(golden, "model");
-    assertThat(temporary).doesNotExist();
-    assertThat(folder.resolve("model/model.safetensors.journal")).doesNotExist();
-    assertSameTensors(
-        golden.resolve("model.safetensors"), folder.resolve("model/model.safetensors"));
-  }
-
-  @Test
-  void convert_killed_goesOnToTheSameBytes() throws Exception {
-    Path source = Layouts.folder("megatron_tp2_pp2");
-    Process process =
-        new ProcessBuilder(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "--add-modules",
-                "jdk.incubator.vector",
-                "--enable-native-access=ALL-UNNAMED",
-                "-cp",
-                System.getProperty("java.class.path"),
-                KilledConversion.class.getName(),
-                source.toString(),
-                folder.resolve("model").toString(),
-                "7")
-            .redirectErrorStream(true)
-            .redirectOutput(folder.resolve("log").toFile())
-            .start();
-    assertThat(process.waitFor())
-        .as(Files.readString(folder.resolve("log")))
-        .isEqualTo(KilledConversion.EXIT_CODE);
-    Path temporary = folder.resolve(".converting-model");
-    assertThat(temporary.resolve("model.safetensors.journal")).content().hasLineCount(7);
-    assertThat(folder.resolve("model")).doesNotExist();
-
-    convert(source, "model");
-    convert(source, "undisturbed");
-
-    assertThat(temporary).doesNotExist();
-    for (String name : List.of("model.safetensors", "config.json", "conversion.json")) {
-      assertThat(folder.resolve("model").resolve(name))
-          .hasSameBinaryContentAs(folder.resolve("undisturbed").resolve(name));
-    }
   }
 
   @Test

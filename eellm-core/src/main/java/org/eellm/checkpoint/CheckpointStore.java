@@ -56,13 +56,6 @@ public final class CheckpointStore {
    */
   public record Checkpoint(long step, Path folder) {}
 
-  /** Writes a checkpoint's files. */
-  @FunctionalInterface
-  public interface SaveAction {
-    /** Writes all files into {@code folder}, which is new and empty. */
-    void writeInto(Path folder) throws IOException;
-  }
-
   private final Path run;
   private final Path folder;
   private final int keep;
@@ -201,29 +194,6 @@ public final class CheckpointStore {
           "%s; of the run's checkpoints (%d) none is whole; copy the file again, or start another run"
               .formatted(damages.getFirst(), damages.size()));
     }
-  }
-
-  /**
-   * Writes a checkpoint, then deletes those beyond the number to keep, oldest first.
-   *
-   * @param step optimizer steps made
-   * @param action writes the files
-   * @throws CheckpointException if anything of it cannot be written, for example for want of space;
-   *     then nothing of it remains, and the other checkpoints are as before
-   */
-  public Checkpoint save(long step, SaveAction action) {
-    PendingCheckpoint saving = begin(step);
-    try {
-      action.writeInto(saving.folder());
-    } catch (IOException | RuntimeException failure) {
-      throw saving.abandon(failure);
-    } catch (Error failure) {
-      removeFailed(saving.folder());
-      throw failure;
-    }
-    Checkpoint saved = saving.commit(Map.of());
-    prune(saved.folder());
-    return saved;
   }
 
   /**
@@ -445,8 +415,7 @@ public final class CheckpointStore {
     try (Stream<Path> children = Files.list(folder)) {
       return children.toList();
     } catch (IOException failure) {
-      throw new CheckpointException(
-          "%s: cannot be read: %s".formatted(folder, IoErrors.reason(failure)), failure);
+      throw CheckpointException.unreadable(folder, failure);
     }
   }
 

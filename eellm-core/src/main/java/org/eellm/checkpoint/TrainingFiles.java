@@ -22,7 +22,6 @@ import org.eellm.checkpoint.safetensors.SafetensorsFile;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.TensorFile;
 import org.eellm.checkpoint.safetensors.TensorSource;
-import org.eellm.file.IoErrors;
 import org.eellm.model.Decoder;
 import org.eellm.model.parameter.Parameter;
 import org.eellm.model.parameter.ParameterLayout;
@@ -64,11 +63,6 @@ public final class TrainingFiles {
    */
   public static <T extends Record> T readState(Path checkpoint, Class<T> type) {
     return JsonFiles.read(existing(state(checkpoint)), type);
-  }
-
-  /** Whether what {@link #writeState} wrote has a field, of which earlier versions had fewer. */
-  public static boolean stateHas(Path checkpoint, String field) {
-    return JsonFiles.read(existing(state(checkpoint))).has(field);
   }
 
   /**
@@ -277,8 +271,7 @@ public final class TrainingFiles {
               .sorted()
               .toList();
     } catch (IOException failure) {
-      throw new CheckpointException(
-          "%s: cannot be read: %s".formatted(folder, IoErrors.reason(failure)), failure);
+      throw CheckpointException.unreadable(folder, failure);
     }
     if (files.isEmpty() || files.contains(single)) {
       return List.of(existing(single));

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Optional;
 import org.eellm.config.setting.NoEffectWith;
 import org.eellm.config.setting.NoEffectWith.Choice;
+import org.eellm.config.setting.RecordCopy;
 
 /**
  * The training data.
@@ -80,5 +81,10 @@ public record DataConfig(
         attendAcrossDocuments || tokenizer.isPresent(),
         "data.attend_across_documents",
         "false needs data.tokenizer, whose end token divides documents; set it");
+  }
+
+  /** This data in sequences of another length. */
+  public DataConfig withSequenceLength(int length) {
+    return RecordCopy.with(this, "sequenceLength", length);
   }
 }

@@ -145,23 +145,6 @@ public record ExitsConfig(
         List.of());
   }
 
-  /** Exits after other layers with the same heads, each of weight 1 throughout. */
-  public ExitsConfig at(List<Integer> others) {
-    return new ExitsConfig(
-        others,
-        head,
-        tieOutput,
-        List.of(),
-        Curriculum.CONSTANT,
-        List.of(),
-        0,
-        dynamicTokenWeights,
-        distillation,
-        distillationStart,
-        distillationSteps,
-        List.of());
-  }
-
   /** The architecture's part of this section. */
   public ExitLayout layout() {
     return new ExitLayout(

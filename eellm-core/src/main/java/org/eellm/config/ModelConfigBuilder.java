@@ -1,12 +1,17 @@
 package org.eellm.config;
 
+import static java.util.Map.entry;
+
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.config.ModelConfig.NormPlacement;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.ModelConfig.Residual;
+import org.eellm.config.setting.RecordCopy;
 
 /**
  * Makes a {@link ModelConfig} from what differs from a plain Llama: RMSNorm, rotary positions,
@@ -14,88 +19,57 @@ import org.eellm.config.ModelConfig.Residual;
  * and positions have to be given.
  */
 public final class ModelConfigBuilder {
-  private int vocabSize;
-  private int vocabMultiple = 1;
-  private int hiddenSize;
-  private int numLayers;
-  private int numHeads;
-  private int numKeyValueHeads;
-  private int headDim;
-  private int ffnHiddenSize;
-  private int maxPositions;
-  private Normalization normalization = Normalization.RMSNORM;
-  private double normEpsilon = 1e-5;
-  private NormPlacement normPlacement = NormPlacement.BEFORE;
-  private boolean zeroCenteredNorm;
-  private Residual residual = Residual.SEQUENTIAL;
-  private PositionEmbedding positionEmbedding = PositionEmbedding.ROPE;
-  private double ropeTheta = 10_000;
-  private RopeScaling ropeScaling = new RopeScaling.None();
-  private double rotaryFraction = 1;
-  private List<LayerType> layerTypes = List.of(LayerType.FULL);
-  private int slidingWindow;
-  private double slidingRopeTheta;
-  private Activation activation = Activation.SWIGLU;
-  private Experts experts = Experts.none();
-  private boolean linearBias;
-  private boolean qkvBias;
-  private boolean attentionBias;
-  private boolean qkNorm;
-  private boolean qkNormWhole;
-  private double attentionScale;
-  private double attentionSoftcap;
-  private double logitSoftcap;
-  private double embeddingScale = 1;
-  private double residualScale = 1;
-  private double logitScale = 1;
-  private boolean tieEmbeddings;
-  private double hiddenDropout;
-  private double attentionDropout;
-  private double initStd = 0.02;
-  private DataType dtype = DataType.FLOAT32;
+  private static final Map<String, Object> PLAIN_LLAMA =
+      Map.ofEntries(
+          entry("vocabSize", 0),
+          entry("vocabMultiple", 1),
+          entry("hiddenSize", 0),
+          entry("numLayers", 0),
+          entry("numHeads", 0),
+          entry("numKeyValueHeads", 0),
+          entry("headDim", 0),
+          entry("ffnHiddenSize", 0),
+          entry("maxPositions", 0),
+          entry("normalization", Normalization.RMSNORM),
+          entry("normEpsilon", 1e-5),
+          entry("normPlacement", NormPlacement.BEFORE),
+          entry("zeroCenteredNorm", false),
+          entry("residual", Residual.SEQUENTIAL),
+          entry("positionEmbedding", PositionEmbedding.ROPE),
+          entry("ropeTheta", 10_000.0),
+          entry("ropeScaling", new RopeScaling.None()),
+          entry("rotaryFraction", 1.0),
+          entry("layerTypes", List.of(LayerType.FULL)),
+          entry("slidingWindow", 0),
+          entry("slidingRopeTheta", 0.0),
+          entry("activation", Activation.SWIGLU),
+          entry("experts", Experts.none()),
+          entry("linearBias", false),
+          entry("qkvBias", false),
+          entry("attentionBias", false),
+          entry("qkNorm", false),
+          entry("qkNormWhole", false),
+          entry("attentionScale", 0.0),
+          entry("attentionSoftcap", 0.0),
+          entry("logitSoftcap", 0.0),
+          entry("embeddingScale", 1.0),
+          entry("residualScale", 1.0),
+          entry("logitScale", 1.0),
+          entry("tieEmbeddings", false),
+          entry("hiddenDropout", 0.0),
+          entry("attentionDropout", 0.0),
+          entry("initStd", 0.02),
+          entry("dtype", DataType.FLOAT32));
 
-  ModelConfigBuilder() {}
+  /** By component. */
+  private final Map<String, Object> values;
+
+  ModelConfigBuilder() {
+    values = new HashMap<>(PLAIN_LLAMA);
+  }
 
   ModelConfigBuilder(ModelConfig config) {
-    vocabSize = config.vocabSize();
-    vocabMultiple = config.vocabMultiple();
-    hiddenSize = config.hiddenSize();
-    numLayers = config.numLayers();
-    numHeads = config.numHeads();
-    numKeyValueHeads = config.numKeyValueHeads();
-    headDim = config.headDim();
-    ffnHiddenSize = config.ffnHiddenSize();
-    maxPositions = config.maxPositions();
-    normalization = config.normalization();
-    normEpsilon = config.normEpsilon();
-    normPlacement = config.normPlacement();
-    zeroCenteredNorm = config.zeroCenteredNorm();
-    residual = config.residual();
-    positionEmbedding = config.positionEmbedding();
-    ropeTheta = config.ropeTheta();
-    ropeScaling = config.ropeScaling();
-    rotaryFraction = config.rotaryFraction();
-    layerTypes = config.layerTypes();
-    slidingWindow = config.slidingWindow();
-    slidingRopeTheta = config.slidingRopeTheta();
-    activation = config.activation();
-    experts = config.experts();
-    linearBias = config.linearBias();
-    qkvBias = config.qkvBias();
-    attentionBias = config.attentionBias();
-    qkNorm = config.qkNorm();
-    qkNormWhole = config.qkNormWhole();
-    attentionScale = config.attentionScale();
-    attentionSoftcap = config.attentionSoftcap();
-    logitSoftcap = config.logitSoftcap();
-    embeddingScale = config.embeddingScale();
-    residualScale = config.residualScale();
-    logitScale = config.logitScale();
-    tieEmbeddings = config.tieEmbeddings();
-    hiddenDropout = config.hiddenDropout();
-    attentionDropout = config.attentionDropout();
-    initStd = config.initStd();
-    dtype = config.dtype();
+    values = RecordCopy.values(config);
   }
 
   /**
@@ -104,240 +78,167 @@ public final class ModelConfigBuilder {
    * @throws ConfigException if a value is missing or cannot be honoured
    */
   public ModelConfig build() {
-    return new ModelConfig(
-        vocabSize,
-        vocabMultiple,
-        hiddenSize,
-        numLayers,
-        numHeads,
-        numKeyValueHeads,
-        headDim,
-        ffnHiddenSize,
-        maxPositions,
-        normalization,
-        normEpsilon,
-        normPlacement,
-        zeroCenteredNorm,
-        residual,
-        positionEmbedding,
-        ropeTheta,
-        ropeScaling,
-        rotaryFraction,
-        layerTypes,
-        slidingWindow,
-        slidingRopeTheta,
-        activation,
-        experts,
-        linearBias,
-        qkvBias,
-        attentionBias,
-        qkNorm,
-        qkNormWhole,
-        attentionScale,
-        attentionSoftcap,
-        logitSoftcap,
-        embeddingScale,
-        residualScale,
-        logitScale,
-        tieEmbeddings,
-        hiddenDropout,
-        attentionDropout,
-        initStd,
-        dtype);
+    return RecordCopy.make(ModelConfig.class, values);
+  }
+
+  private ModelConfigBuilder with(String component, Object value) {
+    values.put(component, value);
+    return this;
   }
 
   public ModelConfigBuilder vocabSize(int value) {
-    vocabSize = value;
-    return this;
+    return with("vocabSize", value);
   }
 
   public ModelConfigBuilder vocabMultiple(int value) {
-    vocabMultiple = value;
-    return this;
+    return with("vocabMultiple", value);
   }
 
   public ModelConfigBuilder hiddenSize(int value) {
-    hiddenSize = value;
-    return this;
+    return with("hiddenSize", value);
   }
 
   public ModelConfigBuilder numLayers(int value) {
-    numLayers = value;
-    return this;
+    return with("numLayers", value);
   }
 
   public ModelConfigBuilder numHeads(int value) {
-    numHeads = value;
-    return this;
+    return with("numHeads", value);
   }
 
   public ModelConfigBuilder numKeyValueHeads(int value) {
-    numKeyValueHeads = value;
-    return this;
+    return with("numKeyValueHeads", value);
   }
 
   public ModelConfigBuilder headDim(int value) {
-    headDim = value;
-    return this;
+    return with("headDim", value);
   }
 
   public ModelConfigBuilder ffnHiddenSize(int value) {
-    ffnHiddenSize = value;
-    return this;
+    return with("ffnHiddenSize", value);
   }
 
   public ModelConfigBuilder maxPositions(int value) {
-    maxPositions = value;
-    return this;
+    return with("maxPositions", value);
   }
 
   public ModelConfigBuilder normalization(Normalization value) {
-    normalization = value;
-    return this;
+    return with("normalization", value);
   }
 
   public ModelConfigBuilder normEpsilon(double value) {
-    normEpsilon = value;
-    return this;
+    return with("normEpsilon", value);
   }
 
   public ModelConfigBuilder normPlacement(NormPlacement value) {
-    normPlacement = value;
-    return this;
+    return with("normPlacement", value);
   }
 
   public ModelConfigBuilder zeroCenteredNorm(boolean value) {
-    zeroCenteredNorm = value;
-    return this;
+    return with("zeroCenteredNorm", value);
   }
 
   public ModelConfigBuilder residual(Residual value) {
-    residual = value;
-    return this;
+    return with("residual", value);
   }
 
   public ModelConfigBuilder positionEmbedding(PositionEmbedding value) {
-    positionEmbedding = value;
-    return this;
+    return with("positionEmbedding", value);
   }
 
   public ModelConfigBuilder ropeTheta(double value) {
-    ropeTheta = value;
-    return this;
+    return with("ropeTheta", value);
   }
 
   public ModelConfigBuilder ropeScaling(RopeScaling value) {
-    ropeScaling = value;
-    return this;
+    return with("ropeScaling", value);
   }
 
   public ModelConfigBuilder rotaryFraction(double value) {
-    rotaryFraction = value;
-    return this;
+    return with("rotaryFraction", value);
   }
 
   public ModelConfigBuilder layerTypes(List<LayerType> value) {
-    layerTypes = value;
-    return this;
+    return with("layerTypes", value);
   }
 
   public ModelConfigBuilder slidingWindow(int value) {
-    slidingWindow = value;
-    return this;
+    return with("slidingWindow", value);
   }
 
   public ModelConfigBuilder slidingRopeTheta(double value) {
-    slidingRopeTheta = value;
-    return this;
+    return with("slidingRopeTheta", value);
   }
 
   public ModelConfigBuilder activation(Activation value) {
-    activation = value;
-    return this;
+    return with("activation", value);
   }
 
   public ModelConfigBuilder experts(Experts value) {
-    experts = value;
-    return this;
+    return with("experts", value);
   }
 
   public ModelConfigBuilder linearBias(boolean value) {
-    linearBias = value;
-    return this;
+    return with("linearBias", value);
   }
 
   public ModelConfigBuilder qkvBias(boolean value) {
-    qkvBias = value;
-    return this;
+    return with("qkvBias", value);
   }
 
   public ModelConfigBuilder attentionBias(boolean value) {
-    attentionBias = value;
-    return this;
+    return with("attentionBias", value);
   }
 
   public ModelConfigBuilder qkNorm(boolean value) {
-    qkNorm = value;
-    return this;
+    return with("qkNorm", value);
   }
 
   public ModelConfigBuilder qkNormWhole(boolean value) {
-    qkNormWhole = value;
-    return this;
+    return with("qkNormWhole", value);
   }
 
   public ModelConfigBuilder attentionScale(double value) {
-    attentionScale = value;
-    return this;
+    return with("attentionScale", value);
   }
 
   public ModelConfigBuilder attentionSoftcap(double value) {
-    attentionSoftcap = value;
-    return this;
+    return with("attentionSoftcap", value);
   }
 
   public ModelConfigBuilder logitSoftcap(double value) {
-    logitSoftcap = value;
-    return this;
+    return with("logitSoftcap", value);
   }
 
   public ModelConfigBuilder embeddingScale(double value) {
-    embeddingScale = value;
-    return this;
+    return with("embeddingScale", value);
   }
 
   public ModelConfigBuilder residualScale(double value) {
-    residualScale = value;
-    return this;
+    return with("residualScale", value);
   }
 
   public ModelConfigBuilder logitScale(double value) {
-    logitScale = value;
-    return this;
+    return with("logitScale", value);
   }
 
   public ModelConfigBuilder tieEmbeddings(boolean value) {
-    tieEmbeddings = value;
-    return this;
+    return with("tieEmbeddings", value);
   }
 
   public ModelConfigBuilder hiddenDropout(double value) {
-    hiddenDropout = value;
-    return this;
+    return with("hiddenDropout", value);
   }
 
   public ModelConfigBuilder attentionDropout(double value) {
-    attentionDropout = value;
-    return this;
+    return with("attentionDropout", value);
   }
 
   public ModelConfigBuilder initStd(double value) {
-    initStd = value;
-    return this;
+    return with("initStd", value);
   }
 
   public ModelConfigBuilder dtype(DataType value) {
-    dtype = value;
-    return this;
+    return with("dtype", value);
   }
 }

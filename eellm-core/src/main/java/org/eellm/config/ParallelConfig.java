@@ -3,9 +3,11 @@ package org.eellm.config;
 import static org.eellm.config.ConfigException.require;
 
 import java.util.List;
+import java.util.Map;
 import org.eellm.config.setting.MayChangeOnResume;
 import org.eellm.config.setting.NoEffectWith;
 import org.eellm.config.setting.NoEffectWith.Choice;
+import org.eellm.config.setting.RecordCopy;
 
 /**
  * The mesh of ranks and the pipeline. World size is {@code tp x cp x dp x pp}.
@@ -137,116 +139,29 @@ public record ParallelConfig(
 
   /** This mesh with another number of replicas. */
   public ParallelConfig withDp(int replicas) {
-    return new ParallelConfig(
-        tp,
-        cp,
-        replicas,
-        pp,
-        sequenceParallel,
-        schedule,
-        chunks,
-        balance,
-        layersPerStage,
-        preExit,
-        fillWarmup,
-        fillCooldown,
-        bucketMegabytes,
-        timeoutSeconds);
-  }
-
-  /** This mesh with exits on boundaries on the stage behind, or on the one before. */
-  public ParallelConfig withPreExit(boolean behind) {
-    return new ParallelConfig(
-        tp,
-        cp,
-        dp,
-        pp,
-        sequenceParallel,
-        schedule,
-        chunks,
-        balance,
-        layersPerStage,
-        behind,
-        fillWarmup,
-        fillCooldown,
-        bucketMegabytes,
-        timeoutSeconds);
+    return RecordCopy.with(this, "dp", replicas);
   }
 
   /** A plain pipeline of another size: equal stages, one a rank, without fills. */
   public ParallelConfig reshaped(int tp, int dp, int pp) {
-    return new ParallelConfig(
-        tp,
-        cp,
-        dp,
-        pp,
-        false,
-        PipelineSchedule.ONE_FORWARD_ONE_BACKWARD,
-        1,
-        Balance.EVEN,
-        List.of(),
-        false,
-        0,
-        0,
-        bucketMegabytes,
-        timeoutSeconds);
+    return RecordCopy.with(
+        of(tp, dp, pp),
+        Map.of("cp", cp, "bucketMegabytes", bucketMegabytes, "timeoutSeconds", timeoutSeconds));
   }
 
   /** This mesh with layers and exits dealt to its stages in another way. */
   public ParallelConfig withStages(int chunksEach, Balance by, boolean behind) {
-    return new ParallelConfig(
-        tp,
-        cp,
-        dp,
-        pp,
-        sequenceParallel,
-        schedule,
-        chunksEach,
-        by,
-        layersPerStage,
-        behind,
-        fillWarmup,
-        fillCooldown,
-        bucketMegabytes,
-        timeoutSeconds);
+    return RecordCopy.with(this, Map.of("chunks", chunksEach, "balance", by, "preExit", behind));
   }
 
   /** This mesh with another schedule. */
   public ParallelConfig withSchedule(PipelineSchedule other) {
-    return new ParallelConfig(
-        tp,
-        cp,
-        dp,
-        pp,
-        sequenceParallel,
-        other,
-        chunks,
-        balance,
-        layersPerStage,
-        preExit,
-        fillWarmup,
-        fillCooldown,
-        bucketMegabytes,
-        timeoutSeconds);
+    return RecordCopy.with(this, "schedule", other);
   }
 
   /** This mesh with tokens shared out between the matrices, or not. */
   public ParallelConfig withSequenceParallel(boolean shared) {
-    return new ParallelConfig(
-        tp,
-        cp,
-        dp,
-        pp,
-        shared,
-        schedule,
-        chunks,
-        balance,
-        layersPerStage,
-        preExit,
-        fillWarmup,
-        fillCooldown,
-        bucketMegabytes,
-        timeoutSeconds);
+    return RecordCopy.with(this, "sequenceParallel", shared);
   }
 
   /** Number of ranks. */

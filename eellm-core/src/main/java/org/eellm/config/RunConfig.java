@@ -2,10 +2,12 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
+import java.util.Map;
 import org.eellm.config.OptimizerConfig.Algorithm;
 import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.config.TuneConfig.Lora;
 import org.eellm.config.TuneConfig.Projection;
+import org.eellm.config.setting.RecordCopy;
 
 /** A whole run: what {@code eellm train --config} reads, one record a section. */
 public record RunConfig(
@@ -176,22 +178,31 @@ public record RunConfig(
 
   /** This configuration for another model. */
   public RunConfig withModel(ModelConfig other) {
-    return new RunConfig(other, exits, data, train, optimizer, parallel, checkpoint, logging, tune);
+    return RecordCopy.with(this, "model", other);
   }
 
   /** This configuration on another mesh. */
   public RunConfig withParallel(ParallelConfig mesh) {
-    return with(mesh, train);
+    return RecordCopy.with(this, "parallel", mesh);
   }
 
   /** This configuration on another mesh, and trained in another way there. */
   public RunConfig with(ParallelConfig mesh, TrainConfig other) {
-    return new RunConfig(model, exits, data, other, optimizer, mesh, checkpoint, logging, tune);
+    return RecordCopy.with(this, Map.of("parallel", mesh, "train", other));
+  }
+
+  /** This configuration with other data. */
+  public RunConfig withData(DataConfig others) {
+    return RecordCopy.with(this, "data", others);
+  }
+
+  /** This configuration with other tuning. */
+  public RunConfig withTune(TuneConfig other) {
+    return RecordCopy.with(this, "tune", other);
   }
 
   /** This configuration with other exits. */
   public RunConfig withExits(ExitsConfig others) {
-    return new RunConfig(
-        model, others, data, train, optimizer, parallel, checkpoint, logging, tune);
+    return RecordCopy.with(this, "exits", others);
   }
 }

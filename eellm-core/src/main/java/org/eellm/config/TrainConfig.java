@@ -2,10 +2,12 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
+import java.util.Map;
 import java.util.Optional;
 import org.eellm.config.setting.MayChangeOnResume;
 import org.eellm.config.setting.NoEffectWith;
 import org.eellm.config.setting.NoEffectWith.Choice;
+import org.eellm.config.setting.RecordCopy;
 
 /**
  * The training run.
@@ -160,47 +162,11 @@ public record TrainConfig(
 
   /** This run with other microbatches and another recomputation. */
   public TrainConfig with(int microBatchSize, Recompute recompute) {
-    return new TrainConfig(
-        steps,
-        microBatchSize,
-        globalBatchSize,
-        seed,
-        recompute,
-        layerDropout,
-        layerDropoutCurriculum,
-        rampup,
-        evalInterval,
-        evalBatches,
-        maxBadSteps,
-        spikeThreshold,
-        spikeWindow,
-        copiesInterval,
-        deterministic,
-        threads,
-        device,
-        model);
+    return RecordCopy.with(this, Map.of("microBatchSize", microBatchSize, "recompute", recompute));
   }
 
   /** This run with steps of one size, from the first on. */
   public TrainConfig withConstantBatch(int size) {
-    return new TrainConfig(
-        steps,
-        microBatchSize,
-        size,
-        seed,
-        recompute,
-        layerDropout,
-        layerDropoutCurriculum,
-        new Rampup(0, 0, 0),
-        evalInterval,
-        evalBatches,
-        maxBadSteps,
-        spikeThreshold,
-        spikeWindow,
-        copiesInterval,
-        deterministic,
-        threads,
-        device,
-        model);
+    return RecordCopy.with(this, Map.of("globalBatchSize", size, "rampup", new Rampup(0, 0, 0)));
   }
 }

@@ -6,12 +6,14 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.ModelConfig.Attention;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Device;
+import org.eellm.config.setting.RecordCopy;
 import org.eellm.config.yaml.StrictYaml;
 
 /**
@@ -160,21 +162,7 @@ public record Hardware(
    * @param base {@code baseGib}
    */
   public Hardware with(double streamRate, double base) {
-    return new Hardware(
-        name,
-        device,
-        memoryGib,
-        base,
-        devicesPerNode,
-        float32,
-        bfloat16,
-        streamRate,
-        memoryGbPerSecond,
-        operationMicroseconds,
-        insideNode,
-        betweenNodes,
-        overlaps,
-        dollarsPerHour);
+    return RecordCopy.with(this, Map.of("streamGbPerSecond", streamRate, "baseGib", base));
   }
 
   /**

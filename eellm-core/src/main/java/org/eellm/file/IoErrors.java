@@ -45,14 +45,15 @@ public final class IoErrors {
   }
 
   /** A number of bytes as people read it: {@code 512 B}, {@code 1.5 MB}. */
-  public static String bytes(long count) {
-    String[] units = {"B", "kB", "MB", "GB", "TB"};
+  public static String bytes(double count) {
+    String[] units = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
     double value = count;
     int unit = 0;
     while (value >= 1000 && unit < units.length - 1) {
       value /= 1000;
       unit++;
     }
-    return unit == 0 ? count + " B" : String.format(Locale.ROOT, "%.1f %s", value, units[unit]);
+    String format = unit == 0 ? "%.0f %s" : value < 1e6 ? "%.1f %s" : "%.0e %s";
+    return String.format(Locale.ROOT, format, value, units[unit]);
   }
 }

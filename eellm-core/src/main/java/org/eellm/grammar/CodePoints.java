@@ -75,10 +75,6 @@ record CodePoints(List<Range> ranges) {
     return not().or(other).not();
   }
 
-  boolean isEmpty() {
-    return ranges.isEmpty();
-  }
-
   /** Their UTF-8. */
   Language utf8(Languages all) {
     List<Language> alternatives = new ArrayList<>();

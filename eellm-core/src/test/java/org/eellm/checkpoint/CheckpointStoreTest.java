@@ -13,7 +13,6 @@ import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.CheckpointStore.Checkpoint;
-import org.eellm.checkpoint.CheckpointStore.SaveAction;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.SafetensorsWriter;
@@ -34,7 +33,7 @@ class CheckpointStoreTest {
 
   @Test
   void save_newStep_isListedWithAllItsFiles() throws IOException {
-    Checkpoint saved = CheckpointStore.open(run, 0).save(100, SMALL);
+    Checkpoint saved = save(CheckpointStore.open(run, 0), 100, SMALL);
     assertThat(saved)
         .isEqualTo(new Checkpoint(100, run.resolve("checkpoints").resolve("step_0000100")));
     assertThat(saved.folder().resolve("training/state.json")).hasContent("{}");
@@ -74,7 +73,7 @@ class CheckpointStoreTest {
   void save_moreThanKept_deletesTheOldest() throws IOException {
     CheckpointStore store = CheckpointStore.open(run, 2);
     for (long step : new long[] {9, 10, 9_999_999, 10_000_000}) {
-      store.save(step, SMALL);
+      save(store, step, SMALL);
     }
     assertThat(store.list()).extracting(Checkpoint::step).containsExactly(9_999_999L, 10_000_000L);
     assertThat(names()).containsExactly("step_10000000", "step_9999999");
@@ -83,8 +82,8 @@ class CheckpointStoreTest {
   @Test
   void save_keepOne_leavesOnlyTheNewOne() throws IOException {
     CheckpointStore store = CheckpointStore.open(run, 1);
-    store.save(1, SMALL);
-    store.save(2, SMALL);
+    save(store, 1, SMALL);
+    save(store, 2, SMALL);
     assertThat(names()).containsExactly("step_0000002");
   }
 
@@ -92,26 +91,28 @@ class CheckpointStoreTest {
   void save_keepZero_keepsAll() {
     CheckpointStore store = CheckpointStore.open(run, 0);
     for (int step = 1; step <= 5; step++) {
-      store.save(step, SMALL);
+      save(store, step, SMALL);
     }
     assertThat(store.list()).hasSize(5);
   }
 
   @Test
   void save_lowerStepThanTheOthers_isNotDeletedItself() throws IOException {
-    CheckpointStore.open(run, 0).save(5, SMALL);
-    CheckpointStore.open(run, 1).save(3, SMALL);
+    save(CheckpointStore.open(run, 0), 5, SMALL);
+    save(CheckpointStore.open(run, 1), 3, SMALL);
     assertThat(names()).containsExactly("step_0000003");
   }
 
   @Test
   void save_existingStep_isRefusedAndItStays() {
     CheckpointStore store = CheckpointStore.open(run, 0);
-    store.save(1, SMALL);
+    save(store, 1, SMALL);
     assertThatThrownBy(
             () ->
-                store.save(
-                    1, folder -> Files.writeString(folder.resolve("config.json"), "another")))
+                save(
+                    store,
+                    1,
+                    folder -> Files.writeString(folder.resolve("config.json"), "another")))
         .isInstanceOf(CheckpointException.class)
         .hasMessageContaining("step_0000001: exists already");
     assertThat(run.resolve("checkpoints/step_0000001/config.json")).hasContent("{}");
@@ -120,10 +121,11 @@ class CheckpointStoreTest {
   @Test
   void save_actionFails_leavesTheCheckpointsBefore() throws IOException {
     CheckpointStore store = CheckpointStore.open(run, 1);
-    store.save(1, SMALL);
+    save(store, 1, SMALL);
     assertThatThrownBy(
             () ->
-                store.save(
+                save(
+                    store,
                     2,
                     folder -> {
                       SMALL.writeInto(folder);
@@ -134,14 +136,15 @@ class CheckpointStoreTest {
         .hasMessageContaining("step_0000001 is whole");
     assertThatThrownBy(
             () ->
-                store.save(
+                save(
+                    store,
                     2,
                     _ -> {
                       throw new IllegalStateException("a defect");
                     }))
         .isInstanceOf(IllegalStateException.class);
     assertThat(names()).containsExactly("step_0000001");
-    store.save(2, SMALL);
+    save(store, 2, SMALL);
     assertThat(names()).containsExactly("step_0000002");
   }
 
@@ -150,7 +153,7 @@ class CheckpointStoreTest {
     Path full = Path.of("/dev/full");
     assumeThat(full).as("needs /dev/full").exists();
     CheckpointStore store = CheckpointStore.open(run, 1);
-    assertThatThrownBy(() -> store.save(7, _ -> Files.write(full, new byte[10])))
+    assertThatThrownBy(() -> save(store, 7, _ -> Files.write(full, new byte[10])))
         .isInstanceOf(CheckpointException.class)
         .hasMessageContaining("step_0000007: not saved: No space left on device (")
         .hasMessageContaining("no earlier checkpoint")
@@ -175,8 +178,8 @@ class CheckpointStoreTest {
         .isZero();
     try {
       CheckpointStore store = CheckpointStore.open(disk, 1);
-      store.save(1, tensor(600_000));
-      assertThatThrownBy(() -> store.save(2, tensor(600_000)))
+      save(store, 1, tensor(600_000));
+      assertThatThrownBy(() -> save(store, 2, tensor(600_000)))
           .isInstanceOf(CheckpointException.class)
           .hasMessageContaining(
               "step_0000002: not saved: model.safetensors: cannot be written: No space left on"
@@ -190,7 +193,7 @@ class CheckpointStoreTest {
       try (WeightFiles weights = WeightFiles.openStored(store.latest().orElseThrow().folder())) {
         assertThat(weights.tensor("a").bytes().byteSize()).isEqualTo(600_000);
       }
-      store.save(3, tensor(300_000));
+      save(store, 3, tensor(300_000));
       assertThat(store.list()).extracting(Checkpoint::step).containsExactly(3L);
     } finally {
       assertThat(exec("umount", disk.toString())).isZero();
@@ -199,7 +202,7 @@ class CheckpointStoreTest {
 
   @Test
   void open_afterAKilledSave_removesItsLeftovers() throws Exception {
-    CheckpointStore.open(run, 2).save(1, SMALL);
+    save(CheckpointStore.open(run, 2), 1, SMALL);
     Process process =
         new ProcessBuilder(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
@@ -251,8 +254,8 @@ class CheckpointStoreTest {
   @Test
   void resolveModel_runFolder_isItsNewestCheckpoint() {
     CheckpointStore store = CheckpointStore.open(run, 0);
-    store.save(20, SMALL);
-    Path newest = store.save(100, SMALL).folder();
+    save(store, 20, SMALL);
+    Path newest = save(store, 100, SMALL).folder();
     assertThat(CheckpointStore.resolveModel(run)).isEqualTo(newest);
     assertThat(CheckpointStore.resolveModel(newest)).isEqualTo(newest);
   }
@@ -301,16 +304,34 @@ class CheckpointStoreTest {
     private NeverEndingSave() {}
 
     public static void main(String[] arguments) {
-      CheckpointStore.open(Path.of(arguments[0]), 2)
-          .save(
-              2,
-              folder -> {
-                SMALL.writeInto(folder);
-                System.out.println("saving");
-                while (!Thread.interrupted()) {
-                  Thread.onSpinWait();
-                }
-              });
+      save(
+          CheckpointStore.open(Path.of(arguments[0]), 2),
+          2,
+          folder -> {
+            SMALL.writeInto(folder);
+            System.out.println("saving");
+            while (!Thread.interrupted()) {
+              Thread.onSpinWait();
+            }
+          });
     }
+  }
+
+  /** Writes a checkpoint's files. */
+  @FunctionalInterface
+  private interface SaveAction {
+    void writeInto(Path folder) throws IOException;
+  }
+
+  private static Checkpoint save(CheckpointStore store, long step, SaveAction action) {
+    CheckpointStore.PendingCheckpoint saving = store.begin(step);
+    try {
+      action.writeInto(saving.folder());
+    } catch (IOException | RuntimeException failure) {
+      throw saving.abandon(failure);
+    }
+    Checkpoint saved = saving.commit(Map.of());
+    store.prune(saved.folder());
+    return saved;
   }
 }

@@ -11,6 +11,7 @@ import java.util.Random;
 import java.util.Set;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.BeamSearch.Hypothesis;
+import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -27,7 +28,7 @@ final class BeamSearchTest extends WithSmallModel {
       new Random(3).ints(21, 0, SmallModel.VOCABULARY).boxed().toList();
 
   private static Limits fewIds() {
-    return Limits.of(model).withVocabSize(IDS);
+    return Limits.of(model).withVocabulary(Vocabulary.of(IDS));
   }
 
   private record Text(List<Integer> ids, double logProbability) {

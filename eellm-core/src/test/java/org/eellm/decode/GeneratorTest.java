@@ -18,6 +18,7 @@ import org.eellm.config.HeadId;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
+import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
@@ -242,7 +243,7 @@ final class GeneratorTest extends WithSmallModel {
     List<Result> results =
         Generator.generate(
             model,
-            Limits.of(model).withVocabSize(10),
+            Limits.of(model).withVocabulary(Vocabulary.of(10)),
             List.of(request(prompt(4, 1), ExitPolicies.full(), new RandomSampler(9, 0, 1, 1, 1))),
             TokenListener.none());
 

@@ -117,7 +117,8 @@ final class SpeculativeDecodingTest extends WithSmallModel {
       for (DataType type : DataType.values()) {
         try (Decoder decoder = SmallModel.of(exits, type)) {
           // Of few ids a text soon repeats itself.
-          Limits limits = Limits.of(decoder).withBatchSize(batchSize).withVocabSize(3);
+          Limits limits =
+              Limits.of(decoder).withBatchSize(batchSize).withVocabulary(Vocabulary.of(3));
           List<Result> full = texts(decoder, limits, DecodingMethod.full());
           for (DraftSource source : List.of(DraftSource.TEXT, DraftSource.BOTH)) {
             List<Result> drafted =
@@ -140,7 +141,8 @@ final class SpeculativeDecodingTest extends WithSmallModel {
   void generate_tableOfDrafts_isTheFullModelsText(int batchSize) {
     for (ExitLayout exits : List.of(NO_EXITS, new ExitLayout(List.of(2), true, true, true, true))) {
       try (Decoder decoder = SmallModel.of(exits, DataType.BFLOAT16)) {
-        Limits plain = Limits.of(decoder).withBatchSize(batchSize).withVocabSize(12);
+        Limits plain =
+            Limits.of(decoder).withBatchSize(batchSize).withVocabulary(Vocabulary.of(12));
         List<Result> full = texts(decoder, plain, DecodingMethod.full());
         int[] written =
             full.stream().flatMap(text -> text.ids().stream()).mapToInt(id -> id).toArray();
@@ -195,7 +197,7 @@ final class SpeculativeDecodingTest extends WithSmallModel {
   @Test
   void generate_repeatedTextWithoutExits_takesFewerStepsThanTokens() {
     try (Decoder decoder = SmallModel.of(NO_EXITS, DataType.FLOAT32);
-        Batch batch = new Batch(decoder, Limits.of(decoder).withVocabSize(3))) {
+        Batch batch = new Batch(decoder, Limits.of(decoder).withVocabulary(Vocabulary.of(3)))) {
       Request request =
           new Request(List.of(3, 1, 4), 90, Set.of(), DecodingMethod.lossless(), Sampler.greedy());
       int[] tokens = {0};
@@ -320,7 +322,7 @@ final class SpeculativeDecodingTest extends WithSmallModel {
                         PROMPT, 3, Set.of(), decoding, new RandomSampler(1.3, 4, 0.97, 1.1, seed)))
             .toList();
     long[] counts = new long[ids * ids * ids];
-    Limits limits = Limits.of(small).withVocabSize(ids).withBatchSize(64);
+    Limits limits = Limits.of(small).withVocabulary(Vocabulary.of(ids)).withBatchSize(64);
     for (Result result : Generator.generate(small, limits, requests, TokenListener.none())) {
       counts[index(result.ids(), ids)]++;
     }
@@ -351,7 +353,7 @@ final class SpeculativeDecodingTest extends WithSmallModel {
             };
         Generator.generate(
             small,
-            Limits.of(small).withVocabSize(ids),
+            Limits.of(small).withVocabulary(Vocabulary.of(ids)),
             List.of(new Request(prefix, 1, Set.of(), DecodingMethod.full(), asking)),
             TokenListener.none());
         joint[i] *= probability[0];

@@ -13,16 +13,8 @@ import org.eellm.serve.json.HttpJson;
 import org.jspecify.annotations.Nullable;
 
 /** Answers, in OpenAI's shape too, what is refused before it is known to be a request of ours. */
-final class ProtocolErrors implements DirectHandler {
-  private final ServerOptions options;
-  private final Connections connections;
-  private final Metrics metrics;
-
-  ProtocolErrors(ServerOptions options, Connections connections, Metrics metrics) {
-    this.options = options;
-    this.connections = connections;
-    this.metrics = metrics;
-  }
+record ProtocolErrors(ServerOptions options, Connections connections, Metrics metrics)
+    implements DirectHandler {
 
   @Override
   public TransportResponse handle(

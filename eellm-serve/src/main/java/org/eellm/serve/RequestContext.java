@@ -8,15 +8,16 @@ import org.eellm.serve.json.ApiException;
 /**
  * The events that end a request before its answer is complete: its client has gone, its time is
  * over, or the server stops.
+ *
+ * @param start {@link System#nanoTime} of the request
+ * @param limit how long it may take
+ * @param connected whether the client is still there
+ * @param aborted whether the server will wait no longer
  */
-final class RequestContext {
+record RequestContext(
+    long start, Duration limit, BooleanSupplier connected, BooleanSupplier aborted) {
   /** How often it is looked whether somebody is still there. */
   private static final long LOOK_MILLIS = 50;
-
-  private final long start;
-  private final Duration limit;
-  private final BooleanSupplier connected;
-  private final BooleanSupplier aborted;
 
   /** The client has gone: there is nobody to answer. */
   static final class ClientDisconnected extends RuntimeException {
@@ -25,23 +26,6 @@ final class RequestContext {
     ClientDisconnected(String message) {
       super(message);
     }
-  }
-
-  /**
-   * @param start {@link System#nanoTime} of the request
-   * @param limit how long it may take
-   * @param connected whether the client is still there
-   * @param aborted whether the server will wait no longer
-   */
-  RequestContext(long start, Duration limit, BooleanSupplier connected, BooleanSupplier aborted) {
-    this.start = start;
-    this.limit = limit;
-    this.connected = connected;
-    this.aborted = aborted;
-  }
-
-  long start() {
-    return start;
   }
 
   /** Something to wait for. */

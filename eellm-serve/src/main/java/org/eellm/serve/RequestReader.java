@@ -396,18 +396,11 @@ final class RequestReader {
     for (DecodingSetting<?> setting : DecodingSetting.all()) {
       if (setting.isRequestable()) {
         Optional<?> value = value(fields, setting.field(), setting.kind(), settings);
-        if (value.isEmpty() && setting.formerName().isPresent()) {
-          value = value(fields, formerField(setting), setting.kind(), settings);
-        }
         settings = value.isPresent() ? settings.withValue(setting, value.orElseThrow()) : settings;
       }
     }
     fields.requireNoOthers();
     return settings;
-  }
-
-  private static String formerField(DecodingSetting<?> setting) {
-    return setting.formerName().orElseThrow().replace('-', '_');
   }
 
   /**

@@ -234,7 +234,6 @@ final class CompletionTest extends WithServer {
       value = {
         "{\"mode\": \"speculative\", \"draft_exit\": 2, \"draft_length\": 3}",
         "{\"mode\": \"speculative\", \"draft_margin\": 0}",
-        "{\"mode\": \"speculative\", \"draft_confidence\": 0}", // its former name
         "{\"mode\": \"speculative\", \"draft_source\": \"text\"}",
         "{\"mode\": \"early-exit\", \"policy\": \"full\"}",
         "{\"mode\": \"recompute\", \"threshold\": 1}",

@@ -136,7 +136,7 @@ final class LensTest extends WithServer {
             """
             {"prompt": "the cat and", "max_tokens": 24, "temperature": 0,
              "early_exit": {"mode": "speculative", "draft_exit": 2, "draft_length": 3,
-                            "draft_confidence": 0, "per_token": true}}
+                            "draft_margin": 0, "per_token": true}}
             """);
 
     JsonNode choice = answer.path("choices").path(0);

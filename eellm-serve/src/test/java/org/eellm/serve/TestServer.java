@@ -30,6 +30,7 @@ import org.eellm.decode.Generator;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Limits;
@@ -63,7 +64,7 @@ public final class TestServer implements AutoCloseable {
     decoder = model;
     tokenizer =
         Files.exists(folder.resolve("tokenizer.json")) ? Tokenizer.load(folder) : tokenizer(folder);
-    limits = change.apply(Limits.of(decoder).withVocabSize(tokenizer.vocabSize()));
+    limits = change.apply(Limits.of(decoder).withVocabulary(Vocabulary.of(tokenizer.vocabSize())));
     engine = Engine.start(decoder, limits);
     server = Server.start(options);
     served =

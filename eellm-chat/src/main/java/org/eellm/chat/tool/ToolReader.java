@@ -80,14 +80,6 @@ public final class ToolReader {
     state = form.mayFollowText() ? State.TEXT : State.START;
   }
 
-  /** Reads a whole answer. */
-  public static Answer read(ToolForm form, String answer) {
-    ToolReader reader = new ToolReader(form);
-    List<Part> parts = new ArrayList<>(reader.append(answer));
-    parts.addAll(reader.finish());
-    return Answer.of(parts);
-  }
-
   /** Calls that have begun. */
   public int calls() {
     return calls;

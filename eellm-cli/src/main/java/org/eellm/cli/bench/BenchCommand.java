@@ -19,8 +19,6 @@ import picocli.CommandLine.Spec;
       BenchTuneCommand.class,
       BenchDecodeCommand.class,
       BenchPromptCommand.class,
-      BenchPipelineCommand.class,
-      BenchPlanCommand.class,
       BenchServeCommand.class
     })
 public final class BenchCommand implements Runnable {
@@ -29,7 +27,6 @@ public final class BenchCommand implements Runnable {
   @Override
   public void run() {
     throw new ParameterException(
-        spec.commandLine(),
-        "say what to measure: train, tune, decode, prompt, pipeline, plan or serve");
+        spec.commandLine(), "say what to measure: train, tune, decode, prompt or serve");
   }
 }

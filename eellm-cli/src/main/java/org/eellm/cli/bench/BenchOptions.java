@@ -1,10 +1,8 @@
 package org.eellm.cli.bench;
 
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.Stream;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
@@ -34,15 +32,10 @@ final class BenchOptions {
 
   /** The configuration; its vocabulary's size must be given, since there is no tokenizer. */
   RunConfig read(CommandSpec spec) {
-    return read(spec, List.of());
-  }
-
-  /** The configuration with more overrides. */
-  RunConfig read(CommandSpec spec, List<String> more) {
     requireAtLeast(spec, "--rounds", rounds, 1);
-    List<String> all = Stream.concat(overrides.stream(), more.stream()).toList();
     RunConfig config =
-        file.map(path -> ConfigFile.read(path, all)).orElseGet(() -> ConfigFile.preset("30m", all));
+        file.map(path -> ConfigFile.read(path, overrides))
+            .orElseGet(() -> ConfigFile.preset("30m", overrides));
     if (config.model().vocabSize() == 0) {
       throw new ParameterException(
           spec.commandLine(),
@@ -71,14 +64,6 @@ final class BenchOptions {
         overrides,
         model,
         ModelFolder.find(model).config().architecture());
-  }
-
-  /** These options as arguments. */
-  List<String> arguments() {
-    List<String> arguments = new ArrayList<>(List.of("--rounds", Integer.toString(rounds)));
-    file.ifPresent(path -> arguments.addAll(List.of("--config", path.toString())));
-    overrides.forEach(setting -> arguments.addAll(List.of("--set", setting)));
-    return arguments;
   }
 
   int rounds() {

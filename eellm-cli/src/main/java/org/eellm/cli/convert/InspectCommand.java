@@ -13,10 +13,8 @@ import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
-import org.eellm.cli.option.Bytes;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.config.Architecture;
-import org.eellm.config.ConfigException;
 import org.eellm.config.Experts;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.LayerType;
@@ -25,10 +23,10 @@ import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.RopeScaling;
 import org.eellm.convert.ExitEditor;
 import org.eellm.convert.Inspection;
-import org.eellm.convert.Inspection.StageMemory;
 import org.eellm.convert.Inspection.TensorCheck;
 import org.eellm.convert.ModelReader;
 import org.eellm.cost.ParameterCount;
+import org.eellm.file.IoErrors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -50,27 +48,6 @@ public final class InspectCommand implements Callable<Integer> {
 
   @Parameters(paramLabel = "PATH", description = "What --model of eellm convert takes.")
   private Path path;
-
-  @Option(
-      names = "--tp",
-      defaultValue = "1",
-      paramLabel = "N",
-      description = "Tensor-parallel ranks to train on (default: ${DEFAULT-VALUE}).")
-  private int tp;
-
-  @Option(
-      names = "--dp",
-      defaultValue = "1",
-      paramLabel = "N",
-      description = "Data-parallel ranks to train on (default: ${DEFAULT-VALUE}).")
-  private int dp;
-
-  @Option(
-      names = "--pp",
-      defaultValue = "1",
-      paramLabel = "N",
-      description = "Pipeline stages to train on (default: ${DEFAULT-VALUE}).")
-  private int pp;
 
   @Option(
       names = "--check",
@@ -109,34 +86,22 @@ public final class InspectCommand implements Callable<Integer> {
    * Bytes.
    *
    * @param context cache of one text as long as the model's context
+   * @param training on one rank, without activations
    */
-  record Memory(
-      long serveWeights, long serveCachePerToken, long context, List<StageMemory> training) {}
+  record Memory(long serveWeights, long serveCachePerToken, long context, long training) {}
 
   @Override
   public Integer call() {
-    for (int size : new int[] {tp, dp, pp}) {
-      if (size < 1) {
-        throw new ConfigException("--tp, --dp, --pp: " + size + " is below 1; use 1 or more");
-      }
-    }
     PrintWriter out = spec.commandLine().getOut();
     try (SourceModel model = ModelReader.open(path)) {
-      int layers = model.architecture().model().numLayers();
-      if (pp > layers) {
-        throw new ConfigException(
-            "--pp: %d stages are more than the model's %d layers; use at most %d"
-                .formatted(pp, layers, layers));
-      }
       Inspection inspection = Inspection.of(model);
-      List<StageMemory> training = inspection.training(tp, dp, pp);
       Optional<List<TensorCheck>> tensors =
           check ? Optional.of(Inspection.check(model)) : Optional.empty();
       if (json.requested()) {
-        Report report = report(inspection, training);
+        Report report = report(inspection);
         JsonOption.print(out, tensors.map(report::withTensors).orElse(report));
       } else {
-        print(out, inspection, training);
+        print(out, inspection);
         tensors.ifPresent(all -> printChecks(out, all));
       }
       out.flush();
@@ -144,7 +109,7 @@ public final class InspectCommand implements Callable<Integer> {
     }
   }
 
-  private static Report report(Inspection inspection, List<StageMemory> training) {
+  private static Report report(Inspection inspection) {
     Architecture architecture = inspection.architecture();
     return new Report(
         inspection.kind(),
@@ -161,11 +126,11 @@ public final class InspectCommand implements Callable<Integer> {
             inspection.weightBytes(),
             inspection.cacheBytesPerToken(),
             inspection.cacheBytesPerToken() * architecture.model().maxPositions(),
-            training),
+            inspection.trainingBytes()),
         Optional.empty());
   }
 
-  private void print(PrintWriter out, Inspection inspection, List<StageMemory> training) {
+  private void print(PrintWriter out, Inspection inspection) {
     ModelConfig model = inspection.architecture().model();
     line(out, "kind", inspection.kind());
     line(
@@ -212,7 +177,7 @@ public final class InspectCommand implements Callable<Integer> {
         "files",
         "%s in %s"
             .formatted(
-                Bytes.text(inspection.bytes()),
+                IoErrors.bytes(inspection.bytes()),
                 inspection.formats().keySet().stream()
                     .map(SafetensorsType::name)
                     .collect(Collectors.joining(", "))));
@@ -221,26 +186,17 @@ public final class InspectCommand implements Callable<Integer> {
         "to serve",
         "%s of weights in %s, and %s for a token's keys and values (%s for a text of %d)"
             .formatted(
-                Bytes.text(inspection.weightBytes()),
+                IoErrors.bytes(inspection.weightBytes()),
                 name(model.dtype()),
-                Bytes.text(inspection.cacheBytesPerToken()),
-                Bytes.text(inspection.cacheBytesPerToken() * model.maxPositions()),
+                IoErrors.bytes(inspection.cacheBytesPerToken()),
+                IoErrors.bytes(inspection.cacheBytesPerToken() * model.maxPositions()),
                 model.maxPositions()));
-    for (StageMemory stage : training) {
+    if (inspection.trainingBytes() > 0) {
       line(
           out,
-          stage.stage() == 0 ? "to train" : "",
-          "%s%s a rank, without activations (tp %d, dp %d, pp %d)"
-              .formatted(
-                  training.size() > 1
-                      ? "stage %d, layers %d to %d: "
-                          .formatted(
-                              stage.stage(), stage.layers().getFirst(), stage.layers().getLast())
-                      : "",
-                  Bytes.text(stage.bytes()),
-                  tp,
-                  dp,
-                  pp));
+          "to train",
+          "%s on one rank, without activations (eellm plan tells all)"
+              .formatted(IoErrors.bytes(inspection.trainingBytes())));
     }
   }
 

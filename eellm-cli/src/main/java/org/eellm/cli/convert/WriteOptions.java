@@ -5,11 +5,11 @@ import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import org.eellm.cli.option.Bytes;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.convert.ModelWriter.Listener;
 import org.eellm.convert.ModelWriter.Outcome;
 import org.eellm.convert.TensorRecord;
+import org.eellm.file.IoErrors;
 import picocli.CommandLine.Option;
 
 /** Where a model comes from and goes to, as a mixin of the commands that write models. */
@@ -56,7 +56,7 @@ final class WriteOptions {
     return (bytes, total) -> {
       if (System.nanoTime() >= next[0]) {
         next[0] += LINE_INTERVAL;
-        err.printf("%.0f %% of %s%n", 100.0 * bytes / Math.max(total, 1), Bytes.text(total));
+        err.printf("%.0f %% of %s%n", 100.0 * bytes / Math.max(total, 1), IoErrors.bytes(total));
       }
     };
   }
@@ -104,7 +104,7 @@ final class WriteOptions {
       out.printf(
           "wrote %s: %d tensors, %s; %d of them the source's very bytes, all read back and"
               + " compared%n",
-          output, tensors.size(), Bytes.text(outcome.bytes()), outcome.copies());
+          output, tensors.size(), IoErrors.bytes(outcome.bytes()), outcome.copies());
       out.flush();
     }
   }

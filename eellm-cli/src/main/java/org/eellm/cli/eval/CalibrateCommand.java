@@ -143,7 +143,6 @@ public final class CalibrateCommand implements Callable<Integer> {
   @Option(
       names = "--policy",
       paramLabel = "POLICY",
-      converter = CalibratedPolicy.class,
       description = "${bundle:policy.to-calibrate}; max-probability by default.")
   private Optional<PolicyName> policy;
 

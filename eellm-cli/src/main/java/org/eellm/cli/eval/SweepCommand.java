@@ -146,12 +146,6 @@ public final class SweepCommand implements Callable<Integer> {
               + " default.")
   private List<Double> draftMargins = List.of();
 
-  @Option(names = "--draft-confidences", split = ",", hidden = true) // its former name
-  @SuppressWarnings("UnusedMethod") // picocli calls it
-  private void draftConfidences(List<Double> values) {
-    draftMargins = values == null ? List.of() : values;
-  }
-
   @Option(
       names = "--max-tokens",
       paramLabel = "N",
@@ -188,12 +182,6 @@ public final class SweepCommand implements Callable<Integer> {
       paramLabel = "X",
       description = "Tell the fastest setting that agrees at least this much, as in 0.95.")
   private Optional<Double> minAgreement;
-
-  @Option(
-      names = "--min-score",
-      paramLabel = "X",
-      description = "Tell the fastest setting with at least this score in all tasks.")
-  private Optional<Double> minScore;
 
   @Option(
       names = "--min-speedup",
@@ -352,8 +340,6 @@ public final class SweepCommand implements Callable<Integer> {
     Map<String, Optional<Row>> wishes = new LinkedHashMap<>();
     minAgreement.ifPresent(
         least -> wishes.put("agreement of at least " + least, sweep.fastest(least)));
-    minScore.ifPresent(
-        least -> wishes.put("scores of at least " + least, sweep.fastestScoring(least)));
     minSpeedup.ifPresent(
         least -> wishes.put("speed-up of at least " + least, sweep.mostAgreeing(least)));
     return wishes.entrySet().stream()
@@ -388,7 +374,6 @@ public final class SweepCommand implements Callable<Integer> {
     }
     OutputPath.requireFolder("--output", output);
     minAgreement.ifPresent(least -> requireWish("--min-agreement", least, 1));
-    minScore.ifPresent(least -> requireWish("--min-score", least, Double.MAX_VALUE));
     minSpeedup.ifPresent(least -> requireWish("--min-speedup", least, Double.MAX_VALUE));
     boolean leaves = modes.stream().anyMatch(DecodingMode::leavesEarly);
     boolean drafts = modes.contains(DecodingMode.SPECULATIVE);
@@ -416,8 +401,8 @@ public final class SweepCommand implements Callable<Integer> {
       throw new ConfigException(
           "--prompts, --code: give prompts, with --tasks or without, or sources and neither");
     }
-    if (tasks.isEmpty() && (!beginnings.isCode() && limit.isPresent() || minScore.isPresent())) {
-      throw new ConfigException("--limit, --min-score: no effect without --tasks; leave them out");
+    if (tasks.isEmpty() && !beginnings.isCode() && limit.isPresent()) {
+      throw new ConfigException("--limit: no effect without --tasks or --code; leave it out");
     }
     beginnings.require(limit);
   }

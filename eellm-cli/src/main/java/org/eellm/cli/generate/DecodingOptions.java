@@ -35,17 +35,16 @@ public final class DecodingOptions {
   void addTo(CommandSpec command) {
     spec = command;
     for (DecodingSetting<?> setting : DecodingSetting.all()) {
-      command.addOption(described(setting, option(setting.name())).build());
-      setting
-          .formerName()
-          .ifPresent(
-              name -> command.addOption(described(setting, option(name)).hidden(true).build()));
+      command.addOption(described(setting).build());
     }
   }
 
-  private OptionSpec.Builder described(DecodingSetting<?> setting, String name) {
+  private OptionSpec.Builder described(DecodingSetting<?> setting) {
     OptionSpec.Builder option =
-        given.option(setting, name).paramLabel(setting.label()).description(setting.description());
+        given
+            .option(setting, option(setting.name()))
+            .paramLabel(setting.label())
+            .description(setting.description());
     return switch (setting.kind()) {
       case Kind.Layers _ -> option.type(List.class).auxiliaryTypes(Integer.class).splitRegex(",");
       case Kind.Thresholds _ -> option.type(String.class);

@@ -1,11 +1,7 @@
 package org.eellm.cli.option;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.EnumNamingStrategies;
-import com.fasterxml.jackson.databind.PropertyNamingStrategies;
-import com.fasterxml.jackson.databind.json.JsonMapper;
-import com.fasterxml.jackson.datatype.jdk8.Jdk8Module;
 import java.io.PrintWriter;
+import org.eellm.eval.SnakeCaseJson;
 import picocli.CommandLine.Option;
 
 /**
@@ -13,13 +9,6 @@ import picocli.CommandLine.Option;
  * snake_case keys, a record of its own, in place of its text for people.
  */
 public final class JsonOption {
-  private static final JsonMapper MAPPER =
-      JsonMapper.builder()
-          .addModule(new Jdk8Module())
-          .propertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE)
-          .enumNamingStrategy(EnumNamingStrategies.SNAKE_CASE)
-          .build();
-
   @Option(names = "--json", description = "Print JSON to stdout, for tools.")
   private boolean requested;
 
@@ -39,11 +28,7 @@ public final class JsonOption {
 
   /** Prints a record as one line of JSON. */
   public static void print(PrintWriter out, Object value) {
-    try {
-      out.println(MAPPER.writeValueAsString(value));
-      out.flush();
-    } catch (JsonProcessingException e) {
-      throw new IllegalArgumentException("cannot be written as JSON: " + value, e);
-    }
+    out.println(SnakeCaseJson.line(value));
+    out.flush();
   }
 }

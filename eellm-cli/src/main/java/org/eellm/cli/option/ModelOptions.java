@@ -26,13 +26,10 @@ public final class ModelOptions {
   @Mixin private QuantizationOptions quantizationOptions;
   @Mixin private ComputeOptions compute;
 
-  /** Loads the model; the calling thread computes with the threads asked for from here on. */
-  public LoadedModel load() {
-    return load(
-        (files, architecture) -> files.decoder(architecture, device(), quantization(files)));
-  }
-
-  /** Loads the part of the model that a rank has; see {@link LoadedModel#load}. */
+  /**
+   * Loads the part of the model that a rank has; see {@link LoadedModel#load}. The calling thread
+   * computes with the threads asked for from here on.
+   */
   public LoadedModel load(BiFunction<ModelFolder, Architecture, DecodingModel> read) {
     return load(tunedParts.resolve(path), read);
   }

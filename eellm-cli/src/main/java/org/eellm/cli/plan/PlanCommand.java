@@ -4,7 +4,6 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.cli.option.ConfigOptions;
@@ -15,7 +14,6 @@ import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.config.RunConfig;
 import org.eellm.cost.Hardware;
-import org.eellm.cost.plan.ExitCosts;
 import org.eellm.cost.plan.MeshSearch;
 import org.eellm.cost.plan.Plan;
 import org.eellm.cost.plan.Planner;
@@ -68,19 +66,6 @@ public final class PlanCommand implements Callable<Integer> {
   private Optional<Integer> top = Optional.empty();
 
   @Option(
-      names = "--exit-costs",
-      description =
-          "Show what 0 to 3 exits cost: after a quarter, a half and an eighth of the layers, on the"
-              + " stage before a boundary and on the one behind.")
-  private boolean exitCosts;
-
-  @Option(
-      names = "--plot",
-      paramLabel = "FILE",
-      description = "With --exit-costs: draw them as a PNG picture.")
-  private Optional<Path> plot = Optional.empty();
-
-  @Option(
       names = "--svg",
       paramLabel = "FILE",
       description = "Draw the timeline of a step as an SVG picture.")
@@ -89,10 +74,6 @@ public final class PlanCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     Hardware profile = Hardware.read(hardware);
-    if (plot.isPresent() && !exitCosts) {
-      throw new ParameterException(
-          spec.commandLine(), "--plot: has no effect here; give --exit-costs as well");
-    }
     if (search) {
       return find(config.read(), profile);
     }
@@ -101,10 +82,6 @@ public final class PlanCommand implements Callable<Integer> {
           spec.commandLine(), "--top: has no effect here; give --search as well");
     }
     RunConfig run = onDevices(config.read());
-    if (exitCosts) {
-      requireTraining(run, "--exit-costs");
-      return compareExits(run, profile);
-    }
     Plan plan = Planner.plan(run, profile);
     Optional<Plan> bare =
         run.exits().layers().isEmpty() || run.tune().model().isPresent()
@@ -129,25 +106,16 @@ public final class PlanCommand implements Callable<Integer> {
     return ExitCode.OK;
   }
 
-  private int compareExits(RunConfig run, Hardware profile) {
+  private int find(RunConfig run, Hardware profile) {
     if (picture.isPresent()) {
       throw new ParameterException(
-          spec.commandLine(), "--svg: draws one plan; leave --exit-costs away");
+          spec.commandLine(), "--svg: is of one mesh; give its settings without --search");
     }
-    List<ExitCosts.Row> rows = ExitCosts.of(run, profile);
-    plot.ifPresent(file -> ExitCostsText.plot(rows, file));
-    PrintWriter out = spec.commandLine().getOut();
-    json.print(out, PlanReport.of(rows), () -> ExitCostsText.print(rows, out));
-    return ExitCode.OK;
-  }
-
-  private int find(RunConfig run, Hardware profile) {
-    if (picture.isPresent() || exitCosts) {
-      throw new ParameterException(
-          spec.commandLine(),
-          "--svg, --exit-costs: are of one mesh; give its settings without --search");
+    if (run.tune().model().isPresent()) {
+      throw new ConfigException(
+          "tune.model: --search compares runs that train all of a model; leave it out, or plan one"
+              + " mesh");
     }
-    requireTraining(run, "--search");
     requireSearched(run.parallel());
     int count = devices.orElse(run.parallel().worldSize());
     int shown = top.orElse(5);
@@ -160,14 +128,6 @@ public final class PlanCommand implements Callable<Integer> {
     json.print(
         out, PlanReport.of(result), () -> SearchText.print(result, run, profile, count, out));
     return result.best().isEmpty() ? ExitCode.SOFTWARE : ExitCode.OK;
-  }
-
-  private static void requireTraining(RunConfig run, String option) {
-    if (run.tune().model().isPresent()) {
-      throw new ConfigException(
-          "tune.model: %s compares runs that train all of a model; leave it out, or plan one mesh"
-              .formatted(option));
-    }
   }
 
   /** Refuses settings that no mesh of a search has. */

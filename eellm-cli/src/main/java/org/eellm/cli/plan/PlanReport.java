@@ -5,7 +5,6 @@ import java.util.Map;
 import java.util.Optional;
 import org.eellm.cost.Memory;
 import org.eellm.cost.ParameterCount;
-import org.eellm.cost.plan.ExitCosts;
 import org.eellm.cost.plan.MeshSearch;
 import org.eellm.cost.plan.Plan;
 import org.eellm.cost.plan.Plan.StepTime;
@@ -72,21 +71,6 @@ record PlanReport(Run run, Optional<Run> withoutExits) {
       Optional<Run> nearest,
       List<Run> best,
       List<List<String>> settings) {}
-
-  /**
-   * A row of what {@code eellm plan --exit-costs --json} prints; see {@link ExitCosts.Row}.
-   *
-   * @param eagerBytes memory of the fullest rank with heads in the forward pass
-   */
-  record ExitCost(Run onStageBefore, Run onStageBehind, long eagerBytes) {}
-
-  static List<ExitCost> of(List<ExitCosts.Row> rows) {
-    return rows.stream()
-        .map(
-            row ->
-                new ExitCost(run(row.onStageBefore()), run(row.onStageBehind()), row.eagerBytes()))
-        .toList();
-  }
 
   static Search of(MeshSearch.Result result) {
     return new Search(

@@ -1,5 +1,6 @@
 package org.eellm.cli.train;
 
+import com.fasterxml.jackson.annotation.JsonUnwrapped;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
@@ -111,16 +112,8 @@ public final class PrepareCommand implements Callable<Integer> {
       String output,
       String tokenizer,
       int vocabSize,
-      long documents,
-      long chats,
-      long emptyDocuments,
-      long skippedLines,
-      long tokens,
-      long countedTokens,
-      long textBytes,
-      long earlierBytes,
+      @JsonUnwrapped Preparation.Summary summary,
       double bytesPerToken,
-      double seconds,
       double megabytesPerSecond) {}
 
   @Override
@@ -177,16 +170,8 @@ public final class PrepareCommand implements Callable<Integer> {
               output.toString(),
               folder.toString(),
               used.vocabSize(),
-              summary.documents(),
-              summary.chats(),
-              summary.emptyDocuments(),
-              summary.skippedLines(),
-              summary.tokens(),
-              summary.countedTokens(),
-              summary.textBytes(),
-              summary.earlierBytes(),
+              summary,
               summary.bytesPerToken(),
-              summary.seconds(),
               summary.megabytesPerSecond()));
       return;
     }

@@ -166,8 +166,7 @@ final class GenerateCommandTest extends WithGenerateCommand {
     assertThat(anew.get("heads")).isEqualTo(early.get("heads"));
     assertThat(full.get("drafted_tokens").asInt()).isZero();
 
-    assertThat(generate(concat(options, "--mode", "speculative", "--draft-confidence", "0")))
-        .isZero();
+    assertThat(generate(concat(options, "--mode", "speculative", "--draft-margin", "0"))).isZero();
     assertThat(err.toString()).containsPattern("; \\d+ of \\d+ drafts held, \\d+ %\n");
   }
 

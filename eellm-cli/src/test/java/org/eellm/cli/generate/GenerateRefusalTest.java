@@ -63,7 +63,7 @@ final class GenerateRefusalTest extends WithGenerateCommand {
             + " model has exits after layer 1, layer 2, layer 4",
         "--mode speculative --draft-length 0 | --draft-length: 0 is not a whole number in 1..64",
         "--mode speculative --draft-length 65 | --draft-length: 65 is not a whole number in 1..64",
-        "--mode speculative --draft-confidence 1.5 | --draft-margin: 1.5 is outside [0, 1]; use"
+        "--mode speculative --draft-margin 1.5 | --draft-margin: 1.5 is outside [0, 1]; use"
             + " a number from 0 to 1",
         "--policy patience --patience 0 | --patience: 0 is below 1; use 1 or more exits",
         "--threshold-decay -1 | --threshold-decay: -1.0 is negative; use 0 or more; CALM takes 4",

@@ -5,12 +5,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.nio.file.Path;
 import java.util.Arrays;
 import org.eellm.cli.Commands;
 import org.eellm.cli.Commands.Outcome;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -72,36 +70,11 @@ final class PlanCommandTest {
   }
 
   @Test
-  void plan_exitCosts_isATableOfMoreAndMore(@TempDir Path folder) {
-    Path picture = folder.resolve("exits.png");
-    Outcome outcome =
-        plan(
-            "--hardware",
-            "a100-80gb",
-            "--devices",
-            "8",
-            "--exit-costs",
-            "--set",
-            "parallel.pp=4",
-            "--set",
-            "train.global_batch_size=64",
-            "--plot",
-            picture.toString());
-
-    assertThat(outcome.code()).as(outcome.err()).isZero();
-    assertThat(outcome.out()).contains("| none |", "| 8 |", "| 8, 16 |", "| 4, 8, 16 |");
-    assertThat(picture).isNotEmptyFile();
-  }
-
-  @Test
   void plan_optionsWithoutEffect_areRefused() {
     Outcome top = plan("--hardware", "a100-80gb", "--devices", "8", "--top", "3");
-    Outcome plot = plan("--hardware", "a100-80gb", "--devices", "8", "--plot", "x.png");
 
     assertThat(top.code()).isEqualTo(2);
     assertThat(top.err()).contains("--top: has no effect here; give --search as well");
-    assertThat(plot.code()).isEqualTo(2);
-    assertThat(plot.err()).contains("--plot: has no effect here; give --exit-costs as well");
   }
 
   @ParameterizedTest

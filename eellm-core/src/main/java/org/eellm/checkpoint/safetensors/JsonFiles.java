@@ -60,8 +60,7 @@ public final class JsonFiles {
       throw new CheckpointException(
           "%s: %s; correct the file or download it again".formatted(path, where(failure)), failure);
     } catch (IOException failure) {
-      throw new CheckpointException(
-          "%s: cannot be read: %s".formatted(path, IoErrors.reason(failure)), failure);
+      throw CheckpointException.unreadable(path, failure);
     }
   }
 
@@ -78,13 +77,8 @@ public final class JsonFiles {
     Files.writeString(path, JSON.writeValueAsString(value) + "\n");
   }
 
-  /** A value on one line. */
-  public static String line(Object value) throws IOException {
-    return JSON.writer().without(SerializationFeature.INDENT_OUTPUT).writeValueAsString(value);
-  }
-
-  /** Reads a {@link #line}. */
-  public static <T> T parseLine(String line, Class<T> type) throws JsonProcessingException {
-    return JSON.readValue(line, type);
+  /** Reads a text. */
+  public static <T> T parse(String text, Class<T> type) throws JsonProcessingException {
+    return JSON.readValue(text, type);
   }
 }

@@ -21,6 +21,7 @@ import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
 import org.eellm.config.RopeScaling;
 import org.eellm.file.JsonErrors;
+import org.eellm.file.Shown;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -47,7 +48,7 @@ record BindingErrors(JsonNode tree, Map<String, String> places, JsonNode default
           case JsonMappingException e
               when e.getCause() instanceof InputCoercionException overflow ->
               valueMessage(path, overflow.getTargetType());
-          default -> shown(valueAt(path)) + " cannot be used: " + JsonErrors.reason(error);
+          default -> Shown.of(valueAt(path)) + " cannot be used: " + JsonErrors.reason(error);
         };
     String line = nearestPlace(path) + path + ": " + message;
     return new ConfigException(line.replaceAll("\\p{Cntrl}", "?"), error);
@@ -79,12 +80,7 @@ record BindingErrors(JsonNode tree, Map<String, String> places, JsonNode default
     if (value.isNull()) {
       return "has no value; give one or remove the key";
     }
-    return shown(value) + " is not " + description(wanted);
-  }
-
-  private static String shown(JsonNode value) {
-    String text = value.toString();
-    return text.length() <= 80 ? text : text.substring(0, 77) + "...";
+    return Shown.of(value) + " is not " + description(wanted);
   }
 
   private String typeMessage(String path) {
@@ -97,7 +93,7 @@ record BindingErrors(JsonNode tree, Map<String, String> places, JsonNode default
         Arrays.stream(RopeScaling.class.getPermittedSubclasses())
             .map(kind -> kind.getSimpleName().toLowerCase(Locale.ROOT))
             .collect(joining(", "));
-    return (type.isMissingNode() ? "type is missing" : shown(type) + " is not a type")
+    return (type.isMissingNode() ? "type is missing" : Shown.of(type) + " is not a type")
         + "; use one of "
         + types;
   }
@@ -139,8 +135,8 @@ record BindingErrors(JsonNode tree, Map<String, String> places, JsonNode default
         error.getKnownPropertyIds().stream().map(String::valueOf).sorted().toList();
     Optional<String> nearest =
         siblings.stream()
-            .filter(sibling -> distance(key, sibling) <= Math.max(2, key.length() / 4))
-            .min(Comparator.comparingInt(sibling -> distance(key, sibling)));
+            .filter(sibling -> EditDistance.between(key, sibling) <= Math.max(2, key.length() / 4))
+            .min(Comparator.comparingInt(sibling -> EditDistance.between(key, sibling)));
     if (nearest.isPresent()) {
       String parent = parent(path);
       return "; did you mean " + (parent.isEmpty() ? "" : parent + ".") + nearest.get() + "?";
@@ -160,22 +156,6 @@ record BindingErrors(JsonNode tree, Map<String, String> places, JsonNode default
               String path = prefix + entry.getKey();
               return Stream.concat(Stream.of(path), paths(entry.getValue(), path + "."));
             });
-  }
-
-  /** Levenshtein's distance. */
-  private static int distance(String left, String right) {
-    int[] row = new int[right.length() + 1];
-    Arrays.setAll(row, i -> i);
-    for (int i = 1; i <= left.length(); i++) {
-      int diagonal = row[0];
-      row[0] = i;
-      for (int j = 1; j <= right.length(); j++) {
-        int replaced = diagonal + (left.charAt(i - 1) == right.charAt(j - 1) ? 0 : 1);
-        diagonal = row[j];
-        row[j] = Math.min(replaced, Math.min(row[j], row[j - 1]) + 1);
-      }
-    }
-    return row[right.length()];
   }
 
   private JsonNode valueAt(String path) {

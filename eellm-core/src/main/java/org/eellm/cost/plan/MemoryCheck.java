@@ -18,6 +18,7 @@ import org.eellm.cost.Hardware.Connection;
 import org.eellm.cost.Hardware.Link;
 import org.eellm.cost.Hardware.MatrixRates;
 import org.eellm.cost.MemoryEstimator;
+import org.eellm.file.IoErrors;
 import org.eellm.schedule.Schedule;
 
 /**
@@ -193,18 +194,7 @@ public final class MemoryCheck {
   private ConfigException refusal(String key, int value, double bytes, String remedy) {
     return new ConfigException(
         "%s: %d needs %s of memory in all, and the machine has %s; %s"
-            .formatted(key, value, text(bytes), text(memoryBytes), remedy));
-  }
-
-  private static String text(double bytes) {
-    String[] units = {"kB", "MB", "GB", "TB", "PB", "EB"};
-    double value = bytes / 1e3;
-    int unit = 0;
-    while (value >= 1000 && unit < units.length - 1) {
-      value /= 1000;
-      unit++;
-    }
-    return value < 1e6 ? "%.1f %s".formatted(value, units[unit]) : "%.0e EB".formatted(value);
+            .formatted(key, value, IoErrors.bytes(bytes), IoErrors.bytes(memoryBytes), remedy));
   }
 
   private boolean fits(RunConfig candidate) {
@@ -235,24 +225,7 @@ public final class MemoryCheck {
   }
 
   private Optional<RunConfig> withSequence(int length) {
-    return possible(
-        () ->
-            new RunConfig(
-                config.model(),
-                config.exits(),
-                new DataConfig(
-                    config.data().sources(),
-                    config.data().validation(),
-                    config.data().tokenizer(),
-                    config.data().split(),
-                    length,
-                    config.data().attendAcrossDocuments()),
-                config.train(),
-                config.optimizer(),
-                config.parallel(),
-                config.checkpoint(),
-                config.logging(),
-                config.tune()));
+    return possible(() -> config.withData(config.data().withSequenceLength(length)));
   }
 
   private static Optional<RunConfig> possible(Supplier<RunConfig> candidate) {

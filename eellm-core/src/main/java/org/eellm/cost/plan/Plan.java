@@ -7,7 +7,6 @@ import org.eellm.config.RunConfig;
 import org.eellm.config.StageLayout.Slice;
 import org.eellm.cost.Hardware;
 import org.eellm.cost.Memory;
-import org.eellm.cost.ModelFlops;
 import org.eellm.cost.ParameterCount;
 import org.eellm.schedule.Timeline;
 
@@ -106,10 +105,5 @@ public record Plan(
   /** Whether every rank's memory suffices. */
   public boolean fits() {
     return fullest().memory().total() <= hardware.memoryBytes();
-  }
-
-  /** The operations of a token, by part of the model. */
-  public ModelFlops flopsPerToken() {
-    return ModelFlops.perToken(config.architecture(), config.data().sequenceLength());
   }
 }

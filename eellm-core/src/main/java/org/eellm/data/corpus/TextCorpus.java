@@ -86,11 +86,6 @@ public final class TextCorpus implements Corpus {
         inputs.stream().flatMap(input -> CorpusFiles.find(input).stream()).toList(), format);
   }
 
-  /** The files, in the order in which they are read. */
-  public List<Path> files() {
-    return files;
-  }
-
   /** Bytes on disk. */
   @Override
   public long size() {

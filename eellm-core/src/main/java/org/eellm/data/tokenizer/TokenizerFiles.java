@@ -18,6 +18,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.eellm.data.DataException;
 import org.eellm.file.InputFiles;
+import org.eellm.file.Shown;
 import org.eellm.gguf.GgufException;
 import org.eellm.gguf.GgufFile;
 import org.eellm.gguf.GgufVocabulary;
@@ -68,7 +69,7 @@ final class TokenizerFiles {
           ? tokenizer.withChatTemplate(InputFiles.text(template, MAX_BYTES))
           : tokenizer;
     } catch (IOException e) {
-      throw unreadable(template.toString(), e);
+      throw DataException.unreadable(template, e);
     }
   }
 
@@ -138,7 +139,7 @@ final class TokenizerFiles {
           "%s: tokenizer_class: %s is none of %s, as which vocab.json and merges.txt are read; save the tokenizer as tokenizer.json, as save_pretrained of a fast tokenizer does"
               .formatted(
                   configPath,
-                  TokenizerReader.shown(kind),
+                  Shown.of(kind),
                   String.join(", ", PAIR_CLASSES.keySet().stream().sorted().toList())));
     }
     Map<String, Integer> vocabulary = new HashMap<>();
@@ -175,12 +176,8 @@ final class TokenizerFiles {
     try {
       return InputFiles.bytes(path, most);
     } catch (IOException e) {
-      throw unreadable(path.toString(), e);
+      throw DataException.unreadable(path, e);
     }
-  }
-
-  private static DataException unreadable(String place, IOException e) {
-    return new DataException("%s: cannot be read: %s".formatted(place, DataException.reason(e)), e);
   }
 
   static ObjectNode parse(Path path) {
@@ -196,7 +193,7 @@ final class TokenizerFiles {
       }
       throw new DataException(place + ": holds no JSON object");
     } catch (CharacterCodingException e) {
-      throw unreadable(place, e);
+      throw DataException.unreadable(place, e);
     } catch (JsonProcessingException e) {
       throw new DataException(
           "%s%s: not valid JSON: %s"

@@ -18,39 +18,34 @@ import org.eellm.model.Head;
 /** How a sequence gets its tokens: which heads it asks, and what becomes of layers left out. */
 public sealed interface DecodingMethod extends Serializable {
 
+  /** Tokens leave where a policy says. */
+  sealed interface ByPolicy extends DecodingMethod {
+    ExitPolicy policy();
+
+    @Override
+    default List<Head> heads(List<Head> all) {
+      return policy().heads(all);
+    }
+
+    @Override
+    default Map<Integer, Gate> gates() {
+      return policy().gates();
+    }
+  }
+
   /**
    * A token leaves at the first exit that is confident enough; its hidden state waits there, and
    * goes through the layers above in front of the next token that needs them, so that all keys and
    * values are exact (EE-LLM, arXiv 2312.04916, section 4).
    */
-  record EarlyExit(ExitPolicy policy) implements DecodingMethod {
-    @Override
-    public List<Head> heads(List<Head> all) {
-      return policy.heads(all);
-    }
-
-    @Override
-    public Map<Integer, Gate> gates() {
-      return policy.gates();
-    }
-  }
+  record EarlyExit(ExitPolicy policy) implements ByPolicy {}
 
   /**
    * The tokens of {@link EarlyExit} by EE-LLM's other way, for comparison: nothing waits, and
    * tokens that left early go through the model once more from layer 1, in front of each later
    * token, until one of these has passed all layers.
    */
-  record Recompute(ExitPolicy policy) implements DecodingMethod {
-    @Override
-    public List<Head> heads(List<Head> all) {
-      return policy.heads(all);
-    }
-
-    @Override
-    public Map<Integer, Gate> gates() {
-      return policy.gates();
-    }
-  }
+  record Recompute(ExitPolicy policy) implements ByPolicy {}
 
   /**
    * Early exit that never completes a token's layers: the layers above have the keys and values
@@ -58,17 +53,7 @@ public sealed interface DecodingMethod extends Serializable {
    * least work, and other text than the full model's with exact keys and values. Prompts pass all
    * layers.
    */
-  record Propagate(ExitPolicy policy) implements DecodingMethod {
-    @Override
-    public List<Head> heads(List<Head> all) {
-      return policy.heads(all);
-    }
-
-    @Override
-    public Map<Integer, Gate> gates() {
-      return policy.gates();
-    }
-  }
+  record Propagate(ExitPolicy policy) implements ByPolicy {}
 
   /**
    * An exit drafts tokens, whose hidden states wait there; they pass the layers above as one block,

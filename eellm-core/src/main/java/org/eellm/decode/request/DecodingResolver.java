@@ -33,23 +33,11 @@ import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.speculate.DraftSource;
 
 /** Resolves settings to a model's decoding; refuses one that has no effect beside the others. */
-final class DecodingResolver {
-  private final DecodingSettings settings;
-  private final List<Integer> available;
-  private final int maxTokens;
-  private final UnaryOperator<String> names;
-
-  DecodingResolver(
-      DecodingSettings settings,
-      List<Integer> available,
-      int maxTokens,
-      UnaryOperator<String> names) {
-    this.settings = settings;
-    this.available = available;
-    this.maxTokens = maxTokens;
-    this.names = names;
-  }
-
+record DecodingResolver(
+    DecodingSettings settings,
+    List<Integer> available,
+    int maxTokens,
+    UnaryOperator<String> names) {
   DecodingMethod decoding() {
     DecodingMode chosen = settings.get(MODE).orElseGet(this::byDefault);
     String place = "in the mode " + chosen;

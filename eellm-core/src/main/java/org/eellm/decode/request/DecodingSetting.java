@@ -258,14 +258,9 @@ public record DecodingSetting<T>(
     return name.replace('-', '_');
   }
 
-  /** The name before this one, which is still understood, and which fingerprints have. */
-  public Optional<String> formerName() {
-    return name.equals("draft-margin") ? Optional.of("draft-confidence") : Optional.empty();
-  }
-
   /** The name in fingerprints: {@code thresholdDecay}. */
   String fingerprintName() {
-    String[] words = formerName().orElse(name).split("-");
+    String[] words = name.split("-");
     return words[0]
         + Arrays.stream(words)
             .skip(1)

@@ -130,11 +130,6 @@ public record Limits(
     }
   }
 
-  /** Ids that may be generated: those below. */
-  public int vocabSize() {
-    return vocabulary.size();
-  }
-
   /** A copy with another vocabulary, all of which exits draft from. */
   public Limits withVocabSize(int size) {
     return withVocabulary(Vocabulary.of(size));

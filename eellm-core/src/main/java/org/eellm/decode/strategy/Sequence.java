@@ -184,8 +184,7 @@ public final class Sequence implements AutoCloseable {
     return request().sampler().takesBest()
         && request().alternatives() == 0
         && switch (request().decoding()) {
-          case DecodingMethod.EarlyExit _, DecodingMethod.Recompute _, DecodingMethod.Propagate _ ->
-              isLast(head);
+          case DecodingMethod.ByPolicy _ -> isLast(head);
           case DecodingMethod.Speculative _, DecodingMethod.AdaptiveDrafts _ -> true;
           case DecodingMethod.Score _ -> false;
         };

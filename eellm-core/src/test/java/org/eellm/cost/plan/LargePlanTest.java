@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.eellm.config.ConfigFile;
@@ -124,21 +125,28 @@ final class LargePlanTest {
   @ParameterizedTest
   @CsvSource({"ee-llm-1.3b, 1", "ee-llm-7b, 1", "ee-llm-13b, 2", "ee-llm-30b, 4"})
   void exitCosts_papersModels_areNextToNothing(String model, int tp) {
-    RunConfig config =
-        ConfigFile.preset(
+    int layers = ConfigFile.preset(model, List.of()).model().numLayers();
+    Plan none = paperPlan(tp, model, "exits.layers=[]");
+    Plan two =
+        paperPlan(
+            tp,
             model,
-            List.of(
-                "parallel.tp=" + tp,
-                "parallel.dp=" + 16 / tp,
-                "parallel.pp=4",
-                "parallel.sequence_parallel=" + (tp > 1),
-                "train.recompute=selective"));
-    List<ExitCosts.Row> rows = ExitCosts.of(config, Hardware.read("a100-80gb"));
-    Plan none = rows.getFirst().onStageBefore();
-    Plan two = rows.get(2).onStageBehind();
+            "exits.layers=[%d,%d]".formatted(layers / 4, layers / 2),
+            "parallel.pre_exit=true");
 
     assertThat(two.time().total()).isLessThan(1.02 * none.time().total());
     assertThat(fullest(two)).isLessThanOrEqualTo(fullest(none));
+  }
+
+  private static Plan paperPlan(int tp, String model, String... exits) {
+    List<String> settings = new ArrayList<>(List.of(exits));
+    settings.add("exits.weights=[]");
+    settings.add("parallel.tp=" + tp);
+    settings.add("parallel.dp=" + 16 / tp);
+    settings.add("parallel.pp=4");
+    settings.add("parallel.sequence_parallel=" + (tp > 1));
+    settings.add("train.recompute=selective");
+    return Planner.plan(ConfigFile.preset(model, settings), Hardware.read("a100-80gb"));
   }
 
   private static long fullest(Plan plan) {

@@ -5,11 +5,13 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.stream.Stream;
 import org.eellm.config.HeadId;
+import org.eellm.config.setting.RecordCopy;
 import org.eellm.eval.Estimate;
 
 /**
@@ -81,18 +83,7 @@ public record Sweep(
 
     /** A copy with what became of its own texts, and its scores. */
     public Row with(FreeRunning texts, SequencedMap<String, Estimate> byTask) {
-      return new Row(
-          setting,
-          shares,
-          meanLayer,
-          tokensPerSecond,
-          speedUp,
-          spread,
-          control,
-          agreement,
-          acceptance,
-          Optional.of(texts),
-          byTask);
+      return RecordCopy.with(this, Map.of("own", Optional.of(texts), "scores", byTask));
     }
   }
 
@@ -150,15 +141,8 @@ public record Sweep(
    * @param perplexity of the full model's own texts, to itself
    */
   Sweep with(double perplexity, SequencedMap<String, Estimate> scores) {
-    return new Sweep(
-        prompts,
-        tokens,
-        rounds,
-        warmUpRounds,
-        fullTokensPerSecond,
-        Optional.of(perplexity),
-        scores,
-        rows);
+    return RecordCopy.with(
+        this, Map.of("fullPerplexity", Optional.of(perplexity), "fullScores", scores));
   }
 
   /** Whether speed-ups mean anything: the machine was not busy with other things. */
@@ -209,14 +193,6 @@ public record Sweep(
   public Optional<Row> fastest(double leastAgreement) {
     return rows.stream()
         .filter(row -> row.agreement() >= leastAgreement)
-        .max(Comparator.comparingDouble(Row::speedUp));
-  }
-
-  /** The fastest row with at least this score in all tasks. */
-  public Optional<Row> fastestScoring(double leastScore) {
-    return rows.stream()
-        .filter(
-            row -> row.scores().values().stream().allMatch(score -> score.value() >= leastScore))
         .max(Comparator.comparingDouble(Row::speedUp));
   }
 

@@ -3,7 +3,9 @@ package org.eellm.eval.task;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
+import java.util.function.BiPredicate;
 import java.util.function.IntToDoubleFunction;
+import java.util.function.ToDoubleBiFunction;
 import java.util.function.ToDoubleFunction;
 import org.eellm.config.HeadId;
 import org.eellm.eval.Estimate;
@@ -15,137 +17,99 @@ import org.eellm.eval.task.Outcome.Written;
 import org.eellm.eval.task.TaskSpec.OutputType;
 
 /** A figure that is measured of a task's outcomes. */
+@SuppressWarnings("ImmutableEnumChecker") // the functions have no state
 public enum Metric {
   /** Share of right answers: the most probable choice, or an answer that is each token's best. */
-  ACC(true, OutputType.LOGLIKELIHOOD, OutputType.MULTIPLE_CHOICE) {
-    @Override
-    public double of(Outcome outcome, List<Score> scores) {
-      boolean right =
+  ACC(
+      (outcome, scores) ->
           outcome instanceof Choice choice
               ? best(scores, i -> 1) == choice.right()
-              : scores.getFirst().greedy();
-      return right ? 1 : 0;
-    }
-  },
+              : scores.getFirst().greedy(),
+      OutputType.LOGLIKELIHOOD,
+      OutputType.MULTIPLE_CHOICE),
   /** Share of right choices by log likelihoods divided by the answers' lengths in characters. */
-  ACC_NORM(true, OutputType.MULTIPLE_CHOICE) {
-    @Override
-    public double of(Outcome outcome, List<Score> scores) {
-      Choice choice = Choice.class.cast(outcome);
-      return best(scores, i -> choice.characters().get(i)) == choice.right() ? 1 : 0;
-    }
-  },
+  ACC_NORM(
+      (outcome, scores) ->
+          outcome instanceof Choice choice
+              && best(scores, i -> choice.characters().get(i)) == choice.right(),
+      OutputType.MULTIPLE_CHOICE),
   /** Of whole answers: e to the mean negative log likelihood. */
-  PERPLEXITY(false, OutputType.LOGLIKELIHOOD) {
-    @Override
-    public double of(Outcome outcome, List<Score> scores) {
-      return -scores.getFirst().logLikelihood();
-    }
-
-    @Override
-    Estimate estimate(List<Outcome> outcomes, HeadId head) {
-      return super.estimate(outcomes, head).map(Math::exp, Math::exp);
-    }
-  },
+  PERPLEXITY(OutputType.LOGLIKELIHOOD, _ -> 1),
   /** Of a word of text, divided at white space. */
-  WORD_PERPLEXITY(false, OutputType.LOGLIKELIHOOD_ROLLING) {
-    @Override
-    public double of(Outcome outcome, List<Score> scores) {
-      return -scores.getFirst().logLikelihood();
-    }
-
-    @Override
-    Estimate estimate(List<Outcome> outcomes, HeadId head) {
-      return per(outcomes, head, text -> Text.class.cast(text).words()).map(Math::exp, Math::exp);
-    }
-  },
+  WORD_PERPLEXITY(OutputType.LOGLIKELIHOOD_ROLLING, text -> Text.class.cast(text).words()),
   /** Of a byte of text. */
-  BYTE_PERPLEXITY(false, OutputType.LOGLIKELIHOOD_ROLLING) {
-    @Override
-    public double of(Outcome outcome, List<Score> scores) {
-      return -scores.getFirst().logLikelihood();
-    }
-
-    @Override
-    Estimate estimate(List<Outcome> outcomes, HeadId head) {
-      return per(outcomes, head, text -> Text.class.cast(text).bytes()).map(Math::exp, Math::exp);
-    }
-  },
+  BYTE_PERPLEXITY(OutputType.LOGLIKELIHOOD_ROLLING, text -> Text.class.cast(text).bytes()),
   /** Bits that a byte of text takes. */
-  BITS_PER_BYTE(false, OutputType.LOGLIKELIHOOD_ROLLING) {
-    @Override
-    public double of(Outcome outcome, List<Score> scores) {
-      return -scores.getFirst().logLikelihood() / Math.log(2);
-    }
-
-    @Override
-    Estimate estimate(List<Outcome> outcomes, HeadId head) {
-      return per(outcomes, head, text -> Text.class.cast(text).bytes());
-    }
-  },
+  BITS_PER_BYTE(OutputType.LOGLIKELIHOOD_ROLLING, text -> Text.class.cast(text).bytes()),
   /** Words that answer and reference share (Lin 2004); F-measure. */
-  ROUGE1(true, OutputType.GENERATE_UNTIL) {
-    @Override
-    public double of(String text, String reference) {
-      return Rouge.n(1, reference, text).f();
-    }
-  },
+  ROUGE1((text, reference) -> Rouge.n(1, reference, text).f()),
   /** Pairs of neighbouring words that answer and reference share; F-measure. */
-  ROUGE2(true, OutputType.GENERATE_UNTIL) {
-    @Override
-    public double of(String text, String reference) {
-      return Rouge.n(2, reference, text).f();
-    }
-  },
+  ROUGE2((text, reference) -> Rouge.n(2, reference, text).f()),
   /** Longest common subsequence of words; F-measure. */
-  ROUGE_L(true, OutputType.GENERATE_UNTIL) {
-    @Override
-    public double of(String text, String reference) {
-      return Rouge.longest(reference, text).f();
-    }
-  },
+  ROUGE_L((text, reference) -> Rouge.longest(reference, text).f()),
   /** Words that normalised answer and reference share, each as often as it comes (SQuAD). */
-  F1(true, OutputType.GENERATE_UNTIL) {
-    @Override
-    public double of(String text, String reference) {
-      return AnswerMetrics.f1(reference, text);
-    }
-  },
+  F1((text, reference) -> AnswerMetrics.f1(reference, text)),
   /** Words that normalised answer and reference share, each once (HELM). */
-  F1_SET(true, OutputType.GENERATE_UNTIL) {
-    @Override
-    public double of(String text, String reference) {
-      return AnswerMetrics.f1OfSets(reference, text);
-    }
-  },
+  F1_SET((text, reference) -> AnswerMetrics.f1OfSets(reference, text)),
   /** Answer and reference are the same but for white space around them. */
-  EXACT_MATCH(true, OutputType.GENERATE_UNTIL) {
-    @Override
-    public double of(String text, String reference) {
-      return text.strip().equals(reference.strip()) ? 1 : 0;
-    }
-  },
+  EXACT_MATCH((text, reference) -> share(text.strip().equals(reference.strip()))),
   /** Equality after normalisation of case, punctuation, articles and white space (SQuAD, HELM). */
-  QUASI_EXACT_MATCH(true, OutputType.GENERATE_UNTIL) {
-    @Override
-    public double of(String text, String reference) {
-      return AnswerMetrics.normalized(text).equals(AnswerMetrics.normalized(reference)) ? 1 : 0;
-    }
-  },
+  QUASI_EXACT_MATCH(
+      (text, reference) ->
+          share(AnswerMetrics.normalized(text).equals(AnswerMetrics.normalized(reference)))),
   /** The last number in the answer is the last one in the reference (HELM, for GSM8K). */
-  FINAL_NUMBER(true, OutputType.GENERATE_UNTIL) {
-    @Override
-    public double of(String text, String reference) {
-      return AnswerMetrics.sameFinalNumber(reference, text) ? 1 : 0;
-    }
-  };
+  FINAL_NUMBER((text, reference) -> share(AnswerMetrics.sameFinalNumber(reference, text)));
 
   private final boolean higherIsBetter;
   private final Set<OutputType> types;
+  private final ToDoubleBiFunction<Outcome, List<Score>> ofItem;
+  private final ToDoubleBiFunction<String, String> ofText;
+  private final ToDoubleFunction<Outcome> weight;
 
-  Metric(boolean higherIsBetter, OutputType... types) {
-    this.higherIsBetter = higherIsBetter;
+  /** The share of items of which something holds. */
+  Metric(BiPredicate<Outcome, List<Score>> right, OutputType... types) {
+    higherIsBetter = true;
     this.types = Set.of(types);
+    ofItem = (outcome, scores) -> share(right.test(outcome, scores));
+    ofText = (_, _) -> notOfTexts();
+    weight = _ -> 1;
+  }
+
+  /** The negative log likelihood of items, divided by their weight. */
+  Metric(OutputType type, ToDoubleFunction<Outcome> weight) {
+    higherIsBetter = false;
+    types = Set.of(type);
+    ofItem = (_, scores) -> -scores.getFirst().logLikelihood() / (inBits() ? Math.log(2) : 1);
+    ofText = (_, _) -> notOfTexts();
+    this.weight = weight;
+  }
+
+  /** The mean of texts beside the best of their references. */
+  Metric(ToDoubleBiFunction<String, String> ofText) {
+    higherIsBetter = true;
+    types = Set.of(OutputType.GENERATE_UNTIL);
+    ofItem =
+        (outcome, _) -> {
+          Written written = Written.class.cast(outcome);
+          return written.references().stream()
+              .mapToDouble(reference -> ofText.applyAsDouble(written.text(), reference))
+              .max()
+              .orElse(0);
+        };
+    this.ofText = ofText;
+    weight = _ -> 1;
+  }
+
+  private static double share(boolean right) {
+    return right ? 1 : 0;
+  }
+
+  private double notOfTexts() {
+    throw new IllegalStateException(this + " is not of texts");
+  }
+
+  private boolean inBits() {
+    return this == BITS_PER_BYTE;
   }
 
   public boolean higherIsBetter() {
@@ -159,26 +123,19 @@ public enum Metric {
 
   /** The value of an item at a head. */
   public double of(Outcome outcome, List<Score> scores) {
-    Written written = Written.class.cast(outcome);
-    return written.references().stream()
-        .mapToDouble(reference -> of(written.text(), reference))
-        .max()
-        .orElse(0);
+    return ofItem.applyAsDouble(outcome, scores);
   }
 
   /** The value of a text that was written. */
   public double of(String text, String reference) {
-    throw new IllegalStateException(this + " is not of texts");
+    return ofText.applyAsDouble(text, reference);
   }
 
-  /** The value of many items at a head: their mean, unless a metric says otherwise. */
+  /** The value of many items at a head: their sum over that of their weights, or e to it. */
   Estimate estimate(List<Outcome> outcomes, HeadId head) {
-    return Estimate.mean(values(outcomes, head));
-  }
-
-  /** The items' sum at a head, divided by something's sum. */
-  Estimate per(List<Outcome> outcomes, HeadId head, ToDoubleFunction<Outcome> weight) {
-    return Estimate.ratio(values(outcomes, head), outcomes.stream().mapToDouble(weight).toArray());
+    double[] weights = outcomes.stream().mapToDouble(weight).toArray();
+    Estimate mean = Estimate.ratio(values(outcomes, head), weights);
+    return higherIsBetter || inBits() ? mean : mean.map(Math::exp, Math::exp);
   }
 
   private double[] values(List<Outcome> outcomes, HeadId head) {

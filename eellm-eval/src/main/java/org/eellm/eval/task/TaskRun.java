@@ -112,13 +112,10 @@ public record TaskRun(
     if (!heads.equals(List.of(HeadId.FINAL))) {
       return Optional.empty();
     }
-    return switch (decoding.decoding(model.exits(), model.context(), name -> "--" + name)) {
-      case DecodingMethod.EarlyExit(ExitPolicy policy) -> Optional.of(policy);
-      case DecodingMethod.Recompute(ExitPolicy policy) -> Optional.of(policy);
-      case DecodingMethod.Propagate(ExitPolicy policy) -> Optional.of(policy);
-      case DecodingMethod.Speculative _, DecodingMethod.AdaptiveDrafts _, DecodingMethod.Score _ ->
-          Optional.empty();
-    };
+    DecodingMethod method = decoding.decoding(model.exits(), model.context(), name -> "--" + name);
+    return method instanceof DecodingMethod.ByPolicy early
+        ? Optional.of(early.policy())
+        : Optional.empty();
   }
 
   /**

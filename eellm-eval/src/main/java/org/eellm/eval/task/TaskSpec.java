@@ -6,6 +6,7 @@ import java.util.SequencedMap;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
+import org.eellm.config.setting.RecordCopy;
 
 /**
  * A task as its YAML file has it; where lm-evaluation-harness has the same thing, it has the same
@@ -144,39 +145,11 @@ public record TaskSpec(
 
   /** A copy with another number of examples. */
   public TaskSpec withFewshot(int count) {
-    return with(count, maxGenToks);
+    return RecordCopy.with(this, "numFewshot", count);
   }
 
   /** A copy with another limit on an answer's tokens. */
   public TaskSpec withMaxGenToks(int count) {
-    return with(numFewshot, count);
-  }
-
-  private TaskSpec with(int fewshot, int tokens) {
-    return new TaskSpec(
-        task,
-        version,
-        outputType,
-        files,
-        columns,
-        beside,
-        fields,
-        description,
-        docToText,
-        docToTarget,
-        docToChoice,
-        choiceLabels,
-        multipleInput,
-        references,
-        targetDelimiter,
-        fewshotDelimiter,
-        fewshot,
-        fewshotFiles,
-        fewshotSampler,
-        subtask,
-        metrics,
-        until,
-        tokens,
-        temperature);
+    return RecordCopy.with(this, "maxGenToks", count);
   }
 }
