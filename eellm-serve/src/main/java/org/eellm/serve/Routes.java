@@ -209,6 +209,8 @@ final class Routes {
       root.put("parent", base.name());
     }
     root.put("max_model_len", model.context());
+    ArrayNode prompts = root.putArray("prompts");
+    model.examples().prompts().forEach(prompts::add);
     ObjectNode earlyExit = root.putObject("early_exit");
     earlyExit.put("layers", model.layers());
     var exits = earlyExit.putArray("exits");

@@ -11,6 +11,7 @@ import org.eellm.chat.ChatTemplate;
 import org.eellm.chat.ChatTemplateException;
 import org.eellm.chat.TemplateVariable;
 import org.eellm.chat.tool.Tool;
+import org.eellm.checkpoint.ExamplePrompts;
 import org.eellm.config.Architecture;
 import org.eellm.data.DataException;
 import org.eellm.data.tokenizer.Tokenizer;
@@ -34,6 +35,7 @@ import org.eellm.serve.json.Fields;
  * @param created when the model was made, in seconds since 1970
  * @param longestToken UTF-8 bytes of the vocabulary's longest token
  * @param grammars what texts may be held to
+ * @param examples prompts that the page offers
  */
 public record ServedModel(
     String name,
@@ -45,7 +47,8 @@ public record ServedModel(
     SamplingDefaults sampling,
     long created,
     int longestToken,
-    GrammarMasks grammars) {
+    GrammarMasks grammars,
+    ExamplePrompts examples) {
 
   /** With what follows from the others. */
   public ServedModel(
@@ -64,7 +67,8 @@ public record ServedModel(
         model.sampling(),
         System.currentTimeMillis() / 1000,
         longestToken(model.tokenizer()),
-        new GrammarMasks(model.tokenizer()));
+        new GrammarMasks(model.tokenizer()),
+        ExamplePrompts.read(model.folder()));
   }
 
   private static int longestToken(Tokenizer tokenizer) {
@@ -89,7 +93,8 @@ public record ServedModel(
         sampling,
         created,
         longestToken,
-        grammars);
+        grammars,
+        examples);
   }
 
   /**
