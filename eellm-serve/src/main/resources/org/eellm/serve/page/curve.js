@@ -25,6 +25,9 @@ function show() {
 
 addEventListener('resize', show);
 
+/** What has been measured of the text that is shown. */
+export const measured = () => drawn;
+
 export function clearCurve() {
   drawn = [];
   chart.replaceChildren();

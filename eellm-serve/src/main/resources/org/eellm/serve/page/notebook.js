@@ -65,7 +65,7 @@ const quotedCsv = value => (value === null ? '' : typeof value === 'number' ? St
 
 export function csvOf(entries) {
   const rows = entries.map(rowOf);
-  const names = Object.keys(rows[0]);
+  const names = Object.keys(rows[0] ?? {});
   return [names.join(','), ...rows.map(row => names.map(name => quotedCsv(row[name])).join(','))].map(line => `${line}\r\n`).join('');
 }
 
@@ -87,8 +87,8 @@ function drawPlot(entries) {
  * @param act what to do with an entry: show, pin, rename, remove
  */
 export function showNotebook(entries, pinned, act) {
-  document.getElementById('notebook').hidden = entries.length === 0;
   drawPlot(entries);
+  table.hidden = entries.length === 0;
   const number = (value, digits) => (value === null ? '–' : value.toFixed(digits));
   table.replaceChildren(
     make('thead', {}, make('tr', {}, ...['No.', 'Name', 'Prompt', 'Left', 'Right', 'Tokens', 'Depth', 'Agree', 'Speed', 'Do']

@@ -3,7 +3,7 @@
 
 import { Refusal, getJson, postJson, savedKey, setKey, stream } from './api.js';
 import { goOn, showTurns } from './chat.js';
-import { clearCurve, measureCurve } from './curve.js';
+import { clearCurve, measureCurve, measured } from './curve.js';
 import { commonTokens, compareTurns, effective, estimate, headsOf, leavesEarly, loadSentence, median, percent, plural,
   speedSentence, telling, timeAtDepth } from './decide.js';
 import { markColumn, onOpen, recolour, showLens } from './lens.js';
@@ -352,7 +352,7 @@ function showAgreement(a, b) {
 /** Says what the marks mean that are to be seen. */
 function showMarks() {
   document.querySelectorAll('#marks [data-of]').forEach(words => {
-    words.hidden = !document.querySelector(`#panes section:not([hidden]) .token.${words.dataset.of}, #panes .${words.dataset.of}.token`);
+    words.hidden = !document.querySelector(`#panes section:not([hidden]) .token.${words.dataset.of}`);
   });
 }
 
@@ -428,8 +428,11 @@ function estimateWords(settings, run, side, made) {
         : 'It loses nothing: the text is the full model’s. Its speed is measured, not estimated.';
   }
   const { layers } = run;
-  const timed = [shown.a, shown.b].filter(each => each?.perToken && each.side.mode !== 'speculative')
-    .map(each => ({ depth: depth(each), seconds: each.perToken }));
+  const points = $('curve').hidden ? [] : measured();
+  const timed = points.length > 1
+    ? [points[0], points.at(-1)].map(point => ({ depth: point.depth, seconds: 1 / point.ratio }))
+    : [shown.a, shown.b].filter(each => each?.perToken && each.side.mode !== 'speculative')
+      .map(each => ({ depth: depth(each), seconds: each.perToken }));
   const seconds = timeAtDepth(made.depth, timed);
   const full = timeAtDepth(layers, timed);
   const speed = seconds && full
@@ -537,6 +540,9 @@ async function go(settings, { opening = false, timed = true } = {}) {
     useLens(lensFirst(a, both ? b : null));
     showMarks();
     showTools(a, b);
+    if (openedToken()) {
+      step(0); // what heads say of it is known
+    }
     if (timed && both && a.tokens.length && b.tokens.length) {
       await compare(a, b, signal);
       showEstimate(read());
@@ -569,6 +575,9 @@ async function go(settings, { opening = false, timed = true } = {}) {
       say(fault(error), true);
       if (pane) {
         panes[pane].fail(shown[pane], fault(error));
+        if (a.tokens.length) {
+          showTools(a, b);
+        }
         if (both && pane === 'a' && !b.tokens.length) {
           panes.b.clear();
         }
@@ -862,6 +871,9 @@ async function restore() {
     return;
   }
   await inNotebook(async () => { runs = await keptRuns(); });
+  if (running || shown.a) {
+    return; // something has been asked for by now
+  }
   changed();
   const latest = link && runs.find(entry => toLink(entry.a.settings) === toLink(read()) && entry.a.model === model.id);
   if (latest) {
@@ -869,7 +881,7 @@ async function restore() {
     return;
   }
   const settings = settingsNow();
-  if (settings) {
+  if (settings && !settings.lines) {
     const opening = !link && settings.a.mode === 'early-exit';
     await go(settings, { opening, timed: false });
   }
