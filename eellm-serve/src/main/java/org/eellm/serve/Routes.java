@@ -217,6 +217,10 @@ final class Routes {
     model.exits().forEach(exits::add);
     earlyExit.set("defaults", EarlyExitJson.settings(model.defaults()));
     earlyExit.set("policies", EarlyExitJson.policies());
+    model
+        .model()
+        .calibration()
+        .ifPresent(own -> earlyExit.set("calibration", EarlyExitJson.calibration(own)));
     return root;
   }
 

@@ -343,7 +343,7 @@ function showAgreement(a, b) {
   if (side && side.mode !== 'propagate' && !isFull(other)) {
     const { right, tokens } = estimate(reference.lens, side, reference.layers);
     share = right / tokens;
-    sentences.push(`Exits against the final head, given the full model's text: ${percent(share)} alike (${right} of ${plural(tokens, 'token')}).`);
+    sentences.push(`Exits chose as the final head would, given the full model's text: ${percent(share)} (${right} of ${plural(tokens, 'token')}).`);
   }
   $('agreement').textContent = sentences.join(' ');
   return share;
@@ -418,10 +418,10 @@ function showEstimate(settings) {
   const made = known ? estimate(run.lens, side, run.layers) : null;
   panes.a.recolour(run, made && differs ? made.places.map(place => run.heads[place]) : run.tokens.map(token => token.head));
   $('write-so').hidden = !differs;
-  $('estimate').textContent = estimateWords(settings, run, side, made);
+  $('estimate').textContent = estimateWords(run, side, made);
 }
 
-function estimateWords(settings, run, side, made) {
+function estimateWords(run, side, made) {
   if (!made) {
     return !side ? 'The page does not compute this policy, or thresholds that change with a temperature or along the text: no estimate.'
       : side.mode === 'propagate' ? 'Propagated keys and values are not exact: no estimate.'
@@ -438,8 +438,8 @@ function estimateWords(settings, run, side, made) {
   const speed = seconds && full
     ? `about ${(full / seconds).toFixed(2)} times the full model's speed`
     : `at most ${(layers / made.depth).toFixed(2)} times as fast as all layers`;
-  return `${sideWords(settings.a)}: would pass ${made.depth.toFixed(2)} of ${layers} layers, make the final head's choice for `
-    + `${percent(made.right / made.tokens)} of this text's tokens, ${speed} (estimated).`;
+  return `Estimated for this text: ${made.depth.toFixed(2)} of ${layers} layers a token, the final head's choice for `
+    + `${percent(made.right / made.tokens)} of the tokens, ${speed}.`;
 }
 
 const promptsOf = settings => (settings.lines ? settings.prompt.split('\n').filter(line => line.trim()) : [settings.prompt]);
@@ -471,10 +471,14 @@ function end(mine) {
   }
 }
 
-/** A threshold at which about half of a text's tokens leave early, as the slider has it. */
+/** A threshold that shows something, as the slider has it: of those that let tokens leave, the last one at which nine of ten are right. */
 function tellingThreshold(run, settings) {
-  const thresholds = telling(run.lens, effective(settings.a, model.early_exit));
-  return Math.floor(100 * thresholds[Math.min(3, thresholds.length - 1)]) / 100;
+  const side = effective(settings.a, model.early_exit);
+  const [never, ...some] = telling(run.lens, side).map(threshold => Math.floor(100 * threshold) / 100);
+  return some.findLast(threshold => {
+    const { right, tokens } = estimate(run.lens, { ...side, threshold }, run.layers);
+    return right >= .9 * tokens;
+  }) ?? some[0] ?? never;
 }
 
 /**

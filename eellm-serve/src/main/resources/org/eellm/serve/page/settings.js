@@ -65,7 +65,8 @@ const select = options => make('select', {},
 /** Puts the controls of a side into its fieldset; the left threshold stands above the text, to be dragged. */
 export function buildSide(box, name, model) {
   const { exits, defaults } = model.early_exit;
-  ({ policies } = model.early_exit);
+  const { calibration } = model.early_exit;
+  policies = { ...model.early_exit.policies, ...(calibration ? { calibrated: {} } : {}) };
   const choices = Object.keys(policies).filter(policy => policy !== 'full'); // which the mode full is
   const modes = exits.length ? MODES : { speculative: MODES.speculative, full: MODES.full, server: MODES.server };
   const id = part => (name === 'a' ? part : `${part}-b`);
@@ -99,7 +100,7 @@ export function buildSide(box, name, model) {
   box.replaceChildren(
     make('legend', {}, left ? 'Left' : 'Right'),
     field(id('mode'), key('mode'), 'Decoding', select(modes)),
-    field(id('policy'), key('policy'), 'Policy', select(Object.fromEntries(choices.map(policy => [policy, policy])))),
+    field(id('policy'), key('policy'), 'Policy', select(Object.fromEntries(choices.map(policy => [policy, policy === 'calibrated' ? `calibrated: ${calibration.policy}` : policy])))),
     ...(left ? [] : [threshold]),
     field(id('patience'), key('patience'), 'Exits in a row that agree', number(1, exits.length, 1)),
     make('details', { className: 'exits' }, make('summary', {}, 'Exits, and a threshold for each'),
@@ -135,7 +136,7 @@ export function arrangeSide(box, side, range) {
   const threshold = range.closest('.control');
   threshold.hidden = !hasThreshold(side);
   show('[data-key$=patience]', early && side.policy === 'patience');
-  show('.exits', early);
+  show('.exits', early && side.policy !== 'calibrated');
   if (early && side.policy === 'fixed') {
     box.querySelector('.exits').open = true; // one has to be chosen there
   }
@@ -311,6 +312,9 @@ export function earlyExit(side) {
       ...(side.draftLength !== null ? { draft_length: side.draftLength } : {}),
       ...(side.draftConfidence !== null ? { draft_margin: side.draftConfidence } : {}),
     };
+  }
+  if (side.policy === 'calibrated' && policies.calibrated) {
+    return { mode: side.mode }; // which goes by the model's own calibration
   }
   const each = Object.keys(side.thresholds).length > 0;
   return {

@@ -24,7 +24,7 @@ function factsOf(run, index) {
   if (token.draft || token.drafted) {
     entries.push(['draft', token.draft ? draftWords(token.draft) : 'accepted by the full model']);
   }
-  entries.push(['written', `after ${Math.round(token.at)} ms${index ? `, ${(token.at - run.tokens[index - 1].at).toFixed(1)} ms behind the one before` : ''}`]);
+  entries.push(['written', `after ${Math.round(token.at)} ms${index ? `, ${(token.at - run.tokens[index - 1].at).toFixed(1)} ms later than the one before` : ''}`]);
   return entries.map(([name, value]) => make('div', {}, make('dt', {}, name), make('dd', {}, value)));
 }
 

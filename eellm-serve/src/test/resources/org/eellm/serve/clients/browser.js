@@ -320,8 +320,8 @@ const scenarios = {
   /** The threshold dragged: colours and figures go along, and are those of a text that is written so. */
   async drags() {
     seen.tries = [];
-    for (const [policy, to] of [['max-probability', .03], ['max-probability', .05], ['margin', .01], ['entropy', 2.9]]) {
-      const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=40&a.policy=${policy}&a.threshold=${policy === 'entropy' ? 0 : 1}&b.mode=full`);
+    for (const [policy, from, to] of [['max-probability', .2, .22], ['max-probability', 1, .28], ['margin', .12, .1], ['margin', .06, .05]]) {
+      const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=40&a.policy=${policy}&a.threshold=${from}&b.mode=full`);
       await done(page);
       const asked = [];
       page.on('request', request => asked.push(request.url()));
@@ -348,8 +348,8 @@ const scenarios = {
     await done(page);
     seen.tries = [];
     for (const mode of ['early-exit', 'recompute']) {
-      for (const early_exit of [{ policy: 'max-probability', threshold: .02 }, { policy: 'max-probability', threshold: .05 }, { policy: 'margin', threshold: .01 },
-        { policy: 'entropy', threshold: 3 }, { policy: 'patience', patience: 2 }, { policy: 'max-probability', threshold: .03, exits: [1, 4] }]) {
+      for (const early_exit of [{ policy: 'max-probability', threshold: .1 }, { policy: 'max-probability', threshold: .2 }, { policy: 'margin', threshold: .1 },
+        { policy: 'entropy', threshold: 3 }, { policy: 'patience', patience: 2 }, { policy: 'max-probability', threshold: .15, exits: [1, 4] }]) {
         const { policy, threshold, patience, exits } = early_exit;
         const link = new URLSearchParams({ prompt: PROMPT, tokens: 20, compare: false, 'a.mode': mode, 'a.policy': policy,
           ...(threshold ? { 'a.threshold': threshold } : {}), ...(patience ? { 'a.patience': patience } : {}), ...(exits ? { 'a.exits': exits } : {}) });
@@ -363,7 +363,7 @@ const scenarios = {
           name: `${mode} ${JSON.stringify(early_exit)}`,
           colours: JSON.stringify(await colours(page, 'a')) === JSON.stringify(tokens.map(token => token.head)),
           counts: JSON.stringify(shown.counts) === JSON.stringify(['exit_1', 'exit_2', 'exit_4', 'final'].map(head => String(metrics.early_exit.histogram[head] ?? 0))),
-          depth: await page.$eval('#pane-a .figures', list => list.textContent) .includes(`mean depth${metrics.early_exit.mean_layer.toFixed(2)} of 5`),
+          depth: (await page.textContent('#pane-a .figures')).includes(`mean depth${metrics.early_exit.mean_layer.toFixed(2)} of 5`),
           left: new Set(tokens.map(token => token.head)).size,
         });
       }
@@ -441,6 +441,7 @@ const scenarios = {
     await done(page);
     seen.third = bodies.at(-1);
     await page.click('#answer-a');
+    await page.waitForSelector('text=Or: the cat');
     seen.others = await page.$$eval('#turn-list button', buttons => buttons.map(button => button.textContent).filter(text => text.startsWith('Or: ')));
     await page.click('text=Or: the cat');
     await page.waitForFunction(() => ['the dog', 'the cat'].includes(document.querySelector('#prompt').value));
@@ -795,7 +796,7 @@ const scenarios = {
     seen.points = await page.$$eval('#curve-chart .dot', dots => dots.map(dot => dot.cx.baseVal.value));
     seen.spreads = await page.$$eval('#curve-chart .spread', lines => lines.length);
     seen.labels = await page.$$eval('#curve-chart .threshold', texts => texts.map(text => Number(text.textContent)));
-    const beyond = () => page.$eval('#curve-chart svg', svg => [...svg.querySelectorAll('*')].filter(part => {
+    const beyond = () => page.$eval('#curve-chart svg', svg => [...svg.querySelectorAll(':not(title)')].filter(part => {
       const [box, room] = [part.getBoundingClientRect(), svg.getBoundingClientRect()];
       return box.left < room.left - 1 || box.right > room.right + 1 || box.top < room.top - 1 || box.bottom > room.bottom + 1;
     }).map(part => part.outerHTML));
