@@ -127,7 +127,8 @@ final class LensTest extends WithServer {
               .complete(
                   """
                   {"prompt": "the cat and", "max_tokens": 40, "temperature": 0,
-                   "early_exit": {"mode": "early-exit", "per_token": true}}
+                   "early_exit": {"mode": "early-exit", "calibrated": true, "per_token": true,
+                                  "threshold": {"1": 0.5, "4": 0.4}}}
                   """)
               .path("choices")
               .path(0)
@@ -150,6 +151,15 @@ final class LensTest extends WithServer {
       }
       assertThat(leave).isEqualTo(written.findValuesAsText("head")).contains("exit_1", "final");
     }
+  }
+
+  @Test
+  void requestByTheModelsCalibration_whereItHasNone_isRefused() {
+    assertThat(
+            refusal(
+                "/v1/completions", "{\"prompt\": \"a\", \"early_exit\": {\"calibrated\": true}}"))
+        .isEqualTo(
+            "early_exit.calibrated: this model has no calibration; make one with eellm calibrate");
   }
 
   @Test

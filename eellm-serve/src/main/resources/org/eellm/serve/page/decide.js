@@ -48,8 +48,7 @@ export function effective(side, { defaults, policies, calibration }) {
     return settings;
   }
   if (settings.policy === 'calibrated' && calibration) {
-    const { scale, thresholds } = calibration;
-    return { ...settings, scale, thresholds, exits: Object.keys(thresholds).map(Number) };
+    return { ...settings, scale: calibration.scale, exits: Object.keys(calibration.thresholds).map(Number) };
   }
   const { scale, threshold, patience } = policies[settings.policy] ?? {};
   return scale in MEETS || Object.hasOwn(LEAVES, settings.policy)

@@ -91,7 +91,7 @@ export function showNotebook(entries, pinned, act) {
   table.hidden = entries.length === 0;
   const number = (value, digits) => (value === null ? '–' : value.toFixed(digits));
   table.replaceChildren(
-    make('thead', {}, make('tr', {}, ...['No.', 'Name', 'Prompt', 'Left', 'Right', 'Tokens', 'Depth', 'Agree', 'Speed', 'Do']
+    make('thead', {}, make('tr', {}, ...['No.', 'Name', 'Prompt', 'Left', 'Right', 'Tokens', 'Depth', 'Agree', 'Speed']
       .map(name => make('th', { scope: 'col' }, name)))),
     make('tbody', {}, ...entries.map((entry, i) => {
       const row = rowOf(entry);
@@ -104,12 +104,12 @@ export function showNotebook(entries, pinned, act) {
         return element;
       };
       return make('tr', {},
-        make('th', { scope: 'row' }, String(no)), make('td', {}, name),
+        make('th', { scope: 'row' }, String(no)),
+        make('td', {}, name, make('div', { className: 'do' }, button('Show', act.show),
+          button(pinned === entry.a ? 'Unpin' : 'Pin', act.pin, { 'aria-pressed': String(pinned === entry.a) }), button('Delete', act.remove))),
         make('td', { className: 'words' }, row.prompt.slice(0, 80)), make('td', { className: 'words' }, row.left), make('td', { className: 'words' }, row.right ?? '–'),
         make('td', {}, String(row.tokens)), make('td', {}, `${number(row.depth, 2)} of ${row.layers}`),
         make('td', {}, row.agreement === null ? '–' : percent(row.agreement)),
-        make('td', {}, row.ratio === null ? '–' : `${number(row.ratio, 2)} (${number(row.least, 2)} to ${number(row.most, 2)})`),
-        make('td', {}, make('div', { className: 'do' }, button('Show', act.show),
-          button(pinned === entry.a ? 'Unpin' : 'Pin', act.pin, { 'aria-pressed': String(pinned === entry.a) }), button('Delete', act.remove))));
+        make('td', {}, row.ratio === null ? '–' : `${number(row.ratio, 2)} (${number(row.least, 2)} to ${number(row.most, 2)})`));
     })));
 }

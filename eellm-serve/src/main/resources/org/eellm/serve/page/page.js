@@ -10,7 +10,7 @@ import { markColumn, onOpen, recolour, showLens } from './lens.js';
 import { csvOf, forget, forgetAll, keep, keptRuns, readFile, showNotebook } from './notebook.js';
 import { offer, saveJson, savePlot, saveSvg } from './picture.js';
 import { DEFAULTS, arrangeSide, buildSide, contradiction, earlyExit, fromLink, make, mostThreshold, pathOf, promptOf, read, requestBody,
-  samplingWords, serverWords, sideWords, toLink, usualThreshold, write } from './settings.js';
+  samplingWords, serverWords, sideWords, toLink, usualThreshold, usualThresholds, write } from './settings.js';
 import { TURNS, speeds, speedsNow, takeTurns } from './timing.js';
 import { closeToken, openToken, openedToken } from './token.js';
 import { Pane, depth, headName, hideTip, paint } from './view.js';
@@ -428,7 +428,7 @@ function estimateWords(run, side, made) {
         : 'It loses nothing: the text is the full model’s. Its speed is measured, not estimated.';
   }
   const { layers } = run;
-  const points = $('curve').hidden ? [] : measured();
+  const points = $('curve').hidden || measured().some(point => point.busy) ? [] : measured();
   const timed = points.length > 1
     ? [points[0], points.at(-1)].map(point => ({ depth: point.depth, seconds: 1 / point.ratio }))
     : [shown.a, shown.b].filter(each => each?.perToken && each.side.mode !== 'speculative')
@@ -748,6 +748,8 @@ function onInput({ target }) {
     const range = $(target.id.replace('policy', 'threshold'));
     range.max = mostThreshold(target.value);
     range.value = usualThreshold(target.value);
+    const own = usualThresholds(target.value);
+    target.closest('fieldset').querySelectorAll('.each input').forEach(input => { input.value = own[input.dataset.key.split('.').at(-1)] ?? ''; });
   }
   if (['prompt', 'chat', 'lines', 'system', 'turns'].includes(target.id)) {
     countSoon();

@@ -11,6 +11,7 @@ const MODES = {
   'server': 'As the server is set',
 };
 let policies = {}; // the server's, by name
+let calibration = null; // the model's own
 
 const SIDE = {
   mode: 'early-exit', policy: 'max-probability', threshold: 0.9, thresholds: {}, patience: 2, exits: [],
@@ -25,6 +26,10 @@ export const DEFAULTS = {
 
 /** A policy's usual threshold, for when it is chosen; undefined where it has none. */
 export const usualThreshold = policy => policies[policy]?.threshold;
+
+/** A policy's thresholds by exit, where its usual ones differ. */
+export const usualThresholds = policy =>
+  (policy === 'calibrated' && new Set(Object.values(calibration.thresholds)).size > 1 ? calibration.thresholds : {});
 
 const hasThreshold = side => leavesEarly(side.mode) && usualThreshold(side.policy) !== undefined;
 const isUncertainty = policy => policies[policy]?.scale === 'uncertainty';
@@ -65,8 +70,11 @@ const select = options => make('select', {},
 /** Puts the controls of a side into its fieldset; the left threshold stands above the text, to be dragged. */
 export function buildSide(box, name, model) {
   const { exits, defaults } = model.early_exit;
-  const { calibration } = model.early_exit;
-  policies = { ...model.early_exit.policies, ...(calibration ? { calibrated: {} } : {}) };
+  calibration = model.early_exit.calibration ?? null;
+  policies = { ...model.early_exit.policies };
+  if (calibration) {
+    policies.calibrated = { scale: calibration.scale, threshold: Object.values(calibration.thresholds)[0], description: `the calibration's ${calibration.policy} is sure enough` };
+  }
   const choices = Object.keys(policies).filter(policy => policy !== 'full'); // which the mode full is
   const modes = exits.length ? MODES : { speculative: MODES.speculative, full: MODES.full, server: MODES.server };
   const id = part => (name === 'a' ? part : `${part}-b`);
@@ -88,9 +96,9 @@ export function buildSide(box, name, model) {
   take.addEventListener('click', () => {
     const { policy, thresholds, exits: asked } = calibrated(defaults);
     box.querySelector('[data-key$=policy]').value = policy;
+    box.querySelector('[data-key$=policy]').dispatchEvent(new Event('input', { bubbles: true }));
     boxes.forEach(({ firstChild: input }) => { input.checked = asked.includes(Number(input.value)); });
     box.querySelectorAll('.each input').forEach(input => { input.value = thresholds[input.dataset.key.split('.').at(-1)] ?? ''; });
-    box.querySelector('[data-key$=policy]').dispatchEvent(new Event('input', { bubbles: true }));
     box.querySelector('[data-key$=policy]').dispatchEvent(new Event('change', { bubbles: true }));
   });
   const left = name === 'a';
@@ -104,7 +112,7 @@ export function buildSide(box, name, model) {
     ...(left ? [] : [threshold]),
     field(id('patience'), key('patience'), 'Exits in a row that agree', number(1, exits.length, 1)),
     make('details', { className: 'exits' }, make('summary', {}, 'Exits, and a threshold for each'),
-      make('div', { className: 'controls small' }, ...boxes),
+      make('div', { className: 'controls small which' }, ...boxes),
       make('div', { className: 'controls small each' }, ...each),
       ...(defaults.calibration && defaults.calibration !== 'gate' && !defaults.temperatures ? [take] : [])),
     make('details', { className: 'drafts' }, make('summary', {}, 'Drafts'),
@@ -136,7 +144,8 @@ export function arrangeSide(box, side, range) {
   const threshold = range.closest('.control');
   threshold.hidden = !hasThreshold(side);
   show('[data-key$=patience]', early && side.policy === 'patience');
-  show('.exits', early && side.policy !== 'calibrated');
+  show('.exits', early);
+  show('.which', side.policy !== 'calibrated');
   if (early && side.policy === 'fixed') {
     box.querySelector('.exits').open = true; // one has to be chosen there
   }
@@ -313,21 +322,18 @@ export function earlyExit(side) {
       ...(side.draftConfidence !== null ? { draft_margin: side.draftConfidence } : {}),
     };
   }
-  if (side.policy === 'calibrated' && policies.calibrated) {
-    return { mode: side.mode }; // which goes by the model's own calibration
-  }
   const each = Object.keys(side.thresholds).length > 0;
   return {
     mode: side.mode,
-    policy: side.policy,
+    ...(side.policy === 'calibrated' ? { calibrated: true } : { policy: side.policy }),
     ...(hasThreshold(side) && !each ? { threshold: side.threshold } : {}),
     ...(hasThreshold(side) && each ? { threshold: thresholdsOf(side) } : {}),
     ...(side.policy === 'patience' ? { patience: side.patience } : {}),
-    ...(side.exits.length ? { exits: side.exits } : {}),
+    ...(side.exits.length && side.policy !== 'calibrated' ? { exits: side.exits } : {}),
   };
 }
 
-const layersOf = side => (side.exits.length ? side.exits
+const layersOf = side => (side.policy === 'calibrated' && calibration ? Object.keys(calibration.thresholds).map(Number) : side.exits.length ? side.exits
   : [...document.querySelectorAll('#side-a [data-key="a.exits"]')].map(input => Number(input.value)));
 
 /** Whether each exit in use has a threshold of its own, so that the common one is for none. */

@@ -1,6 +1,5 @@
 // One token, opened in place: where it left, who drafted it, and what every head would have said.
 
-import { percent } from './decide.js';
 import { make } from './settings.js';
 import { draftWords, headName, hideTip, paint, quoted } from './view.js';
 
@@ -16,15 +15,14 @@ const share = logprob => `${(100 * Math.exp(logprob)).toFixed(1)} %`;
 
 function factsOf(run, index) {
   const token = run.tokens[index];
-  const entries = [['left at', `${headName(token.head)}, layer ${token.layer} of ${run.layers}`],
-    ['surest choice', percent(token.confidence)]];
+  const entries = [['left at', `${headName(token.head)}, layer ${token.layer} of ${run.layers}`]];
   if (token.logprob !== undefined) {
     entries.push(['this token', share(token.logprob)]);
   }
   if (token.draft || token.drafted) {
     entries.push(['draft', token.draft ? draftWords(token.draft) : 'accepted by the full model']);
   }
-  entries.push(['written', `after ${Math.round(token.at)} ms${index ? `, ${(token.at - run.tokens[index - 1].at).toFixed(1)} ms later than the one before` : ''}`]);
+  entries.push(['written', `after ${Math.round(token.at)} ms${index ? `, ${(token.at - run.tokens[index - 1].at).toFixed(1)} behind the last` : ''}`]);
   return entries.map(([name, value]) => make('div', {}, make('dt', {}, name), make('dd', {}, value)));
 }
 
