@@ -192,6 +192,22 @@ final class PageTest extends WithServer {
 
   @Test
   @Tag("slow")
+  void linkIsWrittenAtOnce_escapeStops_andAnOutlierStretchesNoCurve() {
+    JsonNode seen = play("stops");
+
+    assertThat(texts(seen.path("errors"))).isEmpty();
+    assertThat(seen.path("linked").asText()).isEqualTo(PROMPT + server.greedy(PROMPT, TOKENS));
+    assertThat(seen.path("message").asText()).isEqualTo("stopped");
+    JsonNode curve = seen.path("curve");
+    assertThat(curve.path("highest").asDouble()).isBetween(1.5, 2.5);
+    assertThat(curve.path("cut").asInt()).isEqualTo(1);
+    assertThat(texts(curve.path("labels"))).containsExactly("0.5", "0.9, 0.8", "1");
+    assertThat(curve.path("used").asDouble()).isGreaterThan(0.7);
+    assertThat(curve.path("titles").asInt()).isEqualTo(4);
+  }
+
+  @Test
+  @Tag("slow")
   void policyFixedWithoutItsExit_isExplainedAtTheCheckboxesBeforeTheServerIsAsked() {
     JsonNode seen = play("fixed");
 

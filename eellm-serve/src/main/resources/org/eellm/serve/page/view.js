@@ -122,6 +122,7 @@ export class Pane {
     hideTip();
     this.run = null;
     this.tokens = [];
+    this.box.classList.remove('preview');
     const hadFocus = this.text.contains(document.activeElement);
     this.text.replaceChildren(...(note ? [make('span', { className: 'waiting' }, note)] : []));
     if (hadFocus) {
@@ -224,8 +225,9 @@ export class Pane {
     this.find('.end').textContent = endWords(run);
   }
 
-  /** Colours the text as if its tokens left at other heads. */
+  /** Colours the text as if its tokens left at other heads, or as they did. */
   recolour(run, heads) {
+    this.box.classList.toggle('preview', heads.some((head, i) => head !== run.tokens[i].head));
     heads.forEach((head, i) => {
       const element = this.tokens[i];
       if (element.head !== head) {

@@ -266,6 +266,36 @@ const scenarios = {
     seen.errors = seen.errors.filter(error => !error.includes('ERR_INCOMPLETE_CHUNKED_ENCODING'));
   },
 
+  /** A link, which is written at once; Escape stops; and a curve with an outlier and two points in one place. */
+  async stops() {
+    const page = await open();
+    await done(page);
+    seen.linked = (await pane(page, 'b')).text;
+    let release;
+    const held = new Promise(resolve => { release = resolve; });
+    await page.route('**/v1/completions', async route => {
+      await held;
+      await route.continue().catch(() => {}); // given up by then
+    });
+    await page.click('#go');
+    await page.keyboard.press('Escape');
+    await page.waitForFunction(() => document.querySelector('#stop').getAttribute('aria-disabled') === 'true');
+    seen.message = await message(page);
+    release();
+    seen.curve = await page.evaluate(async () => {
+      const { curve } = await import('./charts.js');
+      const point = (label, agreement, ratio, most = ratio) => ({ label, agreement, ratio, least: ratio, most });
+      const svg = curve([point('1', 1, 1), point('0.9', .99, 1.2, 8), point('0.8', .99, 1.21), point('0.5', .9, 1.5)], 600);
+      document.body.append(svg);
+      const at = dot => dot.cx.baseVal.value;
+      const dots = [...svg.querySelectorAll('.dot')].map(at);
+      const axis = [...svg.querySelectorAll('text[text-anchor=end]')].map(text => Number(text.textContent)).filter(Number.isFinite);
+      return { highest: Math.max(...axis.slice(0, -1)), cut: svg.querySelectorAll('.cut').length,
+        labels: [...svg.querySelectorAll('.threshold')].map(text => text.textContent), used: (Math.max(...dots) - Math.min(...dots)) / 600,
+        titles: svg.querySelectorAll('title').length };
+    });
+  },
+
   /** The policy that needs one exit. */
   async fixed() {
     const page = await open();
@@ -774,6 +804,7 @@ const scenarios = {
     await page.click('#side-a summary >> text=Exits');
     await page.fill('#threshold-1', '0.9');
     await page.press('#threshold-1', 'Tab');
+    await page.click('#write-so');
     await done(page);
     seen.typed = await pane(page, 'a');
   },
