@@ -67,7 +67,7 @@ function roundStep(range) {
 /** Points whose labels would fall together, as lists. */
 function clusters(points, x, y) {
   const all = [];
-  for (const point of [...points].sort((one, other) => one.agreement - other.agreement)) {
+  for (const point of points) {
     const near = all.find(([first]) => Math.abs(x(first.agreement) - x(point.agreement)) < 36 && Math.abs(y(first.ratio) - y(point.ratio)) < 14);
     near ? near.push(point) : all.push([point]);
   }
@@ -84,6 +84,7 @@ export function curve(points, room) {
   const width = Math.max(240, Math.min(704, room));
   const height = 300;
   const [left, right, top, bottom] = [44, 24, 24, 36];
+  const sorted = [...points].sort((one, other) => one.agreement - other.agreement); // from left to right
   const lowest = Math.min(...points.map(point => point.agreement), .99);
   const x0 = Math.max(0, lowest - .08 * (1 - lowest));
   const middle = points.map(point => point.ratio);
@@ -108,13 +109,13 @@ export function curve(points, room) {
   svg.append(
     draw('text', { x: left, y: 12 }, `times the full model’s speed${width < 420 ? '' : ', smallest to largest of the turns'}`),
     draw('text', { x: width - right, y: height - 4, 'text-anchor': 'end' }, 'tokens that are the full model’s'));
-  for (const point of points) {
+  for (const point of sorted) {
     const at = [x(point.agreement), y(point.ratio)];
     svg.append(
       draw('line', { class: point.most > y1 || point.least < y0 ? 'spread cut' : 'spread', x1: at[0], x2: at[0], y1: y(point.least), y2: y(point.most) }),
       draw('circle', { class: 'dot', cx: at[0], cy: at[1], r: 4 }, draw('title', {}, pointWords(point))));
   }
-  for (const together of clusters(points, x, y)) {
+  for (const together of clusters(sorted, x, y)) {
     const [first] = together;
     const atEnd = x(first.agreement) > width - 110;
     svg.append(draw('text', { class: 'threshold', x: x(first.agreement) + (atEnd ? -8 : 8), y: y(first.ratio) - 8, 'text-anchor': atEnd ? 'end' : 'start' },

@@ -233,7 +233,7 @@ const scenarios = {
     const { hostname, port } = new URL(base);
     let breaks = false;
     const between = createServer((from, to) => {
-      from.pipe(ask({ hostname, port, path: from.url, method: from.method, headers: { ...from.headers, host: `${hostname}:${port}` } }, answer => {
+      from.pipe(ask({ hostname, port, path: from.url, method: from.method, headers: { ...from.headers, host: `${hostname}:${port}`, origin: base } }, answer => {
         to.writeHead(answer.statusCode, answer.headers);
         if (!breaks || from.url !== '/v1/completions') {
           answer.pipe(to);
