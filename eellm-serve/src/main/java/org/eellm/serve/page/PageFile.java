@@ -30,6 +30,7 @@ public final class PageFile {
           "page.css",
           "page.js",
           "picture.js",
+          "run.js",
           "settings.js",
           "timing.js",
           "token.js",

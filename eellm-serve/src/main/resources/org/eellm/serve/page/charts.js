@@ -79,8 +79,9 @@ function clusters(points, x, y) {
  *
  * @param points label, share that agrees, and ratio with its least and most
  * @param room as wide as it may get
+ * @param other whose speed theirs is a multiple of
  */
-export function curve(points, room) {
+export function curve(points, room, other) {
   const width = Math.max(240, Math.min(704, room));
   const height = 300;
   const [left, right, top, bottom] = [44, 24, 24, 36];
@@ -107,7 +108,7 @@ export function curve(points, room) {
     svg.append(draw('text', { x: x(share), y: height - bottom + 16, 'text-anchor': 'middle' }, `${(100 * share).toFixed(shareStep < .01 ? 1 : 0)} %`));
   }
   svg.append(
-    draw('text', { x: left, y: 12 }, `times the full model’s speed${width < 420 ? '' : ', smallest to largest of the turns'}`),
+    draw('text', { x: left, y: 12 }, `times ${other}’s speed${width < 420 ? '' : ', smallest to largest of the turns'}`),
     draw('text', { x: width - right, y: height - 4, 'text-anchor': 'end' }, 'tokens that are the full model’s'));
   for (const point of sorted) {
     const at = [x(point.agreement), y(point.ratio)];

@@ -14,7 +14,7 @@ function set(turns) {
 }
 
 /** The text of a run, without its prompt. */
-export const answerOf = run => run.tokens.map(token => token.piece).join('') + (run.rest ?? '');
+const answerOf = run => run.tokens.map(token => token.piece).join('') + (run.rest ?? '');
 
 /** Goes on after a run's answer: both become earlier turns. */
 export function goOn(run) {

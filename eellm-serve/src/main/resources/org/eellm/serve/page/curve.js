@@ -14,7 +14,7 @@ function show() {
   if (!drawn.length) {
     return;
   }
-  chart.replaceChildren(curve(drawn, chart.clientWidth));
+  chart.replaceChildren(curve(drawn, chart.clientWidth, 'the full model'));
   numbers.replaceChildren(
     make('thead', {}, make('tr', {}, ...['threshold', 'agree', 'mean depth', 'speed', 'least to most'].map(name => make('th', { scope: 'col' }, name)))),
     make('tbody', {}, ...drawn.map(point => make('tr', {},

@@ -1,16 +1,17 @@
 // The page: streams texts with two settings beside each other, asks every exit about them, and
 // times both in turns.
 
-import { Refusal, getJson, postJson, savedKey, setKey, stream } from './api.js';
+import { Refusal, getJson, postJson, savedKey, setKey } from './api.js';
 import { goOn, showTurns } from './chat.js';
 import { clearCurve, measureCurve, measured } from './curve.js';
 import { commonTokens, compareTurns, effective, estimate, headsOf, leavesEarly, loadSentence, median, percent, plural,
   speedSentence, telling, timeAtDepth } from './decide.js';
 import { markColumn, onOpen, recolour, showLens } from './lens.js';
-import { csvOf, forget, forgetAll, keep, keptRuns, readFile, showNotebook } from './notebook.js';
-import { offer, saveJson, savePlot, saveSvg } from './picture.js';
-import { DEFAULTS, arrangeSide, buildSide, contradiction, earlyExit, fromLink, make, mostThreshold, pathOf, promptOf, read, requestBody,
-  samplingWords, serverWords, sideWords, toLink, usualThreshold, usualThresholds, write } from './settings.js';
+import { entriesKept, openNotebook, remember, showNotebook } from './notebook.js';
+import { saveJson, saveSvg } from './picture.js';
+import { DEFAULTS, arrangeSide, buildSide, contradiction, fromLink, make, mostThreshold, pathOf, promptOf, read, requestBody,
+  samplingWords, sideWords, toLink, usualThreshold, usualThresholds, write } from './settings.js';
+import { ask, newRun, writeText } from './run.js';
 import { TURNS, speeds, speedsNow, takeTurns } from './timing.js';
 import { closeToken, openToken, openedToken } from './token.js';
 import { Pane, depth, headName, hideTip, paint } from './view.js';
@@ -22,7 +23,6 @@ let model = null; // what /v1/models says of the one that is served
 let running = null; // the AbortController of what is being done
 let shown = { a: null, b: null }; // the runs in the panes
 let pinned = null; // the run that stays on the right
-let runs = []; // the notebook's entries, newest first
 let lensOf = null; // the run that the lens shows
 let curveOf = null; // what the curve was measured with
 let room = null; // how many tokens may follow the prompt, once the server has counted it
@@ -218,83 +218,7 @@ function arrange(settings) {
   $('panes').classList.toggle('alone', !both);
   $('conversation').hidden = !settings.chat;
   $('lines').closest('.check').hidden = settings.chat;
-  showTurns(settings, runs, showAgain);
-}
-
-function newRun(name, settings, seed) {
-  const side = settings[name];
-  return {
-    model: model.id,
-    layers: model.early_exit.layers,
-    heads: headsOf(model.early_exit.exits),
-    settings,
-    side,
-    seed,
-    title: `${name === 'a' ? 'Left' : 'Right'}: ${sideWords(side)}${side.mode === 'server' ? `: ${serverWords(model.early_exit.defaults)}` : ''}`,
-    made: `${samplingWords(settings, seed)}; at most ${plural(settings.tokens, 'token')}`,
-    tokens: [],
-    first: null,
-    seconds: 0,
-    finish: null,
-    speeds: null,
-    lens: null,
-  };
-}
-
-/** Streams a run's text into a pane. */
-async function writeText(run, pane, signal) {
-  pane.begin(run);
-  const body = {
-    ...requestBody(run.settings, run.model, run.seed),
-    early_exit: { ...earlyExit(run.side), per_token: true },
-  };
-  const began = performance.now();
-  let drawn = 0;
-  for await (const part of stream(pathOf(run.settings), body, signal)) {
-    const choice = part.choices[0];
-    const piece = choice?.text ?? choice?.delta?.content ?? '';
-    const [token] = choice?.early_exit ?? [];
-    if (token) {
-      const entry = { ...token, piece, at: 1000 * token.seconds };
-      run.first ??= entry.at / 1000;
-      run.tokens.push(entry);
-      pane.add(run, entry);
-    } else if (piece) {
-      run.rest = (run.rest ?? '') + piece;
-      pane.text.append(piece);
-    }
-    if (choice?.drafts) {
-      pane.draft(run, choice.drafts);
-    }
-    run.finish = choice?.finish_reason ?? run.finish;
-    run.seconds = (performance.now() - began) / 1000;
-    if (performance.now() - drawn > 50) {
-      pane.figures(run);
-      drawn = performance.now();
-    }
-    if (part.metrics) {
-      run.seconds = part.metrics.seconds;
-      run.first = part.metrics.first_token_seconds;
-      run.drafted = part.metrics.early_exit.drafted_tokens;
-      run.confirmed = part.metrics.early_exit.confirmed_tokens;
-    }
-  }
-  pane.figures(run);
-}
-
-/** What every head says of a run's text. */
-async function ask(run, signal) {
-  if (run.tokens.length) {
-    run.lens = await postJson('v1/lens', {
-      model: run.model,
-      ...promptOf(run.settings),
-      continuation: run.tokens.map(token => token.id),
-    }, signal);
-    run.tokens.forEach((token, i) => {
-      const place = run.heads.indexOf(token.head);
-      token.logprob = run.lens.tokens[i].heads[place].logprob;
-    });
-  }
+  showTurns(settings, entriesKept(), showAgain);
 }
 
 /** A side's words within a sentence. */
@@ -503,8 +427,8 @@ async function go(settings, { opening = false, timed = true } = {}) {
   $('lens').hidden = true;
   $('tools').hidden = true;
   lensOf = null;
-  let a = newRun('a', settings, seed);
-  const b = both ? newRun('b', settings, seed) : pinned;
+  let a = newRun(model, 'a', settings, seed);
+  const b = both ? newRun(model, 'b', settings, seed) : pinned;
   shown = { a, b };
   keepCurveOf(a);
   panes.a.clear();
@@ -519,10 +443,12 @@ async function go(settings, { opening = false, timed = true } = {}) {
   };
   try {
     if (opening && both) {
+      panes.a.clear('Comes after the right one, which tells a threshold that shows something.');
+      panes.b.clear();
       await writeSide('b', b);
       await ask(b, signal);
       settings.a.threshold = tellingThreshold(b, settings);
-      a = shown.a = newRun('a', settings, seed);
+      a = shown.a = newRun(model, 'a', settings, seed);
       write(settings);
       changed();
     }
@@ -599,34 +525,6 @@ function showTools(a, b) {
   $('answer-b').hidden = !a.settings.chat || !b;
 }
 
-/** Keeps a result in the notebook. */
-async function remember(entry) {
-  runs = [entry, ...runs.filter(other => other.id !== entry.id)].sort((one, other) => other.when - one.when);
-  await inNotebook(() => keep(entry));
-}
-
-/** Does something with what the browser keeps, and shows it. */
-async function inNotebook(does) {
-  try {
-    await does();
-  } catch (error) {
-    say(`this browser keeps no runs: ${error.message}; save them as JSON`, true);
-  }
-  showRuns();
-}
-
-function showRuns() {
-  showNotebook(runs, pinned, {
-    show: showAgain,
-    pin,
-    rename: (entry, name) => inNotebook(() => keep(Object.assign(entry, { name }))),
-    remove: entry => {
-      runs = runs.filter(other => other !== entry);
-      return inNotebook(() => forget(entry.id));
-    },
-  });
-}
-
 function pin({ a }) {
   pinned = pinned === a ? null : a;
   shown.b = pinned;
@@ -638,7 +536,7 @@ function pin({ a }) {
   $('verdict').textContent = '';
   $('agreement').textContent = '';
   changed();
-  showRuns();
+  showNotebook();
   $('runs').querySelector('[aria-pressed=true]')?.focus();
 }
 
@@ -833,29 +731,6 @@ $('save-json').addEventListener('click', () => saveJson({
 $('save-svg').addEventListener('click', () => saveSvg(caption()));
 $('print').addEventListener('click', () => print());
 $('curve-go').addEventListener('click', curveGo);
-$('export').addEventListener('click', () => offer('eellm-notebook.json', `${JSON.stringify({ runs: runs.map(run => ({ ...run, a: { ...run.a, lens: null }, b: run.b && { ...run.b, lens: null } })) }, null, 1)}\n`, 'application/json'));
-$('import').addEventListener('click', () => $('import-file').click());
-$('import-file').addEventListener('change', async ({ target }) => {
-  try {
-    for (const entry of await readFile(target.files[0])) {
-      await remember(entry);
-    }
-  } catch (error) {
-    say(error.message, true);
-  }
-  target.value = '';
-});
-$('csv').addEventListener('click', () => offer('eellm-notebook.csv', csvOf(runs), 'text/csv'));
-$('notebook-svg').addEventListener('click', () => {
-  const plot = $('notebook-chart').firstChild;
-  plot ? savePlot(plot, 'eellm-notebook.svg') : say('no run of the notebook has been timed beside the full model’s text; Generate does', true);
-});
-$('delete-all').addEventListener('click', () => {
-  if (confirm(`Delete ${plural(runs.length, 'run')} from this browser?`)) {
-    runs = [];
-    inNotebook(forgetAll);
-  }
-});
 
 /** Folds settings and figures where it is narrow, so that texts and verdict come first. */
 const narrow = matchMedia('(max-width: 44rem)');
@@ -876,12 +751,12 @@ async function restore() {
   if (!await start()) {
     return;
   }
-  await inNotebook(async () => { runs = await keptRuns(); });
+  await openNotebook({ show: showAgain, pin, pinned: () => pinned, wrong: words => say(words, true) });
   if (running || shown.a) {
     return; // something has been asked for by now
   }
   changed();
-  const latest = link && runs.find(entry => toLink(entry.a.settings) === toLink(read()) && entry.a.model === model.id);
+  const latest = link && entriesKept().find(entry => toLink(entry.a.settings) === toLink(read()) && entry.a.model === model.id);
   if (latest) {
     await showAgain(latest);
     return;

@@ -285,7 +285,7 @@ const scenarios = {
     seen.curve = await page.evaluate(async () => {
       const { curve } = await import('./charts.js');
       const point = (label, agreement, ratio, most = ratio) => ({ label, agreement, ratio, least: ratio, most });
-      const svg = curve([point('1', 1, 1), point('0.9', .99, 1.2, 8), point('0.8', .99, 1.21), point('0.5', .9, 1.5)], 600);
+      const svg = curve([point('1', 1, 1), point('0.9', .99, 1.2, 8), point('0.8', .99, 1.21), point('0.5', .9, 1.5)], 600, 'the full model');
       document.body.append(svg);
       const at = dot => dot.cx.baseVal.value;
       const dots = [...svg.querySelectorAll('.dot')].map(at);
