@@ -26,17 +26,17 @@ function factsOf(run, index) {
   return entries.map(([name, value]) => make('div', {}, make('dt', {}, name), make('dd', {}, value)));
 }
 
-/** Each head's first choices, a line a head, so that all of them fit a phone. */
+/** Each head's first choices, with the token's own where it is not among them; a line a head, so that all of them fit a phone. */
 function rowsOf(run, index) {
-  const said = run.lens.tokens[index].heads;
+  const { id, heads: said } = run.lens.tokens[index];
   const final = said.at(-1).top[0].id;
   return run.lens.heads.map((head, h) => {
     const name = make('th', { scope: 'row' }, headName(head));
     paint(name, head, run.lens.heads, 'exit', 'mark');
     return make('tr', { className: head === run.tokens[index].head ? 'leaves' : '' }, name,
       make('td', {}, ...said[h].top.map(choice =>
-        make('span', { className: choice.id === final ? 'choice right' : 'choice' }, `${quoted(choice)} ${share(choice.logprob)}`)),
-      make('small', {}, `this token ${share(said[h].logprob)}`)));
+        make('span', { className: `choice${choice.id === final ? ' right' : ''}${choice.id === id ? ' own' : ''}` }, `${quoted(choice)} ${share(choice.logprob)}`)),
+      ...(said[h].top.some(choice => choice.id === id) ? [] : [make('small', {}, `this token ${share(said[h].logprob)}`)])));
   });
 }
 

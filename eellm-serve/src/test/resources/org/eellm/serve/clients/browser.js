@@ -882,6 +882,14 @@ const scenarios = {
       const page = await open({ colorScheme, viewport: { width: 1200, height: 900 } });
       await known(page);
       seen.faults.push(...await faults(page));
+      await page.check('#chat');
+      await page.click('#go');
+      await done(page);
+      await page.click('#answer-a');
+      await page.waitForSelector('#turn-list li');
+      seen.faults.push(...await faults(page));
+      await page.uncheck('#chat');
+      await page.fill('#prompt', PROMPT);
       await page.click('#go');
       await done(page);
       await page.click('#pane-a .token >> nth=3');
