@@ -210,7 +210,7 @@ final class Routes {
     }
     root.put("max_model_len", model.context());
     ArrayNode prompts = root.putArray("prompts");
-    model.examples().prompts().forEach(prompts::add);
+    model.examples().forEach(prompts::add);
     ObjectNode earlyExit = root.putObject("early_exit");
     earlyExit.put("layers", model.layers());
     var exits = earlyExit.putArray("exits");

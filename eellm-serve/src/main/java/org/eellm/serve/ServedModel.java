@@ -11,7 +11,6 @@ import org.eellm.chat.ChatTemplate;
 import org.eellm.chat.ChatTemplateException;
 import org.eellm.chat.TemplateVariable;
 import org.eellm.chat.tool.Tool;
-import org.eellm.checkpoint.ExamplePrompts;
 import org.eellm.config.Architecture;
 import org.eellm.data.DataException;
 import org.eellm.data.tokenizer.Tokenizer;
@@ -48,7 +47,7 @@ public record ServedModel(
     long created,
     int longestToken,
     GrammarMasks grammars,
-    ExamplePrompts examples) {
+    List<String> examples) {
 
   /** With what follows from the others. */
   public ServedModel(
@@ -68,7 +67,7 @@ public record ServedModel(
         System.currentTimeMillis() / 1000,
         longestToken(model.tokenizer()),
         new GrammarMasks(model.tokenizer()),
-        ExamplePrompts.read(model.folder()));
+        model.examplePrompts());
   }
 
   private static int longestToken(Tokenizer tokenizer) {
