@@ -132,7 +132,7 @@ async function count() {
   let words = '';
   let left = null;
   try {
-    if (lines) {
+    if (lines && !chat) {
       words = plural(promptsOf({ prompt, lines }).length, 'prompt');
     } else if (prompt) {
       const { count: tokens, max_model_len: context } = await postJson('tokenize', { model: model.id, ...promptOf({ prompt, chat, system, turns }) });
@@ -366,7 +366,7 @@ function estimateWords(run, side, made) {
     + `${percent(made.right / made.tokens)} of the tokens, ${speed}.`;
 }
 
-const promptsOf = settings => (settings.lines ? settings.prompt.split('\n').filter(line => line.trim()) : [settings.prompt]);
+const promptsOf = settings => (settings.lines && !settings.chat ? settings.prompt.split('\n').filter(line => line.trim()) : [settings.prompt]);
 
 /** Writes what the form asks for: a text, or one after the other. */
 async function generate() {
