@@ -23,9 +23,9 @@ import org.eellm.file.IoErrors;
 
 /**
  * Whether the files of a checkpoint or a model folder are as they were written. {@value #NAME} has
- * the checksums of all of them but the list of drafts, example prompts and the calibration, which may be written
- * anew. Of a folder without one, as earlier versions and other tools write it, only the form of the
- * files can be checked.
+ * the checksums of all of them but the list of drafts, example prompts and the calibration, which
+ * may be written anew. Of a folder without one, as earlier versions and other tools write it, only
+ * the form of the files can be checked.
  */
 public final class CheckpointIntegrity {
   /** No name in {@code *.json}: people copy those when they make a model of a checkpoint. */

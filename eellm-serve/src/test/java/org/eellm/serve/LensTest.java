@@ -113,8 +113,7 @@ final class LensTest extends WithServer {
     try (TestServer gated =
         TestServer.start(
             other,
-            limits ->
-                limits.withVocabulary(new Vocabulary(limits.vocabulary().size(), shortList)),
+            limits -> limits.withVocabulary(new Vocabulary(limits.vocabulary().size(), shortList)),
             ServerOptions.of(0))) {
       JsonNode model = json(gated.get("/v1/models")).path("data").path(0).path("early_exit");
       assertThat(model.path("calibration").toString())

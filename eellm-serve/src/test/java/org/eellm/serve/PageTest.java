@@ -555,7 +555,10 @@ final class PageTest extends WithServer {
             .findFirst()
             .orElseThrow();
     JsonNode byModel =
-        play(server, "ends", "prompt=the+cat+and&tokens=80&a.mode=full&b.mode=full&temperature=2&seed=" + seed);
+        play(
+            server,
+            "ends",
+            "prompt=the+cat+and&tokens=80&a.mode=full&b.mode=full&temperature=2&seed=" + seed);
 
     assertThat(texts(byModel.path("errors"))).isEmpty();
     assertThat(byModel.path("a").path("end").asText())
