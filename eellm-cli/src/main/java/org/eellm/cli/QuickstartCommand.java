@@ -26,6 +26,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.DraftTable;
 import org.eellm.checkpoint.DraftVocabulary;
+import org.eellm.checkpoint.ExamplePrompts;
 import org.eellm.cli.eval.ThresholdTable;
 import org.eellm.cli.generate.CompletedMethods;
 import org.eellm.cli.option.JsonOption;
@@ -118,6 +119,14 @@ final class QuickstartCommand implements Callable<Integer> {
 
   private static final int METHODS_PER_FILE = 2;
 
+  /** For the server's page: short beginnings of what the model has learned to write. */
+  private static final ExamplePrompts PROMPTS =
+      new ExamplePrompts(
+          List.of(
+              "public static boolean isBlank(final CharSequence text) {",
+              "public class Circle {",
+              "/**\n * Returns the larger of two numbers.\n */\npublic static int max("));
+
   /** Of a body, from the opening brace to the closing one. */
   private static final int LEAST_LINES = 4;
 
@@ -184,6 +193,7 @@ final class QuickstartCommand implements Callable<Integer> {
       List<GreedyContinuation> own = ownTexts(loaded, sources);
       LoadedModel model = withDraftVocabulary(loaded.withDrafts(draftTable(loaded)), own);
       writeGates(model, own);
+      PROMPTS.write(model.folder());
       stage(3, "completing methods of a library that the model never saw");
       List<JavaMethods.Method> methods = methods(sources.heldOutFiles(), methodCount);
       CompletedMethods completed =

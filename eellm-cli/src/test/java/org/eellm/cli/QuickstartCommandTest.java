@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.StreamSupport;
 import javax.imageio.ImageIO;
+import org.eellm.checkpoint.ExamplePrompts;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Device;
@@ -70,6 +71,7 @@ final class QuickstartCommandTest {
         .anyMatch(line -> line.matches("lossless +.* 100.0 %"));
     try (LoadedModel model = LoadedModel.load(output, Device.CPU)) {
       assertThat(model.vocabulary().draftIds()).hasSize(1024);
+      assertThat(ExamplePrompts.read(model.folder()).prompts()).hasSize(3);
     }
     assertNextCommandsParse();
 

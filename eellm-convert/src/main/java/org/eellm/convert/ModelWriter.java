@@ -66,6 +66,7 @@ public final class ModelWriter {
           "chat_template.jinja",
           "draft_vocabulary.json",
           "draft_table.safetensors",
+          "prompts.json",
           "LICENSE");
 
   /**

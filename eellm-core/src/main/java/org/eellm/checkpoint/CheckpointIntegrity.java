@@ -23,15 +23,16 @@ import org.eellm.file.IoErrors;
 
 /**
  * Whether the files of a checkpoint or a model folder are as they were written. {@value #NAME} has
- * the checksums of all of them but the list of drafts and the calibration, which may be written
- * anew. Of a folder without one, as earlier versions and other tools write it, only the form of the
- * files can be checked.
+ * the checksums of all of them but the list of drafts, example prompts and the calibration, which
+ * may be written anew. Of a folder without one, as earlier versions and other tools write it, only
+ * the form of the files can be checked.
  */
 public final class CheckpointIntegrity {
   /** No name in {@code *.json}: people copy those when they make a model of a checkpoint. */
   static final String NAME = "checksums.txt";
 
-  private static final Set<String> CHANGING = Set.of(DraftVocabulary.FILE, ModelFolder.CALIBRATION);
+  private static final Set<String> CHANGING =
+      Set.of(DraftVocabulary.FILE, ExamplePrompts.FILE, ModelFolder.CALIBRATION);
 
   private static final String REMEDY =
       "; copy the file again, or remove %s to take the files as they are".formatted(NAME);

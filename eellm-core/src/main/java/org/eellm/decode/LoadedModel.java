@@ -12,6 +12,7 @@ import java.util.Set;
 import java.util.function.Function;
 import org.eellm.checkpoint.DraftTable;
 import org.eellm.checkpoint.DraftVocabulary;
+import org.eellm.checkpoint.ExamplePrompts;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.CheckpointException;
@@ -158,6 +159,11 @@ public record LoadedModel(
   /** Settings by the model's own calibration, where tokens leave early and nothing says when. */
   public DecodingSettings settings(DecodingSettings given) {
     return calibration.map(given::orCalibrated).orElse(given);
+  }
+
+  /** Texts that the model continues well; may be none. */
+  public List<String> examplePrompts() {
+    return ExamplePrompts.read(folder()).prompts();
   }
 
   /** How tokens are drawn unless somebody says. */

@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Semaphore;
 import java.util.function.Consumer;
+import org.eellm.decode.request.Request;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.serve.GenerationStream.Event;
 import org.eellm.serve.json.ApiException;
@@ -129,9 +130,11 @@ final class CompletionService {
 
   /** Every head's predictions for a text. */
   ObjectNode lens(Lens lens, RequestContext exchange) {
-    try (GenerationStream run = GenerationStream.lens(lens, metrics, exchange.start())) {
-      while (run.isRunning()) {
-        exchange.await(run::next, () -> {});
+    for (Request request : lens.requests()) {
+      try (GenerationStream run = GenerationStream.lens(lens, request, metrics, exchange.start())) {
+        while (run.isRunning()) {
+          exchange.await(run::next, () -> {});
+        }
       }
     }
     return lens.json();

@@ -100,6 +100,16 @@ final class EarlyExitJson {
     return policies;
   }
 
+  /** A calibration: what it compares, on which scale, and with what. */
+  static ObjectNode calibration(Calibration calibration) {
+    Calibration.Rule rule = calibration.rule();
+    ObjectNode root = HttpJson.object();
+    root.put("policy", rule.name());
+    root.put("scale", rule.thresholdRule().scale().toString());
+    putByLayer(root.putObject("thresholds"), calibration.thresholds());
+    return root;
+  }
+
   private static SortedMap<Integer, Double> thresholds(
       DecodingSettings settings, Calibration calibration) {
     Optional<ThresholdSetting> threshold = settings.get(DecodingSetting.THRESHOLD);

@@ -129,9 +129,9 @@ final class GenerationStream implements AutoCloseable {
   }
 
   /** Asks every head about the tokens of a text. */
-  static GenerationStream lens(Lens lens, Metrics metrics, long start) {
+  static GenerationStream lens(Lens lens, Request request, Metrics metrics, long start) {
     GenerationStream run = new GenerationStream(metrics, start);
-    run.submit(lens.model(), lens.request(), lens.param(), run.new Scoring(0));
+    run.submit(lens.model(), request, lens.param(), run.new Scoring(0));
     return run;
   }
 

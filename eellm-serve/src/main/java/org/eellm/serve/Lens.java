@@ -1,12 +1,17 @@
 package org.eellm.serve;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import java.util.function.ToDoubleFunction;
 import org.eellm.config.HeadId;
+import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Request;
+import org.eellm.decode.request.ScoreListener;
 import org.eellm.decode.token.GeneratedToken.Alternative;
 import org.eellm.decode.token.Prediction;
 import org.eellm.serve.json.HttpJson;
@@ -16,6 +21,9 @@ import org.eellm.serve.json.HttpJson;
  * so these are the predictions that decide where a token leaves, whatever the threshold.
  */
 final class Lens {
+  /** The figure of the model's own calibration. */
+  private static final String CALIBRATED = "calibrated";
+
   private final ServedModel model;
   private final List<Integer> prompt;
   private final List<Integer> continuation;
@@ -47,11 +55,31 @@ final class Lens {
     return param;
   }
 
-  /** For the engine; whose end says that all is known. */
-  Request request() {
+  /** For the engine, one after the other; whose ends say that all is known. */
+  List<Request> requests() {
     List<Integer> text = new ArrayList<>(prompt);
     text.addAll(continuation);
-    return Request.score(text, prompt.size(), heads, this::add);
+    List<Request> requests = new ArrayList<>();
+    requests.add(Request.score(text, prompt.size(), heads, this::add));
+    if (rule().orElse(null) instanceof Calibration.OfGates gates
+        && !model.model().vocabulary().draftIds().isEmpty()) {
+      List<HeadId> gated = gates.byLayer().keySet().stream().<HeadId>map(HeadId::exit).toList();
+      ToDoubleFunction<Prediction> confidence = gates.confidence();
+      ScoreListener listener =
+          (prediction, _) -> head(prediction).put(CALIBRATED, confidence.applyAsDouble(prediction));
+      requests.add(Request.score(text, prompt.size(), gated, listener).ofShortList());
+    }
+    return requests;
+  }
+
+  /** What the model's own calibration compares with its thresholds. */
+  private Optional<Calibration.Rule> rule() {
+    return model.model().calibration().map(Calibration::rule);
+  }
+
+  private ObjectNode head(Prediction prediction) {
+    JsonNode said = tokens.get(prediction.position() - prompt.size()).path("heads");
+    return (ObjectNode) said.get(heads.indexOf(prediction.head().id()));
   }
 
   private void add(Prediction prediction, int id) {
@@ -67,6 +95,9 @@ final class Lens {
     for (PolicyName policy : PolicyName.withThreshold()) {
       double figure = policy.thresholdRule().orElseThrow().figure().applyAsDouble(prediction);
       head.put(policy.toString().replace('-', '_'), figure);
+    }
+    if (rule().orElse(null) instanceof Calibration.OfPolicy own) {
+      head.put(CALIBRATED, own.confidence().applyAsDouble(prediction));
     }
     head.put("logprob", prediction.logProbability(id));
     ArrayNode best = head.putArray("top");

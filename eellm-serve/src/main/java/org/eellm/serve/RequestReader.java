@@ -13,6 +13,7 @@ import java.util.random.RandomGenerator;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
+import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingSetting;
@@ -223,7 +224,7 @@ final class RequestReader {
     int writable = Math.max(1, maxTokens);
     DecodingMethod decoding =
         earlyExit
-            .map(RequestReader::settings)
+            .map(this::settings)
             .filter(own -> !own.equals(DecodingSettings.NONE)) // just per_token says nothing of it
             .map(own -> ownDecoding(own, writable))
             .orElseGet(() -> serversDecoding(writable));
@@ -391,8 +392,20 @@ final class RequestReader {
     return ApiException.badField(param, message.substring(end + 1));
   }
 
-  private static DecodingSettings settings(Fields fields) {
+  private DecodingSettings settings(Fields fields) {
     DecodingSettings settings = DecodingSettings.NONE;
+    if (fields.bool("calibrated").orElse(false)) {
+      Calibration own =
+          model
+              .model()
+              .calibration()
+              .orElseThrow(
+                  () ->
+                      ApiException.badField(
+                          param("calibrated"),
+                          "this model has no calibration; make one with eellm calibrate"));
+      settings = settings.with(DecodingSetting.CALIBRATION, own);
+    }
     for (DecodingSetting<?> setting : DecodingSetting.all()) {
       if (setting.isRequestable()) {
         Optional<?> value = value(fields, setting.field(), setting.kind(), settings);

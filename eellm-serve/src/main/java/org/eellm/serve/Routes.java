@@ -209,12 +209,18 @@ final class Routes {
       root.put("parent", base.name());
     }
     root.put("max_model_len", model.context());
+    ArrayNode prompts = root.putArray("prompts");
+    model.examples().forEach(prompts::add);
     ObjectNode earlyExit = root.putObject("early_exit");
     earlyExit.put("layers", model.layers());
     var exits = earlyExit.putArray("exits");
     model.exits().forEach(exits::add);
     earlyExit.set("defaults", EarlyExitJson.settings(model.defaults()));
     earlyExit.set("policies", EarlyExitJson.policies());
+    model
+        .model()
+        .calibration()
+        .ifPresent(own -> earlyExit.set("calibration", EarlyExitJson.calibration(own)));
     return root;
   }
 

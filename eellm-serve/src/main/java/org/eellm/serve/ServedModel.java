@@ -34,6 +34,7 @@ import org.eellm.serve.json.Fields;
  * @param created when the model was made, in seconds since 1970
  * @param longestToken UTF-8 bytes of the vocabulary's longest token
  * @param grammars what texts may be held to
+ * @param examples prompts that the page offers
  */
 public record ServedModel(
     String name,
@@ -45,7 +46,8 @@ public record ServedModel(
     SamplingDefaults sampling,
     long created,
     int longestToken,
-    GrammarMasks grammars) {
+    GrammarMasks grammars,
+    List<String> examples) {
 
   /** With what follows from the others. */
   public ServedModel(
@@ -64,7 +66,8 @@ public record ServedModel(
         model.sampling(),
         System.currentTimeMillis() / 1000,
         longestToken(model.tokenizer()),
-        new GrammarMasks(model.tokenizer()));
+        new GrammarMasks(model.tokenizer()),
+        model.examplePrompts());
   }
 
   private static int longestToken(Tokenizer tokenizer) {
@@ -89,7 +92,8 @@ public record ServedModel(
         sampling,
         created,
         longestToken,
-        grammars);
+        grammars,
+        examples);
   }
 
   /**

@@ -5,19 +5,30 @@ import static org.assertj.core.api.Assertions.within;
 import static org.eellm.serve.TestServer.json;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
 import java.net.http.HttpResponse;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.stream.IntStream;
 import org.eellm.config.HeadId;
 import org.eellm.decode.Scorer;
+import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.exit.Gate;
+import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.token.GeneratedToken;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** What every head says of a text, and how many tokens a text has. */
 final class LensTest extends WithServer {
   private static final String PROMPT = "the cat and";
+
+  @TempDir private Path other;
 
   /** The token of a single byte. */
   private static int id(int value) {
@@ -87,6 +98,67 @@ final class LensTest extends WithServer {
     assertThat(answer.path("prompt_tokens").asInt())
         .isEqualTo(server.served.prompt("User: the cat\nAssistant:", "prompt").size());
     assertThat(answer.path("tokens").path(0).path("heads").path(0).path("top").size()).isEqualTo(1);
+  }
+
+  @Test
+  void lens_ofAModelWithGates_tellsWhereItsOwnCalibrationLetsTokensLeave() throws IOException {
+    float[] weights = new float[server.decoder.architecture().model().hiddenSize()];
+    Arrays.fill(weights, 0.05f);
+    Gate gate = new Gate(0.1, 0.3, 0.2, weights);
+    SortedMap<Integer, Gate> gates = new TreeMap<>(Map.of(1, gate, 4, gate));
+    SortedMap<Integer, Double> thresholds = new TreeMap<>(Map.of(1, 0.5, 4, 0.4));
+    new Calibration(new Calibration.OfGates(gates), thresholds)
+        .write(other.resolve("calibration.json"));
+    List<Integer> shortList = IntStream.range(0, 256).filter(id -> id % 2 == 0).boxed().toList();
+    try (TestServer gated =
+        TestServer.start(
+            other,
+            limits -> limits.withVocabulary(new Vocabulary(limits.vocabulary().size(), shortList)),
+            ServerOptions.of(0))) {
+      JsonNode model = json(gated.get("/v1/models")).path("data").path(0).path("early_exit");
+      assertThat(model.path("calibration").toString())
+          .isEqualTo(
+              """
+              {"policy":"gate","scale":"confidence","thresholds":{"1":0.5,"4":0.4}}\
+              """);
+      JsonNode written =
+          gated
+              .complete(
+                  """
+                  {"prompt": "the cat and", "max_tokens": 40, "temperature": 0,
+                   "early_exit": {"mode": "early-exit", "calibrated": true, "per_token": true,
+                                  "threshold": {"1": 0.5, "4": 0.4}}}
+                  """)
+              .path("choices")
+              .path(0)
+              .path("early_exit");
+      JsonNode lens =
+          json(
+              gated.post(
+                  "/v1/lens",
+                  "{\"prompt\": \"the cat and\", \"continuation\": %s}"
+                      .formatted(written.findValuesAsText("id"))));
+
+      List<String> leave = new ArrayList<>();
+      for (JsonNode token : lens.path("tokens")) {
+        JsonNode heads = token.path("heads"); // of exits 1, 2 and 4, and the final one
+        leave.add(
+            heads.path(0).path("calibrated").asDouble() >= 0.5
+                ? "exit_1"
+                : heads.path(2).path("calibrated").asDouble() >= 0.4 ? "exit_4" : "final");
+        assertThat(heads.path(1).has("calibrated")).isFalse();
+      }
+      assertThat(leave).isEqualTo(written.findValuesAsText("head")).contains("exit_1", "final");
+    }
+  }
+
+  @Test
+  void requestByTheModelsCalibration_whereItHasNone_isRefused() {
+    assertThat(
+            refusal(
+                "/v1/completions", "{\"prompt\": \"a\", \"early_exit\": {\"calibrated\": true}}"))
+        .isEqualTo(
+            "early_exit.calibrated: this model has no calibration; make one with eellm calibrate");
   }
 
   @Test

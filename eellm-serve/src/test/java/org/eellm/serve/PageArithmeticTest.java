@@ -36,7 +36,8 @@ final class PageArithmeticTest extends WithServer {
             TestServer.json(
                 """
                 {"half": 1, "one": 3, "zero": 0, "deepExit": 2, "each": 0, "margin": 2, "entropy": 1,
-                 "patience": 2, "patienceOfOne": 0, "patienceOfThree": 3, "fixed": 1, "full": 3}
+                 "patience": 2, "patienceOfOne": 0, "patienceOfThree": 3, "fixed": 1, "full": 3,
+                 "calibrated": 2}
                 """));
     assertThat(answer.path("between").asDouble()).isEqualTo(1.25);
     assertThat(answer.path("notBetween").isNull()).isTrue();

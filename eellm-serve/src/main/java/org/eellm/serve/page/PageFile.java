@@ -21,13 +21,19 @@ public final class PageFile {
           START,
           "api.js",
           "charts.js",
+          "chat.js",
+          "curve.js",
           "decide.js",
           "icon.svg",
           "lens.js",
+          "notebook.js",
           "page.css",
           "page.js",
           "picture.js",
+          "run.js",
           "settings.js",
+          "timing.js",
+          "token.js",
           "view.js");
 
   private static final Map<String, String> TYPES =

@@ -1,6 +1,6 @@
 // Small drawings: the course of a text, and speed against agreement.
 
-import { onScale } from './decide.js';
+import { onScale, percent } from './decide.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -33,14 +33,15 @@ export function course(run, room) {
     role: 'img',
     'aria-label': 'Layers that each token passed, and the time that each took',
   });
-  const bar = (token, i, base, height) => {
-    const box = draw('rect', {
-      class: token.head === 'final' ? 'exit final' : 'exit',
-      x: left + i * step, y: base - height, width: Math.max(.5, step > 4 ? step - 1 : .8 * step), height,
+  const bars = (base, height) => heads.map(head => { // one path for each head: there may be thousands of tokens
+    const wide = Math.max(.5, step > 4 ? step - 1 : .8 * step).toFixed(2);
+    const path = draw('path', {
+      class: head === 'final' ? 'exit final' : 'exit',
+      d: tokens.map((token, i) => (token.head === head ? `M${(left + i * step).toFixed(2)} ${base}v${(-height(token, i)).toFixed(2)}h${wide}V${base}z` : '')).join(''),
     });
-    box.style.setProperty('--depth', onScale(token.head, heads));
-    return box;
-  };
+    path.style.setProperty('--depth', onScale(head, heads));
+    return path;
+  });
   svg.append(
     draw('text', { x: left, y: 10 }, 'layers passed by each token'),
     draw('text', { x: 4, y: 24 }, String(layers)),
@@ -52,8 +53,8 @@ export function course(run, room) {
     draw('text', { x: 4, y: 134 }, '0'),
     draw('line', { class: 'grid', x1: left, x2: width, y1: 86, y2: 86 }),
     draw('line', { class: 'axis', x1: left, x2: width, y1: 134, y2: 134 }),
-    ...tokens.map((token, i) => bar(token, i, 62, 44 * token.layer / layers)),
-    ...tokens.flatMap((token, i) => (i ? [bar(token, i, 134, 48 * Math.max(0, Math.min(1, times[i] / highest)))] : [])));
+    ...bars(62, token => 44 * token.layer / layers),
+    ...bars(134, (token, i) => (i ? 48 * Math.max(0, Math.min(1, times[i] / highest)) : 0)));
   return svg;
 }
 
@@ -63,49 +64,65 @@ function roundStep(range) {
   return [1, 2, 5, 10].map(times => times * power).find(step => range / step <= 5);
 }
 
+/** Points whose labels would fall together, as lists. */
+function clusters(points, x, y) {
+  const all = [];
+  for (const point of points) {
+    const near = all.find(([first]) => Math.abs(x(first.agreement) - x(point.agreement)) < 36 && Math.abs(y(first.ratio) - y(point.ratio)) < 14);
+    near ? near.push(point) : all.push([point]);
+  }
+  return all;
+}
+
 /**
- * Speed against agreement.
+ * Speed against agreement. An outlier among the turns does not stretch the scale: its line is cut.
  *
- * @param points threshold, share that agrees, and ratio with its least and most
+ * @param points label, share that agrees, and ratio with its least and most
  * @param room as wide as it may get
+ * @param other whose speed theirs is a multiple of
  */
-export function curve(points, room) {
+export function curve(points, room, other) {
   const width = Math.max(240, Math.min(704, room));
   const height = 300;
   const [left, right, top, bottom] = [44, 24, 24, 36];
+  const sorted = [...points].sort((one, other) => one.agreement - other.agreement); // from left to right
   const lowest = Math.min(...points.map(point => point.agreement), .99);
-  const x0 = Math.floor(20 * lowest) / 20;
-  const ys = points.flatMap(point => [point.least, point.most]);
-  const step = roundStep(Math.max(.2, Math.max(...ys, 1) - Math.min(...ys, 1)));
-  const y0 = Math.floor(Math.min(...ys, 1) / step) * step;
-  const y1 = Math.ceil(Math.max(...ys, 1) / step) * step;
+  const x0 = Math.max(0, lowest - .08 * (1 - lowest));
+  const middle = points.map(point => point.ratio);
+  const [least, most] = [Math.min(1, ...middle), Math.max(1, ...middle)];
+  const beyond = Math.max(.15, .5 * (most - least)); // as far as a spread is drawn
+  const step = roundStep(most - least + 2 * beyond);
+  const y0 = Math.max(0, step * Math.floor(Math.max(Math.min(...points.map(point => point.least), 1), least - beyond) / step));
+  const y1 = step * Math.ceil(Math.min(Math.max(...points.map(point => point.most), 1), most + beyond) / step + (most === 1 ? 1 : 0));
   const x = share => left + (width - left - right) * (share - x0) / (1 - x0);
-  const y = ratio => height - bottom - (height - top - bottom) * (ratio - y0) / (y1 - y0);
-  const svg = draw('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': 'Speed against agreement, by threshold' });
+  const y = ratio => height - bottom - (height - top - bottom) * (Math.max(y0, Math.min(y1, ratio)) - y0) / (y1 - y0);
+  const svg = draw('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': 'Speed against agreement; the table has the numbers' });
   for (let ratio = y0; ratio <= y1 + step / 2; ratio += step) {
     svg.append(
       draw('line', { class: Math.abs(ratio - 1) < step / 100 ? 'axis' : 'grid', x1: left, x2: width - right, y1: y(ratio), y2: y(ratio) }),
       draw('text', { x: left - 6, y: y(ratio) + 4, 'text-anchor': 'end' }, ratio.toFixed(step < .1 ? 2 : 1)));
   }
   const labels = Math.floor((width - left - right) / 56); // as many as have room
-  const shareStep = [.01, .02, .05, .1, .2, .5, 1].find(step => (1 - x0) / step <= Math.min(5, labels));
+  const shareStep = [.001, .002, .005, .01, .02, .05, .1, .2, .5, 1].find(step => (1 - x0) / step <= Math.min(5, labels));
   for (let share = 1; share >= x0 - 1e-9; share -= shareStep) {
-    svg.append(draw('text', { x: x(share), y: height - bottom + 16, 'text-anchor': 'middle' }, `${Math.round(100 * share)} %`));
+    svg.append(draw('text', { x: x(share), y: height - bottom + 16, 'text-anchor': 'middle' }, `${(100 * share).toFixed(shareStep < .01 ? 1 : 0)} %`));
   }
   svg.append(
-    draw('text', { x: left, y: 12 }, `times the full model’s speed${width < 420 ? '' : ', smallest to largest of the turns'}`),
+    draw('text', { x: left, y: 12 }, `times ${other}’s speed${width < 420 ? '' : ', smallest to largest of the turns'}`),
     draw('text', { x: width - right, y: height - 4, 'text-anchor': 'end' }, 'tokens that are the full model’s'));
-  const placed = [];
-  for (const point of [...points].sort((one, other) => one.agreement - other.agreement)) {
+  for (const point of sorted) {
     const at = [x(point.agreement), y(point.ratio)];
     svg.append(
-      draw('line', { class: 'spread', x1: at[0], x2: at[0], y1: y(point.least), y2: y(point.most) }),
-      draw('circle', { class: 'dot', cx: at[0], cy: at[1], r: 4 }));
-    const place = [at[0] + (at[0] > width - 60 ? -8 : 8), at[1] - 8];
-    if (placed.every(other => Math.abs(other[0] - place[0]) > 34 || Math.abs(other[1] - place[1]) > 13)) {
-      placed.push(place);
-      svg.append(draw('text', { class: 'threshold', x: place[0], y: place[1], 'text-anchor': at[0] > width - 60 ? 'end' : 'start' }, String(point.threshold)));
-    }
+      draw('line', { class: point.most > y1 || point.least < y0 ? 'spread cut' : 'spread', x1: at[0], x2: at[0], y1: y(point.least), y2: y(point.most) }),
+      draw('circle', { class: 'dot', cx: at[0], cy: at[1], r: 4 }, draw('title', {}, pointWords(point))));
+  }
+  for (const together of clusters(sorted, x, y)) {
+    const [first] = together;
+    const atEnd = x(first.agreement) > width - 110;
+    svg.append(draw('text', { class: 'threshold', x: x(first.agreement) + (atEnd ? -8 : 8), y: y(first.ratio) - 8, 'text-anchor': atEnd ? 'end' : 'start' },
+      together.length < 4 ? together.map(point => point.label).join(', ') : `${first.label} … ${together.at(-1).label}`));
   }
   return svg;
 }
+
+const pointWords = point => `${point.label}: ${percent(point.agreement)} agree, ${point.ratio.toFixed(2)} times the speed (${point.least.toFixed(2)} to ${point.most.toFixed(2)})`;

@@ -42,10 +42,13 @@ const figure = (head, policy) => head[policy.replaceAll('-', '_')];
  * @param early_exit what the server says of it
  * @return null if where tokens leave cannot be computed here
  */
-export function effective(side, { defaults, policies }) {
+export function effective(side, { defaults, policies, calibration }) {
   const settings = side.mode === 'server' ? ofServer(defaults) : side;
   if (!settings || !leavesEarly(settings.mode)) {
     return settings;
+  }
+  if (settings.policy === 'calibrated' && calibration) {
+    return { ...settings, scale: calibration.scale, exits: Object.keys(calibration.thresholds).map(Number) };
   }
   const { scale, threshold, patience } = policies[settings.policy] ?? {};
   return scale in MEETS || Object.hasOwn(LEAVES, settings.policy)

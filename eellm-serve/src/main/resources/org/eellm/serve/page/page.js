@@ -1,38 +1,33 @@
 // The page: streams texts with two settings beside each other, asks every exit about them, and
 // times both in turns.
 
-import { Refusal, getJson, getText, postJson, savedKey, setKey, stream } from './api.js';
-import { FEWEST_TURNS, commonTokens, compareTurns, effective, estimate, headsOf, leavesEarly, loadSentence, median, percent, plural,
+import { Refusal, getJson, postJson, savedKey, setKey } from './api.js';
+import { goOn, showTurns } from './chat.js';
+import { clearCurve, measureCurve, measured } from './curve.js';
+import { commonTokens, compareTurns, effective, estimate, headsOf, leavesEarly, loadSentence, median, percent, plural,
   speedSentence, telling, timeAtDepth } from './decide.js';
-import { DEFAULTS, arrangeSide, buildSide, earlyExit, fromLink, make, mostThreshold, promptOf, read, requestBody, samplingWords,
-  serverWords, sideWords, toLink, usualThreshold, write } from './settings.js';
-import { Pane, depth, headName, paint } from './view.js';
-import { openToken, recolour, showLens } from './lens.js';
-import { curve } from './charts.js';
+import { markColumn, onOpen, recolour, showLens } from './lens.js';
+import { entriesKept, openNotebook, remember, showNotebook } from './notebook.js';
 import { saveJson, saveSvg } from './picture.js';
+import { DEFAULTS, arrangeSide, buildSide, contradiction, fromLink, make, mostThreshold, pathOf, promptOf, read, requestBody,
+  samplingWords, sideWords, toLink, usualThreshold, usualThresholds, write } from './settings.js';
+import { ask, newRun, writeText } from './run.js';
+import { TURNS, speeds, speedsNow, takeTurns } from './timing.js';
+import { closeToken, openToken, openedToken } from './token.js';
+import { Pane, depth, headName, hideTip, paint } from './view.js';
 
 const $ = id => document.getElementById(id);
-const STORE = 'eellm-runs';
-const KEPT = 12;
-
-/** Turns of each side: as many, or as few as a time allows. */
-const TURNS = 19;
-const TURN_SECONDS = 12;
-const CURVE_TURNS = 9;
+const SIDES = { a: 'left', b: 'right' };
 
 let model = null; // what /v1/models says of the one that is served
 let running = null; // the AbortController of what is being done
 let shown = { a: null, b: null }; // the runs in the panes
 let pinned = null; // the run that stays on the right
-let runs = []; // earlier results, newest first
 let lensOf = null; // the run that the lens shows
 let curveOf = null; // what the curve was measured with
-let drawCurve = () => {};
 let room = null; // how many tokens may follow the prompt, once the server has counted it
-const panes = {
-  a: new Pane('a', openFrom),
-  b: new Pane('b', openFrom),
-};
+const panes = Object.fromEntries(Object.keys(SIDES).map(name =>
+  [name, new Pane(name, openFrom, (side, index) => openedToken() && openFrom(side, index))]));
 
 function say(text, wrong = false) {
   $('message').textContent = text;
@@ -58,7 +53,7 @@ async function describe() {
   $('tokens').max = context - 1;
   $('curve-go').hidden = !exits.length;
   if (before?.id !== model.id || `${before.early_exit.exits}` !== `${exits}`) {
-    const settings = before ? read() : fromLink(location.hash.slice(1));
+    const settings = before ? read() : firstSettings();
     const { open } = $('settings');
     $('settings').open = true; // some Chromium gives no size to a fieldset that is filled while folded away
     buildSide($('side-a'), 'a', model);
@@ -77,9 +72,30 @@ async function describe() {
     }
     write(settings);
     showLegend();
+    showExamples();
     changed();
   }
   say('');
+}
+
+/** What a link says; without one, a prompt of the model's own, if it has any. */
+function firstSettings() {
+  const settings = fromLink(location.hash.slice(1));
+  return location.hash.length > 1 ? settings : { ...settings, prompt: model.prompts[0] ?? settings.prompt };
+}
+
+/** Offers the prompts that lie beside the model. */
+function showExamples() {
+  $('examples').hidden = !model.prompts.length;
+  $('examples').replaceChildren(...model.prompts.map((prompt, i) => {
+    const button = make('button', { type: 'button', className: 'light', title: prompt }, `Example ${i + 1}`);
+    button.addEventListener('click', () => {
+      $('prompt').value = prompt;
+      $('prompt').dispatchEvent(new Event('input', { bubbles: true }));
+      generate();
+    });
+    return button;
+  }));
 }
 
 /** Whether the server's model is known; says what is wrong if not. */
@@ -110,12 +126,16 @@ function showLegend() {
 
 /** How many tokens the prompt has, and how many may follow. */
 async function count() {
-  const [prompt, chat] = [$('prompt').value, $('chat').checked];
+  const what = () => JSON.stringify(['prompt', 'chat', 'lines', 'system', 'turns'].map(id => ($(id).type === 'checkbox' ? $(id).checked : $(id).value)));
+  const before = what();
+  const [prompt, chat, lines, system, turns] = JSON.parse(before);
   let words = '';
   let left = null;
   try {
-    if (prompt) {
-      const { count: tokens, max_model_len: context } = await postJson('tokenize', { model: model.id, ...promptOf({ prompt, chat }) });
+    if (lines && !chat) {
+      words = plural(promptsOf({ prompt, lines }).length, 'prompt');
+    } else if (prompt) {
+      const { count: tokens, max_model_len: context } = await postJson('tokenize', { model: model.id, ...promptOf({ prompt, chat, system, turns }) });
       left = context - tokens;
       words = left > 0
         ? `${plural(tokens, 'token')}; ${left} may follow`
@@ -127,7 +147,7 @@ async function count() {
     }
     words = error.message; // of a prompt that is too long to be counted
   }
-  if (prompt === $('prompt').value && chat === $('chat').checked) { // else another count comes
+  if (before === what()) { // else another count comes
     room = left;
     $('count').textContent = words;
     offerRoom();
@@ -152,8 +172,9 @@ function settingsNow() {
   document.querySelectorAll('[aria-invalid]').forEach(input => input.removeAttribute('aria-invalid'));
   try {
     const settings = read();
-    if (!settings.prompt) {
-      throw Object.assign(new Error('Prompt: it is empty; give at least one character'), { input: $('prompt') });
+    const wrong = contradiction(settings);
+    if (wrong) {
+      throw wrong;
     }
     if (room !== null && settings.tokens > room) {
       throw room > 0
@@ -181,8 +202,8 @@ function changed() {
   } catch {
     return; // it is said when it is to be used
   }
-  arrangeSide($('side-a'), settings.a);
-  arrangeSide($('side-b'), settings.b);
+  arrangeSide($('side-a'), settings.a, $('threshold'));
+  arrangeSide($('side-b'), settings.b, $('threshold-b'));
   arrange(settings);
   $('settings-now').textContent = `${sideWords(settings.a)}${settings.compare ? ` beside ${nameFor(settings.b)}` : ''}; ${samplingWords(settings, settings.seed ?? 'a new one')}`;
   history.replaceState(null, '', `#${toLink(settings)}`);
@@ -195,157 +216,10 @@ function arrange(settings) {
   $('form').classList.toggle('alone', $('side-b').hidden);
   $('pane-b').hidden = !both;
   $('panes').classList.toggle('alone', !both);
+  $('conversation').hidden = !settings.chat;
+  $('lines').closest('.check').hidden = settings.chat;
+  showTurns(settings, entriesKept(), showAgain);
 }
-
-function newRun(name, settings, seed) {
-  const side = settings[name];
-  return {
-    model: model.id,
-    layers: model.early_exit.layers,
-    heads: headsOf(model.early_exit.exits),
-    settings,
-    side,
-    seed,
-    title: `${name === 'a' ? 'Left' : 'Right'}: ${sideWords(side)}${side.mode === 'server' ? `: ${serverWords(model.early_exit.defaults)}` : ''}`,
-    made: `${samplingWords(settings, seed)}; at most ${plural(settings.tokens, 'token')}`,
-    tokens: [],
-    first: null,
-    seconds: 0,
-    finish: null,
-    speeds: null,
-    lens: null,
-  };
-}
-
-/** Streams a run's text into a pane. */
-async function generate(run, pane, signal) {
-  pane.begin(run);
-  const body = {
-    ...requestBody(run.settings, run.model, run.seed),
-    early_exit: { ...earlyExit(run.side), per_token: true },
-  };
-  const began = performance.now();
-  let drawn = 0;
-  for await (const part of stream(run.settings.chat ? 'v1/chat/completions' : 'v1/completions', body, signal)) {
-    const choice = part.choices[0];
-    const piece = choice?.text ?? choice?.delta?.content ?? '';
-    const [token] = choice?.early_exit ?? [];
-    if (token) {
-      const entry = { ...token, piece, at: 1000 * token.seconds };
-      run.first ??= entry.at / 1000;
-      run.tokens.push(entry);
-      pane.add(run, entry);
-    } else if (piece) {
-      run.rest = (run.rest ?? '') + piece;
-      pane.text.append(piece);
-    }
-    if (choice?.drafts) {
-      pane.draft(run, choice.drafts);
-    }
-    run.finish = choice?.finish_reason ?? run.finish;
-    run.seconds = (performance.now() - began) / 1000;
-    if (performance.now() - drawn > 50) {
-      pane.figures(run);
-      drawn = performance.now();
-    }
-    if (part.metrics) {
-      run.seconds = part.metrics.seconds;
-      run.first = part.metrics.first_token_seconds;
-      run.drafted = part.metrics.early_exit.drafted_tokens;
-      run.confirmed = part.metrics.early_exit.confirmed_tokens;
-    }
-  }
-  pane.figures(run);
-}
-
-/** What every head says of a run's text. */
-async function ask(run, signal) {
-  if (run.tokens.length) {
-    run.lens = await postJson('v1/lens', {
-      model: run.model,
-      ...promptOf(run.settings),
-      continuation: run.tokens.map(token => token.id),
-    }, signal);
-    run.tokens.forEach((token, i) => {
-      const place = run.heads.indexOf(token.head);
-      token.logprob = run.lens.tokens[i].heads[place].logprob;
-    });
-  }
-}
-
-/** Generates once more without showing it. */
-async function turn(run, side, signal) {
-  const path = run.settings.chat ? 'v1/chat/completions' : 'v1/completions';
-  const { metrics, usage: { completion_tokens: tokens } } = await postJson(path, {
-    ...requestBody(run.settings, run.model, run.seed),
-    early_exit: earlyExit(side),
-  }, signal);
-  return { tokens, perToken: (metrics.seconds - metrics.queued_seconds) / tokens };
-}
-
-/** What the server has done since its start, and how long it waited for a processor. */
-async function workDone(signal) {
-  const figures = await getText('metrics', signal);
-  const sum = name => [...figures.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)`, 'gm'))]
-    .reduce((total, [, value]) => total + Number(value), 0);
-  return {
-    tokens: sum('eellm_generated_tokens_total'),
-    ran: sum('process_cpu_seconds_total'),
-    waited: sum('eellm_cpu_wait_seconds_total'),
-  };
-}
-
-/**
- * Times two sides in turns, whose order changes each time; both have one that does not count.
- *
- * @param tell is given the turns that count, before each
- */
-async function takeTurns(run, a, b, most, signal, tell) {
-  const turns = [];
-  const sides = { a, b };
-  const began = performance.now();
-  let before;
-  let tokens = 0;
-  for (let i = -1; i < most; i++) {
-    tell(turns);
-    const seconds = {};
-    for (const name of i % 2 ? ['a', 'b'] : ['b', 'a']) {
-      const once = await turn(run, sides[name], signal);
-      seconds[name] = once.perToken;
-      tokens += once.tokens;
-    }
-    if (i < 0) {
-      before = await workDone(signal);
-      tokens = 0;
-    } else {
-      turns.push(seconds);
-    }
-    if (turns.length >= FEWEST_TURNS && performance.now() - began > 1000 * TURN_SECONDS) {
-      break;
-    }
-  }
-  const after = await workDone(signal);
-  const [ran, waited] = [after.ran - before.ran, after.waited - before.waited];
-  return {
-    turns,
-    load: { others: after.tokens - before.tokens - tokens, waited: waited > 0 ? waited / (waited + ran) : 0 },
-  };
-}
-
-function speeds(turns, name) {
-  const each = turns.map(seconds => 1 / seconds[name]);
-  const shownAs = value => (value < 10 ? value.toFixed(1) : value.toFixed(0));
-  return {
-    turns: turns.length,
-    median: shownAs(median(each)),
-    least: shownAs(Math.min(...each)),
-    most: shownAs(Math.max(...each)),
-  };
-}
-
-/** Both speeds and their ratio while turns are taken, in words. */
-const speedsNow = turns =>
-  `${speeds(turns, 'a').median} and ${speeds(turns, 'b').median} tokens/s, ratio ${compareTurns(turns).ratio.toFixed(2)} so far`;
 
 /** A side's words within a sentence. */
 const nameFor = side => sideWords(side).replace(/^./, first => first.toLowerCase());
@@ -375,7 +249,7 @@ const isFull = run => ['full', 'speculative'].includes(effective(run.side, model
 /** The side whose text says most under the lens: the left, with its drafts, unless the right alone is the full model's. */
 const lensFirst = (a, b) => (b?.lens && isFull(b) && !isFull(a) ? 'b' : 'a');
 
-/** Where the texts part, and how often the left makes the full model's choices on its text. */
+/** Where the texts part, and how often the left's exits make the full model's choices on its text; that share is returned. */
 function showAgreement(a, b) {
   const same = commonTokens(a.tokens, b.tokens);
   const alike = same === a.tokens.length && same === b.tokens.length;
@@ -389,21 +263,57 @@ function showAgreement(a, b) {
   const reference = [b, a].find(run => run.lens && isFull(run));
   const other = reference === b ? a : b;
   const side = reference && effective(other.side, model.early_exit);
+  let share = null;
   if (side && side.mode !== 'propagate' && !isFull(other)) {
     const { right, tokens } = estimate(reference.lens, side, reference.layers);
-    sentences.push(`Agreement, given the full model's text: ${percent(right / tokens)} (${right} of ${plural(tokens, 'token')}).`);
+    share = right / tokens;
+    sentences.push(`Exits chose as the final head would, given the full model's text: ${percent(share)} (${right} of ${plural(tokens, 'token')}).`);
   }
   $('agreement').textContent = sentences.join(' ');
+  return share;
 }
 
+/** Says what the marks mean that are to be seen. */
+function showMarks() {
+  document.querySelectorAll('#marks [data-of]').forEach(words => {
+    words.hidden = !document.querySelector(`#panes section:not([hidden]) .token.${words.dataset.of}`);
+  });
+}
+
+/** Opens a token of a pane's text; the lens shows the same one. */
 function openFrom(name, index) {
   const run = shown[name];
-  if (run?.lens) {
-    if (lensOf !== run) {
-      useLens(name);
-    }
-    openToken(index);
-    $('details').scrollIntoView({ block: 'nearest' });
+  if (!run?.tokens[index]) {
+    return;
+  }
+  openToken(name, run, index);
+  for (const each of Object.keys(panes)) {
+    panes[each].choose(each === name ? index : -1);
+  }
+  if (run.lens && lensOf !== run) {
+    useLens(name);
+  }
+  if (lensOf === run) {
+    markColumn(index);
+  }
+}
+
+function step(by) {
+  const { name, index } = openedToken();
+  openFrom(name, index + by);
+}
+
+/** Closes the open token; the focus goes back to where it stands in the text. */
+function closeOpened(focus = true) {
+  const open = openedToken();
+  if (!open) {
+    return;
+  }
+  closeToken();
+  markColumn(-1);
+  panes[open.name].choose(-1);
+  if (focus && shown[open.name] === open.run) {
+    panes[open.name].focus(open.index);
   }
 }
 
@@ -417,95 +327,164 @@ function useLens(name) {
   }
 }
 
-/** What the left settings would come to on the lens's text, before anything is run. */
+/** Shows the left settings on the texts that are there, before anything is run. */
 function showEstimate(settings) {
-  if (!lensOf?.lens) {
+  const run = shown.a;
+  $('write-so').hidden = true;
+  if (!run?.lens) {
+    $('estimate').textContent = '';
     return;
   }
   const side = effective(settings.a, model.early_exit);
-  const made = recolour(side);
-  if (!made || side.mode === 'propagate') {
-    $('estimate').textContent = made ? 'Propagated keys and values are not exact: no estimate.'
-      : 'The page does not compute this policy, or thresholds that change with a temperature or along the text: no estimate.';
-    return;
-  }
-  if (side.mode === 'speculative') {
-    $('estimate').textContent = 'Drafts lose nothing: the text is the full model’s. Their speed is measured, not estimated.';
-    return;
-  }
-  const { layers } = lensOf;
-  const words = [
-    `${sideWords(settings.a)}: would pass ${made.depth.toFixed(2)} of ${layers} layers`,
-    `and make the full model's choice for ${percent(made.right / made.tokens)} of the tokens`,
-  ];
-  const timed = [shown.a, shown.b].filter(run => run?.perToken && run.side.mode !== 'speculative')
-    .map(run => ({ depth: depth(run), seconds: run.perToken }));
-  const seconds = timeAtDepth(made.depth, timed);
-  const full = timeAtDepth(layers, timed);
-  words.push(seconds && full
-    ? `, at about ${(full / seconds).toFixed(2)} times the full model's speed`
-    : `, at most ${(layers / made.depth).toFixed(2)} times as fast as all layers`);
-  $('estimate').textContent = `${words.join(' ').replace(' ,', ',')} (estimated).`;
+  recolour(side);
+  const known = side && leavesEarly(side.mode) && side.mode !== 'propagate';
+  const differs = JSON.stringify(settings.a) !== JSON.stringify(run.settings.a);
+  const made = known ? estimate(run.lens, side, run.layers) : null;
+  panes.a.recolour(run, made && differs ? made.places.map(place => run.heads[place]) : run.tokens.map(token => token.head));
+  $('write-so').hidden = !differs;
+  $('estimate').textContent = estimateWords(run, side, made);
 }
 
-async function go() {
-  const settings = settingsNow();
-  if (!settings) {
-    return;
+function estimateWords(run, side, made) {
+  if (!made) {
+    return !side ? 'The page does not compute this policy, or thresholds that change with a temperature or along the text: no estimate.'
+      : side.mode === 'propagate' ? 'Propagated keys and values are not exact: no estimate.'
+        : 'It loses nothing: the text is the full model’s. Its speed is measured, not estimated.';
   }
+  const { layers } = run;
+  const points = $('curve').hidden || measured().some(point => point.busy) ? [] : measured();
+  const timed = points.length > 1
+    ? [points[0], points.at(-1)].map(point => ({ depth: point.depth, seconds: 1 / point.ratio }))
+    : [shown.a, shown.b].filter(each => each?.perToken && each.side.mode !== 'speculative')
+      .map(each => ({ depth: depth(each), seconds: each.perToken }));
+  const seconds = timeAtDepth(made.depth, timed);
+  const full = timeAtDepth(layers, timed);
+  const speed = seconds && full
+    ? `about ${(full / seconds).toFixed(2)} times the full model's speed`
+    : `at most ${(layers / made.depth).toFixed(2)} times as fast as all layers`;
+  return `Estimated for this text: ${made.depth.toFixed(2)} of ${layers} layers a token, the final head's choice for `
+    + `${percent(made.right / made.tokens)} of the tokens, ${speed}.`;
+}
+
+const promptsOf = settings => (settings.lines && !settings.chat ? settings.prompt.split('\n').filter(line => line.trim()) : [settings.prompt]);
+
+/** Writes what the form asks for: a text, or one after the other. */
+async function generate() {
+  const settings = settingsNow();
+  if (settings) {
+    for (const prompt of promptsOf(settings)) {
+      if (!await go({ ...settings, prompt, lines: false })) {
+        return;
+      }
+    }
+  }
+}
+
+/** Begins something that Stop ends, in place of what is being done. */
+function begin() {
   running?.abort();
-  const mine = new AbortController();
-  running = mine;
-  const { signal } = mine;
+  running = new AbortController();
   $('stop').setAttribute('aria-disabled', 'false');
+  return running;
+}
+
+function end(mine) {
+  if (running === mine) {
+    running = null;
+    $('stop').setAttribute('aria-disabled', 'true');
+  }
+}
+
+/** A threshold that shows something, as the slider has it: of those that let tokens leave, the last one at which nine of ten are right. */
+function tellingThreshold(run, settings) {
+  const side = effective(settings.a, model.early_exit);
+  const [never, ...some] = telling(run.lens, side).map(threshold => Math.floor(100 * threshold) / 100);
+  return some.findLast(threshold => {
+    const { right, tokens } = estimate(run.lens, { ...side, threshold }, run.layers);
+    return right >= .9 * tokens;
+  }) ?? some[0] ?? never;
+}
+
+/**
+ * Writes a text with both settings.
+ *
+ * @param opening whether the page has just been opened: nothing is timed, and the left threshold is
+ *     one that shows something
+ * @param timed whether both are timed in turns
+ * @return whether it went well
+ */
+async function go(settings, { opening = false, timed = true } = {}) {
+  const mine = begin();
+  const { signal } = mine;
   setKey($('key').value);
   const seed = settings.seed ?? Math.floor(Math.random() * 2 ** 31);
   const both = settings.compare && !pinned;
+  closeOpened(false);
   $('verdict').textContent = '';
   $('agreement').textContent = '';
+  $('estimate').textContent = '';
+  $('write-so').hidden = true;
   $('lens').hidden = true;
   $('tools').hidden = true;
   lensOf = null;
-  const a = newRun('a', settings, seed);
-  const b = both ? newRun('b', settings, seed) : pinned;
+  let a = newRun(model, 'a', settings, seed);
+  const b = both ? newRun(model, 'b', settings, seed) : pinned;
   shown = { a, b };
   keepCurveOf(a);
   panes.a.clear();
   if (both) {
     panes.b.clear('Comes after the left one: at the same time, they would take each other’s time.');
   }
-  let pane = panes.a;
+  let pane = 'a';
+  const writeSide = async (name, run) => {
+    pane = name;
+    say(`writing the text on the ${SIDES[name]} …`);
+    await writeText(run, panes[name], signal);
+  };
   try {
-    say('writing the text on the left …');
-    await generate(a, panes.a, signal);
-    if (both) {
-      pane = panes.b;
-      say('writing the text on the right …');
-      await generate(b, panes.b, signal);
+    if (opening && both) {
+      panes.a.clear('Comes after the right one, which tells a threshold that shows something.');
+      panes.b.clear();
+      await writeSide('b', b);
+      await ask(b, signal);
+      settings.a.threshold = tellingThreshold(b, settings);
+      a = shown.a = newRun(model, 'a', settings, seed);
+      write(settings);
+      changed();
+    }
+    await writeSide('a', a);
+    if (both && !b.finish) {
+      await writeSide('b', b);
     }
     pane = null;
     say('asking every exit …');
     await ask(a, signal);
-    if (both) {
+    if (both && !b.lens) {
       await ask(b, signal);
     }
+    const entry = { id: crypto.randomUUID?.() ?? String(Math.random()), name: '', when: Date.now(), agreement: null, a, b: both ? b : null };
     if (b && a.tokens.length && b.tokens.length) {
-      showAgreement(a, b);
+      entry.agreement = showAgreement(a, b);
     }
-    remember(a, both ? b : null);
+    await remember(entry);
     useLens(lensFirst(a, both ? b : null));
-    $('tools').hidden = false;
-    if (both && a.tokens.length && b.tokens.length) {
+    showMarks();
+    showTools(a, b);
+    if (openedToken()) {
+      step(0); // what heads say of it is known
+    }
+    if (timed && both && a.tokens.length && b.tokens.length) {
       await compare(a, b, signal);
       showEstimate(read());
-      remember(a, b);
+      await remember(entry);
     } else if (pinned) {
       $('verdict').textContent = 'The pinned run was timed at another time: no verdict about speed.';
     }
-    say(`done: ${plural(a.tokens.length, 'token')}, mean depth ${a.tokens.length ? depth(a).toFixed(2) : 0} of ${a.layers}`);
+    say(`done: ${plural(a.tokens.length, 'token')}, mean depth ${a.tokens.length ? depth(a).toFixed(2) : 0} of ${a.layers}${timed || !both ? '' : '; Generate times both'}`);
+    return true;
   } catch (error) {
     if (running !== mine) {
-      return; // a newer one has begun
+      return false; // a newer one has begun
     }
     if (error.name === 'AbortError') {
       say('stopped');
@@ -518,71 +497,52 @@ async function go() {
     } else if (error.code === 'model_not_found' && !go.again) {
       go.again = true; // another model is served by now
       try {
-        if (await start()) {
-          await go();
-        }
+        return await start() && await go(read(), { timed });
       } finally {
         go.again = false;
       }
-      return;
     } else {
       say(fault(error), true);
-      pane?.fail(fault(error));
-      if (pane === panes.a && both) {
-        panes.b.clear();
+      if (pane) {
+        panes[pane].fail(shown[pane], fault(error));
+        if (a.tokens.length) {
+          showTools(a, b);
+        }
+        if (both && pane === 'a' && !b.tokens.length) {
+          panes.b.clear();
+        }
       }
     }
+    return false;
   } finally {
-    if (running === mine) {
-      running = null;
-      $('stop').setAttribute('aria-disabled', 'true');
-    }
+    end(mine);
   }
 }
 
-/** Keeps a result, so that it can be shown again, pinned, and is there after a reload. */
-function remember(a, b) {
-  runs = [{ a, b }, ...runs.filter(entry => entry.a !== a)].slice(0, KEPT);
-  const slim = run => run && { ...run, lens: null };
-  try {
-    sessionStorage.setItem(STORE, JSON.stringify(runs.map(entry => ({ a: slim(entry.a), b: slim(entry.b) }))));
-  } catch {
-    sessionStorage.removeItem(STORE); // too much for the browser to keep
-  }
-  showRuns();
+function showTools(a, b) {
+  $('tools').hidden = false;
+  $('answer-a').hidden = !a.settings.chat;
+  $('answer-b').hidden = !a.settings.chat || !b;
 }
 
-function showRuns() {
-  $('history').hidden = runs.length === 0;
-  $('runs').replaceChildren(...runs.map((entry, i) => {
-    const { a, b } = entry;
-    const show = make('button', { type: 'button', className: 'light' }, 'Show');
-    show.addEventListener('click', () => showAgain(entry));
-    const isPinned = pinned === a;
-    const pin = make('button', { type: 'button', className: 'light', 'aria-pressed': String(isPinned) }, isPinned ? 'Unpin' : 'Pin');
-    pin.addEventListener('click', () => {
-      pinned = isPinned ? null : a;
-      if (pinned) {
-        shown.b = pinned;
-        panes.b.show({ ...pinned, title: pinned.title.replace('Left', 'Pinned') });
-      } else {
-        shown.b = null;
-        panes.b.clear('Not written yet.');
-      }
-      $('verdict').textContent = '';
-      $('agreement').textContent = '';
-      changed();
-      showRuns();
-      $('runs').querySelectorAll('[aria-pressed]')[i].focus();
-    });
-    const words = `${a.settings.prompt.slice(0, 60)} — ${sideWords(a.side)}${b ? ` beside ${nameFor(b.side)}` : ''}: `
-      + `${plural(a.tokens.length, 'token')}, depth ${a.tokens.length ? depth(a).toFixed(2) : '–'} of ${a.layers}`;
-    return make('li', {}, make('span', { className: 'what' }, words), show, pin);
-  }));
+function pin({ a }) {
+  pinned = pinned === a ? null : a;
+  shown.b = pinned;
+  if (pinned) {
+    panes.b.show({ ...pinned, title: pinned.title.replace('Left', 'Pinned') });
+  } else {
+    panes.b.clear('Not written yet.');
+  }
+  $('verdict').textContent = '';
+  $('agreement').textContent = '';
+  changed();
+  showNotebook();
+  $('runs').querySelector('[aria-pressed=true]')?.focus();
 }
 
 async function showAgain({ a, b }) {
   running?.abort();
+  closeOpened(false);
   if (!pinned) {
     shown = { a, b };
   } else {
@@ -598,7 +558,7 @@ async function showAgain({ a, b }) {
   }
   $('agreement').textContent = '';
   $('verdict').textContent = a.turns && b && !pinned ? verdict(a) : '';
-  $('tools').hidden = false;
+  showTools(a, shown.b);
   try {
     if (a.model === model.id) {
       for (const run of [a, b]) {
@@ -611,6 +571,7 @@ async function showAgain({ a, b }) {
       }
       useLens(lensFirst(a, pinned ? null : b));
     }
+    showMarks();
   } catch (error) {
     say(fault(error), true);
   }
@@ -626,61 +587,39 @@ function keepCurveOf(run) {
 }
 
 /** Times some thresholds beside the full model, and draws as they come. */
-async function measureCurve() {
+async function curveGo() {
   const run = shown.a;
   if (!run?.tokens.length || running) {
     return;
   }
   const { exits } = run.side;
-  const usual = { ...DEFAULTS.a, mode: 'early-exit' };
+  const usual = DEFAULTS.a;
   const { policy } = leavesEarly(run.side.mode) ? run.side : usual;
+  const tell = words => { $('curve-state').textContent = words; };
   $('curve').hidden = false;
-  $('curve-chart').replaceChildren();
+  clearCurve();
   if (usualThreshold(policy) === undefined) {
-    $('curve-state').textContent = `The policy ${policy} has no threshold; choose one that has.`;
+    tell(`The policy ${policy} has no threshold; choose one that has.`);
     return;
   }
-  const mine = new AbortController();
-  running = mine;
-  $('stop').setAttribute('aria-disabled', 'false');
+  const mine = begin();
   curveOf = curveKey(run);
-  const points = [];
-  const loads = [];
-  const full = DEFAULTS.b;
+  const full = { ...DEFAULTS.b, mode: 'full' };
   try {
-    let reference = [shown.b, shown.a].find(other => other?.side.mode === 'full' && other.lens && curveKey(other) === curveOf);
+    let reference = [shown.b, shown.a].find(other => other && isFull(other) && other.lens && curveKey(other) === curveOf);
     if (!reference) {
-      $('curve-state').textContent = 'writing the full model’s text …';
-      const answer = await postJson(run.settings.chat ? 'v1/chat/completions' : 'v1/completions', {
+      tell('writing the full model’s text …');
+      const answer = await postJson(pathOf(run.settings), {
         ...requestBody(run.settings, run.model, run.seed), early_exit: { mode: 'full', per_token: true },
       }, mine.signal);
       reference = { ...run, side: full, tokens: answer.choices[0].early_exit };
       await ask(reference, mine.signal);
     }
-    const sideAt = threshold => effective({ ...usual, policy, threshold, exits }, model.early_exit);
-    const thresholds = telling(reference.lens, sideAt());
-    for (const threshold of thresholds) {
-      const side = sideAt(threshold);
-      $('curve-state').textContent = `threshold ${threshold}, ${points.length + 1} of ${thresholds.length} …`;
-      const { turns, load } = await takeTurns(run, side, full, CURVE_TURNS, mine.signal, () => {});
-      const { right, tokens } = estimate(reference.lens, side, reference.layers);
-      loads.push(load);
-      points.push({ threshold, agreement: right / tokens, ...compareTurns(turns) });
-      drawCurve = () => $('curve-chart').replaceChildren(curve(points, $('curve-chart').clientWidth));
-      drawCurve();
-    }
-    const [never] = points;
-    const load = { others: Math.max(...loads.map(each => each.others)), waited: Math.max(...loads.map(each => each.waited)) };
-    $('curve-state').textContent = (never.least > 1 || never.most < 1 || points.some(point => point.busy)
-      ? `Not to be trusted: something else ran. At threshold ${never.threshold}, where nothing leaves early, the speed was ${never.least.toFixed(2)} to ${never.most.toFixed(2)} times the full model's.`
-      : `${policy}${exits.length ? `, exits ${exits.join(', ')}` : ''}; ${plural(CURVE_TURNS, 'turn')} for each threshold, this prompt. Agreement is given the full model's text.`) + loadSentence(load);
+    await measureCurve(run, reference, full, threshold => effective({ ...usual, policy, threshold, exits }, model.early_exit), mine.signal, tell);
   } catch (error) {
-    $('curve-state').textContent = error.name === 'AbortError' ? 'stopped' : fault(error);
+    tell(error.name === 'AbortError' ? 'stopped' : fault(error));
   } finally {
-    if (running === mine) {
-      running = null;
-      $('stop').setAttribute('aria-disabled', 'true');
-    }
+    end(mine);
   }
 }
 
@@ -693,37 +632,60 @@ $('form').addEventListener('submit', async event => {
   event.preventDefault();
   setKey($('key').value);
   if (model || await start()) {
-    go();
+    generate();
   }
 });
 $('stop').addEventListener('click', () => running?.abort());
-$('form').addEventListener('input', event => {
-  const { target } = event;
-  if (target.dataset.key?.endsWith('.policy') && usualThreshold(target.value) !== undefined) {
-    const range = target.closest('fieldset').querySelector('input[type=range]');
+
+/** Settings stand in the form, and above the text. */
+function onInput({ target }) {
+  if (!target.dataset.key) {
+    return;
+  }
+  if (target.dataset.key.endsWith('.policy') && usualThreshold(target.value) !== undefined) {
+    const range = $(target.id.replace('policy', 'threshold'));
     range.max = mostThreshold(target.value);
     range.value = usualThreshold(target.value);
+    const own = usualThresholds(target.value);
+    target.closest('fieldset').querySelectorAll('.each input').forEach(input => { input.value = own[input.dataset.key.split('.').at(-1)] ?? ''; });
   }
-  if (target.id === 'prompt' || target.id === 'chat') {
+  if (['prompt', 'chat', 'lines', 'system', 'turns'].includes(target.id)) {
     countSoon();
   }
   offerRoom();
   if (model) {
-    changed();
+    soon();
   }
-});
-$('form').addEventListener('change', event => {
-  const key = event.target.dataset.key;
+}
+
+let frame = null;
+/** What a change of settings shows, once for each picture of the screen. */
+function soon() {
+  frame ??= requestAnimationFrame(() => {
+    frame = null;
+    changed();
+  });
+}
+
+function onChange({ target }) {
+  const { key } = target.dataset;
   if (key === 'compare' && !pinned) { // what was there belongs to another run
     shown.b = null;
     panes.b.clear('Not written yet.');
     $('verdict').textContent = '';
     $('agreement').textContent = '';
   }
-  if (/^[ab]\./.test(key) && model && shown.a) {
-    go(); // with the new settings at once, in place of what may be running
+  const estimated = /^a\.threshold/.test(key) && shown.a?.lens; // what is to be seen before it is run
+  if (/^[ab]\./.test(key) && model && shown.a && !estimated) {
+    generate(); // with the new settings at once, in place of what may be running
   }
-});
+}
+
+for (const place of [$('form'), $('drag')]) {
+  place.addEventListener('input', onInput);
+  place.addEventListener('change', onChange);
+}
+$('write-so').addEventListener('click', generate);
 $('fit').addEventListener('click', () => {
   $('tokens').value = room;
   $('tokens').dispatchEvent(new Event('input', { bubbles: true }));
@@ -735,11 +697,30 @@ $('prompt').addEventListener('keydown', event => {
     $('form').requestSubmit();
   }
 });
+addEventListener('keydown', event => {
+  if (event.key === 'Escape') {
+    hideTip();
+    openedToken() ? closeOpened() : running?.abort();
+  }
+});
+onOpen(index => openFrom($('lens-of').value, index));
+$('token-before').addEventListener('click', () => step(-1));
+$('token-next').addEventListener('click', () => step(1));
+$('token-close').addEventListener('click', () => closeOpened());
+$('token').addEventListener('keydown', event => {
+  const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (by) {
+    event.preventDefault();
+    step(by);
+  }
+});
 $('lens-of').addEventListener('change', event => shown[event.target.value]?.lens && useLens(event.target.value));
+$('answer-a').addEventListener('click', () => goOn(shown.a));
+$('answer-b').addEventListener('click', () => goOn(shown.b));
 $('link').addEventListener('click', async () => {
   try {
     await navigator.clipboard.writeText(location.href);
-    say('the link is copied; it holds all settings but the key');
+    say('the link is copied; it holds the prompt and all settings, but neither the key nor what was written');
   } catch {
     say('the address of this page holds all settings: copy it from there');
   }
@@ -748,9 +729,8 @@ $('save-json').addEventListener('click', () => saveJson({
   caption: caption(), link: location.href, left: shown.a, right: shown.b,
 }));
 $('save-svg').addEventListener('click', () => saveSvg(caption()));
-$('curve-go').addEventListener('click', measureCurve);
-
-addEventListener('resize', () => drawCurve());
+$('print').addEventListener('click', () => print());
+$('curve-go').addEventListener('click', curveGo);
 
 /** Folds settings and figures where it is narrow, so that texts and verdict come first. */
 const narrow = matchMedia('(max-width: 44rem)');
@@ -759,25 +739,32 @@ function unfold() {
 }
 narrow.addEventListener('change', unfold);
 
+/** The page opens on a text: the one that was there before, that of a link, or an example's. */
 async function restore() {
   unfold();
+  const link = location.hash.slice(1);
   $('key').value = savedKey();
-  write(fromLink(location.hash.slice(1)));
+  write(fromLink(link));
   panes.a.clear('Not written yet.');
   panes.b.clear('Not written yet.');
+  showMarks();
   if (!await start()) {
     return;
   }
-  try {
-    runs = JSON.parse(sessionStorage.getItem(STORE) ?? '[]');
-  } catch {
-    runs = [];
+  await openNotebook({ show: showAgain, pin, pinned: () => pinned, wrong: words => say(words, true) });
+  if (running || shown.a) {
+    return; // something has been asked for by now
   }
-  showRuns();
-  const link = toLink(read());
-  const latest = runs.find(entry => toLink(entry.a.settings) === link);
+  changed();
+  const latest = link && entriesKept().find(entry => toLink(entry.a.settings) === toLink(read()) && entry.a.model === model.id);
   if (latest) {
     await showAgain(latest);
+    return;
+  }
+  const settings = settingsNow();
+  if (settings && !settings.lines) {
+    const opening = !link && settings.a.mode === 'early-exit';
+    await go(settings, { opening, timed: false });
   }
 }
 

@@ -18,7 +18,8 @@ function hex(colour) {
   return `#${[r, g, b].map(value => value.toString(16).padStart(2, '0')).join('')}`;
 }
 
-function offer(name, text, type) {
+/** Gives a file to save. */
+export function offer(name, text, type) {
   const link = document.createElement('a');
   link.href = URL.createObjectURL(new Blob([text], { type }));
   link.download = name;
@@ -142,3 +143,19 @@ export function pictureOf(caption) {
 
 export const saveSvg = caption =>
   offer('eellm-exits.svg', new XMLSerializer().serializeToString(pictureOf(caption)), 'image/svg+xml');
+
+/** Saves a drawing of the page with the colours that its styles give it. */
+export function savePlot(svg, name) {
+  const copy = svg.cloneNode(true);
+  const parts = [...svg.querySelectorAll('*')];
+  [...copy.querySelectorAll('*')].forEach((part, i) => {
+    const style = getComputedStyle(parts[i]);
+    for (const property of ['fill', 'stroke']) {
+      part.setAttribute(property, style[property] === 'none' ? 'none' : hex(style[property]));
+    }
+    part.setAttribute('stroke-width', style.strokeWidth);
+    part.setAttribute('font-size', style.fontSize);
+    part.setAttribute('font-family', 'system-ui, sans-serif');
+  });
+  offer(name, new XMLSerializer().serializeToString(copy), 'image/svg+xml');
+}

@@ -11,20 +11,25 @@ const MODES = {
   'server': 'As the server is set',
 };
 let policies = {}; // the server's, by name
+let calibration = null; // the model's own
 
-const SIDE = { // the server's default, which loses nothing, and usual values for the other modes
-  mode: 'speculative', policy: 'max-probability', threshold: 0.9, thresholds: {}, patience: 2, exits: [],
+const SIDE = {
+  mode: 'early-exit', policy: 'max-probability', threshold: 0.9, thresholds: {}, patience: 2, exits: [],
   draftSource: 'both', draftExit: null, draftLength: null, draftConfidence: null,
 };
 
 export const DEFAULTS = {
-  prompt: 'Once upon a time', chat: false, tokens: 64, temperature: 0, seed: null, topP: 1, topK: 0, minP: 0,
-  repetition: 1, presence: 0, frequency: 0, stop: '', compare: true,
-  a: SIDE, b: { ...structuredClone(SIDE), mode: 'full' }, // no object in both: clones would have it in both
+  prompt: 'Once upon a time', lines: false, chat: false, system: '', turns: '[]', tokens: 64, temperature: 0, seed: null, topP: 1, topK: 0, minP: 0,
+  repetition: 1, presence: 0, frequency: 0, stop: '', schema: '', compare: true,
+  a: SIDE, b: { ...structuredClone(SIDE), mode: 'speculative' }, // which loses nothing; no object in both: clones would have it in both
 };
 
 /** A policy's usual threshold, for when it is chosen; undefined where it has none. */
 export const usualThreshold = policy => policies[policy]?.threshold;
+
+/** A policy's thresholds by exit, where its usual ones differ. */
+export const usualThresholds = policy =>
+  (policy === 'calibrated' && new Set(Object.values(calibration.thresholds)).size > 1 ? calibration.thresholds : {});
 
 const hasThreshold = side => leavesEarly(side.mode) && usualThreshold(side.policy) !== undefined;
 const isUncertainty = policy => policies[policy]?.scale === 'uncertainty';
@@ -62,10 +67,14 @@ const number = (min, max, step, attributes = {}) =>
 const select = options => make('select', {},
   ...Object.entries(options).map(([value, text]) => make('option', { value }, text)));
 
-/** Puts the controls of a side into its fieldset. */
+/** Puts the controls of a side into its fieldset; the left threshold stands above the text, to be dragged. */
 export function buildSide(box, name, model) {
   const { exits, defaults } = model.early_exit;
-  ({ policies } = model.early_exit);
+  calibration = model.early_exit.calibration ?? null;
+  policies = { ...model.early_exit.policies };
+  if (calibration) {
+    policies.calibrated = { scale: calibration.scale, threshold: Object.values(calibration.thresholds)[0], description: `the calibration's ${calibration.policy} is sure enough` };
+  }
   const choices = Object.keys(policies).filter(policy => policy !== 'full'); // which the mode full is
   const modes = exits.length ? MODES : { speculative: MODES.speculative, full: MODES.full, server: MODES.server };
   const id = part => (name === 'a' ? part : `${part}-b`);
@@ -87,19 +96,23 @@ export function buildSide(box, name, model) {
   take.addEventListener('click', () => {
     const { policy, thresholds, exits: asked } = calibrated(defaults);
     box.querySelector('[data-key$=policy]').value = policy;
+    box.querySelector('[data-key$=policy]').dispatchEvent(new Event('input', { bubbles: true }));
     boxes.forEach(({ firstChild: input }) => { input.checked = asked.includes(Number(input.value)); });
     box.querySelectorAll('.each input').forEach(input => { input.value = thresholds[input.dataset.key.split('.').at(-1)] ?? ''; });
-    box.querySelector('[data-key$=policy]').dispatchEvent(new Event('input', { bubbles: true }));
     box.querySelector('[data-key$=policy]').dispatchEvent(new Event('change', { bubbles: true }));
   });
+  const left = name === 'a';
+  if (left) {
+    document.getElementById('drag-threshold').replaceChildren(threshold);
+  }
   box.replaceChildren(
-    make('legend', {}, name === 'a' ? 'Left' : 'Right'),
+    make('legend', {}, left ? 'Left' : 'Right'),
     field(id('mode'), key('mode'), 'Decoding', select(modes)),
-    field(id('policy'), key('policy'), 'Policy', select(Object.fromEntries(choices.map(policy => [policy, policy])))),
-    threshold,
+    field(id('policy'), key('policy'), 'Policy', select(Object.fromEntries(choices.map(policy => [policy, policy === 'calibrated' ? `calibrated: ${calibration.policy}` : policy])))),
+    ...(left ? [] : [threshold]),
     field(id('patience'), key('patience'), 'Exits in a row that agree', number(1, exits.length, 1)),
     make('details', { className: 'exits' }, make('summary', {}, 'Exits, and a threshold for each'),
-      make('div', { className: 'controls small' }, ...boxes),
+      make('div', { className: 'controls small which' }, ...boxes),
       make('div', { className: 'controls small each' }, ...each),
       ...(defaults.calibration && defaults.calibration !== 'gate' && !defaults.temperatures ? [take] : [])),
     make('details', { className: 'drafts' }, make('summary', {}, 'Drafts'),
@@ -121,26 +134,30 @@ export function serverWords(defaults) {
 }
 
 /** Shows only what has an effect. */
-export function arrangeSide(box, side) {
+export function arrangeSide(box, side, range) {
   const show = (selector, shown) => {
     const element = box.querySelector(selector);
     (element.closest('.control') ?? element).hidden = !shown;
   };
   const early = leavesEarly(side.mode);
   show('[data-key$=policy]', early);
-  show('.threshold-control', hasThreshold(side));
+  const threshold = range.closest('.control');
+  threshold.hidden = !hasThreshold(side);
   show('[data-key$=patience]', early && side.policy === 'patience');
   show('.exits', early);
+  show('.which', side.policy !== 'calibrated');
+  if (early && side.policy === 'fixed') {
+    box.querySelector('.exits').open = true; // one has to be chosen there
+  }
   show('.each', hasThreshold(side));
   show('.drafts', side.mode === 'speculative');
   show('.server', side.mode === 'server');
-  const range = box.querySelector('input[type=range]');
   const each = haveOwn(side);
   range.disabled = each;
   range.max = mostThreshold(side.policy);
   range.value = side.threshold;
-  box.querySelector('.shown').textContent = each ? '' : Number(side.threshold).toFixed(2);
-  box.querySelector('.meaning').textContent = each ? 'Each exit has its own, below.'
+  threshold.querySelector('.shown').textContent = each ? '' : Number(side.threshold).toFixed(2);
+  threshold.querySelector('.meaning').textContent = each ? 'Each exit has its own, in the settings.'
     : `A token leaves at the first exit where ${policies[side.policy]?.description}. `
       + (isUncertainty(side.policy) ? '0: never.' : '0: always at the first. 1: never.');
 }
@@ -308,15 +325,15 @@ export function earlyExit(side) {
   const each = Object.keys(side.thresholds).length > 0;
   return {
     mode: side.mode,
-    policy: side.policy,
+    ...(side.policy === 'calibrated' ? { calibrated: true } : { policy: side.policy }),
     ...(hasThreshold(side) && !each ? { threshold: side.threshold } : {}),
     ...(hasThreshold(side) && each ? { threshold: thresholdsOf(side) } : {}),
     ...(side.policy === 'patience' ? { patience: side.patience } : {}),
-    ...(side.exits.length ? { exits: side.exits } : {}),
+    ...(side.exits.length && side.policy !== 'calibrated' ? { exits: side.exits } : {}),
   };
 }
 
-const layersOf = side => (side.exits.length ? side.exits
+const layersOf = side => (side.policy === 'calibrated' && calibration ? Object.keys(calibration.thresholds).map(Number) : side.exits.length ? side.exits
   : [...document.querySelectorAll('#side-a [data-key="a.exits"]')].map(input => Number(input.value)));
 
 /** Whether each exit in use has a threshold of its own, so that the common one is for none. */
@@ -341,12 +358,45 @@ export function requestBody(settings, modelName, seed) {
     ...(settings.presence ? { presence_penalty: settings.presence } : {}),
     ...(settings.frequency ? { frequency_penalty: settings.frequency } : {}),
     ...(settings.stop ? { stop: settings.stop.split('\n').filter(text => text) } : {}),
+    ...(settings.schema ? { response_format: { type: 'json_schema', json_schema: { name: 'answer', schema: JSON.parse(settings.schema) } } } : {}),
   };
 }
 
+export const pathOf = settings => (settings.chat ? 'v1/chat/completions' : 'v1/completions');
+
+/** Earlier messages of a conversation; none where a link has something else there. */
+export function turnsOf({ turns }) {
+  try {
+    return JSON.parse(turns).filter(turn => typeof turn.role === 'string' && typeof turn.content === 'string');
+  } catch {
+    return [];
+  }
+}
+
 export const promptOf = settings => (settings.chat
-  ? { messages: [{ role: 'user', content: settings.prompt }] }
+  ? { messages: [...(settings.system ? [{ role: 'system', content: settings.system }] : []), ...turnsOf(settings), { role: 'user', content: settings.prompt }] }
   : { prompt: settings.prompt });
+
+const wrong = (input, message) => Object.assign(new Error(message), { input });
+
+/** What is wrong with settings that each are in their range, with the field that says so; undefined if nothing is. */
+export function contradiction(settings) {
+  const field = key => document.querySelector(`[data-key="${key}"]`);
+  if (!settings.prompt) {
+    return wrong(field('prompt'), 'Prompt: it is empty; give at least one character');
+  }
+  for (const name of settings.compare ? ['a', 'b'] : ['a']) {
+    const side = settings[name];
+    if (leavesEarly(side.mode) && side.policy === 'fixed' && layersOf(side).length !== 1) {
+      return wrong(field(`${name}.exits`), `${name === 'a' ? 'Left' : 'Right'}: all tokens leave at one fixed exit; tick just one under Exits`);
+    }
+  }
+  try {
+    JSON.parse(settings.schema || '{}');
+  } catch (error) {
+    return wrong(field('schema'), `JSON Schema: no JSON: ${error.message}`);
+  }
+}
 
 /** A side in words. */
 export function sideWords(side) {
@@ -390,6 +440,9 @@ export function samplingWords(settings, seed) {
   }
   if (settings.chat) {
     drawn.push('chat');
+  }
+  if (settings.schema) {
+    drawn.push('held to a schema');
   }
   return drawn.join(', ');
 }

@@ -38,10 +38,16 @@ function shownInstead(token, piece) {
 }
 
 export class Pane {
-  constructor(name, onOpen) {
+  /**
+   * @param onOpen is given the pane's name and a token's place when one is opened
+   * @param onWalk likewise, when the keyboard goes to one
+   */
+  constructor(name, onOpen, onWalk) {
     this.name = name;
+    this.onWalk = onWalk;
     this.box = document.getElementById(`pane-${name}`);
     this.text = this.find('.text');
+    this.tokens = []; // their elements
     this.onOpen = onOpen;
     const show = event => event.target.classList.contains('token') && showTip(event.target);
     this.text.addEventListener('mouseover', show);
@@ -66,12 +72,19 @@ export class Pane {
   }
 
   open(element) {
-    this.onOpen(this.name, [...this.text.querySelectorAll('.token')].indexOf(element));
+    this.onOpen(this.name, this.tokens.indexOf(element));
+  }
+
+  /** Goes to a token, as the Tab key's stop. */
+  focus(index) {
+    this.tokens.forEach(token => { token.tabIndex = -1; });
+    this.tokens[index].tabIndex = 0;
+    this.tokens[index].focus();
   }
 
   /** One stop for the Tab key; arrows, Home and End go from token to token. */
   walk(event) {
-    const tokens = [...this.text.querySelectorAll('.token')];
+    const { tokens } = this;
     const here = tokens.indexOf(event.target);
     if (here < 0) {
       return;
@@ -93,10 +106,9 @@ export class Pane {
       return;
     }
     event.preventDefault();
-    const next = tokens[Math.max(0, Math.min(tokens.length - 1, to))];
-    event.target.tabIndex = -1;
-    next.tabIndex = 0;
-    next.focus();
+    const next = Math.max(0, Math.min(tokens.length - 1, to));
+    this.focus(next);
+    this.onWalk(this.name, next);
   }
 
   drawCourse() {
@@ -109,6 +121,8 @@ export class Pane {
   clear(note = '') {
     hideTip();
     this.run = null;
+    this.tokens = [];
+    this.box.classList.remove('preview');
     const hadFocus = this.text.contains(document.activeElement);
     this.text.replaceChildren(...(note ? [make('span', { className: 'waiting' }, note)] : []));
     if (hadFocus) {
@@ -120,9 +134,15 @@ export class Pane {
     document.getElementById(`title-${this.name}`).textContent = this.name === 'a' ? 'Left' : 'Right';
   }
 
-  fail(why) {
-    this.clear();
-    this.text.append(make('span', { className: 'fault' }, why));
+  /** Says what went wrong; what was written stays. */
+  fail(run, why) {
+    if (run.tokens.length) {
+      run.broken = why;
+      this.figures(run);
+    } else {
+      this.clear();
+    }
+    this.text.append(make('span', { className: 'fault' }, run.tokens.length ? ` ${why}` : why));
   }
 
   /** Begins a run: what was given, and what the text is made with. */
@@ -148,8 +168,10 @@ export class Pane {
     element.setAttribute('aria-label', spoken(token, run.layers));
     element.token = token;
     element.layers = run.layers;
+    element.head = token.head;
     paint(element, token.head, run.heads, 'exit', 'mark');
     element.classList.toggle('drafted', token.drafted);
+    this.tokens.push(element);
     this.text.append(element);
   }
 
@@ -161,7 +183,7 @@ export class Pane {
         const entry = run.tokens[at + i];
         if (entry) {
           entry.draft = { by, token, held: i < accepted };
-          const element = this.text.querySelectorAll('.token')[at + i];
+          const element = this.tokens[at + i];
           element?.setAttribute('aria-label', spoken(entry, run.layers));
           element?.classList.toggle('refused', i === accepted);
         }
@@ -203,8 +225,21 @@ export class Pane {
     this.find('.end').textContent = endWords(run);
   }
 
-  histogram(run) {
-    const counts = run.heads.map(head => run.tokens.filter(token => token.head === head).length);
+  /** Colours the text as if its tokens left at other heads, or as they did. */
+  recolour(run, heads) {
+    this.box.classList.toggle('preview', heads.some((head, i) => head !== run.tokens[i].head));
+    heads.forEach((head, i) => {
+      const element = this.tokens[i];
+      if (element.head !== head) {
+        element.head = head;
+        paint(element, head, run.heads);
+      }
+    });
+    this.histogram(run, heads);
+  }
+
+  histogram(run, heads = run.tokens.map(token => token.head)) {
+    const counts = run.heads.map(head => heads.filter(other => other === head).length);
     const rows = run.heads.flatMap((head, i) => {
       const share = counts[i] / run.tokens.length;
       const bar = make('div', { className: 'bar', hidden: counts[i] === 0 });
@@ -221,7 +256,13 @@ export class Pane {
 
   /** Marks where the text parts from the other one. */
   mark(place) {
-    this.text.querySelectorAll('.token')[place]?.classList.add('differs');
+    this.tokens[place]?.classList.add('differs');
+  }
+
+  /** Marks the token that is open; none for -1. */
+  choose(place) {
+    this.text.querySelector('.chosen')?.classList.remove('chosen');
+    this.tokens[place]?.classList.add('chosen');
   }
 }
 
@@ -235,7 +276,7 @@ function endWords(run) {
   if (run.finish === 'stop') {
     return last && !last.bytes.length ? `Ended by the model with ${last.token}.` : 'Ended at a stop text.';
   }
-  return run.stopped ? 'Stopped by you.' : '';
+  return run.stopped ? 'Stopped by you.' : run.broken ? `Broken off: ${run.broken}.` : '';
 }
 
 const drafter = by => (by === 'text' ? 'the text itself' : headName(by));
@@ -278,10 +319,11 @@ function beside(tokens, here, direction) {
 
 /** What a token was; the lens has what else it might have been. */
 function showTip(element) {
+  if (!document.getElementById('token').hidden) {
+    return; // it is all there
+  }
   const { token, layers } = element;
-  chosen?.classList.remove('chosen');
   chosen = element;
-  element.classList.add('chosen');
   const lines = [
     `${quoted(token)} left at ${headName(token.head)}, layer ${token.layer} of ${layers}`,
     `the head's surest choice: ${(100 * token.confidence).toFixed(1)} %`,
@@ -315,11 +357,9 @@ function placeTip() {
 }
 
 export function hideTip() {
-  chosen?.classList.remove('chosen');
   chosen = null;
   tip.hidden = true;
 }
 
 addEventListener('resize', () => chosen && placeTip());
 new ResizeObserver(() => chosen && placeTip()).observe(document.body); // with whatever moves its token
-document.addEventListener('keydown', event => event.key === 'Escape' && hideTip());

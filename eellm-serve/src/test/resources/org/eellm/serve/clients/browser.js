@@ -1,6 +1,7 @@
 // Uses the page as a person would, in Chromium, one scenario a run; prints what is to be seen as
 // JSON. Screenshots go to a folder, if one is named.
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
+import { createServer, request as ask } from 'node:http';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { chromium } from 'playwright-core';
@@ -10,17 +11,17 @@ const PROMPT = 'the cat and';
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
 const seen = { errors: [] };
 
-async function open(options = {}, hash = link || `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.mode=early-exit&a.threshold=0.02`) {
+async function open(options = {}, hash = link || `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.threshold=0.02&b.mode=full`, at = base) {
   const page = await browser.newPage({ viewport: { width: 1200, height: 900 }, ...options });
   page.setDefaultTimeout(120000); // a busy machine keeps the browser waiting as well
   page.on('pageerror', error => seen.errors.push(String(error)));
   page.on('console', message => message.type() === 'error' && seen.errors.push(message.text()));
   page.on('request', request => {
-    if (!request.url().startsWith(base) && !request.url().startsWith('blob:')) {
+    if (!request.url().startsWith(at) && !request.url().startsWith('blob:')) {
       seen.errors.push(`asked ${request.url()}`);
     }
   });
-  await page.goto(`${base}/#${hash}`);
+  await page.goto(`${at}/#${hash}`);
   return page;
 }
 
@@ -57,6 +58,21 @@ function burden() {
     new Worker('const end = Date.now() + 60000; while (Date.now() < end);', { eval: true }));
   return () => Promise.all(spins.map(spin => spin.terminate()));
 }
+
+const post = async (path, body) => (await fetch(`${base}${path}`, {
+  method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body),
+})).json();
+
+/** The heads at which a pane's text is coloured. */
+const colours = (page, name) => page.$$eval(`#pane-${name} .token`, tokens => tokens.map(token => token.head));
+
+/** What is open beside the text. */
+const opened = page => page.$eval('#token', pane => (pane.hidden ? null : {
+  title: pane.querySelector('h2').textContent,
+  facts: pane.querySelector('dl').textContent,
+  heads: [...pane.querySelectorAll('tbody th')].map(head => head.textContent),
+  choices: [...pane.querySelectorAll('tbody td')].map(cell => cell.querySelectorAll('.choice').length),
+}));
 
 /** The heads at which the lens frames tokens. */
 const frames = page => page.$$eval('#lens-box tbody tr', rows => rows.map(row => row.querySelectorAll('td.leaves').length));
@@ -156,14 +172,13 @@ const scenarios = {
     await page.waitForFunction(() => document.documentElement.clientWidth <= 700);
     await page.waitForFunction(() => { // it goes with its token
       const box = document.querySelector('#tip').getBoundingClientRect();
-      const token = document.querySelector('.token.chosen').getClientRects()[0];
+      const token = document.querySelector('.token:focus').getClientRects()[0];
       return Math.min(Math.abs(box.top - token.bottom), Math.abs(box.bottom - token.top)) < 12;
     });
     await page.focus('#go');
     seen.tipGone = await page.isHidden('#tip');
     await page.click('#pane-a .token >> nth=2');
-    seen.details = await page.$$eval('#details thead th', heads => heads.map(head => head.textContent));
-    seen.firstFive = await page.$$eval('#details tbody tr', rows => rows.length);
+    seen.opened = await opened(page);
 
     // What is saved is whole.
     const [json] = await Promise.all([page.waitForEvent('download'), page.click('#save-json')]);
@@ -181,10 +196,23 @@ const scenarios = {
     }, picture);
   },
 
-  /** The page as it opens, without a word of how to decode. */
+  /** The page as it opens, without a word of what to write. */
   async opens() {
-    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=20`);
-    await known(page);
+    const page = await open({}, '');
+    await done(page);
+    seen.a = await pane(page, 'a');
+    seen.b = await pane(page, 'b');
+    seen.prompt = await page.$eval('#prompt', field => field.value);
+    seen.examples = await page.$$eval('#examples button', buttons => buttons.map(button => button.title));
+    seen.verdict = await page.textContent('#verdict');
+    seen.agreement = await page.textContent('#agreement');
+    seen.estimate = await page.textContent('#estimate');
+    seen.address = await page.evaluate(() => location.hash);
+    seen.what = await page.isVisible('#what');
+    seen.marks = await page.$$eval('#marks span[data-of]', spans => spans.filter(span => !span.hidden).map(span => span.dataset.of));
+    // Results stand beside the controls.
+    seen.top = await page.$eval('#panes', box => Math.round(box.getBoundingClientRect().top));
+    await shot(page, 'opens');
     await page.evaluate(() => {
       globalThis.said = [];
       new MutationObserver(() => globalThis.said.push(document.querySelector('#message').textContent))
@@ -192,22 +220,278 @@ const scenarios = {
     });
     await page.click('#go');
     await done(page);
-    seen.a = await pane(page, 'a');
-    seen.b = await pane(page, 'b');
     seen.said = await page.evaluate(() => globalThis.said);
-    seen.verdict = await page.textContent('#verdict');
-    seen.agreement = await page.textContent('#agreement');
-    seen.estimate = await page.textContent('#estimate');
-    seen.lensOf = await page.$eval('#lens-of', list => list.value);
-    seen.address = await page.evaluate(() => location.hash);
-    await page.selectOption('#mode', 'early-exit');
+    seen.timed = await page.textContent('#verdict');
+    seen.figures = (await pane(page, 'b')).figures;
+    await page.click('#examples button >> nth=1');
     await done(page);
-    seen.early = (await pane(page, 'a')).title;
+    seen.second = (await pane(page, 'b')).text;
+  },
+
+  /** A server that goes away amid a text. */
+  async dies() {
+    const { hostname, port } = new URL(base);
+    let breaks = false;
+    const between = createServer((from, to) => {
+      from.pipe(ask({ hostname, port, path: from.url, method: from.method, headers: { ...from.headers, host: `${hostname}:${port}`, origin: base } }, answer => {
+        to.writeHead(answer.statusCode, answer.headers);
+        if (!breaks || from.url !== '/v1/completions') {
+          answer.pipe(to);
+          return;
+        }
+        let sent = 0;
+        answer.on('data', bytes => {
+          to.write(bytes.subarray(0, Math.max(0, 2000 - sent)));
+          sent += bytes.length;
+          if (sent > 2000) {
+            setTimeout(() => to.destroy(), 100);
+          }
+        });
+      }));
+    });
+    await new Promise(resolve => { between.listen(0, '127.0.0.1', resolve); });
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=60&compare=false&a.mode=full`, `http://127.0.0.1:${between.address().port}`);
+    await done(page);
+    breaks = true;
+    await page.click('#go');
+    await failed(page);
+    seen.message = await message(page);
+    seen.a = await pane(page, 'a');
+    breaks = false;
+    await page.click('#go');
+    await done(page);
+    seen.again = await pane(page, 'a');
+    between.closeAllConnections();
+    between.close();
+    seen.errors = seen.errors.filter(error => !error.includes('ERR_INCOMPLETE_CHUNKED_ENCODING'));
+  },
+
+  /** A link, which is written at once; Escape stops; and a curve with an outlier and two points in one place. */
+  async stops() {
+    const page = await open();
+    await done(page);
+    seen.linked = (await pane(page, 'b')).text;
+    let release;
+    const held = new Promise(resolve => { release = resolve; });
+    await page.route('**/v1/completions', async route => {
+      await held;
+      await route.continue().catch(() => {}); // given up by then
+    });
+    await page.click('#go');
+    await page.keyboard.press('Escape');
+    await page.waitForFunction(() => document.querySelector('#stop').getAttribute('aria-disabled') === 'true');
+    seen.message = await message(page);
+    release();
+    seen.curve = await page.evaluate(async () => {
+      const { curve } = await import('./charts.js');
+      const point = (label, agreement, ratio, most = ratio) => ({ label, agreement, ratio, least: ratio, most });
+      const svg = curve([point('1', 1, 1), point('0.9', .99, 1.2, 8), point('0.8', .99, 1.21), point('0.5', .9, 1.5)], 600, 'the full model');
+      document.body.append(svg);
+      const at = dot => dot.cx.baseVal.value;
+      const dots = [...svg.querySelectorAll('.dot')].map(at);
+      const axis = [...svg.querySelectorAll('text[text-anchor=end]')].map(text => Number(text.textContent)).filter(Number.isFinite);
+      return { highest: Math.max(...axis.slice(0, -1)), cut: svg.querySelectorAll('.cut').length,
+        labels: [...svg.querySelectorAll('.threshold')].map(text => text.textContent), used: (Math.max(...dots) - Math.min(...dots)) / 600,
+        titles: svg.querySelectorAll('title').length };
+    });
+  },
+
+  /** The policy that needs one exit. */
+  async fixed() {
+    const page = await open();
+    await done(page);
+    const asked = [];
+    page.on('response', response => asked.push(response.status()));
+    await page.selectOption('#policy', 'fixed');
+    await failed(page);
+    seen.message = await message(page);
+    seen.exits = await page.isVisible('#exit-2');
+    seen.blamed = await page.$$eval('[aria-invalid]', fields => fields.map(field => field.id));
+    seen.refusals = asked.filter(status => status >= 400);
+    await page.uncheck('#exit-1');
+    await page.uncheck('#exit-4');
+    await done(page);
+    seen.counts = (await pane(page, 'a')).counts;
+  },
+
+  /** A token that is opened where it stands. */
+  async token() {
+    for (const [name, viewport] of [['wide', { width: 1280, height: 800 }], ['phone', { width: 390, height: 800 }]]) {
+      const page = await open({ viewport }, `prompt=${encodeURIComponent(PROMPT)}&tokens=60&a.threshold=0.02&b.mode=full`);
+      await done(page);
+      const token = page.locator('#pane-b .token').nth(50);
+      await token.scrollIntoViewIfNeeded();
+      const before = await page.evaluate(() => scrollY);
+      await token.click();
+      const one = { scrolled: await page.evaluate(() => scrollY) - before, opened: await opened(page) };
+      one.inLens = await page.$eval('#lens-box', box => {
+        const [column, room] = [box.querySelector('th.open').getBoundingClientRect(), box.getBoundingClientRect()];
+        return column.left >= room.left && column.right <= room.right;
+      });
+      one.marked = await page.$$eval('#lens-box td.open', cells => cells.map(cell => cell.place));
+      one.lensOf = await page.$eval('#lens-of', list => list.value);
+      const sheet = await page.$eval('#token', box => box.getBoundingClientRect().toJSON());
+      const last = await page.$eval('#token tbody tr:last-child', row => row.getBoundingClientRect().toJSON());
+      one.finalHeadSeen = last.left >= 0 && last.right <= viewport.width && sheet.bottom <= viewport.height + 1;
+      await shot(page, `token-${name}`);
+      await page.keyboard.press('ArrowRight');
+      one.walked = (await opened(page)).title;
+      await page.click('#token-before');
+      await page.click('#token-before');
+      one.back = (await opened(page)).title;
+      await page.keyboard.press('Escape');
+      one.closed = await opened(page);
+      one.focus = await page.evaluate(() => [...document.querySelectorAll('#pane-b .token')].indexOf(document.activeElement));
+      seen[name] = one;
+      await page.close();
+    }
+  },
+
+  /** The threshold dragged: colours and figures go along, and are those of a text that is written so. */
+  async drags() {
+    seen.tries = [];
+    for (const [policy, from, to] of [['max-probability', .2, .22], ['max-probability', 1, .28], ['margin', .12, .1], ['margin', .06, .05]]) {
+      const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=40&a.policy=${policy}&a.threshold=${from}&b.mode=full`);
+      await done(page);
+      const asked = [];
+      page.on('request', request => asked.push(request.url()));
+      await move(page, to);
+      await page.waitForSelector('#write-so', { state: 'visible' });
+      const one = { policy, to, dragged: await colours(page, 'a'), counts: (await pane(page, 'a')).counts, asked: asked.filter(url => url.includes('/v1/')).length };
+      one.estimate = await page.textContent('#estimate');
+      const ids = () => page.$$eval('#pane-a .token', tokens => tokens.map(each => each.token.id));
+      const before = await ids();
+      await page.click('#write-so');
+      await page.waitForFunction(() => document.querySelector('#write-so').hidden);
+      await done(page);
+      const after = await ids();
+      one.written = await colours(page, 'a');
+      one.same = before.findIndex((id, i) => id !== after[i]);
+      seen.tries.push(one);
+      await page.close();
+    }
+  },
+
+  /** Twelve settings: what the page shows is what the API says. */
+  async twelve() {
+    const page = await open();
+    await done(page);
+    seen.tries = [];
+    for (const mode of ['early-exit', 'recompute']) {
+      for (const early_exit of [{ policy: 'max-probability', threshold: .1 }, { policy: 'max-probability', threshold: .2 }, { policy: 'margin', threshold: .1 },
+        { policy: 'entropy', threshold: 3 }, { policy: 'patience', patience: 2 }, { policy: 'max-probability', threshold: .15, exits: [1, 4] }]) {
+        const { policy, threshold, patience, exits } = early_exit;
+        const link = new URLSearchParams({ prompt: PROMPT, tokens: 20, compare: false, 'a.mode': mode, 'a.policy': policy,
+          ...(threshold ? { 'a.threshold': threshold } : {}), ...(patience ? { 'a.patience': patience } : {}), ...(exits ? { 'a.exits': exits } : {}) });
+        await page.goto('about:blank');
+        await page.goto(`${base}/#${link}`);
+        await done(page);
+        const { choices: [{ early_exit: tokens }], metrics } = await post('/v1/completions',
+          { prompt: PROMPT, max_tokens: 20, temperature: 0, early_exit: { mode, ...early_exit, per_token: true } });
+        const shown = await pane(page, 'a');
+        seen.tries.push({
+          name: `${mode} ${JSON.stringify(early_exit)}`,
+          colours: JSON.stringify(await colours(page, 'a')) === JSON.stringify(tokens.map(token => token.head)),
+          counts: JSON.stringify(shown.counts) === JSON.stringify(['exit_1', 'exit_2', 'exit_4', 'final'].map(head => String(metrics.early_exit.histogram[head] ?? 0))),
+          depth: (await page.textContent('#pane-a .figures')).includes(`mean depth${metrics.early_exit.mean_layer.toFixed(2)} of 5`),
+          left: new Set(tokens.map(token => token.head)).size,
+        });
+      }
+    }
+  },
+
+  /** Runs that are kept, named, compared, taken away and brought back. */
+  async notebook() {
+    const page = await open();
+    await done(page);
+    await page.click('#go');
+    await done(page);
+    const rows = () => page.$$eval('#runs tbody tr', all => all.map(row => [...row.cells].map(cell => cell.querySelector('input')?.value ?? cell.textContent)));
+    await page.fill('#runs input >> nth=0', 'first, "quoted"');
+    await page.press('#runs input >> nth=0', 'Tab');
+    await page.check('#lines');
+    await page.fill('#prompt', 'the cat\n\nthe dog');
+    await page.waitForFunction(() => document.querySelector('#count').textContent === '2 prompts');
+    await page.click('#go');
+    await page.waitForFunction(() => /the dog/.test(document.querySelector('#runs tbody').textContent)
+      && /^done/.test(document.querySelector('#message').textContent), null, { timeout: 120000 });
+    seen.rows = await rows();
+    await page.reload();
+    await page.waitForSelector('#runs tbody tr');
+    seen.afterReload = await rows();
+    const save = async button => {
+      const [file] = await Promise.all([page.waitForEvent('download'), page.click(button)]);
+      return readFile(await file.path(), 'utf8');
+    };
+    seen.csv = await save('#csv');
+    const text = await save('#export');
+    seen.exported = JSON.parse(text).runs.length;
+    if (await page.$('#notebook-chart svg')) {
+      seen.svg = await save('#notebook-svg');
+    }
+    page.on('dialog', dialog => dialog.accept());
+    await page.click('#runs tbody tr >> nth=0 >> text=Delete');
+    await page.waitForFunction(count => document.querySelectorAll('#runs tbody tr').length === count, seen.rows.length - 1);
+    await page.click('#delete-all');
+    await page.waitForFunction(() => document.querySelectorAll('#runs tbody tr').length === 0);
+    const file = `${process.cwd()}/notebook-${process.pid}.json`;
+    await writeFile(file, text);
+    await page.setInputFiles('#import-file', file);
+    await page.waitForFunction(count => document.querySelectorAll('#runs tbody tr').length >= count, seen.rows.length);
+    seen.imported = (await rows()).filter(row => row[1] === 'first, "quoted"').length;
+    await writeFile(file, '{"runs": [{"id": "x"}]}');
+    await page.setInputFiles('#import-file', file);
+    await failed(page);
+    seen.odd = await message(page);
+    await page.emulateMedia({ media: 'print' });
+    seen.printed = { form: await page.isVisible('#form'), text: await page.isVisible('#pane-a .text'), runs: await page.isVisible('#runs') };
+    await shot(page, 'print');
+  },
+
+  /** A conversation: it goes on, an earlier turn is asked anew, and the other way is not lost. */
+  async chats() {
+    const page = await open({}, `prompt=${encodeURIComponent('the cat')}&tokens=8&chat=true&compare=false&a.mode=full`);
+    await done(page);
+    const bodies = [];
+    page.on('request', request => request.url().endsWith('/v1/chat/completions') && bodies.push(JSON.parse(request.postData()).messages));
+    await page.fill('#system', 'the end');
+    await page.click('#go');
+    await done(page);
+    const answer = (await pane(page, 'a')).text.replace(/^the cat\n/, '');
+    await page.click('#answer-a');
+    await page.fill('#prompt', 'the dog');
+    await page.click('#go');
+    await done(page);
+    seen.second = bodies.at(-1);
+    seen.answer = answer;
+    await page.click('text=Ask this anew');
+    seen.prompt = await page.$eval('#prompt', field => field.value);
+    await page.fill('#prompt', 'the bird');
+    await page.click('#go');
+    await done(page);
+    seen.third = bodies.at(-1);
+    await page.click('#answer-a');
+    await page.waitForSelector('text=Or: the cat');
+    seen.others = await page.$$eval('#turn-list button', buttons => buttons.map(button => button.textContent).filter(text => text.startsWith('Or: ')));
+    await page.click('text=Or: the cat');
+    await page.waitForFunction(() => ['the dog', 'the cat'].includes(document.querySelector('#prompt').value));
+    seen.branch = await page.$eval('#prompt', field => field.value);
+    // Held to a schema.
+    await page.fill('#prompt', 'the end');
+    await page.click('summary >> text=Sampling');
+    await page.fill('#schema', '{"type":');
+    await page.click('#go');
+    await failed(page);
+    seen.wrong = await message(page);
+    await page.fill('#schema', '{"enum": [true]}');
+    await page.click('#go');
+    await done(page);
+    seen.held = (await pane(page, 'a')).text;
   },
 
   async repeats() {
-    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=60&a.mode=full`);
-    await known(page);
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=60&a.mode=full&b.mode=full`);
+    await done(page);
     seen.verdicts = [];
     seen.texts = [];
     seen.asked = [];
@@ -225,7 +509,8 @@ const scenarios = {
   },
 
   async busy() {
-    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=80&a.mode=early-exit&a.threshold=0.02`);
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=80&a.threshold=0.02&b.mode=full`);
+    await done(page);
     await known(page);
 
     // Somebody else's text, once, while turns are taken.
@@ -250,7 +535,7 @@ const scenarios = {
   },
 
   async drafts() {
-    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=24&a.mode=speculative&a.draftExit=2&a.draftLength=3&a.draftConfidence=0`);
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=24&a.mode=speculative&a.draftExit=2&a.draftLength=3&a.draftConfidence=0&b.mode=full`);
     await known(page);
     await page.click('#go');
     await done(page);
@@ -302,10 +587,10 @@ const scenarios = {
     await page.waitForSelector('#pane-a .token');
     const after = await pane(page, 'a');
     seen.kept = before.text === after.text && before.made === after.made;
-    seen.runs = await page.$$eval('#runs li', items => items.length);
+    seen.runs = await page.$$eval('#runs tbody tr', items => items.length);
 
     // A pinned run stays on the right, and speed is not compared with it.
-    await page.click('#runs li >> nth=0 >> text=Pin');
+    await page.click('#runs tbody tr >> nth=0 >> text=Pin');
     await page.selectOption('#mode', 'full');
     await done(page);
     await page.waitForFunction(() => document.querySelector('#verdict').textContent);
@@ -450,7 +735,7 @@ const scenarios = {
   },
 
   async keyboard() {
-    const page = await open({ viewport: { width: 320, height: 800 } }, `prompt=${encodeURIComponent(PROMPT)}&tokens=48&a.mode=early-exit&a.threshold=0.02`);
+    const page = await open({ viewport: { width: 320, height: 800 } }, `prompt=${encodeURIComponent(PROMPT)}&tokens=48&a.threshold=0.02&b.mode=full`);
     await known(page);
     await page.focus('#prompt');
     await page.keyboard.press('Control+Enter');
@@ -467,7 +752,7 @@ const scenarios = {
       seen.places.push(await place());
     }
     await page.keyboard.press('Enter');
-    seen.opened = await page.textContent('#details caption');
+    seen.opened = await page.textContent('#token-title');
     await page.keyboard.press('Escape');
     seen.tipGone = await page.isHidden('#tip');
     await page.focus('#lens-box td[tabindex="0"]');
@@ -475,7 +760,7 @@ const scenarios = {
     await page.keyboard.press('End');
     seen.cell = await page.evaluate(() => document.activeElement.getAttribute('aria-label'));
     await page.keyboard.press('Enter');
-    seen.openedInLens = await page.textContent('#details caption');
+    seen.openedInLens = await page.textContent('#token-title');
     // A new run takes the token that had the focus; the focus stays in the text.
     await page.focus('#pane-a .token >> nth=0');
     await page.evaluate(() => document.querySelector('#form').requestSubmit());
@@ -519,6 +804,7 @@ const scenarios = {
     await page.click('#side-a summary >> text=Exits');
     await page.fill('#threshold-1', '0.9');
     await page.press('#threshold-1', 'Tab');
+    await page.click('#write-so');
     await done(page);
     seen.typed = await pane(page, 'a');
   },
@@ -541,7 +827,7 @@ const scenarios = {
     seen.points = await page.$$eval('#curve-chart .dot', dots => dots.map(dot => dot.cx.baseVal.value));
     seen.spreads = await page.$$eval('#curve-chart .spread', lines => lines.length);
     seen.labels = await page.$$eval('#curve-chart .threshold', texts => texts.map(text => Number(text.textContent)));
-    const beyond = () => page.$eval('#curve-chart svg', svg => [...svg.querySelectorAll('*')].filter(part => {
+    const beyond = () => page.$eval('#curve-chart svg', svg => [...svg.querySelectorAll(':not(title)')].filter(part => {
       const [box, room] = [part.getBoundingClientRect(), svg.getBoundingClientRect()];
       return box.left < room.left - 1 || box.right > room.right + 1 || box.top < room.top - 1 || box.bottom > room.bottom + 1;
     }).map(part => part.outerHTML));
@@ -562,6 +848,7 @@ const scenarios = {
 
     // Its texts are those of the panes: it stays while thresholds move, and goes with the prompt.
     await move(page, .05);
+    await page.click('#write-so');
     await done(page);
     seen.stays = await page.isVisible('#curve');
 
@@ -587,7 +874,7 @@ const scenarios = {
     };
     const wide = page => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     const widest = page => page.evaluate(() => [...document.querySelectorAll('body *')]
-      .filter(box => box.getBoundingClientRect().right > document.documentElement.clientWidth && !box.closest('#lens-box, #details'))
+      .filter(box => box.getBoundingClientRect().right > document.documentElement.clientWidth && !box.closest('#lens-box, .scrolled'))
       .slice(0, 3).map(box => box.outerHTML.slice(0, 80)).join(' | '));
     seen.faults = [];
     seen.tooWide = [];
@@ -595,15 +882,26 @@ const scenarios = {
       const page = await open({ colorScheme, viewport: { width: 1200, height: 900 } });
       await known(page);
       seen.faults.push(...await faults(page));
+      await page.check('#chat');
+      await page.click('#go');
+      await done(page);
+      await page.click('#answer-a');
+      await page.waitForSelector('#turn-list li');
+      seen.faults.push(...await faults(page));
+      await page.uncheck('#chat');
+      await page.fill('#prompt', PROMPT);
       await page.click('#go');
       await done(page);
       await page.click('#pane-a .token >> nth=3');
       await page.$$eval('details', all => all.forEach(one => { one.open = true; }));
       seen.faults.push(...await faults(page));
-      for (const width of [320, 375, 500, 768, 1200, 1600]) {
+      for (const width of [320, 390, 500, 768, 1280, 1600]) {
         await page.setViewportSize({ width, height: 800 });
         // The page places its tip anew with the frame after a resize.
         await page.evaluate(() => new Promise(placed => requestAnimationFrame(() => requestAnimationFrame(placed))));
+        if ([320, 390, 1280].includes(width)) {
+          seen.faults.push(...(await faults(page)).map(fault => `${width} ${colorScheme}: ${fault}`));
+        }
         const over = await wide(page);
         if (over > 0) {
           seen.tooWide.push(`${width} ${colorScheme}: ${over} ${await widest(page)}`);
@@ -613,6 +911,12 @@ const scenarios = {
         }
       }
     }
+
+    // At 200 %, half of the width is left.
+    const large = await open({ viewport: { width: 640, height: 400 }, deviceScaleFactor: 2 });
+    await done(large);
+    seen.faults.push(...await faults(large));
+    seen.tooWide.push(...(await wide(large) > 0 ? [`200 %: ${await widest(large)}`] : []));
 
     // The scale: an order in grey too, for many exits; the mark gets heavier.
     const page = await open();

@@ -71,6 +71,9 @@ console.log(JSON.stringify({
     patienceOfThree: leavesAt(said, heads, side({ policy: 'patience', patience: 3 })),
     fixed: leavesAt(said, heads, side({ policy: 'fixed', exits: [2] })),
     full: leavesAt(said, heads, side({ mode: 'full' })),
+    calibrated: leavesAt([.2, .9, .6].map(calibrated => ({ calibrated })), heads, effective(
+      { mode: 'early-exit', policy: 'calibrated', threshold: .5, thresholds: {}, exits: [] },
+      { policies, calibration: { policy: 'gate', scale: 'confidence', thresholds: { 1: .8, 4: .8 } } })),
   },
   between: timeAtDepth(6, [{ depth: 12, seconds: 2 }, { depth: 4, seconds: 1 }]),
   notBetween: timeAtDepth(6, [{ depth: 12, seconds: 2 }, { depth: 11.9, seconds: 1 }]),
