@@ -13,6 +13,7 @@ import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.bytedeco.javacpp.Loader;
 import org.eellm.JvmSetup;
 import org.eellm.kernel.machine.MachineMemory;
 import org.eellm.tensor.DeviceThroughput;
@@ -31,7 +32,9 @@ import org.eellm.tensor.Torch;
  * @param diskFreeBytes space left in the working folder
  * @param nvidiaDriver whether an NVIDIA driver runs
  * @param unsetMalloc the variables of glibc's allocator that the launcher sets and that are not set
- * @param libtorch what computes with tensors; empty if it is not on the class path
+ * @param libtorch what computes with tensors; empty if it is not on the class path, or not for this
+ *     platform
+ * @param libtorchProblem what keeps it from being loaded, if it is on the class path
  */
 public record Machine(
     String os,
@@ -43,7 +46,8 @@ public record Machine(
     long diskFreeBytes,
     boolean nvidiaDriver,
     List<String> unsetMalloc,
-    Optional<Libtorch> libtorch) {
+    Optional<Libtorch> libtorch,
+    Optional<String> libtorchProblem) {
   private static final List<String> MALLOC =
       List.of("MALLOC_MMAP_MAX_", "GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX");
   private static final Set<String> FEATURES =
@@ -104,6 +108,17 @@ public record Machine(
    */
   public static Machine inspect(double seconds) throws IOException {
     OperatingSystemMXBean system = system();
+    Optional<Libtorch> libtorch = Optional.empty();
+    Optional<String> problem = Optional.empty();
+    try {
+      libtorch = Libtorch.find(seconds);
+    } catch (UnsatisfiedLinkError e) { // the class is there, but not its natives
+      problem =
+          Optional.of(
+              "on the class path, but not for %s: training and GPUs do not work here; add the"
+                      .formatted(Loader.getPlatform())
+                  + " platform's natives, as docs/packages.md says");
+    }
     return new Machine(
         system.getName() + " " + system.getVersion(),
         system.getArch(),
@@ -115,7 +130,8 @@ public record Machine(
         Path.of("").toAbsolutePath().toFile().getUsableSpace(),
         Files.exists(Path.of("/proc/driver/nvidia/version")),
         MALLOC.stream().filter(name -> System.getenv(name) == null).toList(),
-        Libtorch.find(seconds));
+        libtorch,
+        problem);
   }
 
   private static OperatingSystemMXBean system() {

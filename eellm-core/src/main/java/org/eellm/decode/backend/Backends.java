@@ -1,7 +1,6 @@
 package org.eellm.decode.backend;
 
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.engine.torch.TorchRunner;
 import org.eellm.decode.head.Vocabulary;
@@ -26,7 +25,7 @@ public final class Backends {
     try (ModelUsers.Use _ = model.users().add()) {
       return model instanceof Decoder decoder && !KernelRunner.takes(decoder)
           ? new TorchRunner(decoder, vocabulary, pages)
-          : new KernelRunner(model, vocabulary, pages, Threads.count(), KernelChoice.configured());
+          : new KernelRunner(model, vocabulary, pages, Threads.count());
     }
   }
 }

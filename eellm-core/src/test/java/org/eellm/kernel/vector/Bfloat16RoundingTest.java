@@ -12,7 +12,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 @Tag("vectors")
 final class Bfloat16RoundingTest {
-  private static final int ROOM = 6 * NativeNumbers.WIDTH + 3;
+  private static final int ROOM = 51;
   private static final float[] NUMBERS = RandomMatrix.rows(1, ROOM, new Random(1))[0];
 
   static IntStream counts() {

@@ -72,12 +72,12 @@ final class LanesTest {
 
   @Test
   void load_bfloat16Numbers_widensThem() {
-    int count = NativeNumbers.WIDTH;
+    int count = Lanes.WIDTH;
     try (NativeBuffer memory = NativeBuffer.allocate(2L * count)) {
       for (int i = 0; i < count; i++) {
         NativeNumbers.put(i - 5, memory.address() + 2L * i);
       }
-      for (int i = 0; i < NativeNumbers.WIDTH; i++) {
+      for (int i = 0; i < Lanes.WIDTH; i++) {
         assertThat(Lanes.load(memory.address()).lane(i)).isEqualTo(i - 5);
       }
     }
@@ -85,12 +85,12 @@ final class LanesTest {
 
   @Test
   void sum_anyNumbers_addsAllLanes() {
-    float[] numbers = new float[NativeNumbers.WIDTH];
+    float[] numbers = new float[Lanes.WIDTH];
     for (int i = 0; i < numbers.length; i++) {
       numbers[i] = 1 << i;
     }
     assertThat(Lanes.sum(FloatVector.fromArray(Lanes.FLOATS, numbers, 0)))
-        .isEqualTo((1 << NativeNumbers.WIDTH) - 1);
+        .isEqualTo((1 << Lanes.WIDTH) - 1);
   }
 
   private static float scalar(float x) {
@@ -99,16 +99,16 @@ final class LanesTest {
 
   private static float[] vector(float x) {
     float[] numbers =
-        new float[5 * NativeNumbers.WIDTH + 1]; // vectors together, one by one, and a rest
+        new float[5 * Lanes.WIDTH + 1]; // vectors together, one by one, and a rest
     Arrays.fill(numbers, x);
     Bfloat16Rounding.round(numbers, 0, numbers.length, numbers, 0);
     return numbers;
   }
 
   private static float stored(float x) {
-    try (NativeBuffer memory = NativeBuffer.allocate(2L * NativeNumbers.WIDTH)) {
+    try (NativeBuffer memory = NativeBuffer.allocate(2L * Lanes.WIDTH)) {
       Lanes.store(Lanes.broadcast(x), memory.address());
-      return NativeNumbers.get(memory.address() + 2L * (NativeNumbers.WIDTH - 1));
+      return NativeNumbers.get(memory.address() + 2L * (Lanes.WIDTH - 1));
     }
   }
 

@@ -71,10 +71,9 @@ public final class KernelRunner implements ModelRunner {
    * @param model which may be closed before this: its memory is freed after both
    * @param pages of keys and values
    * @param threads to compute with
-   * @param choice of kernels
    */
   public KernelRunner(
-      DecodingModel model, Vocabulary vocabulary, int pages, int threads, KernelChoice choice) {
+      DecodingModel model, Vocabulary vocabulary, int pages, int threads) {
     this.model = model;
     use = model.users().add();
     try {
@@ -86,7 +85,7 @@ public final class KernelRunner implements ModelRunner {
       firstBranch = model.firstBranch();
       team = new ThreadTeam(threads);
       packed = PackedModel.of(model, vocabulary, team);
-      kernels = ModelKernels.of(model, choice);
+      kernels = ModelKernels.of(model);
       PageLayout layout = new PageLayout(PackedWeights.cache(model), shape.headDim());
       workspace = new Workspace(threads, kernels, shard, layout, packed.weights().adapters());
       int width = shape.residual() == Residual.PARALLEL ? 2 * hidden : hidden;
