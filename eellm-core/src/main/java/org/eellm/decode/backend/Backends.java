@@ -14,7 +14,7 @@ public final class Backends {
   private Backends() {}
 
   /**
-   * A runner for a model, where the model is: with own kernels (machine code, Vector API) on CPUs,
+   * A runner for a model, where the model is: with own kernels (machine code, or Java) on CPUs,
    * but for a decoder that libtorch has quantized.
    *
    * @param model whole, or one stage of a pipeline

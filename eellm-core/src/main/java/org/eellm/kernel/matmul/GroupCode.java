@@ -63,7 +63,10 @@ final class GroupCode extends BlockCode {
       fillInts(mask, 0x00010001);
       vmovups(ONES, mask);
     }
-    if (bits == 4) {
+    if (bits == 4 && isAvx512()) { // without rax, which may have a stream
+      mov(R14D, 0x0F0F0F0F);
+      vpbroadcastd(mask, R14D);
+    } else if (bits == 4) {
       fillInts(mask, 0x0F0F0F0F);
     } else if (!target.vnni()) {
       fillInts(mask, 0x80808080);

@@ -31,7 +31,7 @@ import org.eellm.model.StoredDecoder;
 import org.eellm.model.TensorParallel;
 
 /**
- * Passes on CPUs with own kernels (machine code, Vector API): weights packed once, buffers made
+ * Passes on CPUs with own kernels (machine code, or Java): weights packed once, buffers made
  * once, threads in step through all layers between two exits. No operation of libtorch runs in a
  * pass; tensor-parallel ranks exchange sums by its collectives.
  *
