@@ -53,6 +53,7 @@ public record Machine(
   private static final Set<String> FEATURES =
       Set.of(
           "avx2",
+          "avx_vnni",
           "avx512f",
           "avx512_bf16",
           "avx512_vnni",

@@ -27,9 +27,24 @@ record VectorTile(WeightFormat format, int signs) implements Tile {
     FloatVector b = FloatVector.fromArray(FLOATS, sums, to + 4);
     FloatVector c = FloatVector.fromArray(FLOATS, sums, to + 8);
     FloatVector d = FloatVector.fromArray(FLOATS, sums, to + 12);
-    for (int step = 0; step < steps; step++) {
+    int even = steps - steps % 2;
+    for (int step = 0; step < even; step += 2) {
       long from = w + step * stepBytes;
       FloatVector input = FloatVector.broadcast(FLOATS, x[at + step]);
+      a = FloatVector.fromMemorySegment(FLOATS, MEMORY, from, ORDER).fma(input, a);
+      b = FloatVector.fromMemorySegment(FLOATS, MEMORY, from + 16, ORDER).fma(input, b);
+      c = FloatVector.fromMemorySegment(FLOATS, MEMORY, from + 32, ORDER).fma(input, c);
+      d = FloatVector.fromMemorySegment(FLOATS, MEMORY, from + 48, ORDER).fma(input, d);
+      from += stepBytes;
+      input = FloatVector.broadcast(FLOATS, x[at + step + 1]);
+      a = FloatVector.fromMemorySegment(FLOATS, MEMORY, from, ORDER).fma(input, a);
+      b = FloatVector.fromMemorySegment(FLOATS, MEMORY, from + 16, ORDER).fma(input, b);
+      c = FloatVector.fromMemorySegment(FLOATS, MEMORY, from + 32, ORDER).fma(input, c);
+      d = FloatVector.fromMemorySegment(FLOATS, MEMORY, from + 48, ORDER).fma(input, d);
+    }
+    if (even < steps) {
+      long from = w + even * stepBytes;
+      FloatVector input = FloatVector.broadcast(FLOATS, x[at + even]);
       a = FloatVector.fromMemorySegment(FLOATS, MEMORY, from, ORDER).fma(input, a);
       b = FloatVector.fromMemorySegment(FLOATS, MEMORY, from + 16, ORDER).fma(input, b);
       c = FloatVector.fromMemorySegment(FLOATS, MEMORY, from + 32, ORDER).fma(input, c);
