@@ -13,10 +13,10 @@ import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
-import org.bytedeco.javacpp.Loader;
 import org.eellm.JvmSetup;
 import org.eellm.kernel.machine.MachineMemory;
 import org.eellm.tensor.DeviceThroughput;
+import org.eellm.tensor.NativeLibraries;
 import org.eellm.tensor.Torch;
 
 /**
@@ -117,7 +117,7 @@ public record Machine(
       problem =
           Optional.of(
               "on the class path, but not for %s: training and GPUs do not work here; add the"
-                      .formatted(Loader.getPlatform())
+                      .formatted(NativeLibraries.platform())
                   + " platform's natives, as docs/packages.md says");
     }
     return new Machine(
