@@ -6,7 +6,6 @@ import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
 import java.util.Arrays;
 import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.matmul.Tile;
-import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.Exponential;
 import org.eellm.kernel.vector.LaneSum;
 import org.eellm.kernel.vector.NativeInts;
@@ -80,11 +79,13 @@ final class JavaAttention implements AttentionKernel {
     switch (layout.format()) {
       case FLOAT32 -> FloatArithmetic.copy(value, values, width);
       case BFLOAT16 -> {
-        Bfloat16Rounding.store(key, width, key);
+        for (int i = 0; i < width; i++) {
+          NativeNumbers.put(NativeNumbers.getFloat(key + 4L * i), key + 2L * i);
+          storeHalf(NativeNumbers.getFloat(value + 4L * i), offset % 2, values + 4L * i);
+        }
         if (width % 2 == 1) {
           NativeNumbers.put(0, key + 2L * width);
         }
-        Bfloat16Rounding.storeHalves(value, width, offset % 2, values);
       }
       case INT8 -> {
         FloatArithmetic.read(key, this.key, 0, width);
@@ -95,6 +96,18 @@ final class JavaAttention implements AttentionKernel {
     for (int step = 0; step < layout.keySteps(); step++) {
       int numbers = MEMORY.get(JAVA_INT_UNALIGNED, key + 4L * step);
       MEMORY.set(JAVA_INT_UNALIGNED, page + 4L * (POSITIONS * step + offset), numbers);
+    }
+  }
+
+  /**
+   * Stores a number as bfloat16 in one half of 32 bits: in the first half, with the second one
+   * cleared, so that nothing that was there before may meet a factor of 0 (it might be a NaN); or
+   * in the second, with the first one as it was.
+   */
+  private static void storeHalf(float number, int which, long to) {
+    NativeNumbers.put(number, to + 2L * which);
+    if (which == 0) {
+      NativeNumbers.put(0, to + 2);
     }
   }
 

@@ -5,7 +5,6 @@ import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
 import static org.eellm.kernel.vector.NativeNumbers.WIDTH;
 
-import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.Exponential;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.IntArray;
@@ -121,12 +120,16 @@ final class JavaRows implements RowKernel {
 
   @Override
   public void store(FloatArray x, int from, int count, long to) {
-    Bfloat16Rounding.store(x.values(), from, count, to);
+    for (int i = 0; i < count; i++) {
+      NativeNumbers.put(x.values()[from + i], to + 2L * i);
+    }
   }
 
   @Override
   public void store(long x, int count, long to) {
-    Bfloat16Rounding.store(x, count, to);
+    for (int i = 0; i < count; i++) {
+      NativeNumbers.put(number(x, i), to + 2L * i);
+    }
   }
 
   @Override
