@@ -47,7 +47,9 @@ public final class JvmSetup {
               + " ALL-MODULE-PATH");
     }
     KernelProperties.check();
-    if (!NativeNumbers.HAS_VECTORS && !RowKernel.isMachineCode() && CpuLevel.chosen() != CpuLevel.SCALAR) {
+    if (!NativeNumbers.HAS_VECTORS
+        && !RowKernel.isMachineCode()
+        && CpuLevel.chosen() != CpuLevel.SCALAR) {
       throw withoutVectors();
     }
     if (!RowKernel.isMachineCode() && hasQuickCompilerAlone()) {

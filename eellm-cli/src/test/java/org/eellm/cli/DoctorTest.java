@@ -1,7 +1,7 @@
 package org.eellm.cli;
 
-import static org.assertj.core.api.Assertions.assertThat;
 import static java.util.stream.Collectors.joining;
+import static org.assertj.core.api.Assertions.assertThat;
 import static org.eellm.cli.Commands.run;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -55,8 +55,7 @@ final class DoctorTest {
     assertRefused(
         CpuLevel.PROPERTY,
         "eellm: -Deellm.cpu: 'fast' is no level of this machine; use one of %s in EELLM_JAVA_OPTS"
-            .formatted(
-                CpuLevel.available().stream().map(CpuLevel::text).collect(joining(", "))));
+            .formatted(CpuLevel.available().stream().map(CpuLevel::text).collect(joining(", "))));
   }
 
   @Test

@@ -162,8 +162,8 @@ final class JavaAttention implements AttentionKernel {
   /**
    * Makes weights of a group's scores: {@code exp(score - max)}, where max is the largest so far,
    * which are added to the totals of a vector's places. Where max has grown, totals and sums so far
-   * are made smaller. Scores are first multiplied with the scales of their keys, and weights at last
-   * with those of the values.
+   * are made smaller. Scores are first multiplied with the scales of their keys, and weights at
+   * last with those of the values.
    *
    * @param from the first position of the group that the row sees; the others weigh 0
    * @param to behind the last

@@ -46,8 +46,7 @@ final class NormsTest {
     float[] byJava = new float[width];
     try (NativeFloats memory = NativeFloats.of(random(width, 1))) {
       Norms.rms(memory.address(), FloatArray.of(weight), EPSILON, out);
-      RowKernel.java()
-          .rms(memory.address(), FloatArray.of(weight), EPSILON, FloatArray.of(byJava));
+      RowKernel.java().rms(memory.address(), FloatArray.of(weight), EPSILON, FloatArray.of(byJava));
     }
     assertThat(out.values()).isEqualTo(byJava);
   }

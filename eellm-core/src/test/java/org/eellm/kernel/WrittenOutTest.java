@@ -25,10 +25,7 @@ final class WrittenOutTest {
   private static final String VECTORS = "jdk/incubator/vector/";
 
   @ParameterizedTest
-  @ValueSource(
-      strings = {
-        "matmul.VectorTile"
-      })
+  @ValueSource(strings = {"matmul.VectorTile"})
   void methods_thatWorkOnVectors_areNeverInlinedAndCallNoneOfOurs(String name) throws Exception {
     Class<?> type = Class.forName("org.eellm.kernel." + name);
     try (InputStream bytes = type.getResourceAsStream(type.getSimpleName() + ".class")) {

@@ -14,8 +14,8 @@ public final class Backends {
   private Backends() {}
 
   /**
-   * A runner for a model, where the model is: with own kernels (machine code, or Java) on CPUs,
-   * but for a decoder that libtorch has quantized.
+   * A runner for a model, where the model is: with own kernels (machine code, or Java) on CPUs, but
+   * for a decoder that libtorch has quantized.
    *
    * @param model whole, or one stage of a pipeline
    * @param pages of keys and values

@@ -86,7 +86,8 @@ final class DotKernels implements RowsByMatrix {
     return ExecutableMemory.store(functions)
         .map(stored -> new DotKernels(target, order, stored))
         .filter(
-            kernels -> KernelProbe.passes(new MatmulKernel(format, order, kernels), kernels.probedRows()));
+            kernels ->
+                KernelProbe.passes(new MatmulKernel(format, order, kernels), kernels.probedRows()));
   }
 
   CodeTarget target() {

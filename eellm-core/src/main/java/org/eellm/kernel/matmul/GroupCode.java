@@ -7,13 +7,13 @@ import org.eellm.kernel.assembler.Vector;
 
 /**
  * Machine code for products of a few rows with weights of 8 or 4 bits that have a scale for each
- * group of inputs. {@code vpdpbusd}, of AVX-512 and of AVX-VNNI, multiplies four unsigned bytes with
- * four signed ones, and adds the products to 32 bits. AVX2's {@code vpmaddubsw} adds two products to
- * 16 bits and cuts off what these cannot hold: weights of 8 bits so give their sign to x, and
- * weights of 4 bits are so small that 16 bits hold the sum of a chunk.
+ * group of inputs. {@code vpdpbusd}, of AVX-512 and of AVX-VNNI, multiplies four unsigned bytes
+ * with four signed ones, and adds the products to 32 bits. AVX2's {@code vpmaddubsw} adds two
+ * products to 16 bits and cuts off what these cannot hold: weights of 8 bits so give their sign to
+ * x, and weights of 4 bits are so small that 16 bits hold the sum of a chunk.
  *
- * <p>{@code more} is how many chunks of 32 inputs a group has; for AVX2 alone that is one. Sums of a
- * group stay in registers as integers; then they are scaled, and added to y. Rows of x are as
+ * <p>{@code more} is how many chunks of 32 inputs a group has; for AVX2 alone that is one. Sums of
+ * a group stay in registers as integers; then they are scaled, and added to y. Rows of x are as
  * {@link QuantizedInput} has them.
  */
 final class GroupCode extends BlockCode {

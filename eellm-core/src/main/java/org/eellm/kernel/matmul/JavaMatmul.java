@@ -9,8 +9,8 @@ import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
- * Products in Java, row by row, by {@link Tile}s: to the bit those of {@link DotKernels} in the same
- * order, and of {@link GroupKernels}, whose integers float32 adds up exactly.
+ * Products in Java, row by row, by {@link Tile}s: to the bit those of {@link DotKernels} in the
+ * same order, and of {@link GroupKernels}, whose integers float32 adds up exactly.
  *
  * @param tiles by the ordinal of their format
  * @param vectors whether they are the Vector API's
@@ -69,7 +69,13 @@ record JavaMatmul(SumOrder order, Tile[] tiles, boolean vectors) implements Rows
           } else {
             tile(w.format())
                 .run(
-                    w.block(block) + 4L * o, STEP_BYTES, w.steps(), scratch.row, 0, scratch.sums, 0);
+                    w.block(block) + 4L * o,
+                    STEP_BYTES,
+                    w.steps(),
+                    scratch.row,
+                    0,
+                    scratch.sums,
+                    0);
           }
           FloatArithmetic.write(scratch.sums, 0, to + 4L * o, OUTPUTS);
         }
@@ -84,9 +90,7 @@ record JavaMatmul(SumOrder order, Tile[] tiles, boolean vectors) implements Rows
   /** Reads a row's numbers: those of groups as they are rounded, without their scales. */
   private static void read(WeightFormat format, PackedInput x, int row, Scratch scratch) {
     int count =
-        format.hasGroups()
-            ? x.quantized().groups() * format.group()
-            : format.padded(x.in());
+        format.hasGroups() ? x.quantized().groups() * format.group() : format.padded(x.in());
     if (scratch.row.length < count) {
       scratch.row = new float[count];
     }

@@ -10,8 +10,8 @@ import org.eellm.kernel.vector.NativeNumbers;
  * Rows x [rows, in] rounded to 8 bits in groups, for weights that share scales in the same groups:
  * {@code x = scale q} with {@code |q| <= 127} and {@code scale = max |x| / 127} of the group. A row
  * is {@code [in / group]} of what the weights' offset from 0 adds for 4 bits, negative: {@code -8
- * sum q}; the q, a byte each; the scale. That takes {@link #MORE_UNITS} numbers of 32 bits beside the
- * bytes.
+ * sum q}; the q, a byte each; the scale. That takes {@link #MORE_UNITS} numbers of 32 bits beside
+ * the bytes.
  */
 final class QuantizedInput implements AutoCloseable {
   /** Numbers of 32 bits in a group beside its q. */

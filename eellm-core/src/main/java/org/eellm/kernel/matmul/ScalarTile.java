@@ -13,8 +13,7 @@ import org.eellm.kernel.weight.WeightFormat;
  */
 record ScalarTile(WeightFormat format, int signs) implements Tile {
 
-  static void floats(
-      long w, long stepBytes, int steps, float[] x, int at, float[] sums, int to) {
+  static void floats(long w, long stepBytes, int steps, float[] x, int at, float[] sums, int to) {
     for (int o = 0; o < OUTPUTS; o++) {
       float sum = sums[to + o];
       for (int step = 0; step < steps; step++) {

@@ -21,8 +21,7 @@ record VectorTile(WeightFormat format, int signs) implements Tile {
   private static final VectorSpecies<Integer> INTS = IntVector.SPECIES_128;
   private static final int UPPER = 0xFFFF0000;
 
-  static void floats(
-      long w, long stepBytes, int steps, float[] x, int at, float[] sums, int to) {
+  static void floats(long w, long stepBytes, int steps, float[] x, int at, float[] sums, int to) {
     FloatVector a = FloatVector.fromArray(FLOATS, sums, to);
     FloatVector b = FloatVector.fromArray(FLOATS, sums, to + 4);
     FloatVector c = FloatVector.fromArray(FLOATS, sums, to + 8);

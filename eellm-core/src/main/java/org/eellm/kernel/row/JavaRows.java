@@ -93,8 +93,7 @@ final class JavaRows implements RowKernel {
 
   @Override
   public float productWithBfloat16(long x, long y, int count) {
-    return sumByOne(
-        count, (sum, i) -> Math.fma(NativeNumbers.get(y + 2L * i), number(x, i), sum));
+    return sumByOne(count, (sum, i) -> Math.fma(NativeNumbers.get(y + 2L * i), number(x, i), sum));
   }
 
   @Override

@@ -32,9 +32,7 @@ public record AdamWStep(
   public void apply(Tensor g, Tensor m, Tensor v, Tensor p, Tensor weights) {
     long count = g.numel();
     long whole =
-        TensorKernels.available() && g.device().is_cpu()
-            ? count / Lanes.WIDTH * Lanes.WIDTH
-            : 0;
+        TensorKernels.available() && g.device().is_cpu() ? count / Lanes.WIDTH * Lanes.WIDTH : 0;
     if (whole > 0) {
       applyKernel(g, m, v, p, weights, Math.toIntExact(whole / Lanes.WIDTH));
     }

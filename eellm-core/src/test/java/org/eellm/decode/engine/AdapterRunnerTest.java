@@ -66,8 +66,7 @@ final class AdapterRunnerTest {
   static Stream<Arguments> formats() {
     return Stream.of(DataType.values())
         .flatMap(
-            type ->
-                Stream.of(Quantization.values()).map(matrices -> Arguments.of(type, matrices)));
+            type -> Stream.of(Quantization.values()).map(matrices -> Arguments.of(type, matrices)));
   }
 
   @ParameterizedTest

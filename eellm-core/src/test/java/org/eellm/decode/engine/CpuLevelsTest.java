@@ -83,8 +83,7 @@ final class CpuLevelsTest {
 
   @ParameterizedTest
   @MethodSource("levels")
-  void generate_onAnyLevel_writesWhatOthersWithVectorsAsWideWrite(CpuLevel level)
-      throws Exception {
+  void generate_onAnyLevel_writesWhatOthersWithVectorsAsWideWrite(CpuLevel level) throws Exception {
     List<String> texts = run(Program.class, level);
 
     assertThat(texts).hasSize(RunnerFamily.values().length * 4 * 3);
@@ -107,7 +106,9 @@ final class CpuLevelsTest {
       List<String> texts = run(GuardedProgram.class, level);
 
       assertThat(texts).as("%s", level).hasSize(SHAPES);
-      assertThat(before.computeIfAbsent(isWide(level), _ -> texts)).as("%s", level).isEqualTo(texts);
+      assertThat(before.computeIfAbsent(isWide(level), _ -> texts))
+          .as("%s", level)
+          .isEqualTo(texts);
     }
   }
 
@@ -219,7 +220,8 @@ final class CpuLevelsTest {
       Result result =
           Generator.generate(model, Limits.of(model), List.of(request), TokenListener.none())
               .getFirst();
-      return "%d: %s %s, %d rows, %s".formatted(seed, shape, quantization, prompt.size(), result.ids());
+      return "%d: %s %s, %d rows, %s"
+          .formatted(seed, shape, quantization, prompt.size(), result.ids());
     }
   }
 

@@ -112,14 +112,9 @@ final class GgufLogitsTest {
   }
 
   @ParameterizedTest
-  @CsvSource({
-    "Q8_0, Q8_0",
-    "Q4_0, Q4_0",
-    "Q4_0, Q8_0",
-    "Q8_0, Q4_0"
-  })
-  void logits_ofTheFirstToken_areThoseOfTheGroupsInFloat64(
-      GgufType layers, GgufType embedding) throws IOException {
+  @CsvSource({"Q8_0, Q8_0", "Q4_0, Q4_0", "Q4_0, Q8_0", "Q8_0, Q4_0"})
+  void logits_ofTheFirstToken_areThoseOfTheGroupsInFloat64(GgufType layers, GgufType embedding)
+      throws IOException {
     ModelFolder files = write(layers, embedding);
     double[] expected = expected(5);
     double largest = Arrays.stream(expected).map(Math::abs).max().orElseThrow();
@@ -148,8 +143,7 @@ final class GgufLogitsTest {
     }
   }
 
-  private static float[][] logits(
-      ModelFolder files, MatrixQuantization quantization, int... ids) {
+  private static float[][] logits(ModelFolder files, MatrixQuantization quantization, int... ids) {
     try (StoredDecoder model = stored(files, quantization);
         KernelRunner runner = new KernelRunner(model, Vocabulary.of(VOCABULARY), 4, 2)) {
       ForwardBatch rows = new ForwardBatch();

@@ -20,8 +20,8 @@ import org.eellm.decode.engine.cpu.KernelProperties;
 import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.engine.torch.TorchRunner;
 import org.eellm.decode.head.HeadOutput;
-import org.eellm.model.Decoder;
 import org.eellm.kernel.matmul.SumOrder;
+import org.eellm.model.Decoder;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -59,7 +59,9 @@ final class KernelRunnerTest {
         int from = at;
         at += count;
         float[][][] exact =
-            Arrays.stream(expected).map(head -> floats(head, from, count)).toArray(float[][][]::new);
+            Arrays.stream(expected)
+                .map(head -> floats(head, from, count))
+                .toArray(float[][][]::new);
         assertClose(text.next(count), exact, 1e-4f);
       }
     }
@@ -111,8 +113,7 @@ final class KernelRunnerTest {
 
   @ParameterizedTest
   @MethodSource("formats")
-  void logits_ofRowsInBlocksAndBatches_equalSingleRowsToTheBit(
-      RunnerFamily family, DataType type) {
+  void logits_ofRowsInBlocksAndBatches_equalSingleRowsToTheBit(RunnerFamily family, DataType type) {
     try (Decoder model = family.decoder(type);
         KernelRunner runner = runner(model, 2)) {
       RunnerText alone = new RunnerText(runner, 1, 66, 0, 1, 2, 3, 4);

@@ -112,8 +112,7 @@ final class LikelihoodTest {
   }
 
   private static ModelRunner kernels(Decoder model) {
-    return new KernelRunner(
-        model, Vocabulary.of(vocabulary(model)), PAGES, 2);
+    return new KernelRunner(model, Vocabulary.of(vocabulary(model)), PAGES, 2);
   }
 
   /** The natural logarithm of the last word's probability. */

@@ -95,8 +95,7 @@ final class PassAllocationTest {
 
   private static void assertAllocatesLittle(
       DecodingModel model, int adapter, Vocabulary vocabulary, Question question) {
-    try (KernelRunner runner =
-        new KernelRunner(model, vocabulary, 8, THREADS)) {
+    try (KernelRunner runner = new KernelRunner(model, vocabulary, 8, THREADS)) {
       Steps steps = new Steps(runner, adapter, question);
       steps.fill();
       for (int rows : new int[] {1, 3, 20}) {

@@ -152,8 +152,7 @@ final class StoredModelRunnerTest {
   void rows_ofAQuantizedDecoder_areRefused() {
     Architecture architecture = RunnerFamily.LLAMA.architecture(DataType.FLOAT32);
     try (Decoder model = Decoder.allocate(architecture, Quantization.INT8, Torch.cpu())) {
-      assertThatThrownBy(() -> runner(model, 1))
-          .hasMessageContaining("has been quantized");
+      assertThatThrownBy(() -> runner(model, 1)).hasMessageContaining("has been quantized");
     }
   }
 

@@ -83,7 +83,8 @@ final class MatmulKernelTest {
   @MethodSource("machineCodes")
   void multiply_machineCode_givesWhatPlainJavaGives(
       WeightFormat format, SumOrder order, CodeTarget target) {
-    givesEachRowAsAlone(machineCode(format, order, target), MatmulKernel.java(format, order, false));
+    givesEachRowAsAlone(
+        machineCode(format, order, target), MatmulKernel.java(format, order, false));
   }
 
   /** As long prompts come, whose later rows do not ask for weights ahead. */
@@ -214,8 +215,7 @@ final class MatmulKernelTest {
   @ParameterizedTest
   @EnumSource
   void put_fromMemory_givesTheSame(WeightFormat format) {
-    for (MatmulKernel kernel :
-        List.of(MatmulKernel.java(format), MatmulKernel.fastest(format))) {
+    for (MatmulKernel kernel : List.of(MatmulKernel.java(format), MatmulKernel.fastest(format))) {
       int in = 320;
       Random random = new Random(4);
       try (RandomMatrix w = new RandomMatrix(format, 64, in, random);

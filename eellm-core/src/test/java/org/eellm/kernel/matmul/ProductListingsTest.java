@@ -10,9 +10,8 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 /**
  * The machine code of products is that of its listings: of one and six rows; of two on Intel's
- * processors, where three streams of weights are read; of one and two for AVX2,
- * and for AVX-VNNI where there are groups. In the order of
- * tiles of one row, and of 16 and 32.
+ * processors, where three streams of weights are read; of one and two for AVX2, and for AVX-VNNI
+ * where there are groups. In the order of tiles of one row, and of 16 and 32.
  */
 final class ProductListingsTest {
 

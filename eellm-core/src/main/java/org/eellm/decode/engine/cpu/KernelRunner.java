@@ -31,9 +31,9 @@ import org.eellm.model.StoredDecoder;
 import org.eellm.model.TensorParallel;
 
 /**
- * Passes on CPUs with own kernels (machine code, or Java): weights packed once, buffers made
- * once, threads in step through all layers between two exits. No operation of libtorch runs in a
- * pass; tensor-parallel ranks exchange sums by its collectives.
+ * Passes on CPUs with own kernels (machine code, or Java): weights packed once, buffers made once,
+ * threads in step through all layers between two exits. No operation of libtorch runs in a pass;
+ * tensor-parallel ranks exchange sums by its collectives.
  *
  * <p>Sums, and the stream between branches, are float32. Weights, activations that meet weights,
  * keys and values have the model's format; activations that meet weights of 8 or 4 bits have 8
@@ -72,8 +72,7 @@ public final class KernelRunner implements ModelRunner {
    * @param pages of keys and values
    * @param threads to compute with
    */
-  public KernelRunner(
-      DecodingModel model, Vocabulary vocabulary, int pages, int threads) {
+  public KernelRunner(DecodingModel model, Vocabulary vocabulary, int pages, int threads) {
     this.model = model;
     use = model.users().add();
     try {

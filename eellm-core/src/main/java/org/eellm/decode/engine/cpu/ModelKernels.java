@@ -11,8 +11,7 @@ import org.eellm.model.DecodingModel;
  * @param heads with the output matrices
  * @param routers with those of routers to experts, which are not rounded
  */
-record ModelKernels(
-    MatmulKernel layers, MatmulKernel heads, MatmulKernel routers) {
+record ModelKernels(MatmulKernel layers, MatmulKernel heads, MatmulKernel routers) {
 
   static ModelKernels of(DecodingModel model) {
     return new ModelKernels(
