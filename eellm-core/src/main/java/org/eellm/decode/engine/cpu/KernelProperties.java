@@ -10,15 +10,22 @@ import org.eellm.kernel.vector.CpuLevel;
 
 /** The system properties that choose kernels of CPUs. */
 public final class KernelProperties {
+  private static final String OLD_PROPERTY = "eellm.kernel";
+
   private KernelProperties() {}
 
   /**
    * Checks them.
    *
    * @throws ConfigException if {@link CpuLevel#PROPERTY} names no level that this machine has, or
-   *     {@link SumOrder#PROPERTY} no order
+   *     {@link SumOrder#PROPERTY} no order, or {@value #OLD_PROPERTY} is set
    */
   public static void check() {
+    if (System.getProperty(OLD_PROPERTY) != null) {
+      throw new ConfigException(
+          "-D%s has no effect; use -D%s=%s in EELLM_JAVA_OPTS"
+              .formatted(OLD_PROPERTY, CpuLevel.PROPERTY, CpuLevel.VECTORS.text()));
+    }
     String order = System.getProperty(SumOrder.PROPERTY);
     if (order != null && SumOrder.of(order).isEmpty()) {
       List<SumOrder> orders = List.of(SumOrder.values());
