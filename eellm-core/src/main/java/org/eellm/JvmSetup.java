@@ -6,8 +6,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import org.eellm.config.ConfigException;
+import org.eellm.decode.engine.cpu.KernelProperties;
 import org.eellm.kernel.machine.GlibcMalloc;
 import org.eellm.kernel.row.RowKernel;
+import org.eellm.kernel.vector.CpuLevel;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.jspecify.annotations.Nullable;
 
@@ -29,6 +32,7 @@ public final class JvmSetup {
    * Checks what decoding needs.
    *
    * @throws SetupException that names the option of Java that is missing or wrong
+   * @throws ConfigException that names the property of kernels that is wrong
    */
   public static void requireDecoding() {
     Module own = JvmSetup.class.getModule();
@@ -42,7 +46,10 @@ public final class JvmSetup {
           "Java has left out modules that eellm needs; start it with --add-modules"
               + " ALL-MODULE-PATH");
     }
-    if (!NativeNumbers.HAS_VECTORS && !RowKernel.isMachineCode()) {
+    KernelProperties.check();
+    if (!NativeNumbers.HAS_VECTORS
+        && !RowKernel.isMachineCode()
+        && CpuLevel.chosen() != CpuLevel.SCALAR) {
       throw withoutVectors();
     }
     if (!RowKernel.isMachineCode() && hasQuickCompilerAlone()) {

@@ -88,7 +88,7 @@ final class JvmSetupTest {
 
   @Test
   void load_withoutVectorModuleAndMachineCode_namesTheOption() throws Exception {
-    assertThat(run(Decodes.class, _ -> true, NATIVES, "-Deellm.kernel=vectors"))
+    assertThat(run(Decodes.class, _ -> true, NATIVES, "-Deellm.cpu=vectors"))
         .contains("SetupException", "--add-modules jdk.incubator.vector");
   }
 
@@ -119,7 +119,7 @@ final class JvmSetupTest {
                 _ -> true,
                 VECTORS,
                 NATIVES,
-                "-Deellm.kernel=vectors",
+                "-Deellm.cpu=vectors",
                 "-XX:TieredStopAtLevel=1"))
         .contains("SetupException", "-XX:TieredStopAtLevel=4");
   }

@@ -7,30 +7,34 @@ import java.util.List;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.kernel.machine.CpuCache;
 import org.eellm.kernel.matmul.MatmulKernel;
 import org.eellm.kernel.matmul.SumOrder;
 import org.eellm.kernel.row.RowKernel;
+import org.eellm.kernel.vector.CpuLevel;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
  * The kernels with which this CPU decodes, and the machine's properties that matter to them.
  *
- * @param choice the user's, by {@value KernelChoice#PROPERTY}
+ * @param level of the processor that is used, by {@value CpuLevel#PROPERTY}
+ * @param levelIsChosen whether the user chose it; else it is the machine's highest
+ * @param levels those that this machine has
  * @param order in which products of bfloat16 add up, by {@value SumOrder#PROPERTY}
- * @param bfloat16 what multiplies with bfloat16 weights if the fastest is chosen
+ * @param bfloat16 what multiplies with bfloat16 weights
  * @param float32 the same with float32 weights
- * @param int8 what multiplies with weights of 8 and 4 bits then
- * @param attentionCode whether attention, norms and activations are machine code then
- * @param vectorBits of their vectors, as of the Vector API's
+ * @param int8 what multiplies with weights of 8 and 4 bits
+ * @param attentionCode whether attention, norms and activations are machine code
+ * @param vectorBits of what they take at once
  * @param lastCacheBytes of the processor's last cache
  * @param hugePages when the system gives huge pages: always, madvise (on request) or never; empty
  *     where it does not tell
  */
 record DecodingKernels(
-    KernelChoice choice,
+    String level,
+    boolean levelIsChosen,
+    List<String> levels,
     SumOrder order,
     String bfloat16,
     String float32,
@@ -42,14 +46,12 @@ record DecodingKernels(
   private static final Path HUGE_PAGES = Path.of("/sys/kernel/mm/transparent_hugepage/enabled");
   private static final Pattern CHOSEN = Pattern.compile("\\[(\\w+)]");
 
-  /**
-   * Looks for them.
-   *
-   * @param choice the user's
-   */
-  static DecodingKernels find(KernelChoice choice) throws IOException {
+  /** Looks for them. */
+  static DecodingKernels find() throws IOException {
     return new DecodingKernels(
-        choice,
+        CpuLevel.chosen().text(),
+        System.getProperty(CpuLevel.PROPERTY) != null,
+        CpuLevel.available().stream().map(CpuLevel::text).toList(),
         SumOrder.chosen(),
         MatmulKernel.fastest(WeightFormat.BFLOAT16).text(),
         MatmulKernel.fastest(WeightFormat.FLOAT32).text(),
@@ -68,20 +70,22 @@ record DecodingKernels(
 
   /** The kernels and the memory in words, line by line. */
   List<String> lines() {
-    String bits = ", %d bits".formatted(vectorBits);
-    String vectors = "the Vector API" + bits;
-    return switch (choice) {
-      case VECTORS -> List.of(vectors + ", since eellm.kernel says so", sums(), memory());
-      case FASTEST ->
-          List.of(
-              "bfloat16 products: " + bfloat16,
-              "products of 8 and 4 bits: " + int8,
-              "attention, norms, activations: " + (attentionCode ? "machine code" + bits : vectors),
-              "float32 products: " + float32,
-              sums(),
-              memory(),
-              "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
-    };
+    return List.of(
+        "processor level: %s, %s; EELLM_JAVA_OPTS=-D%s= takes one of %s"
+            .formatted(
+                level,
+                levelIsChosen
+                    ? "since %s says so".formatted(CpuLevel.PROPERTY)
+                    : "the highest of this machine",
+                CpuLevel.PROPERTY,
+                String.join(", ", levels)),
+        "bfloat16 products: " + bfloat16,
+        "products of 8 and 4 bits: " + int8,
+        "attention, norms, activations: "
+            + (attentionCode ? "machine code, %d bits".formatted(vectorBits) : "Java"),
+        "float32 products: " + float32,
+        sums(),
+        memory());
   }
 
   private String sums() {

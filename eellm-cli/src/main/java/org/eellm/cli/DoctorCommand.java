@@ -16,7 +16,7 @@ import org.eellm.cli.option.Machine;
 import org.eellm.cli.option.RankOptions;
 import org.eellm.config.yaml.StrictYaml;
 import org.eellm.cost.Hardware;
-import org.eellm.decode.engine.cpu.KernelChoice;
+import org.eellm.decode.engine.cpu.KernelProperties;
 import org.eellm.distributed.collective.DistributedBackend;
 import org.eellm.distributed.launch.RankInfo;
 import org.eellm.distributed.mesh.Mesh;
@@ -77,14 +77,14 @@ final class DoctorCommand implements Callable<Integer> {
       throw new ParameterException(
           spec.commandLine(), "--nproc: has no effect here; give --profile FILE as well");
     }
-    KernelChoice choice = KernelChoice.configured(); // what is wrong is said at once
+    KernelProperties.check(); // what is wrong is said at once
     Machine machine = Machine.inspect(seconds);
     Report report =
         new Report(
             RootCommand.Version.number(),
             Runtime.version().toString(),
             machine,
-            DecodingKernels.find(choice),
+            DecodingKernels.find(),
             SetupProblem.of(machine));
     PrintWriter out = spec.commandLine().getOut();
     json.print(out, report, () -> print(report, out));
@@ -161,6 +161,7 @@ final class DoctorCommand implements Callable<Integer> {
         machine
             .libtorch()
             .map(found -> "%s with %s".formatted(found.version(), found.blas()))
+            .or(machine::libtorchProblem)
             .orElse("none: this eellm decodes on CPUs; docs/operate.md says how to add it"));
     out.printf("system     %s, %s%n", machine.os(), machine.architecture());
     out.printf(

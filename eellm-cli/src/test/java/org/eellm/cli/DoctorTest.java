@@ -1,5 +1,6 @@
 package org.eellm.cli;
 
+import static java.util.stream.Collectors.joining;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.eellm.cli.Commands.run;
 
@@ -11,8 +12,8 @@ import java.util.OptionalLong;
 import java.util.Set;
 import org.eellm.cli.Commands.Outcome;
 import org.eellm.cli.option.Machine;
-import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.kernel.matmul.SumOrder;
+import org.eellm.kernel.vector.CpuLevel;
 import org.eellm.tensor.DeviceThroughput;
 import org.junit.jupiter.api.Test;
 
@@ -34,9 +35,10 @@ final class DoctorTest {
     assertThat(libtorch.path("cpu").path("bfloat16").doubleValue()).isGreaterThan(1e8);
     assertThat(libtorch.path("cpu").path("memory").doubleValue()).isGreaterThan(1e8);
     JsonNode decoding = report.path("decoding");
-    assertThat(decoding.path("choice").textValue())
-        .isEqualTo(System.getProperty(KernelChoice.PROPERTY, "fastest"));
-    assertThat(decoding.path("vector_bits").intValue()).isIn(128, 256, 512);
+    assertThat(decoding.path("level").textValue()).isEqualTo(CpuLevel.chosen().text());
+    assertThat(decoding.path("levels").valueStream().map(JsonNode::textValue))
+        .contains("scalar", CpuLevel.chosen().text());
+    assertThat(decoding.path("vector_bits").intValue()).isIn(256, 512);
     assertThat(decoding.path("last_cache_bytes").longValue()).isPositive();
     assertThat(report.path("traps").isArray()).isTrue();
   }
@@ -45,15 +47,15 @@ final class DoctorTest {
   void doctor_forPeople_namesWhatItFound() {
     assertThat(run("doctor", "--seconds", "0.02").printed())
         .contains("libtorch ", "processor ", "memory ", "CPU rates ", "GFLOP/s")
-        .contains("decoding ", "the Vector API", "last cache ", "huge pages");
+        .contains("decoding ", "processor level: ", "last cache ", "huge pages");
   }
 
   @Test
-  void doctor_unknownKernel_isRefusedInALine() {
+  void doctor_levelThatTheMachineLacks_isRefusedInALineWithThoseItHas() {
     assertRefused(
-        KernelChoice.PROPERTY,
-        "eellm: -Deellm.kernel: 'fast' is no choice of kernels; use one of fastest, vectors in"
-            + " EELLM_JAVA_OPTS");
+        CpuLevel.PROPERTY,
+        "eellm: -Deellm.cpu: 'fast' is no level of this machine; use one of %s in EELLM_JAVA_OPTS"
+            .formatted(CpuLevel.available().stream().map(CpuLevel::text).collect(joining(", "))));
   }
 
   @Test
@@ -80,24 +82,26 @@ final class DoctorTest {
   }
 
   @Test
-  void decoding_fastest_saysWhatMultipliesAndHowToDoWithout() {
-    assertThat(kernels(KernelChoice.FASTEST, "madvise").lines())
+  void decoding_highestLevel_saysWhatMultipliesAndWhatElseThereIs() {
+    assertThat(kernels(false).lines())
         .containsExactly(
+            "processor level: amx, the highest of this machine; EELLM_JAVA_OPTS=-Deellm.cpu= takes"
+                + " one of scalar, avx2, amx",
             "bfloat16 products: machine code, 512 bits, bfloat16",
             "products of 8 and 4 bits: machine code, 512 bits, int8",
             "attention, norms, activations: machine code, 512 bits",
             "float32 products: machine code, 512 bits, float32",
             "bfloat16 sums: in the order of tiles; EELLM_JAVA_OPTS=-Deellm.kernel.order=chain takes"
                 + " the other",
-            "last cache 32768 KiB, huge pages for weights",
-            "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
+            "last cache 32768 KiB, huge pages for weights");
   }
 
   @Test
-  void decoding_vectorsChosen_saysSo() {
-    assertThat(kernels(KernelChoice.VECTORS, "always").lines())
+  void decoding_chosenLevel_saysWhy() {
+    assertThat(kernels(true).lines())
         .first()
-        .isEqualTo("the Vector API, 512 bits, since eellm.kernel says so");
+        .asString()
+        .startsWith("processor level: amx, since eellm.cpu says so; ");
   }
 
   @Test
@@ -106,9 +110,11 @@ final class DoctorTest {
     assertThat(DecodingKernels.chosen("")).isEmpty();
   }
 
-  private static DecodingKernels kernels(KernelChoice choice, String hugePages) {
+  private static DecodingKernels kernels(boolean chosen) {
     return new DecodingKernels(
-        choice,
+        "amx",
+        chosen,
+        List.of("scalar", "avx2", "amx"),
         SumOrder.TILES,
         "machine code, 512 bits, bfloat16",
         "machine code, 512 bits, float32",
@@ -116,7 +122,7 @@ final class DoctorTest {
         true,
         512,
         32L << 20,
-        Optional.of(hugePages));
+        Optional.of("madvise"));
   }
 
   @Test
@@ -145,7 +151,8 @@ final class DoctorTest {
                     true,
                     0,
                     new DeviceThroughput.Measured(2e11, 1e11, 2e10),
-                    Optional.empty())));
+                    Optional.empty())),
+            Optional.empty());
 
     assertThat(SetupProblem.of(bad))
         .extracting(SetupProblem::problem)
@@ -184,5 +191,6 @@ final class DoctorTest {
                   false,
                   0,
                   new DeviceThroughput.Measured(2e11, 4e11, 3e10),
-                  Optional.empty())));
+                  Optional.empty())),
+          Optional.empty());
 }

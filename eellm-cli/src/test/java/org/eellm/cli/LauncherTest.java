@@ -152,7 +152,7 @@ final class LauncherTest {
     for (String command : List.of("train", "eval", "serve", "--debug")) {
       assertThat(run(Map.of(), command, "--help").out()).doesNotContain(one);
     }
-    Map<String, String> vectors = Map.of("EELLM_JAVA_OPTS", "-Deellm.kernel=vectors");
+    Map<String, String> vectors = Map.of("EELLM_JAVA_OPTS", "-Deellm.cpu=vectors");
     assertThat(run(vectors, "generate").out()).doesNotContain(one);
     assertThat(run(Map.of("EELLM_PROFILE", "cuda"), "generate").out()).doesNotContain(one);
   }

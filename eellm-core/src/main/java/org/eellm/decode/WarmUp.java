@@ -60,7 +60,7 @@ public final class WarmUp {
 
   /**
    * Decodes on the calling thread alone, for a second or two at most. Does nothing where decoding
-   * is not by machine code: the Vector API needs Java's second compiler, which takes longer.
+   * is not by machine code: Java's kernels need the second compiler, which takes longer.
    *
    * @param goesOn asked before each step
    */

@@ -12,10 +12,9 @@ import org.eellm.kernel.row.RowAssembler;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
- * Machine code for attention, for x86-64 processors with AVX-512 or AVX2: the operations of {@link
- * VectorAttention} in the same order. What the JVM compiles is as fast, but only after a second or
- * two; until then a prompt takes a hundred times as long. And here memory is asked for what is read
- * next: pages are small, and the processor's own prefetching begins anew at each.
+ * Machine code for attention, for x86-64 processors with AVX-512 or AVX2: what {@link
+ * JavaAttention} does, in the same order. Memory is asked for what is read next: pages are small,
+ * and the processor's own prefetching begins anew at each.
  *
  * <p>Functions take addresses, sizes and the bits of float32 numbers.
  */

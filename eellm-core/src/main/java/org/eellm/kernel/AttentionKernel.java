@@ -9,7 +9,7 @@ import org.eellm.kernel.vector.NativeInts;
  *
  * <p>What is asked for may be done later, in its order, but no later than {@link #finish}.
  */
-sealed interface AttentionKernel extends AutoCloseable permits VectorAttention, MachineAttention {
+sealed interface AttentionKernel extends AutoCloseable permits JavaAttention, MachineAttention {
   /** In place of a page that is replaced. */
   int NONE = -1;
 

@@ -2,6 +2,7 @@ package org.eellm.kernel;
 
 import java.util.Objects;
 import org.eellm.kernel.row.RowKernel;
+import org.eellm.kernel.vector.CpuLevel;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeInts;
 import org.eellm.kernel.vector.NativeNumbers;
@@ -64,16 +65,20 @@ public final class PagedAttention implements AutoCloseable {
     lastPage = NativeBuffer.allocate(layout.bytes());
   }
 
-  /** Attention over pages of this layout, by the Vector API alone. */
-  public static PagedAttention vectors(PageLayout layout, ScoreFunction scores) {
-    return new PagedAttention(layout, new VectorAttention(layout, scores));
+  /** Attention over pages of this layout in Java, by the Vector API where the process has that. */
+  public static PagedAttention java(PageLayout layout, ScoreFunction scores) {
+    return java(layout, scores, CpuLevel.hasVectors());
+  }
+
+  static PagedAttention java(PageLayout layout, ScoreFunction scores, boolean vectors) {
+    return new PagedAttention(layout, new JavaAttention(layout, scores, vectors));
   }
 
   /** Attention over pages of this layout, by machine code where the processor takes it. */
   public static PagedAttention fastest(PageLayout layout, ScoreFunction scores) {
     return RowKernel.isMachineCode()
         ? new PagedAttention(layout, new MachineAttention(layout, scores))
-        : vectors(layout, scores);
+        : java(layout, scores);
   }
 
   /**

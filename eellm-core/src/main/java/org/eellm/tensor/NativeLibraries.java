@@ -36,6 +36,11 @@ public final class NativeLibraries {
 
   private NativeLibraries() {}
 
+  /** The platform whose libraries are needed, as JavaCPP names it: {@code linux-arm64}. */
+  public static String platform() {
+    return Loader.getPlatform();
+  }
+
   /** Loads the libraries of a binding's class; an {@link UnsatisfiedLinkError} where they miss. */
   public static void load(Class<?> binding) {
     SharedProcessors.limitSpins(System.getenv());

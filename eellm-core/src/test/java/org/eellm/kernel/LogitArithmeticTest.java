@@ -47,7 +47,7 @@ final class LogitArithmeticTest {
 
   @ParameterizedTest
   @MethodSource("counts")
-  void sumOfExponentials_anyCount_agreesWithFloat64AndIsTheSameByVectors(int count) {
+  void sumOfExponentials_anyCount_agreesWithFloat64AndIsTheSameByJava(int count) {
     float[] logits = logits(count);
     logits[count / 2] = -1000;
     float factor = 0.7f;
@@ -60,12 +60,12 @@ final class LogitArithmeticTest {
       float sum = LogitArithmetic.sumOfExponentials(row.address(), count, max, factor);
       assertThat((double) sum).isCloseTo(expected, within(1e-5 * expected));
       if (count % 64 == 0) { // whole vectors, whatever their width
-        RowKernel vectors = RowKernel.vectors();
-        assertThat(vectors.max(row.address(), count)).isEqualTo(max);
-        assertThat(vectors.place(max, row.address(), count))
+        RowKernel java = RowKernel.java();
+        assertThat(java.max(row.address(), count)).isEqualTo(max);
+        assertThat(java.place(max, row.address(), count))
             .isEqualTo(LogitArithmetic.place(max, row.address(), count));
-        assertThat(vectors.place(1000, row.address(), count)).isEqualTo(-1);
-        assertThat(vectors.sumOfExponentials(row.address(), count, max, factor)).isEqualTo(sum);
+        assertThat(java.place(1000, row.address(), count)).isEqualTo(-1);
+        assertThat(java.sumOfExponentials(row.address(), count, max, factor)).isEqualTo(sum);
       }
     }
   }

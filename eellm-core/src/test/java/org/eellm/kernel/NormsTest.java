@@ -43,13 +43,12 @@ final class NormsTest {
   void rms_anyKernel_isTheSame(int width) {
     float[] weight = random(width, 2);
     FloatArray out = FloatArray.allocate(width);
-    float[] byVectors = new float[width];
+    float[] byJava = new float[width];
     try (NativeFloats memory = NativeFloats.of(random(width, 1))) {
       Norms.rms(memory.address(), FloatArray.of(weight), EPSILON, out);
-      RowKernel.vectors()
-          .rms(memory.address(), FloatArray.of(weight), EPSILON, FloatArray.of(byVectors));
+      RowKernel.java().rms(memory.address(), FloatArray.of(weight), EPSILON, FloatArray.of(byJava));
     }
-    assertThat(out.values()).isEqualTo(byVectors);
+    assertThat(out.values()).isEqualTo(byJava);
   }
 
   @ParameterizedTest
@@ -81,18 +80,18 @@ final class NormsTest {
     float[] weight = random(width, 2);
     float[] bias = random(width, 3);
     FloatArray out = FloatArray.allocate(width);
-    float[] byVectors = new float[width];
+    float[] byJava = new float[width];
     try (NativeFloats memory = NativeFloats.of(random(width, 1))) {
       Norms.layer(memory.address(), FloatArray.of(weight), FloatArray.of(bias), EPSILON, out);
-      RowKernel.vectors()
+      RowKernel.java()
           .layer(
               memory.address(),
               FloatArray.of(weight),
               FloatArray.of(bias),
               EPSILON,
-              FloatArray.of(byVectors));
+              FloatArray.of(byJava));
     }
-    assertThat(out.values()).isEqualTo(byVectors);
+    assertThat(out.values()).isEqualTo(byJava);
   }
 
   private static double[] rms(float[] x, float[] weight) {

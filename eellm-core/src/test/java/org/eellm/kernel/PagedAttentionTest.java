@@ -224,7 +224,7 @@ final class PagedAttentionTest {
 
   @ParameterizedTest
   @MethodSource("layouts")
-  void attend_queriesOfAnySize_isTheSameByBothKernels(PageLayout layout) {
+  void attend_queriesOfAnySize_isTheSameByAllKernels(PageLayout layout) {
     try (Sequence sequence = new Sequence(layout, 300, true, NAN)) {
       for (float size : new float[] {0, 1e-30f, 1, 30, 1e4f}) {
         for (int limit : new int[] {1, 64, 65, 287}) {
@@ -269,7 +269,7 @@ final class PagedAttentionTest {
 
   @ParameterizedTest
   @ValueSource(ints = {2, 8, 16, 20, 34, 64, 80, 128, 256, 320})
-  void rotate_anyWidth_isThatOfTheDefinitionByBothKernels(int width) {
+  void rotate_anyWidth_isThatOfTheDefinitionByAllKernels(int width) {
     PageLayout layout = new PageLayout(WeightFormat.BFLOAT16, width);
     float[] head = RandomMatrix.rows(1, width + 3, new Random(1))[0];
     for (int pairs = 0; pairs <= width / 2; pairs++) {
@@ -282,18 +282,14 @@ final class PagedAttentionTest {
         expected[i] = a * cosines[i] - b * sines[i];
         expected[width / 2 + i] = b * cosines[i] + a * sines[i];
       }
-      try (PagedAttention vectors =
-              PagedAttention.vectors(layout, ScoreFunction.plain(layout.width()));
-          PagedAttention fastest =
-              PagedAttention.fastest(layout, ScoreFunction.plain(layout.width()))) {
-        for (PagedAttention attention : List.of(vectors, fastest)) {
-          try (NativeFloats memory = NativeFloats.of(head);
-              NativeFloats cos = NativeFloats.of(cosines);
-              NativeFloats sin = NativeFloats.of(sines)) {
-            attention.rotate(memory.address(), cos.address(), sin.address(), pairs);
-            attention.finish();
-            assertThat(memory.read()).isEqualTo(expected);
-          }
+      for (PagedAttention kernel : kernels(layout, ScoreFunction.plain(layout.width()))) {
+        try (kernel;
+            NativeFloats memory = NativeFloats.of(head);
+            NativeFloats cos = NativeFloats.of(cosines);
+            NativeFloats sin = NativeFloats.of(sines)) {
+          kernel.rotate(memory.address(), cos.address(), sin.address(), pairs);
+          kernel.finish();
+          assertThat(memory.read()).isEqualTo(expected);
         }
       }
     }
@@ -334,6 +330,14 @@ final class PagedAttentionTest {
     }
   }
 
+  /** Plain Java's, the Vector API's, and the fastest. */
+  private static List<PagedAttention> kernels(PageLayout layout, ScoreFunction function) {
+    return List.of(
+        PagedAttention.java(layout, function, false),
+        PagedAttention.java(layout, function, true),
+        PagedAttention.fastest(layout, function));
+  }
+
   /** Random keys and values in pages, and as arrays. */
   private static final class Sequence implements AutoCloseable {
     final int[] pages;
@@ -343,8 +347,7 @@ final class PagedAttentionTest {
     private final ScoreFunction function;
     private final GuardedMemory memory;
     private final List<NativeFloats> written; // a position's key and value
-    private final PagedAttention vectors;
-    private final PagedAttention fastest;
+    private final List<PagedAttention> kernels;
 
     Sequence(PageLayout layout, int length, boolean shuffled, int bitsBefore) {
       this(layout, ScoreFunction.plain(layout.width()), length, shuffled, bitsBefore);
@@ -359,8 +362,7 @@ final class PagedAttentionTest {
       memory = GuardedMemory.allocate(layout.bytes() * count);
       float[] none = new float[layout.width()];
       written = List.of(NativeFloats.of(none), NativeFloats.of(none));
-      vectors = PagedAttention.vectors(layout, function);
-      fastest = PagedAttention.fastest(layout, function);
+      kernels = kernels(layout, function);
       for (long i = 0; i < memory.bytes(); i += Integer.BYTES) {
         NativeNumbers.MEMORY.set(ValueLayout.JAVA_INT_UNALIGNED, memory.address() + i, bitsBefore);
       }
@@ -381,16 +383,17 @@ final class PagedAttentionTest {
       write(position, key, key);
     }
 
-    /** Writes a position by both kernels, which leave the same in its page. */
+    /** Writes a position by all kernels, which leave the same in its page. */
     private void write(int position, float[] key, float[] value) {
-      int offset = position % PageLayout.POSITIONS;
       byte[] before = bytes(position);
-      write(vectors, position, key, value);
+      write(kernels.getFirst(), position, key, value);
       byte[] written = bytes(position);
-      MemorySegment.copy(
-          before, 0, NativeNumbers.MEMORY, ValueLayout.JAVA_BYTE, page(position), before.length);
-      write(fastest, position, key, value);
-      assertThat(bytes(position)).as("position %d", offset).isEqualTo(written);
+      for (PagedAttention kernel : kernels.subList(1, kernels.size())) {
+        MemorySegment.copy(
+            before, 0, NativeNumbers.MEMORY, ValueLayout.JAVA_BYTE, page(position), before.length);
+        write(kernel, position, key, value);
+        assertThat(bytes(position)).as("position %d", position).isEqualTo(written);
+      }
     }
 
     private void write(PagedAttention attention, int position, float[] key, float[] value) {
@@ -441,15 +444,17 @@ final class PagedAttentionTest {
       return memory.address() + layout.bytes() * pages[position / PageLayout.POSITIONS];
     }
 
-    /** What both kernels give, which is the same. */
+    /** What all kernels give, which is the same. */
     float[] attend(float[] queries, int... limits) {
       return attendInWindow(Integer.MAX_VALUE, queries, limits);
     }
 
     /** The same of the last positions alone. */
     float[] attendInWindow(int window, float[] queries, int... limits) {
-      float[] out = attend(vectors, window, queries, limits);
-      assertThat(attend(fastest, window, queries, limits)).isEqualTo(out);
+      float[] out = attend(kernels.getFirst(), window, queries, limits);
+      for (PagedAttention kernel : kernels.subList(1, kernels.size())) {
+        assertThat(attend(kernel, window, queries, limits)).isEqualTo(out);
+      }
       return out;
     }
 
@@ -515,8 +520,7 @@ final class PagedAttentionTest {
 
     @Override
     public void close() {
-      vectors.close();
-      fastest.close();
+      kernels.forEach(PagedAttention::close);
       memory.close();
       written.forEach(NativeFloats::close);
     }

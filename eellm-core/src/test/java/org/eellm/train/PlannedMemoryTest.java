@@ -24,7 +24,7 @@ import org.eellm.cost.plan.Planner;
 import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.World;
 import org.eellm.distributed.mesh.Mesh;
-import org.eellm.kernel.machine.ExecutableMemory;
+import org.eellm.kernel.vector.CpuFlags;
 import org.eellm.model.Dropout;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.PostponedProducts;
@@ -108,7 +108,7 @@ final class PlannedMemoryTest {
   private static RunConfig quick(String... settings) {
     RunConfig config = config(settings);
     assumeTrue(
-        config.model().dtype() == DataType.FLOAT32 || ExecutableMemory.has("avx512_bf16"),
+        config.model().dtype() == DataType.FLOAT32 || CpuFlags.all().contains("avx512_bf16"),
         "the processor has no instructions for bfloat16");
     return config;
   }

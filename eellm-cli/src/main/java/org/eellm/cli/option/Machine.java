@@ -16,6 +16,7 @@ import java.util.stream.Stream;
 import org.eellm.JvmSetup;
 import org.eellm.kernel.machine.MachineMemory;
 import org.eellm.tensor.DeviceThroughput;
+import org.eellm.tensor.NativeLibraries;
 import org.eellm.tensor.Torch;
 
 /**
@@ -31,7 +32,9 @@ import org.eellm.tensor.Torch;
  * @param diskFreeBytes space left in the working folder
  * @param nvidiaDriver whether an NVIDIA driver runs
  * @param unsetMalloc the variables of glibc's allocator that the launcher sets and that are not set
- * @param libtorch what computes with tensors; empty if it is not on the class path
+ * @param libtorch what computes with tensors; empty if it is not on the class path, or not for this
+ *     platform
+ * @param libtorchProblem what keeps it from being loaded, if it is on the class path
  */
 public record Machine(
     String os,
@@ -43,12 +46,14 @@ public record Machine(
     long diskFreeBytes,
     boolean nvidiaDriver,
     List<String> unsetMalloc,
-    Optional<Libtorch> libtorch) {
+    Optional<Libtorch> libtorch,
+    Optional<String> libtorchProblem) {
   private static final List<String> MALLOC =
       List.of("MALLOC_MMAP_MAX_", "GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX");
   private static final Set<String> FEATURES =
       Set.of(
           "avx2",
+          "avx_vnni",
           "avx512f",
           "avx512_bf16",
           "avx512_vnni",
@@ -104,6 +109,17 @@ public record Machine(
    */
   public static Machine inspect(double seconds) throws IOException {
     OperatingSystemMXBean system = system();
+    Optional<Libtorch> libtorch = Optional.empty();
+    Optional<String> problem = Optional.empty();
+    try {
+      libtorch = Libtorch.find(seconds);
+    } catch (UnsatisfiedLinkError e) { // the class is there, but not its natives
+      problem =
+          Optional.of(
+              "on the class path, but not for %s: training and GPUs do not work here; add the"
+                      .formatted(NativeLibraries.platform())
+                  + " platform's natives, as docs/packages.md says");
+    }
     return new Machine(
         system.getName() + " " + system.getVersion(),
         system.getArch(),
@@ -115,7 +131,8 @@ public record Machine(
         Path.of("").toAbsolutePath().toFile().getUsableSpace(),
         Files.exists(Path.of("/proc/driver/nvidia/version")),
         MALLOC.stream().filter(name -> System.getenv(name) == null).toList(),
-        Libtorch.find(seconds));
+        libtorch,
+        problem);
   }
 
   private static OperatingSystemMXBean system() {

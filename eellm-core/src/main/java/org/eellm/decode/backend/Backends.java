@@ -1,7 +1,6 @@
 package org.eellm.decode.backend;
 
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.engine.torch.TorchRunner;
 import org.eellm.decode.head.Vocabulary;
@@ -15,8 +14,8 @@ public final class Backends {
   private Backends() {}
 
   /**
-   * A runner for a model, where the model is: with own kernels (machine code, Vector API) on CPUs,
-   * but for a decoder that libtorch has quantized.
+   * A runner for a model, where the model is: with own kernels (machine code, or Java) on CPUs, but
+   * for a decoder that libtorch has quantized.
    *
    * @param model whole, or one stage of a pipeline
    * @param pages of keys and values
@@ -26,7 +25,7 @@ public final class Backends {
     try (ModelUsers.Use _ = model.users().add()) {
       return model instanceof Decoder decoder && !KernelRunner.takes(decoder)
           ? new TorchRunner(decoder, vocabulary, pages)
-          : new KernelRunner(model, vocabulary, pages, Threads.count(), KernelChoice.configured());
+          : new KernelRunner(model, vocabulary, pages, Threads.count());
     }
   }
 }

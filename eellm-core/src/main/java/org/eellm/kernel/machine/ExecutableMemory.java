@@ -11,32 +11,16 @@ import java.util.function.Supplier;
 import org.eellm.kernel.assembler.CpuFeature;
 import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.vector.CpuFlags;
+import org.eellm.kernel.vector.CpuLevel;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeFunction;
 
 /** Memory of the process that holds functions of {@link MachineCode}. */
 public final class ExecutableMemory {
-  /** The system property that forbids machine code where it says {@code vectors}. */
-  public static final String PROPERTY = "eellm.kernel";
-
   private static final int READ_EXECUTE = 5;
   private static final int ALIGNMENT = 64;
 
   private ExecutableMemory() {}
-
-  /**
-   * Whether this is Linux on an x86-64 processor that has an instruction, and {@value #PROPERTY}
-   * does not forbid machine code.
-   */
-  public static boolean has(String processorFlag) {
-    return isAllowed() && CpuFlags.all().contains(processorFlag);
-  }
-
-  private static boolean isAllowed() {
-    return System.getProperty("os.name").equals("Linux")
-        && System.getProperty("os.arch").equals("amd64")
-        && !System.getProperty(PROPERTY, "").equals("vectors");
-  }
 
   /** Stores one function, as {@link #store(List)} does. */
   public static Optional<NativeFunction> store(Supplier<MachineCode> function) {
@@ -51,11 +35,11 @@ public final class ExecutableMemory {
   /**
    * Stores functions for good. Writes none beyond the first that the processor does not take.
    *
-   * @return the functions; nothing where machine code is not allowed, the processor or the system
+   * @return the functions; nothing where machine code may not run, the processor or the system
    *     lacks what one of them needs, or the system gives no executable memory
    */
   public static Optional<NativeFunction[]> store(List<Supplier<MachineCode>> functions) {
-    if (!isAllowed()) {
+    if (!CpuLevel.chosen().hasMachineCode()) {
       return Optional.empty();
     }
     List<byte[]> codes = new ArrayList<>();

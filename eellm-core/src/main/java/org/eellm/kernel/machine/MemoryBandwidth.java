@@ -1,5 +1,8 @@
 package org.eellm.kernel.machine;
 
+import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
+
+import java.lang.foreign.ValueLayout;
 import java.util.Optional;
 import org.eellm.kernel.assembler.Assembler;
 import org.eellm.kernel.assembler.Gp;
@@ -17,7 +20,7 @@ import org.eellm.kernel.vector.NativeNumbers;
 public final class MemoryBandwidth {
   private static final long MOST_CHUNK = 256 << 10;
   private static final long LEAST_CHUNK = 4 << 10;
-  static final long STEP = 8L * NativeNumbers.BYTES;
+  private static final long STEP = 8L * NativeNumbers.BYTES;
 
   /** A region costs some microseconds, so that little memory is read several times in one. */
   private static final long REGION_BYTES = 16 << 20;
@@ -93,9 +96,17 @@ public final class MemoryBandwidth {
     }
   }
 
+  private static int readByJava(long address, long bytes) {
+    long all = 0;
+    for (long at = 0; at < bytes; at += Long.BYTES) {
+      all |= MEMORY.get(ValueLayout.JAVA_LONG, address + at);
+    }
+    return (int) all;
+  }
+
   private static int read(long address, long bytes) {
     if (READING.isEmpty()) {
-      return VectorReading.read(address, bytes);
+      return readByJava(address, bytes);
     }
     long part = Math.ceilDiv(bytes, STREAMS * LINE_BYTES) * LINE_BYTES;
     long last = bytes - part; // parts may have some bytes in common

@@ -10,7 +10,7 @@ import org.eellm.kernel.weight.WeightFormat;
 /**
  * Machine code for products of a few rows with packed weights in float32 or bfloat16: a dozen
  * instructions, written out for a number of rows. Java's compilers do not emit {@code vdpbf16ps},
- * and the Vector API does not ask ahead for weights.
+ * nor ask ahead for weights.
  *
  * <p>A step is an input, or a pair of them in bfloat16. {@code more} is not used.
  */

@@ -18,7 +18,7 @@ import org.eellm.kernel.weight.WeightFormat;
  * outputs. Weights come at the memory's rate, and as long as they do, further rows are free. A
  * row's result is that of {@link MatmulKernel}'s other ways in the same order, to the bit.
  */
-final class DotKernels {
+final class DotKernels implements RowsByMatrix {
   private static final int TILE_ROWS = AmxCode.TILE_ROWS;
 
   private record Key(WeightFormat format, SumOrder order) {}
@@ -49,6 +49,7 @@ final class DotKernels {
         new Key(format, order),
         _ ->
             CodeTarget.candidates().stream()
+                .filter(target -> !target.equals(CodeTarget.AVX_VNNI)) // which has bytes alone
                 .flatMap(target -> load(format, target, order).stream())
                 .findFirst());
   }
@@ -85,15 +86,12 @@ final class DotKernels {
     return ExecutableMemory.store(functions)
         .map(stored -> new DotKernels(target, order, stored))
         .filter(
-            kernels -> KernelProbe.passes(new MatmulKernel(format, kernels), kernels.probedRows()));
+            kernels ->
+                KernelProbe.passes(new MatmulKernel(format, order, kernels), kernels.probedRows()));
   }
 
   CodeTarget target() {
     return target;
-  }
-
-  SumOrder order() {
-    return order;
   }
 
   /** Whether tiles multiply where there are several rows. */
@@ -101,8 +99,8 @@ final class DotKernels {
     return order == SumOrder.TILES && functions.length > 1;
   }
 
-  /** Most rows at once. */
-  int mostRows() {
+  @Override
+  public int mostRows() {
     return hasTiles() ? AmxCode.MOST_ROWS : functions.length;
   }
 
@@ -113,16 +111,11 @@ final class DotKernels {
         : IntStream.rangeClosed(1, functions.length).toArray();
   }
 
-  /**
-   * Writes some blocks of outputs of some rows.
-   *
-   * @param rows from 1 to {@link #mostRows}
-   * @param y address of the first row's first output, float32
-   */
-  void multiply(
+  @Override
+  public void multiply(
       PackedMatrix w,
       int firstBlock,
-      long blocks,
+      int blocks,
       PackedInput x,
       int firstRow,
       int rows,

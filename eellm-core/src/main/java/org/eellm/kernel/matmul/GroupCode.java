@@ -7,13 +7,13 @@ import org.eellm.kernel.assembler.Vector;
 
 /**
  * Machine code for products of a few rows with weights of 8 or 4 bits that have a scale for each
- * group of inputs. AVX-512's {@code vpdpbusd} multiplies four unsigned bytes with four signed ones,
- * and adds the products to 32 bits. AVX2's {@code vpmaddubsw} adds two products to 16 bits and cuts
- * off what these cannot hold: weights of 8 bits so give their sign to x, and weights of 4 bits are
- * so small that 16 bits hold the sum of a chunk.
+ * group of inputs. {@code vpdpbusd}, of AVX-512 and of AVX-VNNI, multiplies four unsigned bytes
+ * with four signed ones, and adds the products to 32 bits. AVX2's {@code vpmaddubsw} adds two
+ * products to 16 bits and cuts off what these cannot hold: weights of 8 bits so give their sign to
+ * x, and weights of 4 bits are so small that 16 bits hold the sum of a chunk.
  *
- * <p>{@code more} is how many chunks of 32 inputs a group has; for AVX2 that is one. Sums of a
- * group stay in registers as integers; then they are scaled, and added to y. Rows of x are as
+ * <p>{@code more} is how many chunks of 32 inputs a group has; for AVX2 alone that is one. Sums of
+ * a group stay in registers as integers; then they are scaled, and added to y. Rows of x are as
  * {@link QuantizedInput} has them.
  */
 final class GroupCode extends BlockCode {
@@ -36,7 +36,7 @@ final class GroupCode extends BlockCode {
 
   private final Vector weights; // the first of them
   private final Vector input; // the first of those for x
-  private final Vector mask; // ones in the lower half of each byte, or in the sign on AVX2
+  private final Vector mask; // ones in the lower half of each byte, or in the sign
 
   private GroupCode(int bits, int rows, CodeTarget target) {
     super(rows, target);
@@ -54,18 +54,22 @@ final class GroupCode extends BlockCode {
    * @param rows of x
    */
   static MachineCode of(int bits, int rows, CodeTarget target) {
-    return new GroupCode(bits, rows, target).write(target.isAvx512() ? 0 : STACK_PLACES);
+    return new GroupCode(bits, rows, target).write(target.vnni() ? 0 : STACK_PLACES);
   }
 
   @Override
   void begin() {
-    if (!isAvx512()) {
+    if (!target.vnni()) {
       fillInts(mask, 0x00010001);
       vmovups(ONES, mask);
-      fillInts(mask, bits == 4 ? 0x0F0F0F0F : 0x80808080);
-    } else if (bits == 4) {
+    }
+    if (bits == 4 && isAvx512()) { // without rax, which may have a stream
       mov(R14D, 0x0F0F0F0F);
       vpbroadcastd(mask, R14D);
+    } else if (bits == 4) {
+      fillInts(mask, 0x0F0F0F0F);
+    } else if (!target.vnni()) {
+      fillInts(mask, 0x80808080);
     }
     mov(R14, RCX);
     shr(R14, 2); // units of a row
@@ -111,7 +115,7 @@ final class GroupCode extends BlockCode {
   private void beginSums(int streams) {
     for (int row = 0; row < rows; row++) {
       Vector sum = sum(streams, row, 0, 0);
-      if (isAvx512()) {
+      if (target.vnni()) {
         vpbroadcastd(sum, input(row, 0));
         if (bits == 8) { // 16 times that of 4 bits
           vpslld(sum, sum, 4);
@@ -171,7 +175,7 @@ final class GroupCode extends BlockCode {
    */
   private void load(Vector to, Memory from, boolean upper) {
     if (bits == 8) {
-      if (isAvx512()) {
+      if (target.vnni()) {
         vmovups(to, from);
       } else {
         vpxord(to, mask, from); // without the offset
@@ -196,16 +200,16 @@ final class GroupCode extends BlockCode {
   private void multiply(int streams, int stream, int first, int step) {
     for (int row = 0; row < rows; row++) {
       Memory from = input(row, 4 * (1 + step));
-      if (!isAvx512()) {
+      if (!target.vnni()) {
         multiplyPairs(sum(streams, row, stream, first), from);
         continue;
       }
-      Vector x = input.plus(row % 3); // of several streams there are so few rows
+      Vector x = isAvx512() ? input.plus(row % 3) : input; // of several streams there are few rows
       if (stream == 0) {
         vpbroadcastd(x, from);
       }
-      for (int v = 0; v < vectors; v++) {
-        vpdpbusd(sum(streams, row, stream, v), weights.plus(v), x);
+      for (int i = 0; i < together; i++) {
+        vpdpbusd(sum(streams, row, stream, first + i), weights.plus(i), x);
       }
     }
   }
@@ -237,7 +241,7 @@ final class GroupCode extends BlockCode {
             Vector sum = sum(streams, row, stream, v + i);
             Vector factor = input.plus(1 + i % 2);
             int at = stream * STEP_BYTES + place(slice, v + i);
-            if (bits == 4 && !isAvx512()) {
+            if (bits == 4 && !target.vnni()) {
               vpmaddwd(sum, sum, ONES);
               vpbroadcastd(factor, input(row, -4 * STEPS)); // of the group's only chunk
               vpaddd(sum, sum, factor);

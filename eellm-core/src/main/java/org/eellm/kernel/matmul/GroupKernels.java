@@ -10,8 +10,12 @@ import org.eellm.kernel.vector.NativeFunction;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
 
-/** {@link GroupCode} in executable memory, as {@link DotKernels} are. */
-final class GroupKernels {
+/**
+ * {@link GroupCode} in executable memory, as {@link DotKernels} are: products with weights whose
+ * inputs share scales in groups, sums of a group in integers, then {@code y += sum (scale of w *
+ * scale of x)} in float32, group after group.
+ */
+final class GroupKernels implements RowsByMatrix {
   private static final int MOST_ROWS = BlockCode.MOST_ROWS;
 
   /** Made when they are first asked for. */
@@ -53,7 +57,7 @@ final class GroupKernels {
                     .allMatch(
                         format ->
                             KernelProbe.passes(
-                                new MatmulKernel(format, kernels),
+                                new MatmulKernel(format, SumOrder.CHAIN, kernels),
                                 IntStream.rangeClosed(1, MOST_ROWS).toArray())));
   }
 
@@ -61,25 +65,33 @@ final class GroupKernels {
     return target;
   }
 
-  /**
-   * Writes some blocks of outputs of some rows.
-   *
-   * @param rows from 1 to {@link BlockCode#MOST_ROWS}
-   * @param x address of the first row, as {@link QuantizedInput} has it
-   * @param y address of the first row's first output, float32
-   */
-  void multiply(
+  @Override
+  public int mostRows() {
+    return MOST_ROWS;
+  }
+
+  @Override
+  public void multiply(
       PackedMatrix w,
       int firstBlock,
-      long blocks,
+      int blocks,
+      PackedInput x,
+      int firstRow,
       int rows,
-      long x,
-      long units,
       long y,
       long yRowBytes) {
     int place = (w.format().bits() == 8 ? 0 : MOST_ROWS) + rows - 1;
     long from = w.block(firstBlock);
     long chunks = w.format().group() / GroupCode.CHUNK;
-    functions[place].call(from, blocks, x, 4 * units, y, yRowBytes, w.blockBytes() / 4, chunks);
+    QuantizedInput input = x.quantized();
+    functions[place].call(
+        from,
+        blocks,
+        input.row(firstRow),
+        4L * input.units(),
+        y,
+        yRowBytes,
+        w.blockBytes() / 4,
+        chunks);
   }
 }

@@ -3,7 +3,6 @@ package org.eellm.kernel.matmul;
 import java.util.Arrays;
 import java.util.Optional;
 import org.eellm.kernel.row.RowKernel;
-import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.WeightFormat;
@@ -22,13 +21,10 @@ public final class PackedInput implements AutoCloseable {
   private final MatmulKernel kernel;
   private final int capacity;
   private final int in;
-  private final int padded; // in, with the zeros that fill it up
   private final long rowBytes;
-  private final float[] floats; // [rows, padded]
-  private final Optional<NativeBuffer> numbers; // in the format of the weights, [rows, padded]
+  private final Optional<NativeBuffer> numbers; // in the format of the weights, filled up with 0
   private final Optional<QuantizedInput>
       quantized; // of weights whose inputs share scales in groups
-  private final boolean vectors;
   private FloatArray[] kept = {}; // by row
   private int rows;
 
@@ -36,20 +32,17 @@ public final class PackedInput implements AutoCloseable {
     this.kernel = kernel;
     this.capacity = capacity;
     this.in = in;
-    vectors = !kernel.isMachineCode();
-    padded = kernel.format().padded(in);
-    boolean grouped = kernel.format().hasGroups();
+    WeightFormat format = kernel.format();
     quantized =
-        grouped
-            ? Optional.of(new QuantizedInput(capacity, in, kernel.format().group(), vectors))
+        format.hasGroups()
+            ? Optional.of(new QuantizedInput(capacity, in, format.group()))
             : Optional.empty();
-    floats = new float[grouped || !vectors ? 0 : capacity * padded];
-    long bytes = (long) padded * kernel.format().bytes();
+    long bytes = (long) format.padded(in) * format.bytes();
     rowBytes = bytes % PAGE_BYTES == 0 ? bytes + LINE_BYTES : bytes;
     numbers =
-        !grouped && !vectors
-            ? Optional.of(NativeBuffer.allocate(capacity * rowBytes))
-            : Optional.empty();
+        format.hasGroups()
+            ? Optional.empty()
+            : Optional.of(NativeBuffer.allocate(capacity * rowBytes));
   }
 
   /** Keeps the numbers as they are put, too. */
@@ -98,22 +91,9 @@ public final class PackedInput implements AutoCloseable {
     return quantized.orElseThrow();
   }
 
-  float[] floats() {
-    return floats;
-  }
-
-  /** Where a row begins among the floats. */
-  int start(int row) {
-    return row * padded;
-  }
-
   /** Address of a row in the format of the weights. */
   long address(int row) {
     return numbers.orElseThrow().address() + row * rowBytes;
-  }
-
-  int padded() {
-    return padded;
   }
 
   /** From a row's address to the next. */
@@ -134,22 +114,11 @@ public final class PackedInput implements AutoCloseable {
       quantized.get().put(row, column, values, from, count);
       return;
     }
-    boolean bfloat16 = kernel.format() == WeightFormat.BFLOAT16;
-    if (!vectors) {
-      if (bfloat16) {
-        RowKernel.chosen().store(values, from, count, address(row) + 2L * column);
-      } else {
-        FloatArithmetic.write(values.values(), from, address(row) + 4L * column, count);
-      }
-      return;
-    }
-    int to = start(row) + column;
-    if (bfloat16) {
-      Bfloat16Rounding.round(values.values(), from, count, floats, to);
+    if (kernel.format() == WeightFormat.BFLOAT16) {
+      RowKernel.chosen().store(values, from, count, address(row) + 2L * column);
     } else {
-      System.arraycopy(values.values(), from, floats, to, count);
+      FloatArithmetic.write(values.values(), from, address(row) + 4L * column, count);
     }
-    clearBehind(row, column + count);
   }
 
   /**
@@ -165,27 +134,10 @@ public final class PackedInput implements AutoCloseable {
       quantized.get().put(row, column, values, count);
       return;
     }
-    boolean bfloat16 = kernel.format() == WeightFormat.BFLOAT16;
-    if (!vectors) {
-      if (bfloat16) {
-        RowKernel.chosen().store(values, count, address(row) + 2L * column);
-      } else {
-        FloatArithmetic.copy(values, address(row) + 4L * column, count);
-      }
-      return;
-    }
-    int to = start(row) + column;
-    FloatArithmetic.read(values, floats, to, count);
-    if (bfloat16) {
-      Bfloat16Rounding.round(floats, to, count, floats, to);
-    }
-    clearBehind(row, column + count);
-  }
-
-  /** Clears what fills up the last group behind a row's end. */
-  private void clearBehind(int row, int end) {
-    for (int i = in; i < padded && end == in; i++) {
-      floats[start(row) + i] = 0;
+    if (kernel.format() == WeightFormat.BFLOAT16) {
+      RowKernel.chosen().store(values, count, address(row) + 2L * column);
+    } else {
+      FloatArithmetic.copy(values, address(row) + 4L * column, count);
     }
   }
 

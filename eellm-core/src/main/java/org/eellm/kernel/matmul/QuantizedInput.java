@@ -1,18 +1,17 @@
 package org.eellm.kernel.matmul;
 
-import java.util.Optional;
 import java.util.concurrent.atomic.AtomicIntegerArray;
 import org.eellm.kernel.row.RowKernel;
-import org.eellm.kernel.row.VectorGroups;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.vector.NativeNumbers;
 
 /**
  * Rows x [rows, in] rounded to 8 bits in groups, for weights that share scales in the same groups:
  * {@code x = scale q} with {@code |q| <= 127} and {@code scale = max |x| / 127} of the group. A row
  * is {@code [in / group]} of what the weights' offset from 0 adds for 4 bits, negative: {@code -8
- * sum q}; the q; the scale. For machine code that takes {@link #MORE_UNITS} numbers of 32 bits
- * beside the bytes; for the Vector API all is float32.
+ * sum q}; the q, a byte each; the scale. That takes {@link #MORE_UNITS} numbers of 32 bits beside
+ * the bytes.
  */
 final class QuantizedInput implements AutoCloseable {
   /** Numbers of 32 bits in a group beside its q. */
@@ -22,23 +21,17 @@ final class QuantizedInput implements AutoCloseable {
   private final int group;
   private final int groups; // of a row
   private final int units; // of 32 bits, of a row
-  private final Optional<NativeBuffer> bytes; // [rows, units]
-  private final float[] floats; // [rows, units]
+  private final NativeBuffer bytes; // [rows, units]
   private final FloatArray pieces; // [rows, groups, group], of groups that come in pieces
   private final AtomicIntegerArray counts; // of numbers among the pieces, by row and group
 
-  /**
-   * Room for rows.
-   *
-   * @param vectors whether they are for the Vector API
-   */
-  QuantizedInput(int capacity, int in, int group, boolean vectors) {
+  /** Room for rows. */
+  QuantizedInput(int capacity, int in, int group) {
     this.in = in;
     this.group = group;
     groups = Math.ceilDiv(in, group);
-    units = groups * (MORE_UNITS + (vectors ? group : group / 4));
-    bytes = vectors ? Optional.empty() : Optional.of(NativeBuffer.allocate(4L * capacity * units));
-    floats = new float[vectors ? capacity * units : 0];
+    units = groups * (MORE_UNITS + group / 4);
+    bytes = NativeBuffer.allocate(4L * capacity * units);
     pieces = FloatArray.allocate(capacity * groups * group);
     counts = new AtomicIntegerArray(capacity * groups);
   }
@@ -55,14 +48,29 @@ final class QuantizedInput implements AutoCloseable {
     return units;
   }
 
-  /** Address of a row for machine code. */
-  long row(int row) {
-    return bytes.orElseThrow().address() + 4L * row * units;
+  /** Groups of a row. */
+  int groups() {
+    return groups;
   }
 
-  /** The rows for the Vector API. */
-  float[] floats() {
-    return floats;
+  /** Address of a row. */
+  long row(int row) {
+    return bytes.address() + 4L * row * units;
+  }
+
+  /** Address of a row's group. */
+  private long group(int row, int index) {
+    return row(row) + 4L * index * (units / groups);
+  }
+
+  /** Address of a rounded number, which is a byte. */
+  long number(int row, int column) {
+    return group(row, column / group) + Integer.BYTES + column % group;
+  }
+
+  /** The scale of a group. */
+  float scale(int row, int index) {
+    return NativeNumbers.getFloat(group(row, index) + Integer.BYTES + group);
   }
 
   /**
@@ -117,16 +125,11 @@ final class QuantizedInput implements AutoCloseable {
   }
 
   private void round(FloatArray values, int from, int row, int first, int count) {
-    int at = row * units + first * (units / groups);
-    if (bytes.isPresent()) {
-      RowKernel.chosen().quantize(values, from, group, count, bytes.get().address() + 4L * at);
-    } else {
-      VectorGroups.round(values.values(), from, group, count, floats, at);
-    }
+    RowKernel.chosen().quantize(values, from, group, count, group(row, first));
   }
 
   @Override
   public void close() {
-    bytes.ifPresent(NativeBuffer::close);
+    bytes.close();
   }
 }

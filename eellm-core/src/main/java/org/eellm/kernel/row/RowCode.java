@@ -5,9 +5,8 @@ import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.assembler.Vector;
 
 /**
- * Machine code for norms, sums and rotations, for x86-64 processors with AVX-512 or AVX2: the
- * operations of the Vector API's kernels in the same order. What the JVM compiles is as fast, but
- * only after a second or two of decoding.
+ * Machine code for norms, sums and rotations, for x86-64 processors with AVX-512 or AVX2: what
+ * {@link JavaRows} does, in the same order.
  */
 final class RowCode extends RowAssembler {
   RowCode(int vectorBits) {

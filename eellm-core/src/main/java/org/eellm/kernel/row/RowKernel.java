@@ -11,7 +11,7 @@ import org.eellm.kernel.vector.WeightedIds;
  * <p>"Whole vectors" are a multiple of {@link org.eellm.kernel.vector.NativeNumbers#WIDTH}, and not
  * 0.
  */
-public sealed interface RowKernel permits MachineRows, VectorRows {
+public sealed interface RowKernel permits MachineRows, JavaRows {
   /** In groups of 8 bits, numbers below become 0. */
   float LEAST = 1e-30f;
 
@@ -29,9 +29,9 @@ public sealed interface RowKernel permits MachineRows, VectorRows {
     return Choice.KERNEL;
   }
 
-  /** The Vector API and Java's loops. */
-  static RowKernel vectors() {
-    return new VectorRows();
+  /** In plain Java. */
+  static RowKernel java() {
+    return new JavaRows();
   }
 
   /** Whether machine code is used. */
@@ -41,7 +41,7 @@ public sealed interface RowKernel permits MachineRows, VectorRows {
 
   /** Made when it is first asked for. */
   final class Choice {
-    private static final RowKernel KERNEL = MachineRows.areLoaded() ? new MachineRows() : vectors();
+    private static final RowKernel KERNEL = MachineRows.areLoaded() ? new MachineRows() : java();
 
     private Choice() {}
   }

@@ -7,25 +7,42 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/** The processor's maker, and its instructions in the words of the system's kernel. */
+/**
+ * The processor's maker, and its instructions in the words of the system's kernel, where machine
+ * code runs: on Linux on x86-64.
+ */
 public final class CpuFlags {
   private static final Path PROCESSOR = Path.of("/proc/cpuinfo");
 
-  private static final Set<String> ALL =
-      field("flags").map(flags -> Set.of(flags.split(" +"))).orElse(Set.of());
+  private static final Set<String> MACHINE =
+      System.getProperty("os.arch").equals("amd64")
+          ? field("flags").map(flags -> Set.of(flags.split(" +"))).orElse(Set.of())
+          : Set.of();
+
+  /** Made when they are first asked for. */
+  private static final class Masked {
+    private static final Set<String> ALL =
+        CpuLevel.chosen().mask(MACHINE.stream()).collect(Collectors.toUnmodifiableSet());
+  }
 
   private CpuFlags() {}
 
-  /** All flags, as in {@code avx512_bf16}; none where the system does not tell. */
+  /** All that the machine has, as in {@code avx512_bf16}; none where machine code does not run. */
+  static Set<String> ofMachine() {
+    return MACHINE;
+  }
+
+  /** Those that kernels may use: of the machine's, what the process's {@link CpuLevel} has. */
   public static Set<String> all() {
-    return ALL;
+    return Masked.ALL;
   }
 
   /** Whether rows are computed by AVX-512: the instructions that all of their code needs. */
   static boolean hasAvx512() {
-    return ALL.containsAll(List.of("avx512f", "avx512dq", "avx512cd"));
+    return all().containsAll(List.of("avx512f", "avx512dq", "avx512cd"));
   }
 
   /** Whether Intel made the processor; not where the system does not tell. */

@@ -22,6 +22,9 @@ import jdk.incubator.vector.VectorSpecies;
 public final class Lanes {
   public static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
 
+  /** Numbers of a vector. */
+  public static final int WIDTH = FLOATS.length();
+
   /** Bytes of bytecode up to which the JVM inlines what runs often (its FreqInlineSize). */
   public static final int INLINED_BYTES = 325;
 
@@ -49,12 +52,7 @@ public final class Lanes {
 
   private Lanes() {}
 
-  /** Numbers of a vector. */
-  static int width() {
-    return FLOATS.length();
-  }
-
-  /** {@link NativeNumbers#WIDTH} bfloat16 numbers. */
+  /** {@link #WIDTH} bfloat16 numbers. */
   public static FloatVector load(long address) {
     return ((IntVector)
             ShortVector.fromMemorySegment(
@@ -78,7 +76,7 @@ public final class Lanes {
         .intoMemorySegment(NativeNumbers.MEMORY, address, NativeNumbers.ORDER);
   }
 
-  /** {@link NativeNumbers#WIDTH} float32 numbers. */
+  /** {@link #WIDTH} float32 numbers. */
   public static FloatVector loadFloats(long address) {
     return FloatVector.fromMemorySegment(
         FLOATS, NativeNumbers.MEMORY, address, NativeNumbers.ORDER);
@@ -132,10 +130,10 @@ public final class Lanes {
   public static float sum(FloatVector x) {
     FloatVector sums = x.add(x.rearrange(ROTATE_1));
     sums = sums.add(sums.rearrange(ROTATE_2));
-    if (NativeNumbers.WIDTH > 4) {
+    if (WIDTH > 4) {
       sums = sums.add(sums.rearrange(ROTATE_4));
     }
-    if (NativeNumbers.WIDTH > 8) {
+    if (WIDTH > 8) {
       sums = sums.add(sums.rearrange(ROTATE_8));
     }
     return sums.lane(0);

@@ -16,6 +16,7 @@ public final class NativeBuffer implements AutoCloseable {
 
   private static final Optional<Mapping> MAPPING = Mapping.find();
   private static final AtomicLong TOTAL = new AtomicLong();
+  private static volatile boolean guarded;
 
   private final long address;
   private final long bytes;
@@ -43,6 +44,9 @@ public final class NativeBuffer implements AutoCloseable {
     if (bytes < 0) {
       throw new IllegalArgumentException("a buffer of " + bytes + " bytes");
     }
+    if (MAPPING.isPresent() && guarded) {
+      return MAPPING.get().allocateGuarded(bytes);
+    }
     if (MAPPING.isPresent() && bytes < HUGE_PAGE) {
       Mapping mapping = MAPPING.get();
       long length = Math.max(bytes, 1);
@@ -60,6 +64,11 @@ public final class NativeBuffer implements AutoCloseable {
     Arena arena = Arena.ofShared();
     return new NativeBuffer(
         arena.allocate(bytes, NativeNumbers.ALIGNMENT).address(), bytes, arena::close);
+  }
+
+  /** From now on a page that nobody may touch follows each buffer, on Linux: for tests. */
+  static void guard() {
+    guarded = true;
   }
 
   /** Of the first byte; a multiple of 64. */
@@ -85,6 +94,7 @@ public final class NativeBuffer implements AutoCloseable {
     private static final int READ_WRITE = 3;
     private static final int PRIVATE_ANONYMOUS = 0x22;
     private static final int ADVISE_HUGE_PAGES = 14;
+    private static final long PAGE = 64 << 10; // of any processor
 
     static Optional<Mapping> find() {
       return System.getProperty("os.name").equals("Linux")
@@ -103,6 +113,18 @@ public final class NativeBuffer implements AutoCloseable {
             "the system refuses %d MiB of native memory".formatted(length >> 20));
       }
       return start;
+    }
+
+    NativeBuffer allocateGuarded(long bytes) {
+      long room = Math.ceilDiv(bytes, PAGE) * PAGE;
+      long start = map(room + PAGE);
+      NativeFunction protect = NativeFunction.ofSystem("mprotect").orElseThrow();
+      if (protect.call(start + room, PAGE, 0, 0) != 0) {
+        throw new IllegalStateException("the system protects no memory");
+      }
+      long aligned = Math.ceilDiv(bytes, NativeNumbers.ALIGNMENT) * NativeNumbers.ALIGNMENT;
+      return new NativeBuffer(
+          start + room - aligned, bytes, () -> unmap.call(start, room + PAGE, 0, 0));
     }
 
     /** Without huge pages everything works, a little slower. */

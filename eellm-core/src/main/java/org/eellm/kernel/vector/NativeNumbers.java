@@ -24,10 +24,10 @@ public final class NativeNumbers {
   public static final boolean HAS_VECTORS =
       ModuleLayer.boot().findModule(VECTOR_MODULE).isPresent();
 
-  /** Numbers of a vector: as many as Java prefers, or as the processor's have. */
-  public static final int WIDTH = HAS_VECTORS ? Lanes.width() : CpuFlags.hasAvx512() ? 16 : 8;
+  /** Numbers that decoding takes at once: 16 with AVX-512, else 8; sums depend on it. */
+  public static final int WIDTH = CpuFlags.hasAvx512() ? 16 : 8;
 
-  /** Bytes of a vector. */
+  /** Bytes of as many. */
   public static final int BYTES = WIDTH * Float.BYTES;
 
   /** The alignment of native memory that vectors are read from, in bytes. */

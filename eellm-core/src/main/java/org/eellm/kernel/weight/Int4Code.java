@@ -13,8 +13,8 @@ import org.eellm.kernel.vector.NativeFunction;
 /**
  * {@link Int4Quantizer}'s rounding of a group, as machine code for x86-64 processors with AVX-512
  * or AVX2: the same scales, and the same numbers wherever the scale is not NaN; the sign of zero
- * aside. A model is rounded when a process has just started, and code of the Vector API takes
- * seconds to become fast.
+ * aside. A model is rounded when a process has just started, and Java's takes seconds to become
+ * fast.
  *
  * <p>{@code void f(float[] tile, float[] factors, float[], long group, long to, long scales)}, by
  * the System V convention, takes vectors of outputs one after the other.

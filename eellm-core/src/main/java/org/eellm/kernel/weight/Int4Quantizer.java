@@ -1,7 +1,6 @@
 package org.eellm.kernel.weight;
 
 import java.util.Arrays;
-import java.util.Optional;
 import org.eellm.kernel.vector.FloatArray;
 
 /**
@@ -23,7 +22,7 @@ final class Int4Quantizer {
 
   private final PackedMatrix to;
   private final int group;
-  private final Optional<VectorInt4Quantizer> vectors; // none with machine code
+  private final boolean machineCode;
   private final FloatArray memory;
   private final float[] tile; // numbers of a group: [group, OUTPUTS]
   private final FloatArray factors = FloatArray.allocate(FACTORS);
@@ -37,19 +36,16 @@ final class Int4Quantizer {
     this(to, Int4Code.works());
   }
 
-  /** A quantizer by {@link Int4Code} or by the Vector API. */
+  /** A quantizer by {@link Int4Code} or in Java. */
   Int4Quantizer(PackedMatrix to, boolean machineCode) {
     this.to = to;
+    this.machineCode = machineCode;
     group = to.format().group();
     memory = FloatArray.allocate(group * OUTPUTS);
     tile = memory.values();
     for (int i = 0; i < FACTORS; i++) {
       factors.values()[i] = FIRST_FACTOR + i * FACTOR_STEP;
     }
-    vectors =
-        machineCode
-            ? Optional.empty()
-            : Optional.of(new VectorInt4Quantizer(to, tile, factors.values()));
   }
 
   /**
@@ -69,12 +65,62 @@ final class Int4Quantizer {
           tile[i * OUTPUTS + o] = rows[o * width + g * group + i];
         }
       }
-      long scale = to.scaleAddress(block * OUTPUTS, g);
-      if (vectors.isPresent()) {
-        vectors.get().round(to.group(block, g), scale);
+      if (machineCode) {
+        Int4Code.round(
+            memory, factors, group, to.group(block, g), to.scaleAddress(block * OUTPUTS, g));
       } else {
-        Int4Code.round(memory, factors, group, to.group(block, g), scale);
+        byte[] numbers = new byte[group];
+        for (int o = 0; o < OUTPUTS; o++) {
+          short scale = round(o, numbers);
+          to.putGroup(block * OUTPUTS + o, g, scale, numbers, 0);
+        }
       }
     }
+  }
+
+  /** Rounds an output's numbers of the tile as {@link Int4Code} does, and returns their scale. */
+  private short round(int output, byte[] numbers) {
+    float best = bestScale(output);
+    float inverse = inverse(best);
+    for (int i = 0; i < group; i++) {
+      float q = rounded(tile[i * OUTPUTS + output], inverse) + ROUND;
+      int bits = Float.floatToRawIntBits(q) - ROUND_BITS;
+      numbers[i] = (byte) (bits + to.format().offset() & 0xF);
+    }
+    return Float.floatToFloat16(best);
+  }
+
+  private float bestScale(int output) {
+    float high = 0;
+    float low = 0;
+    for (int i = output; i < tile.length; i += OUTPUTS) {
+      high = Math.max(high, tile[i]);
+      low = Math.min(low, tile[i]);
+    }
+    float whole = (high > -low ? high : low) / LEAST; // which cuts nothing off
+    float best = Float.NaN;
+    float least = Float.POSITIVE_INFINITY;
+    for (float factor : factors.values()) {
+      float scale = Float.float16ToFloat(Float.floatToFloat16(whole * factor));
+      float inverse = inverse(scale);
+      float sum = 0;
+      for (int i = output; i < tile.length; i += OUTPUTS) {
+        float error = tile[i] - scale * rounded(tile[i], inverse);
+        sum = Math.fma(error, error, sum);
+      }
+      if (sum < least) {
+        least = sum;
+        best = scale;
+      }
+    }
+    return best;
+  }
+
+  private static float inverse(float scale) {
+    return scale == 0 ? 0 : 1 / scale;
+  }
+
+  private static float rounded(float number, float inverse) {
+    return Math.min(Math.max(number * inverse + ROUND - ROUND, LEAST), MOST);
   }
 }

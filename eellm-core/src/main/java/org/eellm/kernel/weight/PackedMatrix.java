@@ -118,7 +118,7 @@ public record PackedMatrix(WeightFormat format, int out, int in, long address) {
   }
 
   /** Address of a block's numbers of a group. */
-  long group(int block, int group) {
+  public long group(int block, int group) {
     return block(block) + group * groupBytes(format);
   }
 
@@ -128,7 +128,7 @@ public record PackedMatrix(WeightFormat format, int out, int in, long address) {
   }
 
   /** A group's scale, float16. */
-  private short groupScale(int output, int group) {
+  public short groupScale(int output, int group) {
     return MEMORY.get(JAVA_SHORT_UNALIGNED, scaleAddress(output, group));
   }
 

@@ -53,7 +53,7 @@ public enum WeightFormat {
   }
 
   /** By how many bits an input's number is shifted among those that lie together, with groups. */
-  int shift(int input) {
+  public int shift(int input) {
     return bits == Byte.SIZE ? 8 * input : 8 * (input % 4) + input / 4 * 4;
   }
 

@@ -6,7 +6,6 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.kernel.vector.Lanes;
-import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
@@ -33,11 +32,9 @@ public record AdamWStep(
   public void apply(Tensor g, Tensor m, Tensor v, Tensor p, Tensor weights) {
     long count = g.numel();
     long whole =
-        TensorKernels.available() && g.device().is_cpu()
-            ? count / NativeNumbers.WIDTH * NativeNumbers.WIDTH
-            : 0;
+        TensorKernels.available() && g.device().is_cpu() ? count / Lanes.WIDTH * Lanes.WIDTH : 0;
     if (whole > 0) {
-      applyKernel(g, m, v, p, weights, Math.toIntExact(whole / NativeNumbers.WIDTH));
+      applyKernel(g, m, v, p, weights, Math.toIntExact(whole / Lanes.WIDTH));
     }
     if (whole < count) {
       try (Scope scope = Scope.open()) {
@@ -73,8 +70,8 @@ public record AdamWStep(
         vectors,
         GRAIN_SIZE,
         (member, from, to) -> {
-          long begin = 4L * from * NativeNumbers.WIDTH;
-          long end = 4L * to * NativeNumbers.WIDTH;
+          long begin = 4L * from * Lanes.WIDTH;
+          long end = 4L * to * Lanes.WIDTH;
           if (mixed) {
             applyMixed(g + begin, m + begin, v + begin, p + begin, out + begin / 2, end - begin);
           } else {
@@ -88,13 +85,13 @@ public record AdamWStep(
   }
 
   private void applyMixed(long g, long m, long v, long p, long out, long bytes) {
-    for (long i = 0; i < bytes; i += 4L * NativeNumbers.WIDTH) {
+    for (long i = 0; i < bytes; i += 4L * Lanes.WIDTH) {
       Lanes.store(update(g + i, m + i, v + i, p + i), out + i / 2);
     }
   }
 
   private void applyFloat32(long g, long m, long v, long p, long begin, long end) {
-    for (long i = begin; i < end; i += 4L * NativeNumbers.WIDTH) {
+    for (long i = begin; i < end; i += 4L * Lanes.WIDTH) {
       update(g + i, m + i, v + i, p + i);
     }
   }

@@ -69,8 +69,8 @@ public final class CausalSoftmax {
   }
 
   private static void forward(long row, int keys, int start, int seen, float[] scratch) {
-    int begin = start / NativeNumbers.WIDTH * NativeNumbers.WIDTH;
-    int end = Math.ceilDiv(seen, NativeNumbers.WIDTH) * NativeNumbers.WIDTH;
+    int begin = start / Lanes.WIDTH * Lanes.WIDTH;
+    int end = Math.ceilDiv(seen, Lanes.WIDTH) * Lanes.WIDTH;
     hide(row, begin, start, end, seen, Float.NEGATIVE_INFINITY);
     float sum = exponentials(row, begin, end, max(row, begin, end), scratch);
     clear(row, 0, begin);
@@ -85,7 +85,7 @@ public final class CausalSoftmax {
       hideVector(row, begin, start, seen, value);
     }
     if (seen < end) {
-      hideVector(row, end - NativeNumbers.WIDTH, start, seen, value);
+      hideVector(row, end - Lanes.WIDTH, start, seen, value);
     }
   }
 
@@ -97,7 +97,7 @@ public final class CausalSoftmax {
 
   private static float max(long row, int begin, int end) {
     FloatVector largest = Lanes.broadcast(Float.NEGATIVE_INFINITY);
-    for (int i = begin; i < end; i += NativeNumbers.WIDTH) {
+    for (int i = begin; i < end; i += Lanes.WIDTH) {
       largest = largest.max(Lanes.load(row + 2L * i));
     }
     return largest.reduceLanes(VectorOperators.MAX);
@@ -106,7 +106,7 @@ public final class CausalSoftmax {
   /** Fills {@code out} with exp(z - max); returns the sum. */
   private static float exponentials(long row, int begin, int end, float max, float[] out) {
     FloatVector sums = FloatVector.zero(Lanes.FLOATS);
-    for (int i = begin; i < end; i += NativeNumbers.WIDTH) {
+    for (int i = begin; i < end; i += Lanes.WIDTH) {
       FloatVector z = Lanes.load(row + 2L * i);
       FloatVector p = Lanes.expOfNegative(z.sub(max));
       p.intoArray(out, i);
@@ -116,14 +116,14 @@ public final class CausalSoftmax {
   }
 
   private static void store(float[] values, int begin, int end, float scale, long row) {
-    for (int i = begin; i < end; i += NativeNumbers.WIDTH) {
+    for (int i = begin; i < end; i += Lanes.WIDTH) {
       Lanes.store(FloatVector.fromArray(Lanes.FLOATS, values, i).mul(scale), row + 2L * i);
     }
   }
 
   private static void clear(long row, int begin, int end) {
     FloatVector zero = FloatVector.zero(Lanes.FLOATS);
-    for (int i = begin; i < end; i += NativeNumbers.WIDTH) {
+    for (int i = begin; i < end; i += Lanes.WIDTH) {
       Lanes.store(zero, row + 2L * i);
     }
   }
@@ -151,17 +151,17 @@ public final class CausalSoftmax {
   }
 
   private static void backward(long p, long g, int keys, int seen) {
-    long end = 2L * Math.ceilDiv(seen, NativeNumbers.WIDTH) * NativeNumbers.WIDTH;
+    long end = 2L * Math.ceilDiv(seen, Lanes.WIDTH) * Lanes.WIDTH;
     FloatVector products = FloatVector.zero(Lanes.FLOATS);
-    for (long i = 0; i < end; i += 2 * NativeNumbers.WIDTH) {
+    for (long i = 0; i < end; i += 2 * Lanes.WIDTH) {
       products = Lanes.load(p + i).fma(Lanes.load(g + i), products);
     }
     float inner = Lanes.sum(products);
-    for (long i = 0; i < end; i += 2 * NativeNumbers.WIDTH) {
+    for (long i = 0; i < end; i += 2 * Lanes.WIDTH) {
       Lanes.store(Lanes.load(p + i).mul(Lanes.load(g + i).sub(inner)), g + i);
     }
     FloatVector zero = FloatVector.zero(Lanes.FLOATS);
-    for (long i = end; i < 2L * keys; i += 2 * NativeNumbers.WIDTH) {
+    for (long i = end; i < 2L * keys; i += 2 * Lanes.WIDTH) {
       Lanes.store(zero, g + i);
     }
   }

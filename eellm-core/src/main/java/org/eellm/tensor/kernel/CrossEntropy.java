@@ -69,7 +69,7 @@ public final class CrossEntropy {
 
   private static float max(long row, int width) {
     FloatVector largest = Lanes.broadcast(Float.NEGATIVE_INFINITY);
-    for (long i = 0; i < 2L * width; i += 2 * NativeNumbers.WIDTH) {
+    for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
       largest = largest.max(Lanes.load(row + i));
     }
     return largest.reduceLanes(VectorOperators.MAX);
@@ -78,7 +78,7 @@ public final class CrossEntropy {
   /** Fills {@code out} with exp(z - max) and returns the sum. */
   private static float exponentials(long row, float max, float[] out) {
     FloatVector sums = FloatVector.zero(Lanes.FLOATS);
-    for (int i = 0; i < out.length; i += NativeNumbers.WIDTH) {
+    for (int i = 0; i < out.length; i += Lanes.WIDTH) {
       FloatVector p = Lanes.expOfNegative(Lanes.load(row + 2L * i).sub(max));
       p.intoArray(out, i);
       sums = sums.add(p);
@@ -87,7 +87,7 @@ public final class CrossEntropy {
   }
 
   private static void store(float[] values, float scale, long row) {
-    for (int i = 0; i < values.length; i += NativeNumbers.WIDTH) {
+    for (int i = 0; i < values.length; i += Lanes.WIDTH) {
       Lanes.store(FloatVector.fromArray(Lanes.FLOATS, values, i).mul(scale), row + 2L * i);
     }
   }

@@ -4,7 +4,6 @@ import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.kernel.vector.Lanes;
-import org.eellm.kernel.vector.NativeNumbers;
 
 /** Rotates heads by their positions from one layout to another, in one pass. */
 public final class HeadRotation {
@@ -13,7 +12,7 @@ public final class HeadRotation {
   /** Whether the kernel takes {@code x} and {@code out}, [..., s, D], strided but for D. */
   public static boolean fits(Tensor x, Tensor out) {
     return TensorKernels.reach(x)
-        && x.size(-1) / 2 % NativeNumbers.WIDTH == 0
+        && x.size(-1) / 2 % Lanes.WIDTH == 0
         && x.stride(-1) == 1
         && out.stride(-1) == 1;
   }
@@ -62,7 +61,7 @@ public final class HeadRotation {
 
     /** Writes a c + sign b d. */
     void combine(long a, long c, long b, long d, float sign, long out) {
-      for (long i = 0; i < bytes; i += 2 * NativeNumbers.WIDTH) {
+      for (long i = 0; i < bytes; i += 2 * Lanes.WIDTH) {
         FloatVector product = Lanes.load(b + i).mul(Lanes.load(d + i)).mul(sign);
         Lanes.store(Lanes.load(a + i).mul(Lanes.load(c + i)).add(product), out + i);
       }

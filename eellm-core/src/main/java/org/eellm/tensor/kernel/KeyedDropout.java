@@ -203,9 +203,9 @@ public record KeyedDropout(long key, double probability, Place place) {
     int high = (int) (rowKey >>> 32);
     int threshold = threshold();
     float scale = (float) scale();
-    int end = columns / NativeNumbers.WIDTH * NativeNumbers.WIDTH;
+    int end = columns / Lanes.WIDTH * Lanes.WIDTH;
     int first = (int) place.column();
-    for (int i = 0; i < end; i += NativeNumbers.WIDTH) {
+    for (int i = 0; i < end; i += Lanes.WIDTH) {
       VectorMask<Integer> dropped = dropped(first + i, low, high, threshold);
       Lanes.storeFloats(
           Lanes.loadFloats(from + 4L * i).mul(scale).blend(0, dropped.cast(Lanes.FLOATS)),
@@ -219,9 +219,9 @@ public record KeyedDropout(long key, double probability, Place place) {
     int high = (int) (rowKey >>> 32);
     int threshold = threshold();
     float scale = (float) scale();
-    int end = columns / NativeNumbers.WIDTH * NativeNumbers.WIDTH;
+    int end = columns / Lanes.WIDTH * Lanes.WIDTH;
     int first = (int) place.column();
-    for (int i = 0; i < end; i += NativeNumbers.WIDTH) {
+    for (int i = 0; i < end; i += Lanes.WIDTH) {
       VectorMask<Integer> dropped = dropped(first + i, low, high, threshold);
       FloatVector x = Lanes.load(from + 2L * i).mul(scale);
       Lanes.store(x.blend(0, dropped.cast(Lanes.FLOATS)), to + 2L * i);

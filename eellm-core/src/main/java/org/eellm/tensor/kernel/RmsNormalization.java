@@ -5,7 +5,6 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.kernel.vector.Lanes;
-import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
@@ -93,7 +92,7 @@ public final class RmsNormalization {
 
     void forward(long x, long out) {
       float inverse = inverse(x);
-      for (long i = 0; i < 2L * width; i += 2 * NativeNumbers.WIDTH) {
+      for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
         Lanes.store(Lanes.load(x + i).mul(inverse).mul(scale(i)), out + i);
       }
     }
@@ -105,7 +104,7 @@ public final class RmsNormalization {
 
     private float inverse(long x) {
       FloatVector squares = FloatVector.zero(Lanes.FLOATS);
-      for (long i = 0; i < 2L * width; i += 2 * NativeNumbers.WIDTH) {
+      for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
         FloatVector v = Lanes.load(x + i);
         squares = v.fma(v, squares);
       }
@@ -123,14 +122,14 @@ public final class RmsNormalization {
     /** The sum of x weight g. */
     private float product(long x, long g) {
       FloatVector products = FloatVector.zero(Lanes.FLOATS);
-      for (long i = 0; i < 2L * width; i += 2 * NativeNumbers.WIDTH) {
+      for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
         products = Lanes.load(x + i).mul(Lanes.load(g + i)).fma(scale(i), products);
       }
       return Lanes.sum(products);
     }
 
     private void gradients(long x, long g, long out, long weightSum, float inverse, float along) {
-      for (long i = 0; i < 2L * width; i += 2 * NativeNumbers.WIDTH) {
+      for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
         FloatVector v = Lanes.load(x + i);
         FloatVector scaled = Lanes.load(g + i).mul(inverse);
         Lanes.store(v.mul(along).add(scaled.mul(scale(i))), out + i);

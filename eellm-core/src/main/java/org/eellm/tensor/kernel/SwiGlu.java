@@ -4,7 +4,6 @@ import jdk.incubator.vector.FloatVector;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.eellm.kernel.vector.Lanes;
-import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.tensor.Tensors;
 
 /** {@code silu(gate) * up} of rows that hold both, and its gradient, in one pass each. */
@@ -16,7 +15,7 @@ public final class SwiGlu {
 
   /** Whether the kernels take rows {@code inner}, [n, 2 ffn]. */
   public static boolean fits(Tensor inner) {
-    return TensorKernels.take(inner) && inner.size(1) / 2 % NativeNumbers.WIDTH == 0;
+    return TensorKernels.take(inner) && inner.size(1) / 2 % Lanes.WIDTH == 0;
   }
 
   /**
@@ -42,7 +41,7 @@ public final class SwiGlu {
   }
 
   private static void forward(long gate, long out, long bytes) {
-    for (long i = 0; i < bytes; i += 2 * NativeNumbers.WIDTH) {
+    for (long i = 0; i < bytes; i += 2 * Lanes.WIDTH) {
       FloatVector x = Lanes.load(gate + i);
       Lanes.store(x.mul(Lanes.sigmoid(x)).mul(Lanes.load(gate + bytes + i)), out + i);
     }
@@ -75,13 +74,13 @@ public final class SwiGlu {
   }
 
   private static void sigmoids(long gate, float[] out) {
-    for (int i = 0; i < out.length; i += NativeNumbers.WIDTH) {
+    for (int i = 0; i < out.length; i += Lanes.WIDTH) {
       Lanes.sigmoid(Lanes.load(gate + 2L * i)).intoArray(out, i);
     }
   }
 
   private static void backward(long gate, float[] sigmoids, long gradient, long out, long bytes) {
-    for (long i = 0; i < bytes; i += 2 * NativeNumbers.WIDTH) {
+    for (long i = 0; i < bytes; i += 2 * Lanes.WIDTH) {
       FloatVector x = Lanes.load(gate + i);
       FloatVector sigmoid = FloatVector.fromArray(Lanes.FLOATS, sigmoids, (int) (i / 2));
       FloatVector g = Lanes.load(gradient + i).mul(sigmoid);

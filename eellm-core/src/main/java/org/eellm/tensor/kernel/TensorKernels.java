@@ -2,6 +2,7 @@ package org.eellm.tensor.kernel;
 
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.tensor.Tensors;
 
@@ -21,6 +22,6 @@ public final class TensorKernels {
 
   /** Whether {@code x} is bfloat16 on the CPU, contiguous, with rows of whole vectors. */
   static boolean take(Tensor x) {
-    return reach(x) && x.size(-1) % NativeNumbers.WIDTH == 0 && x.is_contiguous();
+    return reach(x) && x.size(-1) % Lanes.WIDTH == 0 && x.is_contiguous();
   }
 }

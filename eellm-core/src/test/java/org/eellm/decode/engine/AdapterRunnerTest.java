@@ -11,7 +11,6 @@ import java.util.stream.Stream;
 import org.eellm.config.DataType;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
-import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.model.Adapter;
 import org.eellm.model.Decoder;
@@ -52,8 +51,8 @@ final class AdapterRunnerTest {
         if (number > 0) {
           RandomAdapter.merge(merged, adapters.get(number - 1));
         }
-        try (KernelRunner applied = runner(beside, 2, KernelChoice.FASTEST);
-            KernelRunner expected = runner(merged, 2, KernelChoice.FASTEST)) {
+        try (KernelRunner applied = runner(beside, 2);
+            KernelRunner expected = runner(merged, 2)) {
           RunnerText a = new RunnerText(applied, 1, LENGTH, pages(0)).with(number);
           RunnerText b = new RunnerText(expected, 1, LENGTH, pages(1));
           for (int count : COUNTS) {
@@ -64,26 +63,21 @@ final class AdapterRunnerTest {
     }
   }
 
-  static Stream<Arguments> formatsAndChoices() {
+  static Stream<Arguments> formats() {
     return Stream.of(DataType.values())
         .flatMap(
-            type ->
-                Stream.of(Quantization.values())
-                    .flatMap(
-                        matrices ->
-                            Stream.of(KernelChoice.values())
-                                .map(choice -> Arguments.of(type, matrices, choice))));
+            type -> Stream.of(Quantization.values()).map(matrices -> Arguments.of(type, matrices)));
   }
 
   @ParameterizedTest
-  @MethodSource("formatsAndChoices")
+  @MethodSource("formats")
   void logits_ofTextsOfSeveralAdaptersInABlock_equalSingleRowsToTheBit(
-      DataType type, Quantization matrices, KernelChoice choice) {
+      DataType type, Quantization matrices) {
     for (RunnerFamily family : List.of(RunnerFamily.LLAMA_ODD_WIDTHS, RunnerFamily.BLOCKS)) {
       Decoder own = family.decoder(type);
       try (StoredDecoder model =
               StoredDecoder.of(own, MatrixQuantization.of(matrices), adapters(own));
-          KernelRunner runner = runner(model, 2, choice)) {
+          KernelRunner runner = runner(model, 2)) {
         List<RunnerText> together = new ArrayList<>();
         List<RunnerText> alone = new ArrayList<>();
         for (int text = 0; text < 4; text++) { // the first and the last have none
@@ -113,8 +107,8 @@ final class AdapterRunnerTest {
     Decoder own = RunnerFamily.LLAMA.decoder(DataType.BFLOAT16);
     try (Decoder plain = RunnerFamily.LLAMA.decoder(DataType.BFLOAT16);
         StoredDecoder beside = StoredDecoder.of(own, MatrixQuantization.NONE, adapters(own));
-        KernelRunner ours = runner(beside, 2, KernelChoice.FASTEST);
-        KernelRunner expected = runner(plain, 2, KernelChoice.FASTEST)) {
+        KernelRunner ours = runner(beside, 2);
+        KernelRunner expected = runner(plain, 2)) {
       RunnerText a = new RunnerText(ours, 1, LENGTH, pages(0));
       RunnerText other = new RunnerText(ours, 2, LENGTH, pages(1)).with(1);
       RunnerText b = new RunnerText(expected, 1, LENGTH, pages(0));
@@ -134,8 +128,8 @@ final class AdapterRunnerTest {
     try (Decoder merged = RunnerFamily.LLAMA.decoder(DataType.FLOAT32);
         StoredDecoder beside = StoredDecoder.of(own, MatrixQuantization.of(matrices), adapters)) {
       RandomAdapter.merge(merged, adapters.getFirst());
-      try (KernelRunner ours = runner(beside, 2, KernelChoice.FASTEST);
-          KernelRunner exact = runner(merged, 2, KernelChoice.FASTEST)) {
+      try (KernelRunner ours = runner(beside, 2);
+          KernelRunner exact = runner(merged, 2)) {
         float[][][] applied = new RunnerText(ours, 1, LENGTH, pages(0)).with(1).next(20);
         float[][][] expected = new RunnerText(exact, 1, LENGTH, pages(0)).next(20);
         assertClose(applied, expected, matrices == Quantization.INT8 ? 0.15f : 1.5f);

@@ -15,7 +15,6 @@ import java.util.stream.IntStream;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.decode.SmallModel;
-import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.engine.torch.TorchRunner;
 import org.eellm.decode.head.HeadOutput;
@@ -38,7 +37,7 @@ final class DraftHeadTest {
   @EnumSource
   void draft_kernels_isWhatThePredictionSaysOfTheList(DataType type) {
     try (Decoder model = SmallModel.withWideHeads(type);
-        KernelRunner runner = new KernelRunner(model, vocabulary(), 4, 2, KernelChoice.FASTEST)) {
+        KernelRunner runner = new KernelRunner(model, vocabulary(), 4, 2)) {
       assertDrafts(runner);
     }
   }
@@ -55,7 +54,7 @@ final class DraftHeadTest {
   @EnumSource
   void with_kernels_isWhatThePredictionSaysOfTheListAndMore(DataType type) {
     try (Decoder model = SmallModel.withWideHeads(type);
-        KernelRunner runner = new KernelRunner(model, vocabulary(), 4, 2, KernelChoice.FASTEST)) {
+        KernelRunner runner = new KernelRunner(model, vocabulary(), 4, 2)) {
       assertExtended(runner, type == DataType.FLOAT32 ? 1e-4f : 0.05f);
     }
   }
@@ -64,7 +63,7 @@ final class DraftHeadTest {
   @EnumSource
   void with_tiedEmbedding_isWhatThePredictionSaysOfTheListAndMore(DataType type) {
     try (Decoder model = SmallModel.tied(type);
-        KernelRunner runner = new KernelRunner(model, vocabulary(), 4, 2, KernelChoice.FASTEST)) {
+        KernelRunner runner = new KernelRunner(model, vocabulary(), 4, 2)) {
       assertExtended(runner, type == DataType.FLOAT32 ? 1e-4f : 0.05f);
     }
   }
@@ -81,7 +80,7 @@ final class DraftHeadTest {
   @Test
   void withRecentIds_longText_looksAtItsLastTokens() {
     try (Decoder model = SmallModel.tied(DataType.FLOAT32);
-        KernelRunner runner = new KernelRunner(model, vocabulary(), 4, 2, KernelChoice.FASTEST)) {
+        KernelRunner runner = new KernelRunner(model, vocabulary(), 4, 2)) {
       Head exit = runner.model().allHeads().getFirst();
       HeadOutput draft = runner.draft(exit, embedded(runner, exit), new int[] {0}, 1);
       List<Integer> text = new ArrayList<>(Collections.nCopies(300, 6));

@@ -18,7 +18,6 @@ import java.util.stream.IntStream;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
-import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.head.Vocabulary;
@@ -113,18 +112,13 @@ final class GgufLogitsTest {
   }
 
   @ParameterizedTest
-  @CsvSource({
-    "Q8_0, Q8_0, FASTEST",
-    "Q4_0, Q4_0, FASTEST",
-    "Q4_0, Q8_0, VECTORS",
-    "Q8_0, Q4_0, VECTORS"
-  })
-  void logits_ofTheFirstToken_areThoseOfTheGroupsInFloat64(
-      GgufType layers, GgufType embedding, KernelChoice choice) throws IOException {
+  @CsvSource({"Q8_0, Q8_0", "Q4_0, Q4_0", "Q4_0, Q8_0", "Q8_0, Q4_0"})
+  void logits_ofTheFirstToken_areThoseOfTheGroupsInFloat64(GgufType layers, GgufType embedding)
+      throws IOException {
     ModelFolder files = write(layers, embedding);
     double[] expected = expected(5);
     double largest = Arrays.stream(expected).map(Math::abs).max().orElseThrow();
-    float[] logits = logits(files, files.quantization(), choice, 5)[0];
+    float[] logits = logits(files, files.quantization(), 5)[0];
     // A number between two others may be rounded to either, by float32's error.
     for (int id = 0; id < VOCABULARY; id++) {
       assertThat((double) logits[id]).isCloseTo(expected[id], within(1e-2 * largest));
@@ -136,8 +130,8 @@ final class GgufLogitsTest {
   void logits_ofGroups_areNearThoseOfWholeNumbers(GgufType type) throws IOException {
     ModelFolder files = write(type, type);
     int[] ids = IntStream.range(0, 20).toArray();
-    float[][] groups = logits(files, files.quantization(), KernelChoice.FASTEST, ids);
-    float[][] whole = logits(files, MatrixQuantization.NONE, KernelChoice.FASTEST, ids);
+    float[][] groups = logits(files, files.quantization(), ids);
+    float[][] whole = logits(files, MatrixQuantization.NONE, ids);
     for (int row = 0; row < ids.length; row++) {
       float largest = 0;
       for (float logit : whole[row]) {
@@ -149,10 +143,9 @@ final class GgufLogitsTest {
     }
   }
 
-  private static float[][] logits(
-      ModelFolder files, MatrixQuantization quantization, KernelChoice choice, int... ids) {
+  private static float[][] logits(ModelFolder files, MatrixQuantization quantization, int... ids) {
     try (StoredDecoder model = stored(files, quantization);
-        KernelRunner runner = new KernelRunner(model, Vocabulary.of(VOCABULARY), 4, 2, choice)) {
+        KernelRunner runner = new KernelRunner(model, Vocabulary.of(VOCABULARY), 4, 2)) {
       ForwardBatch rows = new ForwardBatch();
       rows.begin(new int[] {0, 1});
       for (int i = 0; i < ids.length; i++) {

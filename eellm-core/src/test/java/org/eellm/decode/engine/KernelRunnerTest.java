@@ -9,16 +9,18 @@ import static org.eellm.decode.engine.RunnerText.runner;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.assertj.core.api.Assertions;
 import org.assertj.core.data.Offset;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
-import org.eellm.decode.engine.cpu.KernelChoice;
+import org.eellm.decode.engine.cpu.KernelProperties;
 import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.engine.torch.TorchRunner;
 import org.eellm.decode.head.HeadOutput;
+import org.eellm.kernel.matmul.SumOrder;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -35,7 +37,7 @@ final class KernelRunnerTest {
   @EnumSource
   void logits_inFloat32_areLibtorchs(RunnerFamily family) {
     try (Decoder model = family.decoder(DataType.FLOAT32);
-        KernelRunner ours = runner(model, 2, KernelChoice.FASTEST);
+        KernelRunner ours = runner(model, 2);
         TorchRunner theirs = RunnerText.torch(model)) {
       RunnerText a = new RunnerText(ours, 1, 60, 7, 2, 9, 0);
       RunnerText b = new RunnerText(theirs, 1, 60, 0, 1, 2, 3);
@@ -49,21 +51,18 @@ final class KernelRunnerTest {
   @EnumSource(mode = EnumSource.Mode.EXCLUDE, names = "NEO_X") // whose erf is no loop
   void logits_inFloat32_areThoseOfLoopsInFloat64(RunnerFamily family) {
     try (Decoder model = family.decoder(DataType.FLOAT32);
-        KernelRunner fastest = runner(model, 2, KernelChoice.FASTEST);
-        KernelRunner vectors = runner(model, 2, KernelChoice.VECTORS)) {
-      for (KernelRunner runner : List.of(fastest, vectors)) {
-        RunnerText text = new RunnerText(runner, 1, 80, 7, 2, 9, 0, 4);
-        double[][][] expected = new LoopModel(model).logits(model, text.ids());
-        int at = 0;
-        for (int count : new int[] {1, 37, 2, 1, 17, 22}) {
-          int from = at;
-          at += count;
-          float[][][] exact =
-              Arrays.stream(expected)
-                  .map(head -> floats(head, from, count))
-                  .toArray(float[][][]::new);
-          assertClose(text.next(count), exact, 1e-4f);
-        }
+        KernelRunner runner = runner(model, 2)) {
+      RunnerText text = new RunnerText(runner, 1, 80, 7, 2, 9, 0, 4);
+      double[][][] expected = new LoopModel(model).logits(model, text.ids());
+      int at = 0;
+      for (int count : new int[] {1, 37, 2, 1, 17, 22}) {
+        int from = at;
+        at += count;
+        float[][][] exact =
+            Arrays.stream(expected)
+                .map(head -> floats(head, from, count))
+                .toArray(float[][][]::new);
+        assertClose(text.next(count), exact, 1e-4f);
       }
     }
   }
@@ -86,8 +85,8 @@ final class KernelRunnerTest {
       for (var parameter : whole.parameters().all()) {
         parameter.value().copy_(half.parameters().get(parameter.name()).value());
       }
-      try (KernelRunner ours = runner(half, 2, KernelChoice.FASTEST);
-          KernelRunner exact = runner(whole, 2, KernelChoice.FASTEST)) {
+      try (KernelRunner ours = runner(half, 2);
+          KernelRunner exact = runner(whole, 2)) {
         RunnerText a = new RunnerText(ours, 1, 60, 0, 1, 2, 3);
         RunnerText b = new RunnerText(exact, 1, 60, 0, 1, 2, 3);
         for (int count : new int[] {20, 1, 3}) {
@@ -97,30 +96,26 @@ final class KernelRunnerTest {
     }
   }
 
-  static Stream<Arguments> formatsAndChoices() {
+  static Stream<Arguments> formats() {
     return Stream.of(DataType.values())
         .flatMap(
             type ->
-                Stream.of(KernelChoice.values())
-                    .flatMap(
-                        choice ->
-                            Stream.of(
-                                    RunnerFamily.LLAMA,
-                                    RunnerFamily.NEO_X,
-                                    RunnerFamily.BLOCKS,
-                                    RunnerFamily.GEMMA,
-                                    RunnerFamily.OLMO,
-                                    RunnerFamily.QWEN_3_MOE,
-                                    RunnerFamily.OLMOE)
-                                .map(family -> Arguments.of(family, type, choice))));
+                Stream.of(
+                        RunnerFamily.LLAMA,
+                        RunnerFamily.NEO_X,
+                        RunnerFamily.BLOCKS,
+                        RunnerFamily.GEMMA,
+                        RunnerFamily.OLMO,
+                        RunnerFamily.QWEN_3_MOE,
+                        RunnerFamily.OLMOE)
+                    .map(family -> Arguments.of(family, type)));
   }
 
   @ParameterizedTest
-  @MethodSource("formatsAndChoices")
-  void logits_ofRowsInBlocksAndBatches_equalSingleRowsToTheBit(
-      RunnerFamily family, DataType type, KernelChoice choice) {
+  @MethodSource("formats")
+  void logits_ofRowsInBlocksAndBatches_equalSingleRowsToTheBit(RunnerFamily family, DataType type) {
     try (Decoder model = family.decoder(type);
-        KernelRunner runner = runner(model, 2, choice)) {
+        KernelRunner runner = runner(model, 2)) {
       RunnerText alone = new RunnerText(runner, 1, 66, 0, 1, 2, 3, 4);
       float[][][][] expected = new float[66][][][];
       Arrays.setAll(expected, i -> alone.next(1));
@@ -150,13 +145,13 @@ final class KernelRunnerTest {
 
   @ParameterizedTest
   @EnumSource
-  void logits_ofBothKernelsAndAnyThreads_areEqualToTheBit(RunnerFamily family) {
+  void logits_ofAnyThreads_areEqualToTheBit(RunnerFamily family) {
     try (Decoder model = family.decoder(DataType.BFLOAT16);
-        KernelRunner fastest = runner(model, 2, KernelChoice.FASTEST);
-        KernelRunner vectors = runner(model, 3, KernelChoice.VECTORS);
-        KernelRunner single = runner(model, 1, KernelChoice.VECTORS)) {
-      RunnerText a = new RunnerText(fastest, 1, 40, 0, 1, 2);
-      RunnerText b = new RunnerText(vectors, 1, 40, 3, 1, 2);
+        KernelRunner two = runner(model, 2);
+        KernelRunner three = runner(model, 3);
+        KernelRunner single = runner(model, 1)) {
+      RunnerText a = new RunnerText(two, 1, 40, 0, 1, 2);
+      RunnerText b = new RunnerText(three, 1, 40, 3, 1, 2);
       RunnerText c = new RunnerText(single, 1, 40, 0, 5, 2);
       for (int count : new int[] {1, 30, 4}) {
         float[][][] expected = a.next(count);
@@ -170,7 +165,7 @@ final class KernelRunnerTest {
   @EnumSource
   void propagate_anyFamily_writesTheKeysAndValuesThatLibtorchWrites(RunnerFamily family) {
     try (Decoder model = family.decoder(DataType.FLOAT32);
-        KernelRunner ours = runner(model, 2, KernelChoice.FASTEST);
+        KernelRunner ours = runner(model, 2);
         TorchRunner theirs = RunnerText.torch(model)) {
       float[][] expected = propagated(theirs);
       float[][] actual = propagated(ours);
@@ -207,7 +202,7 @@ final class KernelRunnerTest {
   @Test
   void copyPage_ofTwoLayers_copiesBothAndNothingElse() {
     try (Decoder model = RunnerFamily.LLAMA.decoder(DataType.FLOAT32);
-        KernelRunner runner = runner(model, 2, KernelChoice.FASTEST)) {
+        KernelRunner runner = runner(model, 2)) {
       int from = runner.pages() - 2;
       int to = runner.pages() - 1;
       ForwardBatch rows = new ForwardBatch();
@@ -229,7 +224,7 @@ final class KernelRunnerTest {
   @Test
   void figures_ofOutputs_areThoseOfTheLogits() {
     try (Decoder model = RunnerFamily.LLAMA.decoder(DataType.FLOAT32);
-        KernelRunner runner = runner(model, 2, KernelChoice.FASTEST)) {
+        KernelRunner runner = runner(model, 2)) {
       ForwardBatch rows = new ForwardBatch();
       rows.begin(new int[] {0});
       rows.add(runner.allocateSlot(), 0);
@@ -263,16 +258,17 @@ final class KernelRunnerTest {
   }
 
   @Test
-  void configured_unknownChoice_namesTheKnownOnes() {
-    System.setProperty(KernelChoice.PROPERTY, "quick");
+  void check_unknownOrder_namesTheKnownOnes() {
+    String before = System.setProperty(SumOrder.PROPERTY, "quick");
     try {
-      assertThatThrownBy(KernelChoice::configured)
+      assertThatThrownBy(KernelProperties::check)
           .isInstanceOf(ConfigException.class)
           .hasMessage(
-              "-Deellm.kernel: 'quick' is no choice of kernels; use one of fastest, vectors in"
+              "-Deellm.kernel.order: 'quick' is no order of kernels; use one of chain, tiles in"
                   + " EELLM_JAVA_OPTS");
     } finally {
-      System.clearProperty(KernelChoice.PROPERTY);
+      System.clearProperty(SumOrder.PROPERTY);
+      Optional.ofNullable(before).ifPresent(was -> System.setProperty(SumOrder.PROPERTY, was));
     }
   }
 }

@@ -17,7 +17,6 @@ import org.eellm.checkpoint.ModelWeights;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.data.tokenizer.Tokenizer;
-import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.engine.torch.TorchRunner;
 import org.eellm.decode.head.HeadOutput;
@@ -113,8 +112,7 @@ final class LikelihoodTest {
   }
 
   private static ModelRunner kernels(Decoder model) {
-    return new KernelRunner(
-        model, Vocabulary.of(vocabulary(model)), PAGES, 2, KernelChoice.FASTEST);
+    return new KernelRunner(model, Vocabulary.of(vocabulary(model)), PAGES, 2);
   }
 
   /** The natural logarithm of the last word's probability. */

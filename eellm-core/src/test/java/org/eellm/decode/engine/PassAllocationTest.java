@@ -10,7 +10,6 @@ import java.util.stream.Stream;
 import org.eellm.config.DataType;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
-import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.head.Vocabulary;
@@ -96,8 +95,7 @@ final class PassAllocationTest {
 
   private static void assertAllocatesLittle(
       DecodingModel model, int adapter, Vocabulary vocabulary, Question question) {
-    try (KernelRunner runner =
-        new KernelRunner(model, vocabulary, 8, THREADS, KernelChoice.FASTEST)) {
+    try (KernelRunner runner = new KernelRunner(model, vocabulary, 8, THREADS)) {
       Steps steps = new Steps(runner, adapter, question);
       steps.fill();
       for (int rows : new int[] {1, 3, 20}) {

@@ -6,7 +6,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
-import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.engine.torch.TorchRunner;
 import org.eellm.decode.head.HeadOutput;
@@ -86,8 +85,8 @@ final class RunnerText {
   }
 
   /** Our kernels, with room for several texts. */
-  static KernelRunner runner(DecodingModel model, int threads, KernelChoice choice) {
-    return new KernelRunner(model, Vocabulary.of(VOCABULARY), PAGES, threads, choice);
+  static KernelRunner runner(DecodingModel model, int threads) {
+    return new KernelRunner(model, Vocabulary.of(VOCABULARY), PAGES, threads);
   }
 
   /** libtorch's operations, likewise. */

@@ -19,7 +19,6 @@ import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
-import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.model.Decoder;
 import org.eellm.model.StoredDecoder;
@@ -42,14 +41,14 @@ final class StoredModelRunnerTest {
       throws IOException {
     try (Decoder model = family.decoder(DataType.BFLOAT16)) {
       float[][][] expected;
-      try (KernelRunner own = runner(model, 2, KernelChoice.FASTEST)) {
+      try (KernelRunner own = runner(model, 2)) {
         expected = new RunnerText(own, 1, 20, 0, 1).next(20);
       }
       try (StoredDecoder stored = stored(model, MatrixQuantization.NONE)) {
         KernelRunner.pack(stored);
 
         for (int i = 0; i < 2; i++) { // runners share what is packed, and leave it to the next
-          try (KernelRunner shared = runner(stored, 2, KernelChoice.FASTEST)) {
+          try (KernelRunner shared = runner(stored, 2)) {
             assertThat(new RunnerText(shared, 1, 20, 2, 3).next(20)).isDeepEqualTo(expected);
           }
         }
@@ -67,9 +66,9 @@ final class StoredModelRunnerTest {
         Decoder read =
             Decoder.allocate(RunnerFamily.LLAMA_ODD_WIDTHS.architecture(type), Torch.cpu())) {
       try (StoredDecoder stored = stored(model, read.architecture(), MatrixQuantization.NONE);
-          KernelRunner ours = runner(stored, 2, KernelChoice.FASTEST)) {
+          KernelRunner ours = runner(stored, 2)) {
         ModelWeights.load(folder, read);
-        try (KernelRunner theirs = runner(read, 2, KernelChoice.FASTEST)) {
+        try (KernelRunner theirs = runner(read, 2)) {
           assertThat(new RunnerText(ours, 1, 20, 0, 1).next(20))
               .isDeepEqualTo(new RunnerText(theirs, 1, 20, 0, 1).next(20));
         }
@@ -84,8 +83,8 @@ final class StoredModelRunnerTest {
     MatrixQuantization quantization = new MatrixQuantization(layers, heads);
     try (Decoder model = RunnerFamily.LLAMA_ODD_WIDTHS.decoder(DataType.FLOAT32);
         StoredDecoder stored = stored(model, quantization);
-        KernelRunner ours = runner(stored, 2, KernelChoice.FASTEST);
-        KernelRunner whole = runner(model, 2, KernelChoice.FASTEST)) {
+        KernelRunner ours = runner(stored, 2);
+        KernelRunner whole = runner(model, 2)) {
       RunnerText a = new RunnerText(ours, 1, 40, 0, 1, 2);
       RunnerText b = new RunnerText(whole, 1, 40, 0, 1, 2);
       for (int count : new int[] {20, 1, 3}) {
@@ -101,8 +100,8 @@ final class StoredModelRunnerTest {
     MatrixQuantization eight = MatrixQuantization.NONE.withCache(Quantization.INT8);
     try (Decoder model = family.decoder(DataType.FLOAT32);
         StoredDecoder stored = stored(model, eight);
-        KernelRunner ours = runner(stored, 2, KernelChoice.FASTEST);
-        KernelRunner whole = runner(model, 2, KernelChoice.FASTEST)) {
+        KernelRunner ours = runner(stored, 2);
+        KernelRunner whole = runner(model, 2)) {
       RunnerText a = new RunnerText(ours, 1, 40, 0, 1, 2);
       RunnerText b = new RunnerText(whole, 1, 40, 0, 1, 2);
       RunnerText alone = new RunnerText(ours, 1, 40, 3, 4, 5);
@@ -121,29 +120,12 @@ final class StoredModelRunnerTest {
 
   @ParameterizedTest
   @EnumSource(names = {"INT8", "INT4"})
-  void logits_ofQuantizedMatrices_areTheSameByTheVectorApi(Quantization quantization)
-      throws IOException {
-    MatrixQuantization all = new MatrixQuantization(quantization, quantization);
-    try (Decoder model = RunnerFamily.LLAMA_ODD_WIDTHS.decoder(DataType.FLOAT32);
-        StoredDecoder stored = stored(model, all);
-        KernelRunner fastest = runner(stored, 2, KernelChoice.FASTEST);
-        KernelRunner vectors = runner(stored, 1, KernelChoice.VECTORS)) {
-      RunnerText a = new RunnerText(fastest, 1, 40, 0, 1, 2);
-      RunnerText b = new RunnerText(vectors, 1, 40, 0, 1, 2);
-      for (int count : new int[] {20, 1, 3}) {
-        assertThat(a.next(count)).isDeepEqualTo(b.next(count));
-      }
-    }
-  }
-
-  @ParameterizedTest
-  @EnumSource(names = {"INT8", "INT4"})
   void logits_ofQuantizedRowsInBlocksAndBatches_equalSingleRowsToTheBit(Quantization quantization)
       throws IOException {
     MatrixQuantization all = new MatrixQuantization(quantization, quantization);
     try (Decoder model = RunnerFamily.LLAMA_ODD_WIDTHS.decoder(DataType.BFLOAT16);
         StoredDecoder stored = stored(model, all);
-        KernelRunner runner = runner(stored, 2, KernelChoice.FASTEST)) {
+        KernelRunner runner = runner(stored, 2)) {
       RunnerText alone = new RunnerText(runner, 1, 60, 0, 1, 2, 3);
       float[][][][] expected = new float[60][][][];
       Arrays.setAll(expected, i -> alone.next(1));
@@ -170,8 +152,7 @@ final class StoredModelRunnerTest {
   void rows_ofAQuantizedDecoder_areRefused() {
     Architecture architecture = RunnerFamily.LLAMA.architecture(DataType.FLOAT32);
     try (Decoder model = Decoder.allocate(architecture, Quantization.INT8, Torch.cpu())) {
-      assertThatThrownBy(() -> runner(model, 1, KernelChoice.FASTEST))
-          .hasMessageContaining("has been quantized");
+      assertThatThrownBy(() -> runner(model, 1)).hasMessageContaining("has been quantized");
     }
   }
 
@@ -182,10 +163,10 @@ final class StoredModelRunnerTest {
               new ModelFolder(saved(model), Optional.empty())
                   .stored(StoredDecoder.Part.logitLens(model.architecture()));
           Decoder read = Decoder.logitLens(model.architecture(), Torch.cpu());
-          KernelRunner ours = runner(lens, 2, KernelChoice.FASTEST)) {
+          KernelRunner ours = runner(lens, 2)) {
         ModelFolder files = new ModelFolder(folder, Optional.empty());
         files.load(read);
-        try (KernelRunner theirs = runner(read, 2, KernelChoice.FASTEST)) {
+        try (KernelRunner theirs = runner(read, 2)) {
           float[][][] logits = new RunnerText(ours, 1, 20, 0, 1).next(20);
           assertThat(logits.length).isEqualTo(4);
           assertThat(logits).isDeepEqualTo(new RunnerText(theirs, 1, 20, 0, 1).next(20));

@@ -11,6 +11,7 @@ import org.eellm.kernel.assembler.CpuFeature;
 import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.assembler.Vector;
 import org.eellm.kernel.vector.CpuFlags;
+import org.eellm.kernel.vector.CpuLevel;
 import org.eellm.kernel.vector.FloatArray;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -51,7 +52,7 @@ final class ExecutableMemoryTest {
 
   @BeforeEach
   void requireMachineCode() {
-    assumeTrue(ExecutableMemory.has("sse2"), "no machine code here");
+    assumeTrue(CpuLevel.chosen().hasMachineCode(), "no machine code here");
   }
 
   @Test
@@ -62,7 +63,6 @@ final class ExecutableMemoryTest {
 
   @Test
   void store_vectorsOf256Bits_runsOnProcessorsWithAvx() {
-    assumeTrue(ExecutableMemory.has("avx"), "the processor has no AVX");
     float[] x = {1, 2, 3, 4, 5, 6, 7, 8};
     float[] y = {10, 20, 30, 40, 50, 60, 70, 80};
     FloatArray sum = FloatArray.allocate(8);

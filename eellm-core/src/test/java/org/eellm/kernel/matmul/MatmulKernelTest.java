@@ -13,7 +13,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.kernel.NativeFloats;
 import org.eellm.kernel.RandomMatrix;
-import org.eellm.kernel.machine.ExecutableMemory;
+import org.eellm.kernel.vector.CpuFlags;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeNumbers;
@@ -46,13 +46,15 @@ final class MatmulKernelTest {
   @ParameterizedTest
   @MethodSource("orders")
   void multiply_oddShapes_agreesWithFloat64(WeightFormat format, SumOrder order) {
-    agreesWithFloat64(MatmulKernel.vectors(format, order));
+    agreesWithFloat64(MatmulKernel.java(format, order, false));
   }
 
   @ParameterizedTest
   @MethodSource("orders")
   void multiply_anyNumberOfRows_givesEachRowAsAlone(WeightFormat format, SumOrder order) {
-    givesEachRowAsAlone(MatmulKernel.vectors(format, order), MatmulKernel.vectors(format, order));
+    MatmulKernel scalar = MatmulKernel.java(format, order, false);
+    givesEachRowAsAlone(scalar, scalar);
+    givesEachRowAsAlone(MatmulKernel.java(format, order, true), scalar);
   }
 
   static Stream<Arguments> machineCodes() {
@@ -62,7 +64,12 @@ final class MatmulKernelTest {
                 orders()
                     .map(Arguments::get)
                     .filter(of -> target.isAvx512() || of[1] != SumOrder.TILES)
+                    .filter(of -> hasBytes(of) || !target.equals(CodeTarget.AVX_VNNI))
                     .map(of -> arguments(of[0], of[1], target)));
+  }
+
+  private static boolean hasBytes(Object... formatAndOrder) {
+    return ((WeightFormat) formatAndOrder[0]).hasGroups();
   }
 
   @ParameterizedTest
@@ -74,9 +81,10 @@ final class MatmulKernelTest {
 
   @ParameterizedTest
   @MethodSource("machineCodes")
-  void multiply_machineCode_givesWhatTheVectorApiGives(
+  void multiply_machineCode_givesWhatPlainJavaGives(
       WeightFormat format, SumOrder order, CodeTarget target) {
-    givesEachRowAsAlone(machineCode(format, order, target), MatmulKernel.vectors(format, order));
+    givesEachRowAsAlone(
+        machineCode(format, order, target), MatmulKernel.java(format, order, false));
   }
 
   /** As long prompts come, whose later rows do not ask for weights ahead. */
@@ -101,7 +109,7 @@ final class MatmulKernelTest {
 
   @Test
   void multiply_inTheOrderOfTiles_addsHalvesOf32Inputs() {
-    MatmulKernel kernel = MatmulKernel.vectors(WeightFormat.BFLOAT16, SumOrder.TILES);
+    MatmulKernel kernel = MatmulKernel.java(WeightFormat.BFLOAT16, SumOrder.TILES, false);
     Random random = new Random(8);
     float[][] rows = RandomMatrix.rows(1, 70, random);
     try (RandomMatrix w = new RandomMatrix(WeightFormat.BFLOAT16, 64, 70, random);
@@ -126,10 +134,10 @@ final class MatmulKernelTest {
 
   static Stream<MatmulKernel> groupedKernels() {
     return Stream.concat(
-        Stream.of(MatmulKernel.vectors(WeightFormat.INT4)),
+        Stream.of(MatmulKernel.java(WeightFormat.INT4)),
         CodeTarget.candidates().stream()
             .flatMap(target -> GroupKernels.load(target).stream())
-            .map(kernels -> new MatmulKernel(WeightFormat.INT4, kernels)));
+            .map(kernels -> new MatmulKernel(WeightFormat.INT4, SumOrder.CHAIN, kernels)));
   }
 
   @ParameterizedTest
@@ -150,17 +158,17 @@ final class MatmulKernelTest {
   private static MatmulKernel machineCode(WeightFormat format, SumOrder order, CodeTarget target) {
     String flag =
         !target.isAvx512()
-            ? "avx2"
+            ? target.vnni() ? "avx_vnni" : "avx2"
             : switch (format) {
               case FLOAT32 -> "avx512f";
               case BFLOAT16 -> "avx512_bf16";
               case INT8, INT4 -> "avx512_vnni";
             };
-    assumeTrue(ExecutableMemory.has(flag), "the processor has no " + flag);
+    assumeTrue(CpuFlags.all().contains(flag), "the processor has no " + flag);
     return (format.hasGroups()
-            ? GroupKernels.load(target).map(kernels -> new MatmulKernel(format, kernels))
+            ? GroupKernels.load(target).map(kernels -> new MatmulKernel(format, order, kernels))
             : DotKernels.load(format, target, order)
-                .map(kernels -> new MatmulKernel(format, kernels)))
+                .map(kernels -> new MatmulKernel(format, order, kernels)))
         .orElseThrow();
   }
 
@@ -168,7 +176,7 @@ final class MatmulKernelTest {
   @EnumSource
   void multiply_blockByBlock_givesTheSame(WeightFormat format) {
     Random random = new Random(3);
-    MatmulKernel kernel = MatmulKernel.vectors(format);
+    MatmulKernel kernel = MatmulKernel.java(format);
     try (RandomMatrix w = new RandomMatrix(format, 200, 33, random);
         PackedInput x = kernel.allocate(5, 33)) {
       for (int count = 1; count <= 5; count++) {
@@ -182,7 +190,7 @@ final class MatmulKernelTest {
   @ParameterizedTest
   @EnumSource
   void put_inPieces_givesTheSame(WeightFormat format) {
-    inPieces(MatmulKernel.vectors(format));
+    inPieces(MatmulKernel.java(format));
     inPieces(MatmulKernel.fastest(format));
   }
 
@@ -207,8 +215,7 @@ final class MatmulKernelTest {
   @ParameterizedTest
   @EnumSource
   void put_fromMemory_givesTheSame(WeightFormat format) {
-    for (MatmulKernel kernel :
-        List.of(MatmulKernel.vectors(format), MatmulKernel.fastest(format))) {
+    for (MatmulKernel kernel : List.of(MatmulKernel.java(format), MatmulKernel.fastest(format))) {
       int in = 320;
       Random random = new Random(4);
       try (RandomMatrix w = new RandomMatrix(format, 64, in, random);
@@ -233,14 +240,14 @@ final class MatmulKernelTest {
 
   @Test
   void begin_moreRowsThanCapacity_isRefused() {
-    try (PackedInput x = MatmulKernel.vectors(WeightFormat.FLOAT32).allocate(2, 4)) {
+    try (PackedInput x = MatmulKernel.java(WeightFormat.FLOAT32).allocate(2, 4)) {
       assertThatThrownBy(() -> x.begin(3)).hasMessage("3 rows do not fit a block of 2");
     }
   }
 
   @Test
   void multiply_otherInputs_isRefused() {
-    MatmulKernel kernel = MatmulKernel.vectors(WeightFormat.FLOAT32);
+    MatmulKernel kernel = MatmulKernel.java(WeightFormat.FLOAT32);
     try (RandomMatrix w = new RandomMatrix(WeightFormat.FLOAT32, 1, 5, new Random(5));
         PackedInput x = kernel.allocate(1, 4)) {
       assertThatThrownBy(() -> multiply(kernel, w.packed(), x, new float[1][4], 1))

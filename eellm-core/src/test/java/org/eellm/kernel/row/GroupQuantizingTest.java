@@ -6,9 +6,6 @@ import java.util.Random;
 import org.eellm.kernel.NativeFloats;
 import org.eellm.kernel.RandomMatrix;
 import org.eellm.kernel.vector.FloatArray;
-import org.eellm.kernel.vector.NativeNumbers;
-import org.junit.jupiter.api.Assumptions;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -18,22 +15,15 @@ import org.junit.jupiter.params.provider.ValueSource;
 final class GroupQuantizingTest {
   private static final int GROUPS = 3;
 
-  @BeforeEach
-  void requireVectors() {
-    Assumptions.assumeTrue(
-        NativeNumbers.WIDTH >= VectorGroups.LEAST_WIDTH,
-        "vectors of 4 numbers are not stored as bytes");
-  }
-
   @ParameterizedTest
   @ValueSource(ints = {32, 64, 128, 256})
-  void quantize_numbersOfAnySize_isTheSameByVectors(int group) {
+  void quantize_numbersOfAnySize_isTheSameByJava(int group) {
     float[] x = RandomMatrix.rows(1, GROUPS * group + 5, new Random(group))[0];
     for (int i = 0; i < group; i++) {
       x[2 + i] *= 1e-32f; // below what counts
       x[2 + group + i] *= 1e5f;
     }
-    assertThat(stored(x, group)).isEqualTo(storedByVectors(x, group));
+    assertThat(stored(x, group)).isEqualTo(storedByJava(x, group));
   }
 
   @Test
@@ -44,7 +34,7 @@ final class GroupQuantizingTest {
       x[2 + group + 7] = wrong;
       int words = group / 4 + RowKernel.MORE_UNITS;
       assertThat(stored(x, group)[2 * words - 1]).isNaN();
-      assertThat(storedByVectors(x, group)).isEqualTo(stored(x, group));
+      assertThat(storedByJava(x, group)).isEqualTo(stored(x, group));
     }
   }
 
@@ -55,9 +45,9 @@ final class GroupQuantizingTest {
     }
   }
 
-  private static float[] storedByVectors(float[] x, int group) {
+  private static float[] storedByJava(float[] x, int group) {
     try (NativeFloats to = NativeFloats.of(new float[GROUPS * (group + RowKernel.MORE_UNITS)])) {
-      RowKernel.vectors().quantize(FloatArray.of(x), 2, group, GROUPS, to.address());
+      RowKernel.java().quantize(FloatArray.of(x), 2, group, GROUPS, to.address());
       return to.read();
     }
   }

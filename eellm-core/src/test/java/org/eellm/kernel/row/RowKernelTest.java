@@ -22,7 +22,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 @Tag("vectors")
 final class RowKernelTest {
   private static final RowKernel CHOSEN = RowKernel.chosen();
-  private static final RowKernel VECTORS = RowKernel.vectors();
+  private static final RowKernel JAVA = RowKernel.java();
   private static final int BLOCK = PackedMatrix.BLOCK;
 
   @Test
@@ -45,15 +45,15 @@ final class RowKernelTest {
 
   @ParameterizedTest
   @MethodSource("counts")
-  void add_anyCount_isTheSameByVectors(int count) {
+  void add_anyCount_isTheSameByJava(int count) {
     float[] x = RandomMatrix.rows(1, count, new Random(1))[0];
     float[] to = RandomMatrix.rows(1, count + 9, new Random(2))[0];
     try (NativeFloats from = NativeFloats.of(x);
         NativeFloats sum = NativeFloats.of(to);
-        NativeFloats byVectors = NativeFloats.of(to)) {
+        NativeFloats byJava = NativeFloats.of(to)) {
       CHOSEN.add(from.address(), sum.address(), count);
-      VECTORS.add(from.address(), byVectors.address(), count);
-      assertThat(sum.read()).isEqualTo(byVectors.read());
+      JAVA.add(from.address(), byJava.address(), count);
+      assertThat(sum.read()).isEqualTo(byJava.read());
     }
   }
 
@@ -65,7 +65,7 @@ final class RowKernelTest {
     for (int i = 0; i < count; i++) {
       expected[i] = x[i] * 0.3f;
     }
-    for (RowKernel kernel : new RowKernel[] {CHOSEN, VECTORS}) {
+    for (RowKernel kernel : new RowKernel[] {CHOSEN, JAVA}) {
       try (NativeFloats memory = NativeFloats.of(x)) {
         kernel.multiply(memory.address(), count, 0.3f);
         assertThat(memory.read()).isEqualTo(expected);
@@ -75,18 +75,18 @@ final class RowKernelTest {
 
   @ParameterizedTest
   @MethodSource("counts")
-  void softcap_anyCount_isTheSameByVectorsAndNearFloat64(int count) {
+  void softcap_anyCount_isTheSameByJavaAndNearFloat64(int count) {
     int room = Math.ceilDiv(count, NativeNumbers.WIDTH) * NativeNumbers.WIDTH;
     float[] x = RandomMatrix.rows(1, room, new Random(1))[0];
     for (int i = 0; i < room; i++) {
       x[i] *= (float) Math.pow(10, i % 6);
     }
     try (NativeFloats capped = NativeFloats.of(x);
-        NativeFloats byVectors = NativeFloats.of(x)) {
+        NativeFloats byJava = NativeFloats.of(x)) {
       CHOSEN.softcap(capped.address(), count, 30);
-      VECTORS.softcap(byVectors.address(), count, 30);
+      JAVA.softcap(byJava.address(), count, 30);
       assertThat(Arrays.copyOf(capped.read(), count))
-          .isEqualTo(Arrays.copyOf(byVectors.read(), count));
+          .isEqualTo(Arrays.copyOf(byJava.read(), count));
       for (int i = 0; i < count; i++) {
         assertThat((double) capped.read()[i])
             .as("of %s", x[i])
@@ -101,7 +101,7 @@ final class RowKernelTest {
     x[0] = Float.NaN;
     x[1] = Float.NEGATIVE_INFINITY;
     x[2] = Float.POSITIVE_INFINITY;
-    for (RowKernel kernel : new RowKernel[] {CHOSEN, VECTORS}) {
+    for (RowKernel kernel : new RowKernel[] {CHOSEN, JAVA}) {
       try (NativeFloats memory = NativeFloats.of(x)) {
         kernel.softcap(memory.address(), BLOCK, 50);
         assertThat(Arrays.copyOf(memory.read(), 3)).containsExactly(Float.NaN, -50, 50);
@@ -111,7 +111,7 @@ final class RowKernelTest {
 
   @ParameterizedTest
   @MethodSource("counts")
-  void dot_anyCount_isTheSameByVectorsAndNearFloat64(int count) {
+  void dot_anyCount_isTheSameByJavaAndNearFloat64(int count) {
     float[] x = RandomMatrix.rows(1, count, new Random(1))[0];
     float[] y = RandomMatrix.rows(1, count, new Random(2))[0];
     double expected = IntStream.range(0, count).mapToDouble(i -> (double) x[i] * y[i]).sum();
@@ -119,7 +119,7 @@ final class RowKernelTest {
       float product = FloatArithmetic.dot(memory.address(), FloatArray.of(y), count);
       int whole = count - count % NativeNumbers.WIDTH;
       assertThat(FloatArithmetic.dot(memory.address(), FloatArray.of(y), whole))
-          .isEqualTo(VECTORS.product(memory.address(), FloatArray.of(y), whole));
+          .isEqualTo(JAVA.product(memory.address(), FloatArray.of(y), whole));
       assertThat((double) product).isCloseTo(expected, within(1e-5));
     }
   }
@@ -143,33 +143,33 @@ final class RowKernelTest {
 
   @ParameterizedTest
   @MethodSource("counts")
-  void store_anyCount_isTheSameByVectors(int count) {
+  void store_anyCount_isTheSameByJava(int count) {
     float[] x = RandomMatrix.rows(1, count + 5, new Random(1))[0];
     x[4] = Float.NaN;
     float[] before = RandomMatrix.rows(1, count + 9, new Random(2))[0];
     try (NativeFloats to = NativeFloats.of(before);
-        NativeFloats byVectors = NativeFloats.of(before)) {
+        NativeFloats byJava = NativeFloats.of(before)) {
       CHOSEN.store(FloatArray.of(x), 3, count, to.address());
-      VECTORS.store(FloatArray.of(x), 3, count, byVectors.address());
-      assertThat(to.read()).isEqualTo(byVectors.read());
+      JAVA.store(FloatArray.of(x), 3, count, byJava.address());
+      assertThat(to.read()).isEqualTo(byJava.read());
     }
   }
 
   @ParameterizedTest
   @MethodSource("counts")
-  void add_ofArray_isTheSameByVectors(int count) {
+  void add_ofArray_isTheSameByJava(int count) {
     float[] x = RandomMatrix.rows(1, count + 5, new Random(1))[0];
     float[] to = RandomMatrix.rows(1, count + 9, new Random(2))[0];
     try (NativeFloats sum = NativeFloats.of(to);
-        NativeFloats byVectors = NativeFloats.of(to)) {
+        NativeFloats byJava = NativeFloats.of(to)) {
       CHOSEN.add(FloatArray.of(x), 3, sum.address(), count);
-      VECTORS.add(FloatArray.of(x), 3, byVectors.address(), count);
-      assertThat(sum.read()).isEqualTo(byVectors.read());
+      JAVA.add(FloatArray.of(x), 3, byJava.address(), count);
+      assertThat(sum.read()).isEqualTo(byJava.read());
     }
   }
 
   @Test
-  void gelu_numbersOfAnySize_isTheSameByVectors() {
+  void gelu_numbersOfAnySize_isTheSameByJava() {
     float[] numbers = spread();
     numbers[3] = -200;
     numbers[4] = 200;
@@ -177,19 +177,19 @@ final class RowKernelTest {
     numbers[6] = Float.NEGATIVE_INFINITY;
     numbers[7] = -0f;
     FloatArray out = FloatArray.allocate(BLOCK);
-    float[] byVectors = new float[BLOCK];
+    float[] byJava = new float[BLOCK];
     try (NativeFloats x = NativeFloats.of(numbers)) {
       CHOSEN.gelu(x.address(), BLOCK, out);
-      VECTORS.gelu(x.address(), BLOCK, FloatArray.of(byVectors));
-      assertThat(out.values()).isEqualTo(byVectors);
+      JAVA.gelu(x.address(), BLOCK, FloatArray.of(byJava));
+      assertThat(out.values()).isEqualTo(byJava);
       CHOSEN.geluTanh(x.address(), BLOCK, out);
-      VECTORS.geluTanh(x.address(), BLOCK, FloatArray.of(byVectors));
-      assertThat(out.values()).isEqualTo(byVectors);
+      JAVA.geluTanh(x.address(), BLOCK, FloatArray.of(byJava));
+      assertThat(out.values()).isEqualTo(byJava);
     }
   }
 
   @Test
-  void swiGlu_numbersOfAnySize_isTheSameByVectors() {
+  void swiGlu_numbersOfAnySize_isTheSameByJava() {
     float[] gate = spread();
     gate[3] = -200;
     gate[4] = 200;
@@ -198,12 +198,12 @@ final class RowKernelTest {
     gate[7] = -0f;
     float[] up = RandomMatrix.rows(1, BLOCK, new Random(1))[0];
     float[] out = new float[BLOCK];
-    float[] byVectors = new float[BLOCK];
+    float[] byJava = new float[BLOCK];
     try (NativeFloats blocks = NativeFloats.of(joined(gate, up))) {
       CHOSEN.swiGlu(blocks.address(), BLOCK, FloatArray.of(out));
-      VECTORS.swiGlu(blocks.address(), BLOCK, FloatArray.of(byVectors));
+      JAVA.swiGlu(blocks.address(), BLOCK, FloatArray.of(byJava));
     }
-    assertThat(out).isEqualTo(byVectors);
+    assertThat(out).isEqualTo(byJava);
   }
 
   @ParameterizedTest
@@ -214,16 +214,16 @@ final class RowKernelTest {
     numbers[3] = Float.NaN;
     FloatArray gelu = FloatArray.allocate(BLOCK);
     FloatArray ours = FloatArray.allocate(3 * BLOCK);
-    FloatArray byVectors = FloatArray.allocate(3 * BLOCK);
+    FloatArray byJava = FloatArray.allocate(3 * BLOCK);
     try (NativeFloats x = NativeFloats.of(numbers)) {
       CHOSEN.geGluTanh(x.address(), count, ours);
-      VECTORS.geGluTanh(x.address(), count, byVectors);
+      JAVA.geGluTanh(x.address(), count, byJava);
       for (int i = 0; i < count; i++) {
         int gate = i / BLOCK * 2 * BLOCK;
         CHOSEN.geluTanh(x.address() + 4L * gate, BLOCK, gelu);
         Float expected = gelu.values()[i % BLOCK] * numbers[gate + BLOCK + i % BLOCK];
         assertThat(ours.values()[i]).isEqualTo(expected);
-        assertThat(byVectors.values()[i]).isEqualTo(expected);
+        assertThat(byJava.values()[i]).isEqualTo(expected);
       }
     }
   }

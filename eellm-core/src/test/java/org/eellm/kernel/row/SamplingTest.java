@@ -15,7 +15,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 @Tag("vectors")
 final class SamplingTest {
   private static final RowKernel CHOSEN = RowKernel.chosen();
-  private static final RowKernel VECTORS = RowKernel.vectors();
+  private static final RowKernel JAVA = RowKernel.java();
 
   static IntStream counts() {
     return IntStream.concat(IntStream.rangeClosed(1, 40), IntStream.of(128, 300, 4096));
@@ -47,7 +47,7 @@ final class SamplingTest {
 
     assertThat(CHOSEN.scale(x, count, 0.7f)).isEqualTo(best);
 
-    assertThat(VECTORS.scale(FloatArray.of(byJava), count, 0.7f)).isEqualTo(best);
+    assertThat(JAVA.scale(FloatArray.of(byJava), count, 0.7f)).isEqualTo(best);
     assertThat(Arrays.equals(byJava, Arrays.copyOf(x.values(), count))).isTrue();
     for (int i = 0; i < count; i++) {
       assertThat(byJava[i]).isEqualTo((before[i] - before[best]) * 0.7f);
@@ -64,7 +64,7 @@ final class SamplingTest {
 
     CHOSEN.powersOfTwo(powers, count, out);
 
-    VECTORS.powersOfTwo(powers, count, FloatArray.of(byJava));
+    JAVA.powersOfTwo(powers, count, FloatArray.of(byJava));
     assertThat(Arrays.equals(byJava, Arrays.copyOf(out.values(), count))).isTrue();
     for (int i = 0; i < count; i++) {
       float expected = (float) Math.pow(2, powers.values()[i]);

@@ -15,7 +15,7 @@ final class Int4QuantizerTest {
   private static final int GROUP = WeightFormat.INT4.group();
 
   @Test
-  void pack_machineCode_writesWhatTheVectorApiWrites() {
+  void pack_machineCode_writesWhatJavaWrites() {
     assumeTrue(Int4Code.works(), "there is no machine code here");
     Random random = new Random(1);
     float[] rows = new float[PackedMatrix.BLOCK * IN];

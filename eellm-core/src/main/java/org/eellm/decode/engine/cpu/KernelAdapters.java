@@ -154,7 +154,7 @@ final class KernelAdapters implements AutoCloseable {
    * @param members of the team
    */
   KernelAdapters(Packed packed, ModelKernels kernels, int group, int members) {
-    kernel = packed.changes().isEmpty() ? kernels.layers() : kernels.of(WeightFormat.FLOAT32);
+    kernel = packed.changes().isEmpty() ? kernels.layers() : kernels.routers();
     this.group = group;
     packed
         .changes()

@@ -31,9 +31,9 @@ import org.eellm.model.StoredDecoder;
 import org.eellm.model.TensorParallel;
 
 /**
- * Passes on CPUs with own kernels (machine code, Vector API): weights packed once, buffers made
- * once, threads in step through all layers between two exits. No operation of libtorch runs in a
- * pass; tensor-parallel ranks exchange sums by its collectives.
+ * Passes on CPUs with own kernels (machine code, or Java): weights packed once, buffers made once,
+ * threads in step through all layers between two exits. No operation of libtorch runs in a pass;
+ * tensor-parallel ranks exchange sums by its collectives.
  *
  * <p>Sums, and the stream between branches, are float32. Weights, activations that meet weights,
  * keys and values have the model's format; activations that meet weights of 8 or 4 bits have 8
@@ -71,10 +71,8 @@ public final class KernelRunner implements ModelRunner {
    * @param model which may be closed before this: its memory is freed after both
    * @param pages of keys and values
    * @param threads to compute with
-   * @param choice of kernels
    */
-  public KernelRunner(
-      DecodingModel model, Vocabulary vocabulary, int pages, int threads, KernelChoice choice) {
+  public KernelRunner(DecodingModel model, Vocabulary vocabulary, int pages, int threads) {
     this.model = model;
     use = model.users().add();
     try {
@@ -86,7 +84,7 @@ public final class KernelRunner implements ModelRunner {
       firstBranch = model.firstBranch();
       team = new ThreadTeam(threads);
       packed = PackedModel.of(model, vocabulary, team);
-      kernels = ModelKernels.of(model, choice);
+      kernels = ModelKernels.of(model);
       PageLayout layout = new PageLayout(PackedWeights.cache(model), shape.headDim());
       workspace = new Workspace(threads, kernels, shard, layout, packed.weights().adapters());
       int width = shape.residual() == Residual.PARALLEL ? 2 * hidden : hidden;

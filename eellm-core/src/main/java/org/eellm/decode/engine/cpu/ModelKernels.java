@@ -1,8 +1,5 @@
 package org.eellm.decode.engine.cpu;
 
-import org.eellm.kernel.PageLayout;
-import org.eellm.kernel.PagedAttention;
-import org.eellm.kernel.ScoreFunction;
 import org.eellm.kernel.matmul.MatmulKernel;
 import org.eellm.kernel.weight.WeightFormat;
 import org.eellm.model.DecodingModel;
@@ -13,37 +10,14 @@ import org.eellm.model.DecodingModel;
  * @param layers with those of layers
  * @param heads with the output matrices
  * @param routers with those of routers to experts, which are not rounded
- * @param choice of all kernels
  */
-record ModelKernels(
-    MatmulKernel layers, MatmulKernel heads, MatmulKernel routers, KernelChoice choice) {
+record ModelKernels(MatmulKernel layers, MatmulKernel heads, MatmulKernel routers) {
 
-  static ModelKernels of(DecodingModel model, KernelChoice choice) {
+  static ModelKernels of(DecodingModel model) {
     return new ModelKernels(
-        of(PackedWeights.format(model, model.quantization().layers()), choice),
-        of(PackedWeights.format(model, model.quantization().heads()), choice),
-        of(WeightFormat.FLOAT32, choice),
-        choice);
-  }
-
-  private static MatmulKernel of(WeightFormat format, KernelChoice choice) {
-    return switch (choice) {
-      case FASTEST -> MatmulKernel.fastest(format);
-      case VECTORS -> MatmulKernel.vectors(format);
-    };
-  }
-
-  /** Multiplies with matrices of another format. */
-  MatmulKernel of(WeightFormat format) {
-    return of(format, choice);
-  }
-
-  /** Attention over pages of a layout. */
-  PagedAttention attention(PageLayout layout, ScoreFunction scores) {
-    return switch (choice) {
-      case FASTEST -> PagedAttention.fastest(layout, scores);
-      case VECTORS -> PagedAttention.vectors(layout, scores);
-    };
+        MatmulKernel.fastest(PackedWeights.format(model, model.quantization().layers())),
+        MatmulKernel.fastest(PackedWeights.format(model, model.quantization().heads())),
+        MatmulKernel.fastest(WeightFormat.FLOAT32));
   }
 
   /** A description of the kernels; heads are named where their format is another. */

@@ -108,7 +108,8 @@ final class Workspace implements AutoCloseable {
       attended = NativeBuffer.allocate(4L * queryRows * layout.valueWidth());
       ModelConfig.Attention any = shard.attention(0); // all have the same scores
       attention =
-          kernels.attention(layout, new ScoreFunction((float) any.scale(), (float) any.softcap()));
+          PagedAttention.fastest(
+              layout, new ScoreFunction((float) any.scale(), (float) any.softcap()));
     }
 
     @Override

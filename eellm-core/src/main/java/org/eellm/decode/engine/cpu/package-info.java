@@ -1,4 +1,4 @@
-/** Passes by own kernels, on CPUs: packed weights, machine code, the Vector API. */
+/** Passes by own kernels, on CPUs: packed weights, machine code, or Java. */
 @NullMarked
 package org.eellm.decode.engine.cpu;
 
