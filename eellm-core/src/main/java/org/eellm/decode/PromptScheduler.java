@@ -12,11 +12,8 @@ import java.util.Arrays;
  * attend to.
  */
 final class PromptScheduler {
-  /** Of prompts, in a step: with fewer, reading the weights takes most of the time. */
-  private static final int LEAST_ROWS = 16;
-
-  /** As long as nothing has been learned. */
-  private static final int FIRST_ROWS = 64;
+  /** As long as nothing has been learned, and behind short prompts, which tell little. */
+  private static final int FIRST_ROWS = 32;
 
   /** The oldest prompt has one row of so many. */
   private static final int PART_OF_OLDEST = 4;
@@ -24,6 +21,7 @@ final class PromptScheduler {
   private final boolean isTimed;
   private final Estimate plain = new Estimate(); // seconds of a step without prompts
   private final Estimate row = new Estimate(); // seconds that a prompt's row adds
+  private int last; // rows of the last step with prompts
 
   /**
    * How long a step takes.
@@ -31,16 +29,20 @@ final class PromptScheduler {
    * @param seconds at most
    * @param plain but the prompts' part at least so many times as long as a step without prompts: a
    *     large model would never come to the end of one
+   * @param leastRows and at least so many rows: with fewer, reading the weights, and waiting for
+   *     other programs, takes most of the time
    */
-  private record Bound(double seconds, int plain) {
+  private record Bound(double seconds, int plain, int leastRows) {
     /** Beside texts that go on. */
-    static final Bound BESIDE_TEXTS = new Bound(0.045, 1);
+    static final Bound BESIDE_TEXTS = new Bound(0.045, 1, 16);
 
     /** Where it delays those alone who come meanwhile. */
-    static final Bound ALONE = new Bound(0.1, 4);
+    static final Bound ALONE = new Bound(0.1, 4, 32);
 
-    double ofPrompts(double plainSeconds) {
-      return Math.max(seconds - plainSeconds, plain * plainSeconds);
+    /** Rows of prompts. */
+    int rows(double plainSeconds, double rowSeconds) {
+      double prompts = Math.max(seconds - plainSeconds, plain * plainSeconds);
+      return (int) Math.clamp(prompts / rowSeconds, leastRows, Batch.PROMPT_ROWS);
     }
   }
 
@@ -86,16 +88,21 @@ final class PromptScheduler {
       return FIRST_ROWS;
     }
     Bound bound = isAlone ? Bound.ALONE : Bound.BESIDE_TEXTS;
-    double rows = bound.ofPrompts(plain.value) / row.value;
-    return (int) Math.clamp(rows, LEAST_ROWS, Batch.PROMPT_ROWS);
+    return Math.min(bound.rows(plain.value, row.value), Math.max(FIRST_ROWS, 2 * last));
   }
 
-  /** Learns from the time of a step with so many rows of prompts. */
+  /**
+   * Learns from the time of a step with so many rows of prompts. They count as half of it at least:
+   * the first rows cost almost nothing while the weights come from memory, and the next ones do.
+   */
   void learn(int rows, double seconds) {
     if (rows == 0) {
       plain.add(seconds);
-    } else if (rows >= LEAST_ROWS) {
-      row.add(Math.max(seconds - plain.value, seconds / 10) / rows);
+      return;
+    }
+    last = rows;
+    if (rows >= Bound.BESIDE_TEXTS.leastRows) {
+      row.add(Math.max(seconds - plain.value, seconds / 2) / rows);
     }
   }
 

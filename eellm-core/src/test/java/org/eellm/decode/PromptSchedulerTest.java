@@ -126,6 +126,27 @@ final class PromptSchedulerTest {
     assertThat(scheduler.rows(false)).isBetween(before - 4, before + 4);
   }
 
+  /** The first rows cost nothing while weights come from memory, and clocks are never exact. */
+  @Test
+  void rows_longPromptAfterManyShortOnes_takesNoStepOfManyTimesTheBound() {
+    Random random = new Random(1);
+    for (double row : new double[] {0.001, 0.003, 0.008}) {
+      PromptScheduler scheduler = PromptScheduler.ofTime();
+      for (int text = 0; text < 50; text++) {
+        for (int token = 0; token < 20; token++) {
+          scheduler.learn(0, 0.025 * (0.8 + 0.4 * random.nextDouble()));
+        }
+        scheduler.learn(17, (0.025 + 9 * row / 8) * (0.8 + 0.4 * random.nextDouble()));
+      }
+      for (int step = 0; step < 50; step++) {
+        int rows = scheduler.rows(false);
+        double seconds = 0.025 + Math.max(0, rows - 8) * row;
+        scheduler.learn(rows, seconds);
+        assertThat(seconds).as("step %d with %d rows", step, rows).isLessThan(2 * (0.05 + 16 * row));
+      }
+    }
+  }
+
   /** By a clock that goes on with what steps cost. */
   @Test
   void rows_shortPromptBesideTwoLongOnes_isDoneWithin300Milliseconds() {
