@@ -93,7 +93,7 @@ final class PromptSchedulerTest {
     PromptScheduler scheduler = PromptScheduler.ofTime();
     Costs costs = new Costs(0.3, 0.01);
     assertThat(costs.learn(scheduler, false, 20)).isBetween(0.55, 0.65);
-    assertThat(scheduler.rows(true)).isGreaterThan(3 * scheduler.rows(false));
+    assertThat(costs.learn(scheduler, true, 20)).isBetween(1.4, 1.6);
 
     scheduler = PromptScheduler.ofTime();
     new Costs(0.3, 0.1).learn(scheduler, false, 20);
@@ -107,10 +107,10 @@ final class PromptSchedulerTest {
     new Costs(0.004, 0.001).learn(scheduler, false, 20);
     for (int done = 0; done < 4000; ) {
       int rows = scheduler.rows(false);
-      double seconds = new Costs(0.004, 0.001 + done * 1e-6).step(rows, false);
+      double seconds = new Costs(0.004, 0.001 + done * 4e-7).step(rows, false);
       scheduler.learn(rows, seconds);
       done += rows;
-      assertThat(seconds).isLessThan(0.055);
+      assertThat(seconds).isLessThan(0.05);
     }
   }
 
