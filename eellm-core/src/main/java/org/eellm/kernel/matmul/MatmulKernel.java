@@ -107,13 +107,14 @@ public final class MatmulKernel {
               .formatted(w.format(), w.in(), format, x.in()));
     }
     int most = rowsByMatrix.mostRows();
-    int together = rows <= most ? blocks : 1; // which stays in the nearest cache
+    // Several rows go through one block, which stays in the nearest cache.
+    int together = rows <= most ? w.blocksOfCall() : 1;
     for (int block = 0; block < blocks; block += together) {
       for (int row = 0; row < rows; row += most) {
         rowsByMatrix.multiply(
             w,
             firstBlock + block,
-            together,
+            Math.min(together, blocks - block),
             x,
             firstRow + row,
             Math.min(most, rows - row),
