@@ -66,6 +66,8 @@ public final class ModelWriter {
           "draft_vocabulary.json",
           "draft_table.safetensors",
           "prompts.json",
+          "draft_head.safetensors",
+          "draft_head.json",
           "LICENSE");
 
   /**

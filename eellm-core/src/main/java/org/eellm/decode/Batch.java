@@ -4,9 +4,11 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.eellm.config.HeadId;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.LayerType;
@@ -52,6 +54,7 @@ public final class Batch implements AutoCloseable {
   private final Deque<BatchStep> free = new ArrayDeque<>();
   private final Deque<BatchStep> underWay = new ArrayDeque<>(); // who has waited longest in front
   private final DraftPlanner planner;
+  private final Optional<HeadDrafts> headDrafts;
   private final PagePool pool;
   private final PrefixCache prefixes;
   private final HiddenStateReader hiddenStates;
@@ -192,7 +195,12 @@ public final class Batch implements AutoCloseable {
     }
     planner =
         new DraftPlanner(
-            runner.model().allHeads(), firstStep.costs(), limits.vocabulary().draftTable());
+            Stream.concat(runner.model().allHeads().stream(), runner.model().draftHead().stream())
+                .toList(),
+            firstStep.costs(),
+            limits.vocabulary().draftTable());
+    headDrafts =
+        runner.model().draftHead().map(head -> new HeadDrafts(runner, head, firstStep.costs()));
     pool = new PagePool(runner.pages());
     prefixes = new PrefixCache(pool);
     scheduler = schedulers.get();
@@ -211,7 +219,9 @@ public final class Batch implements AutoCloseable {
   private static int mostPages(DecodingModel model, Limits limits) {
     ModelConfig shape = model.architecture().model();
     boolean slides = shape.eachLayerType().stream().allMatch(LayerType.SLIDING::equals);
-    if (!slides || model.allHeads().stream().anyMatch(Head::hasAttention)) {
+    if (!slides
+        || model.draftHead().isPresent()
+        || model.allHeads().stream().anyMatch(Head::hasAttention)) {
       return Integer.MAX_VALUE;
     }
     long rows = 2L * PROMPT_ROWS + (long) model.allHeads().size() * limits.maxPending();
@@ -472,6 +482,7 @@ public final class Batch implements AutoCloseable {
   }
 
   private void nextRows(BatchStep next, int most) {
+    headDrafts.ifPresent(HeadDrafts::clear);
     int chosen = 0;
     int first = most < active.size() ? nextSequence : 0;
     for (int i = 0; i < active.size() && chosen < most; i++) {
@@ -483,11 +494,19 @@ public final class Batch implements AutoCloseable {
       Sequence sequence = one.sequence();
       sequence.guesses().want(guesses());
       sequence.strategy().addDrafts(sequence);
+      if (headDrafts.isPresent()) {
+        headDrafts.get().add(sequence);
+      }
       one.rows = sequence.uncomputed();
       if (one.rows > 0) {
         chosen++;
         nextSequence = index + 1;
       }
+    }
+    if (headDrafts.isPresent() && headDrafts.get().draft()) {
+      active.stream()
+          .filter(one -> one.rows > 0)
+          .forEach(one -> one.rows = one.sequence().uncomputed());
     }
     shareRowsOfPrompts();
     for (int i = 0; i < active.size(); i++) {

@@ -118,7 +118,7 @@ public record Machine(
           Optional.of(
               "on the class path, but not for %s: training and GPUs do not work here; add the"
                       .formatted(NativeLibraries.platform())
-                  + " platform's natives, as docs/packages.md says");
+                  + " platform's natives, as docs/operate.md says");
     }
     return new Machine(
         system.getName() + " " + system.getVersion(),

@@ -5,13 +5,22 @@ import org.eellm.decode.token.Tokens;
 /** Who drafts how many tokens of a sequence before the full model verifies them. */
 public interface DraftPlan {
   /**
-   * Starts a draft.
+   * Starts a draft where a draft head has seen all.
    *
    * @param text without drafts
    * @param room most tokens of the draft
    * @return how many tokens the text itself drafts; if any, no exit is asked
    */
-  int begin(Tokens text, int room);
+  default int begin(Tokens text, int room) {
+    return begin(text, room, 0);
+  }
+
+  /**
+   * Starts a draft.
+   *
+   * @param unseen positions that a draft head has yet to see before it drafts
+   */
+  int begin(Tokens text, int room, int unseen);
 
   /**
    * A token that the text itself drafts.
@@ -21,9 +30,9 @@ public interface DraftPlan {
   int lookUp(int drafted);
 
   /**
-   * Whether an exit is asked for the next token of the draft.
+   * Whether a drafter is asked for the next token of the draft.
    *
-   * @param exit its place among the model's exits, by depth
+   * @param exit index of the exit's head, or the draft head
    * @param drafted tokens of the draft so far
    */
   boolean asks(int exit, int drafted);
@@ -55,7 +64,7 @@ public interface DraftPlan {
   /** Always the same exit. */
   record Fixed(DraftLength length) implements DraftPlan {
     @Override
-    public int begin(Tokens text, int room) {
+    public int begin(Tokens text, int room, int unseen) {
       return 0;
     }
 

@@ -26,6 +26,9 @@ import org.jspecify.annotations.Nullable;
  * and the text goes on here. So guesses change speed, never the text.
  */
 public final class Sequence implements AutoCloseable {
+  /** Final hidden states that are kept for a draft head which is not asked. */
+  private static final int MOST_UNSEEN = 4096;
+
   private final Job job;
   private final PageTable pageTable;
   private final DecodingStrategy strategy;
@@ -35,6 +38,7 @@ public final class Sequence implements AutoCloseable {
   private final int lastHead;
   private final boolean[] uses; // by index of the head
   private final Guesses guesses; // of this text
+  private boolean feedsDraftHead;
   private final List<GeneratedToken> held = new ArrayList<>(); // behind a guess
   private @Nullable Sequence guessed; // waits for the token that this goes on behind
   private @Nullable Sequence before; // whose rows this one's follow
@@ -61,6 +65,10 @@ public final class Sequence implements AutoCloseable {
     uses = new boolean[lastHead + 1];
     job.heads().forEach(head -> uses[head.index()] = true);
     guesses = new Guesses();
+    feedsDraftHead = request.decoding().usesDraftHead() && runner.model().draftHead().isPresent();
+    if (feedsDraftHead) {
+      frontier.beginFinals();
+    }
   }
 
   /** One that goes on behind a guess. */
@@ -74,6 +82,7 @@ public final class Sequence implements AutoCloseable {
     lastHead = guessed.lastHead;
     uses = guessed.uses;
     guesses = guessed.guesses;
+    feedsDraftHead = false;
     this.guessed = guessed;
     before = guessed;
   }
@@ -163,6 +172,11 @@ public final class Sequence implements AutoCloseable {
     return frontier;
   }
 
+  /** Whether the draft head is to draft one more token before its next step. */
+  public boolean asks(Head draftHead) {
+    return feedsDraftHead && !isOver() && strategy.asksDraftHead(this, draftHead);
+  }
+
   public RequestOutput output() {
     return output;
   }
@@ -224,6 +238,13 @@ public final class Sequence implements AutoCloseable {
   public void passedAllLayers() {
     // The newest token may have come since; and rows may have been rolled back.
     frontier.setComplete(Math.min(frontier.inFlight().end(), tokens.size() - 1));
+    if (feedsDraftHead) {
+      frontier.leaveToDraftHead();
+    }
+    if (frontier.finals().count() > MOST_UNSEEN) { // others draft for this text
+      frontier.dropFinals();
+      feedsDraftHead = false;
+    }
   }
 
   /** Forgets hidden states, keys and values of positions whose tokens have been rolled back. */
