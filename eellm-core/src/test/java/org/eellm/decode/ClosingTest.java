@@ -17,7 +17,6 @@ import java.util.concurrent.Future;
 import org.eellm.config.Architecture;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
-import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.request.DecodingMethod;
@@ -204,7 +203,7 @@ final class ClosingTest {
       Vocabulary vocabulary = Vocabulary.of(SmallModel.VOCABULARY);
       long before = NativeBuffer.totalBytes();
       try (KernelRunner _ =
-          new KernelRunner(model, vocabulary, Integer.MAX_VALUE, 2, KernelChoice.configured())) {
+          new KernelRunner(model, vocabulary, Integer.MAX_VALUE, 2)) {
         abort("the system gives 22 TB");
       } catch (OutOfMemoryError e) {
         assertThat(e).hasMessageContaining("the system refuses");

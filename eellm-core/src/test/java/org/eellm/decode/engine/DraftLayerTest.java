@@ -15,7 +15,6 @@ import org.eellm.config.MatrixQuantization;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.Quantization;
 import org.eellm.decode.SmallModel;
-import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.head.Vocabulary;
@@ -204,7 +203,7 @@ final class DraftLayerTest {
         StoredDecoder stored = StoredDecoder.of(same, rounded);
         KernelRunner runner =
             new KernelRunner(
-                stored, Vocabulary.of(SmallModel.VOCABULARY), 4, 2, KernelChoice.FASTEST)) {
+                stored, Vocabulary.of(SmallModel.VOCABULARY), 4, 2)) {
       int hidden = model.architecture().model().hiddenSize();
       double[][] states = states(hidden);
       int[] ids = new Random(1).ints(ROWS + 1, 0, SmallModel.VOCABULARY).toArray();
