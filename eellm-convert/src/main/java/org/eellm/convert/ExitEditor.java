@@ -76,7 +76,7 @@ public final class ExitEditor {
     List<ModelTensor> tensors = new ArrayList<>(model.tensors());
     Set<String> there = new HashSet<>();
     tensors.forEach(tensor -> there.add(tensor.name()));
-    SafetensorsType type = model.tensors().getFirst().type();
+    SafetensorsType type = model.tensor(ParameterName.TOKENS.toString()).type();
     for (ParameterSpec spec : ParameterSpec.of(target)) {
       if (!there.contains(spec.name())) {
         tensors.add(

@@ -23,8 +23,8 @@ import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.ModelTensor.Assembly;
 import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
-import org.eellm.checkpoint.huggingface.RotatedRows;
 import org.eellm.checkpoint.huggingface.SourceModel;
+import org.eellm.checkpoint.huggingface.family.Place;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
@@ -41,6 +41,7 @@ import org.eellm.convert.Pickled.Text;
 import org.eellm.file.InputFiles;
 import org.eellm.file.IoErrors;
 import org.eellm.tensor.Tensors;
+import org.eellm.tensor.Torch;
 
 /**
  * A checkpoint of Megatron-LM's GPT or of EE-LLM: a file for each tensor- and pipeline-parallel
@@ -368,7 +369,11 @@ final class MegatronCheckpoint {
         part == 0
             ? heads.narrow(1, 0, group).reshape(groups * group, d, width)
             : heads.select(1, group + part - 1);
-    return part == 2 ? own : RotatedRows.pairHalves(own, model);
+    if (part == 2) {
+      return own;
+    }
+    long[] order = Place.pairOrder(model);
+    return own.index_select(1, Tensors.ofLongs(order, Torch.cpu(), order.length));
   }
 
   private void mlp(int stage, String from, String to) {

@@ -48,7 +48,7 @@ public final class ModelReader {
               ? "checkpoint of a training run"
               : "Hugging Face folder, model_type " + files.family().modelType();
       List<ModelTensor> tensors = new ArrayList<>();
-      new StoredLayout(files.family(), config.architecture())
+      new StoredLayout(files.family().tensors(), config.architecture())
           .parameters(folder, weights.tensors())
           .forEach((name, origin) -> tensors.add(ModelTensor.copy(name, origin)));
       return new SourceModel(

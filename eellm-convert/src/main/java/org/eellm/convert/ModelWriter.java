@@ -38,6 +38,7 @@ import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.file.IoErrors;
 import org.eellm.gguf.GgufFile;
 import org.eellm.gguf.GgufVocabulary;
+import org.eellm.model.parameter.ParameterName;
 
 /**
  * Writes models as folders, tensor by tensor. An output is whole or absent: it is made under a
@@ -163,13 +164,16 @@ public final class ModelWriter {
   }
 
   private static StoredLayout layout(SourceModel model) {
-    Family family = Families.of(new JsonFields(model.folder().toString(), model.configFile()));
-    return new StoredLayout(family, model.architecture());
+    return new StoredLayout(family(model).tensors(), model.architecture());
+  }
+
+  private static Family family(SourceModel model) {
+    return Families.of(new JsonFields(model.folder().toString(), model.configFile()));
   }
 
   /** A trunk with a configuration that other tools know. */
   private static SourceModel published(SourceModel trunk) {
-    if (!layout(trunk).family().isEellm()) {
+    if (!family(trunk).isEellm()) {
       return trunk;
     }
     Family family =
@@ -193,7 +197,7 @@ public final class ModelWriter {
 
   private static SourceModel typed(SourceModel model, Options options) {
     Optional<SafetensorsType> common =
-        options.type().or(() -> Optional.of(model.tensors().getFirst().type()));
+        options.type().or(() -> Optional.of(model.tensor(ParameterName.TOKENS.toString()).type()));
     ObjectNode file = model.configFile().deepCopy();
     boolean kept = options.type().isEmpty() && model.keepsConfig();
     if (!kept) {

@@ -112,7 +112,7 @@ public final class WeightFiles implements StoredWeights {
     try {
       HuggingFaceFolder files = HuggingFaceFolder.read(folder);
       SequencedMap<String, StoredTensor> parameters = new LinkedHashMap<>();
-      new StoredLayout(files.family(), files.config().architecture())
+      new StoredLayout(files.family().tensors(), files.config().architecture())
           .parameters(folder, tensors)
           .forEach((name, origin) -> parameters.put(name, origin.stored()));
       return new WeightFiles(folder, files.config(), closers, parameters);

@@ -4,7 +4,8 @@ import java.lang.foreign.MemorySegment;
 import java.util.function.IntUnaryOperator;
 
 /**
- * Rows of a matrix as they lie in a GGUF file, perhaps in another order than they are meant.
+ * Quantised rows of a matrix as they lie in a GGUF file, perhaps in another order than they are
+ * meant.
  *
  * <p>Of {@link GgufType#Q8_0} and {@link GgufType#Q4_0} the groups can be had as they are, by
  * {@link #row}: each has a float16 scale and 32 numbers, of Q4_0 the first 16 in the low halves of
@@ -24,9 +25,9 @@ public record GgufRows(
     return bytes.asSlice(order.applyAsInt(row) * rowBytes, rowBytes);
   }
 
-  /** Bytes of one of our rows' numbers: those of the file, or float32 of what is quantised. */
+  /** Bytes of one of our rows' numbers as float32. */
   public long valueBytes() {
-    return type.quantised() ? (long) columns * Float.BYTES : type.rowBytes(columns);
+    return (long) columns * Float.BYTES;
   }
 
   /** Makes float32 of one of our rows' quantised numbers. */
@@ -34,18 +35,13 @@ public record GgufRows(
     GgmlDequantizer.decode(type, row(row), values);
   }
 
-  /** Writes all numbers into memory, row by row; quantised ones as float32. */
+  /** Writes all numbers into memory as float32, row by row. */
   public void read(MemorySegment into) {
     long width = valueBytes();
-    float[] values = new float[type.quantised() ? columns : 0];
+    float[] values = new float[columns];
     for (int row = 0; row < rows; row++) {
-      MemorySegment target = into.asSlice(row * width, width);
-      if (type.quantised()) {
-        read(row, values);
-        target.copyFrom(MemorySegment.ofArray(values));
-      } else {
-        target.copyFrom(row(row));
-      }
+      read(row, values);
+      into.asSlice(row * width, width).copyFrom(MemorySegment.ofArray(values));
     }
   }
 }

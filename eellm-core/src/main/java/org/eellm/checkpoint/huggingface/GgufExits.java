@@ -55,7 +55,9 @@ public record GgufExits(GgufFile file, ExitLayout layout, SequencedMap<String, O
     try {
       SequencedMap<String, Origin> origins = new LinkedHashMap<>();
       file.tensors()
-          .forEach((name, tensor) -> origins.put(name, GgufModel.origin(path, name, tensor)));
+          .forEach(
+              (name, tensor) ->
+                  origins.put(name, new Origin(name, GgufModel.stored(path, name, tensor))));
       return new GgufExits(file, layout(file.metadata()), origins);
     } catch (GgufException | ConfigException failure) {
       file.close();

@@ -44,7 +44,7 @@ public record ModelTensor(
   public record Origin(String name, StoredTensor stored, MemorySegment file) {
     /** A whole tensor as it lies in the file. */
     public Origin(String name, StoredTensor stored) {
-      this(name, stored, stored.bytes());
+      this(name, stored, stored.file());
     }
 
     /** A part of the tensor, or the tensor in another order. */

@@ -1,14 +1,12 @@
 package org.eellm.checkpoint.huggingface;
 
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
-import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.StoredTensor;
 
@@ -30,17 +28,12 @@ final class OriginTable {
   }
 
   /**
-   * A stored tensor.
+   * Takes a stored tensor.
    *
    * @throws CheckpointException if there is none, its shape is another, or its numbers are no
    *     weights
    */
-  Origin take(String name, long... shape) {
-    return take(name, Arrays.stream(shape).boxed().toList());
-  }
-
-  /** As {@link #take(String, long...)}. */
-  Origin take(String name, List<Long> expected) {
+  void take(String name, List<Long> expected) {
     StoredTensor tensor = stored.get(name);
     if (tensor == null) {
       throw new CheckpointException(
@@ -56,7 +49,6 @@ final class OriginTable {
       default -> throw tensor.noWeights(folder, name);
     }
     left.remove(name);
-    return new Origin(name, tensor);
   }
 
   /** Takes all tensors that are left whose names begin so, and gives these names. */
@@ -71,7 +63,10 @@ final class OriginTable {
   void dropIfEqual(String output, String shared) {
     StoredTensor a = stored.get(output);
     StoredTensor b = stored.get(shared);
-    if (a != null && b != null && ModelTensor.equalBytes(a, b)) {
+    if (a != null
+        && b != null
+        && a.shape().equals(b.shape())
+        && a.file().mismatch(b.file()) == -1) {
       left.remove(output);
     }
   }

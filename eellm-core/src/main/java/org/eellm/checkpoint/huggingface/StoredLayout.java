@@ -14,13 +14,14 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
-import org.eellm.checkpoint.huggingface.family.Family;
+import org.eellm.checkpoint.huggingface.family.Family.TensorNames;
 import org.eellm.checkpoint.huggingface.family.Place;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.StoredTensor;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
+import org.eellm.gguf.GgufRows;
 import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.ParameterSpec;
 import org.eellm.tensor.Tensors;
@@ -31,11 +32,11 @@ public final class StoredLayout {
   /** Tables that other tools store along; they follow from the configuration. */
   private static final Pattern DERIVED =
       Pattern.compile(
-          ".*\\.(rotary_emb\\.inv_freq|attn\\.bias|attn\\.masked_bias|attention\\.bias|attention\\.masked_bias)");
+          ".*\\.(rotary_emb\\.inv_freq|attn\\.bias|attn\\.masked_bias|attention\\.bias|attention\\.masked_bias)|blk\\.\\d+\\.attn_rot_embd");
 
   private static final Pattern OUTPUT_OF_EXIT = Pattern.compile("exits\\.\\d+\\.lm_head\\.weight");
 
-  private final Family family;
+  private final TensorNames names;
   private final ModelConfig model;
   private final ExitLayout exits;
   private final SequencedMap<String, List<Part>> tensors = new LinkedHashMap<>();
@@ -63,28 +64,26 @@ public final class StoredLayout {
     }
   }
 
-  public StoredLayout(Family family, Architecture architecture) {
-    this.family = family;
+  public StoredLayout(TensorNames names, Architecture architecture) {
+    this.names = names;
     model = architecture.model();
     exits = architecture.exits();
     for (ParameterSpec spec : ParameterSpec.of(new Architecture(model, ExitLayout.none()))) {
-      Place place = family.tensors().place(ParameterName.parse(spec.name()), model);
+      Place place = names.place(ParameterName.parse(spec.name()), model);
       tensors.computeIfAbsent(place.tensor(), _ -> new ArrayList<>()).add(new Part(spec, place));
     }
   }
 
-  /** The family that the files are of. */
-  public Family family() {
-    return family;
-  }
-
-  private static List<Long> shape(List<Part> parts) {
+  private List<Long> shape(String tensor, List<Part> parts) {
     long rows = parts.stream().mapToLong(part -> part.parameter().shape().getFirst()).sum();
     Part first = parts.getFirst();
     if (first.parameter().shape().size() == 1) {
       return List.of(rows);
     }
     long columns = first.parameter().shape().getLast();
+    if (names.isStacked(tensor)) {
+      return List.of((long) parts.size(), rows / parts.size(), columns);
+    }
     return first.place().transposed() ? List.of(columns, rows) : List.of(rows, columns);
   }
 
@@ -96,14 +95,14 @@ public final class StoredLayout {
    */
   public SequencedMap<String, Origin> parameters(Path folder, Map<String, StoredTensor> stored) {
     Map<String, StoredTensor> relevant = new LinkedHashMap<>(stored);
-    relevant.keySet().removeIf(family.tensors()::leftOut);
+    relevant.keySet().removeIf(names::leftOut);
     OriginTable table = new OriginTable(folder, relevant, DERIVED);
     String prefix = prefix(stored);
     Map<String, List<Part>> found = new HashMap<>();
     tensors.forEach(
         (name, parts) -> {
           String actual = actual(name, prefix);
-          table.take(actual, shape(parts));
+          table.take(actual, shape(name, parts));
           found.put(actual, parts);
         });
     ParameterName shared = model.tieEmbeddings() ? ParameterName.TOKENS : ParameterName.OUTPUT;
@@ -134,12 +133,12 @@ public final class StoredLayout {
   }
 
   private String tensor(ParameterName parameter) {
-    return family.tensors().place(parameter, model).tensor();
+    return names.place(parameter, model).tensor();
   }
 
   /** The beginning of names in these files in place of the usual one. */
   private String prefix(Map<String, StoredTensor> stored) {
-    List<String> prefixes = family.tensors().prefixes();
+    List<String> prefixes = names.prefixes();
     String embedding = tensor(ParameterName.TOKENS);
     String usual = prefixes.isEmpty() ? "" : prefixes.getFirst();
     return prefixes.stream()
@@ -149,7 +148,7 @@ public final class StoredLayout {
   }
 
   private String actual(String name, String prefix) {
-    List<String> prefixes = family.tensors().prefixes();
+    List<String> prefixes = names.prefixes();
     return prefixes.isEmpty() || !name.startsWith(prefixes.getFirst())
         ? name
         : prefix + name.substring(prefixes.getFirst().length());
@@ -157,8 +156,16 @@ public final class StoredLayout {
 
   private static StoredTensor part(StoredTensor whole, Part part, List<Part> all) {
     List<Long> shape = part.parameter().shape();
-    if (all.size() == 1 && part.isRange()) {
+    if (whole.shape().equals(shape) && part.isRange()) {
       return whole;
+    }
+    if (whole.content() instanceof StoredTensor.Rows(GgufRows rows)) {
+      return new StoredTensor(
+          whole.type(),
+          shape,
+          new StoredTensor.Rows(
+              new GgufRows(
+                  rows.type(), part.rows(), part.columns(), rows.bytes(), part.place().row())));
     }
     MemorySegment bytes = whole.bytes();
     int width = whole.type().bits() / 8;
@@ -185,7 +192,7 @@ public final class StoredLayout {
 
   /** The tensors that files of the family keep these parameters in; exits' stay as they are. */
   public List<ModelTensor> tensors(List<ModelTensor> parameters) {
-    if (family.hasOurNames()) {
+    if (names.equals(TensorNames.OURS)) {
       return parameters;
     }
     Map<String, ModelTensor> byName =
@@ -200,10 +207,16 @@ public final class StoredLayout {
           stored.add(
               parts.size() == 1 && parts.getFirst().isRange()
                   ? own.getFirst().named(name)
-                  : ModelTensor.combined(name, shape(parts), own, all -> joined(all, parts)));
+                  : joined(name, own, parts));
         });
     parameters.stream().filter(left -> byName.containsKey(left.name())).forEach(stored::add);
     return stored;
+  }
+
+  private ModelTensor joined(String name, List<ModelTensor> parameters, List<Part> parts) {
+    List<Long> shape = shape(name, parts);
+    long[] sizes = shape.stream().mapToLong(Long::longValue).toArray();
+    return ModelTensor.combined(name, shape, parameters, all -> joined(all, parts).reshape(sizes));
   }
 
   private static Tensor joined(List<Tensor> parameters, List<Part> parts) {

@@ -30,7 +30,7 @@ public record StoredTensor(SafetensorsType type, List<Long> shape, Content conte
   public record Mapped(MemorySegment stored) implements Content {}
 
   /**
-   * Rows of a GGUF file that are quantised or in another order.
+   * Quantised rows of a GGUF file.
    *
    * @param rows the rows
    */
@@ -125,9 +125,17 @@ public record StoredTensor(SafetensorsType type, List<Long> shape, Content conte
 
   /** The rows as the file has them, where these are quantised. */
   public Optional<GgufRows> quantised() {
-    return content instanceof Rows(GgufRows rows) && rows.type().quantised()
-        ? Optional.of(rows)
-        : Optional.empty();
+    return content instanceof Rows(GgufRows rows) ? Optional.of(rows) : Optional.empty();
+  }
+
+  /** The bytes in the file that the elements are made of, or else the elements. */
+  public MemorySegment file() {
+    return switch (content) {
+      case Mapped(MemorySegment stored) -> stored;
+      case Rows(GgufRows rows) -> rows.bytes();
+      case Arranged arranged -> arranged.stored();
+      case Made _ -> bytes();
+    };
   }
 
   /**

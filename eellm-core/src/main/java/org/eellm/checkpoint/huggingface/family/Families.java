@@ -53,7 +53,7 @@ public final class Families {
   /** The family to write a model's configuration in, beside tensors under our names. */
   public static Family ownOf(ModelConfig model) {
     return PUBLISHED.stream()
-        .filter(family -> family.hasOurNames() && family.fits(model))
+        .filter(family -> family.tensors().equals(Family.TensorNames.OURS) && family.fits(model))
         .findFirst()
         .orElse(EellmFamily.EELLM);
   }

@@ -49,6 +49,11 @@ public record Family(
       return List.of();
     }
 
+    /** Whether a tensor has one more dimension, for matrices of one shape behind one another. */
+    default boolean isStacked(String tensor) {
+      return false;
+    }
+
     /** Whether a tensor is of a part of the model that is left out. */
     default boolean leftOut(String tensor) {
       return false;
@@ -73,11 +78,6 @@ public record Family(
   /** Whether it is eellm's own, for models of any shape. */
   public boolean isEellm() {
     return modelType.equals(EellmFamily.MODEL_TYPE);
-  }
-
-  /** Whether its files have our names and shapes. */
-  public boolean hasOurNames() {
-    return tensors.equals(TensorNames.OURS);
   }
 
   /** Whether its configuration can say what a model is. */

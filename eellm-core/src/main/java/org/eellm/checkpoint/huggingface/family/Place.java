@@ -19,12 +19,12 @@ public record Place(String tensor, IntUnaryOperator row, boolean transposed) {
   }
 
   /** Rows from {@code first} on, one after the other. */
-  static Place from(String tensor, int first) {
+  public static Place from(String tensor, int first) {
     return new Place(tensor, row -> first + row, false);
   }
 
   /** A parameter whose rows are here where {@code inner} tells. */
-  Place through(IntUnaryOperator inner) {
+  public Place through(IntUnaryOperator inner) {
     return new Place(tensor, row.compose(inner), transposed);
   }
 
