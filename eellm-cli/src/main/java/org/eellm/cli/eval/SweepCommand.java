@@ -184,12 +184,6 @@ public final class SweepCommand implements Callable<Integer> {
   private Optional<Double> minAgreement;
 
   @Option(
-      names = "--min-score",
-      paramLabel = "X",
-      description = "Tell the fastest setting with at least this score in all tasks.")
-  private Optional<Double> minScore;
-
-  @Option(
       names = "--min-speedup",
       paramLabel = "X",
       description = "Tell the setting that agrees most among those at least this fast, as in 1.5.")
@@ -346,8 +340,6 @@ public final class SweepCommand implements Callable<Integer> {
     Map<String, Optional<Row>> wishes = new LinkedHashMap<>();
     minAgreement.ifPresent(
         least -> wishes.put("agreement of at least " + least, sweep.fastest(least)));
-    minScore.ifPresent(
-        least -> wishes.put("scores of at least " + least, sweep.fastestScoring(least)));
     minSpeedup.ifPresent(
         least -> wishes.put("speed-up of at least " + least, sweep.mostAgreeing(least)));
     return wishes.entrySet().stream()
@@ -382,7 +374,6 @@ public final class SweepCommand implements Callable<Integer> {
     }
     OutputPath.requireFolder("--output", output);
     minAgreement.ifPresent(least -> requireWish("--min-agreement", least, 1));
-    minScore.ifPresent(least -> requireWish("--min-score", least, Double.MAX_VALUE));
     minSpeedup.ifPresent(least -> requireWish("--min-speedup", least, Double.MAX_VALUE));
     boolean leaves = modes.stream().anyMatch(DecodingMode::leavesEarly);
     boolean drafts = modes.contains(DecodingMode.SPECULATIVE);
@@ -410,8 +401,8 @@ public final class SweepCommand implements Callable<Integer> {
       throw new ConfigException(
           "--prompts, --code: give prompts, with --tasks or without, or sources and neither");
     }
-    if (tasks.isEmpty() && (!beginnings.isCode() && limit.isPresent() || minScore.isPresent())) {
-      throw new ConfigException("--limit, --min-score: no effect without --tasks; leave them out");
+    if (tasks.isEmpty() && !beginnings.isCode() && limit.isPresent()) {
+      throw new ConfigException("--limit: no effect without --tasks or --code; leave it out");
     }
     beginnings.require(limit);
   }

@@ -196,14 +196,6 @@ public record Sweep(
         .max(Comparator.comparingDouble(Row::speedUp));
   }
 
-  /** The fastest row with at least this score in all tasks. */
-  public Optional<Row> fastestScoring(double leastScore) {
-    return rows.stream()
-        .filter(
-            row -> row.scores().values().stream().allMatch(score -> score.value() >= leastScore))
-        .max(Comparator.comparingDouble(Row::speedUp));
-  }
-
   /** The row that agrees most among those that are at least this fast. */
   public Optional<Row> mostAgreeing(double leastSpeedUp) {
     return rows.stream()
