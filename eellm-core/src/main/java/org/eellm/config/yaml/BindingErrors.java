@@ -139,8 +139,8 @@ record BindingErrors(JsonNode tree, Map<String, String> places, JsonNode default
         error.getKnownPropertyIds().stream().map(String::valueOf).sorted().toList();
     Optional<String> nearest =
         siblings.stream()
-            .filter(sibling -> distance(key, sibling) <= Math.max(2, key.length() / 4))
-            .min(Comparator.comparingInt(sibling -> distance(key, sibling)));
+            .filter(sibling -> EditDistance.between(key, sibling) <= Math.max(2, key.length() / 4))
+            .min(Comparator.comparingInt(sibling -> EditDistance.between(key, sibling)));
     if (nearest.isPresent()) {
       String parent = parent(path);
       return "; did you mean " + (parent.isEmpty() ? "" : parent + ".") + nearest.get() + "?";
@@ -160,22 +160,6 @@ record BindingErrors(JsonNode tree, Map<String, String> places, JsonNode default
               String path = prefix + entry.getKey();
               return Stream.concat(Stream.of(path), paths(entry.getValue(), path + "."));
             });
-  }
-
-  /** Levenshtein's distance. */
-  private static int distance(String left, String right) {
-    int[] row = new int[right.length() + 1];
-    Arrays.setAll(row, i -> i);
-    for (int i = 1; i <= left.length(); i++) {
-      int diagonal = row[0];
-      row[0] = i;
-      for (int j = 1; j <= right.length(); j++) {
-        int replaced = diagonal + (left.charAt(i - 1) == right.charAt(j - 1) ? 0 : 1);
-        diagonal = row[j];
-        row[j] = Math.min(replaced, Math.min(row[j], row[j - 1]) + 1);
-      }
-    }
-    return row[right.length()];
   }
 
   private JsonNode valueAt(String path) {

@@ -1,6 +1,7 @@
 package org.eellm.eval.sweep;
 
 import java.util.Optional;
+import org.eellm.config.yaml.EditDistance;
 import org.eellm.eval.sweep.JavaMethods.Method;
 
 /**

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.Random;
+import org.eellm.config.yaml.EditDistance;
 import org.junit.jupiter.api.Test;
 
 final class HalfMethodTest {

@@ -1,16 +1,17 @@
-package org.eellm.eval.sweep;
+package org.eellm.config.yaml;
 
 /** How many characters have to be put in, taken out or changed (Levenshtein). */
-final class EditDistance {
+public final class EditDistance {
   private EditDistance() {}
 
   /** 1 less the distance over the longer text's length: 1 for texts that are the same. */
-  static double similarity(String one, String other) {
+  public static double similarity(String one, String other) {
     int longer = Math.max(one.length(), other.length());
     return longer == 0 ? 1 : 1 - (double) between(one, other) / longer;
   }
 
-  static int between(String one, String other) {
+  /** Characters to change from one text to the other. */
+  public static int between(String one, String other) {
     int[] distances = new int[other.length() + 1]; // to the beginnings of the other
     for (int j = 0; j <= other.length(); j++) {
       distances[j] = j;
