@@ -34,6 +34,7 @@ import org.eellm.chat.tool.ToolChoice;
 import org.eellm.chat.tool.ToolForm;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.file.IoErrors;
+import org.eellm.file.Shown;
 import org.eellm.grammar.GrammarSource;
 import org.jspecify.annotations.Nullable;
 
@@ -617,15 +618,17 @@ public final class ChatTemplate {
           .map(
               raised ->
                   ChatTemplateException.ofMessages(
-                      "messages",
-                      ChatTemplateException.oneLine(String.valueOf(raised.getMessage()))))
+                      "messages", Shown.of(String.valueOf(raised.getMessage()), 300)))
           .orElseGet(
               () ->
                   ChatTemplateException.ofTemplate(
                       "line %d: %s"
                           .formatted(
                               error.getLineno(),
-                              ChatTemplateException.shown(String.valueOf(error.getMessage())))));
+                              Shown.of(
+                                  String.valueOf(error.getMessage())
+                                      .replaceAll("\\b\\w+Exception: ", ""),
+                                  60))));
     }
     return result.getOutput();
   }

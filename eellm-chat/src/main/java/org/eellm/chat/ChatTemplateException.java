@@ -51,18 +51,6 @@ public final class ChatTemplateException extends EellmException {
     return problem;
   }
 
-  /** Jinjava's message, cut and without exceptions' names and control characters. */
-  static String shown(String text) {
-    String reason = text.replaceAll("\\b\\w+Exception: ", "").replaceAll("\\p{Cntrl}", "?");
-    return reason.length() > 60 ? reason.substring(0, 57) + "..." : reason;
-  }
-
-  /** A template's own message, cut and on one line. */
-  static String oneLine(String text) {
-    return (text.length() > 300 ? text.substring(0, 297) + "..." : text)
-        .replaceAll("\\p{Cntrl}", "?");
-  }
-
   /** The first among an error and its causes that is of a kind. */
   static <T extends Throwable> Optional<T> cause(Throwable error, Class<T> kind) {
     for (Throwable cause = error; cause != null; cause = cause.getCause()) {

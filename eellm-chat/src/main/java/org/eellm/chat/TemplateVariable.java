@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.eellm.file.Shown;
 
 /**
  * What a chat template is told beside the messages.
@@ -24,7 +25,7 @@ public record TemplateVariable(String name, JsonNode value, String field) {
     for (Map.Entry<String, JsonNode> member : object.properties()) {
       variables.add(
           new TemplateVariable(
-              member.getKey(), member.getValue(), field + "." + shown(member.getKey())));
+              member.getKey(), member.getValue(), field + "." + Shown.of(member.getKey(), 60)));
     }
     return variables;
   }
@@ -41,11 +42,6 @@ public record TemplateVariable(String name, JsonNode value, String field) {
       return value.numberValue();
     }
     throw ChatTemplateException.ofMessages(
-        field, shown(value.toString()) + " is no text, number, true or false");
-  }
-
-  private static String shown(String text) {
-    return (text.length() <= 60 ? text : text.substring(0, 57) + "...")
-        .replaceAll("\\p{Cntrl}", "?");
+        field, Shown.of(value, 60) + " is no text, number, true or false");
   }
 }

@@ -16,6 +16,7 @@ import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.data.DataException;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.file.JsonErrors;
+import org.eellm.file.Shown;
 
 /**
  * A tokenizer as llama.cpp wants it.
@@ -179,7 +180,7 @@ record GgufTokenizer(
     }
     throw new CheckpointException(
         "%s: pre_tokenizer %s is none that is exported; those of GPT-2, Llama 3, Qwen2 and SmolLM are"
-            .formatted(path, text.length() <= 80 ? text : text.substring(0, 77) + "..."));
+            .formatted(path, Shown.of(text)));
   }
 
   private static boolean addsBeginning(JsonNode file, JsonNode config) {

@@ -26,6 +26,7 @@ import org.eellm.convert.Pickled.Real;
 import org.eellm.convert.Pickled.Storage;
 import org.eellm.convert.Pickled.TensorView;
 import org.eellm.convert.Pickled.Text;
+import org.eellm.file.Shown;
 
 /**
  * Reads a pickle as data. Python's pickles are programs for a stack machine that may call anything;
@@ -242,7 +243,7 @@ final class Unpickler {
     }
     throw new CheckpointException(
         "the pickle refers to %s, which is no part of weights; nothing was executed"
-            .formatted(shown(full)));
+            .formatted(Shown.of(full)));
   }
 
   /** The value that calling a name with arguments would give; nothing is called. */
@@ -458,10 +459,5 @@ final class Unpickler {
       line.append(c);
     }
     return line.toString();
-  }
-
-  private static String shown(String name) {
-    String line = name.replaceAll("\\p{Cntrl}", "?");
-    return line.length() <= 80 ? line : line.substring(0, 77) + "...";
   }
 }

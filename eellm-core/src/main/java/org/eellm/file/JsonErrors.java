@@ -33,7 +33,7 @@ public final class JsonErrors {
       case StreamConstraintsException _ ->
           "it is nested too deep, or has too many values, or too long a name, text or number";
       case UnrecognizedPropertyException unknown ->
-          "the key '%s' is unknown".formatted(shown(unknown.getPropertyName()));
+          "the key '%s' is unknown".formatted(Shown.of(unknown.getPropertyName(), MAX_NAME));
       case MismatchedInputException _ when said.startsWith("Trailing token") ->
           "something follows its one value";
       case MismatchedInputException _ when said.startsWith("No content") -> "it is empty";
@@ -45,7 +45,7 @@ public final class JsonErrors {
   private static String mapping(JsonMappingException failure, String said) {
     Matcher missing = MISSING.matcher(said);
     if (missing.matches()) {
-      return "the key '%s' is missing".formatted(shown(missing.group(1)));
+      return "the key '%s' is missing".formatted(Shown.of(missing.group(1), MAX_NAME));
     }
     String keys =
         failure.getPath().stream()
@@ -53,13 +53,14 @@ public final class JsonErrors {
             .collect(Collectors.joining("."));
     return keys.isEmpty()
         ? "it is of another form than such a file has"
-        : "the value of '%s' is of another kind than it has to be".formatted(shown(keys));
+        : "the value of '%s' is of another kind than it has to be"
+            .formatted(Shown.of(keys, MAX_NAME));
   }
 
   private static String syntax(String said) {
     Matcher shown = SHOWN.matcher(said);
     if (shown.matches()) {
-      String name = shown(shown.group(2));
+      String name = Shown.of(shown.group(2), MAX_NAME);
       return switch (shown.group(1)) {
         case "Duplicate field" -> "the key '%s' is there twice".formatted(name);
         case "Unexpected character" -> "the character '%s' is not expected".formatted(name);
@@ -82,10 +83,5 @@ public final class JsonErrors {
       return "a text has a backslash before a character that needs none";
     }
     return "it is malformed";
-  }
-
-  private static String shown(String name) {
-    String line = name.replaceAll("\\p{Cntrl}", "?");
-    return line.length() <= MAX_NAME ? line : line.substring(0, MAX_NAME - 3) + "...";
   }
 }

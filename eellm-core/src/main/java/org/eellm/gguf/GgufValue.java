@@ -1,6 +1,7 @@
 package org.eellm.gguf;
 
 import java.util.List;
+import org.eellm.file.Shown;
 
 /** A value of a GGUF file's header. Whole numbers of all widths are one kind, and so are reals. */
 public sealed interface GgufValue {
@@ -43,7 +44,7 @@ public sealed interface GgufValue {
       case Whole(long value) -> Long.toString(value);
       case Real(double value) -> Double.toString(value);
       case Flag(boolean value) -> Boolean.toString(value);
-      case Text(String value) -> value.length() <= 80 ? value : value.substring(0, 77) + "...";
+      case Text(String value) -> Shown.of(value);
       case Wholes(List<Long> values) -> "an array of " + values.size() + " whole numbers";
       case Reals(List<Double> values) -> "an array of " + values.size() + " numbers";
       case Flags(List<Boolean> values) -> "an array of " + values.size() + " flags";

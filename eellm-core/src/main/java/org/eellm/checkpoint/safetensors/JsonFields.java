@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import org.eellm.file.Shown;
 
 /**
  * The fields of a JSON object, typed. A field that is {@code null} counts as absent, as in Hugging
@@ -148,13 +149,7 @@ public record JsonFields(String place, JsonNode object, Set<String> asked) {
   }
 
   public CheckpointException wrong(String name, JsonNode value, String problem) {
-    String shown = value.toString();
     return new CheckpointException(
-        "%s: %s: %s %s"
-            .formatted(
-                place,
-                name,
-                shown.length() <= 80 ? shown : shown.substring(0, 77) + "...",
-                problem));
+        "%s: %s: %s %s".formatted(place, name, Shown.of(value), problem));
   }
 }

@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.eellm.file.IoErrors;
+import org.eellm.file.Shown;
 
 /**
  * The JSON in front of a safetensors file's data: what tensors there are and where they lie.
@@ -148,7 +149,7 @@ public record SafetensorsHeader(Map<String, String> metadata, List<Entry> tensor
       if (!element.isIntegralNumber() || !element.canConvertToLong() || element.longValue() < 0) {
         throw new CheckpointException(
             "%s holds %s; whole numbers from 0 to 2^63-1 are allowed"
-                .formatted(what, abbreviated(element.toString())));
+                .formatted(what, Shown.of(element)));
       }
       numbers.add(element.longValue());
     }
@@ -201,12 +202,6 @@ public record SafetensorsHeader(Map<String, String> metadata, List<Entry> tensor
   }
 
   private static String quoted(String text) {
-    return "'" + abbreviated(text) + "'";
-  }
-
-  /** A hostile name must not fill the screen or break the line. */
-  private static String abbreviated(String text) {
-    String line = text.replaceAll("\\p{Cntrl}", "?");
-    return line.length() <= 80 ? line : line.substring(0, 77) + "...";
+    return "'" + Shown.of(text) + "'";
   }
 }

@@ -21,6 +21,7 @@ import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
 import org.eellm.config.RopeScaling;
 import org.eellm.file.JsonErrors;
+import org.eellm.file.Shown;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -47,7 +48,7 @@ record BindingErrors(JsonNode tree, Map<String, String> places, JsonNode default
           case JsonMappingException e
               when e.getCause() instanceof InputCoercionException overflow ->
               valueMessage(path, overflow.getTargetType());
-          default -> shown(valueAt(path)) + " cannot be used: " + JsonErrors.reason(error);
+          default -> Shown.of(valueAt(path)) + " cannot be used: " + JsonErrors.reason(error);
         };
     String line = nearestPlace(path) + path + ": " + message;
     return new ConfigException(line.replaceAll("\\p{Cntrl}", "?"), error);
@@ -79,12 +80,7 @@ record BindingErrors(JsonNode tree, Map<String, String> places, JsonNode default
     if (value.isNull()) {
       return "has no value; give one or remove the key";
     }
-    return shown(value) + " is not " + description(wanted);
-  }
-
-  private static String shown(JsonNode value) {
-    String text = value.toString();
-    return text.length() <= 80 ? text : text.substring(0, 77) + "...";
+    return Shown.of(value) + " is not " + description(wanted);
   }
 
   private String typeMessage(String path) {
@@ -97,7 +93,7 @@ record BindingErrors(JsonNode tree, Map<String, String> places, JsonNode default
         Arrays.stream(RopeScaling.class.getPermittedSubclasses())
             .map(kind -> kind.getSimpleName().toLowerCase(Locale.ROOT))
             .collect(joining(", "));
-    return (type.isMissingNode() ? "type is missing" : shown(type) + " is not a type")
+    return (type.isMissingNode() ? "type is missing" : Shown.of(type) + " is not a type")
         + "; use one of "
         + types;
   }

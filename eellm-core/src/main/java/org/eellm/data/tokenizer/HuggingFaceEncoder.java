@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.Objects;
 import org.eellm.data.DataException;
 import org.eellm.data.tokenizer.word.BoundedPattern;
+import org.eellm.file.Shown;
 
 /**
  * Encodes with Hugging Face's own library, for every {@code tokenizer.json} that is more than
@@ -85,7 +86,7 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
         && Arrays.stream(encode(name)).noneMatch(found -> found == id)) {
       throw new DataException(
           "%s: added_tokens: '%s' has the id %d, which does not follow those before it; sort added tokens by their ids, and fill gaps with special tokens"
-              .formatted(place, TokenizerReader.shown(name), id));
+              .formatted(place, Shown.of(name), id));
     }
   }
 
@@ -125,7 +126,6 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
 
   private static String firstLine(Exception e) {
     String message = Objects.requireNonNullElse(e.getMessage(), e.toString());
-    String line = message.lines().findFirst().orElse("").replaceAll("\\p{Cntrl}", "?");
-    return line.length() <= 200 ? line : line.substring(0, 197) + "...";
+    return Shown.of(message.lines().findFirst().orElse(""), 200);
   }
 }

@@ -8,6 +8,7 @@ import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.eellm.data.DataException;
+import org.eellm.file.Shown;
 
 /**
  * Turns a piece of a vocabulary into the bytes that it stands for, as the decoders of a {@code
@@ -55,7 +56,7 @@ record PieceDecoder(List<JsonNode> parts, String place) {
       if (replaces && (from.isEmpty() || part.path("content").asText().length() > from.length())) {
         throw new DataException(
             "%s: decoder Replace: %s is not supported; a String is, and a content that is no longer"
-                .formatted(place, TokenizerReader.shown(part)));
+                .formatted(place, Shown.of(part)));
       }
       if (part.path("replacement").asText("\u2581").isEmpty()) {
         throw new DataException(place + ": decoder Metaspace: replacement is empty");
@@ -66,7 +67,7 @@ record PieceDecoder(List<JsonNode> parts, String place) {
   private DataException unsupported(JsonNode decoder) {
     return new DataException(
         "%s: decoder %s is not supported; ByteLevel, Metaspace, WordPiece and SentencePiece's sequence are"
-            .formatted(place, TokenizerReader.shown(decoder.path("type").asText("null"))));
+            .formatted(place, Shown.of(decoder.path("type").asText("null"))));
   }
 
   /** The bytes of a piece. */

@@ -11,6 +11,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import org.eellm.data.DataException;
+import org.eellm.file.Shown;
 import org.eellm.gguf.GgufException;
 import org.eellm.gguf.SentencePieces;
 import org.eellm.gguf.SentencePieces.Rules;
@@ -73,7 +74,7 @@ final class SentencePieceModel {
     } catch (IOException e) { // of protobuf, which says so of damaged content
       throw new DataException(
           "%s: is neither a SentencePiece model nor tiktoken's ranks: %s"
-              .formatted(place, TokenizerReader.shown(String.valueOf(e.getMessage()))),
+              .formatted(place, Shown.of(String.valueOf(e.getMessage()))),
           e);
     } catch (GgufException e) {
       throw new DataException(place + ": " + e.getMessage(), e);
@@ -164,7 +165,7 @@ final class SentencePieceModel {
     Set<String> seen = new HashSet<>();
     for (String text : texts) {
       if (!seen.add(text)) {
-        throw refusal("the piece '%s' is there twice".formatted(TokenizerReader.shown(text)));
+        throw refusal("the piece '%s' is there twice".formatted(Shown.of(text)));
       }
     }
     name(config, "bos_token", begin);

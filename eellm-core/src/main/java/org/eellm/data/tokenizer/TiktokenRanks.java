@@ -10,6 +10,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.eellm.data.DataException;
+import org.eellm.file.Shown;
 import org.eellm.gguf.WordRule;
 
 /**
@@ -49,7 +50,7 @@ final class TiktokenRanks {
           "%s: how tiktoken's tokenizer_class '%s' cuts text is not known; %s in %s beside it are, and any as tokenizer.json"
               .formatted(
                   place,
-                  TokenizerReader.shown(kind),
+                  Shown.of(kind),
                   String.join(", ", CLASSES.keySet().stream().sorted().toList()),
                   Tokenizer.CONFIG_FILE));
     }
@@ -86,7 +87,7 @@ final class TiktokenRanks {
     }
     throw new DataException(
         "%s:%d: '%s' is no token of tiktoken's, in base64, with its rank"
-            .formatted(place, number, TokenizerReader.shown(line)));
+            .formatted(place, number, Shown.of(line)));
   }
 
   private static int rank(String line) {

@@ -9,6 +9,7 @@ import org.eellm.data.DataException;
 import org.eellm.data.tokenizer.CompiledMap.MapException;
 import org.eellm.data.tokenizer.word.BoundedPattern;
 import org.eellm.data.tokenizer.word.BoundedPattern.PatternException;
+import org.eellm.file.Shown;
 
 /**
  * The input of the tokenizers library, held to forms whose time and memory are in proportion to a
@@ -224,7 +225,6 @@ final class TokenizerBounds {
   }
 
   private static String shown(JsonNode value) {
-    String text = value.isMissingNode() ? "without a type" : value.toString();
-    return text.length() <= 80 ? text : text.substring(0, 77) + "...";
+    return Shown.of(value.isMissingNode() ? "without a type" : value);
   }
 }

@@ -18,6 +18,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.eellm.data.DataException;
 import org.eellm.file.InputFiles;
+import org.eellm.file.Shown;
 import org.eellm.gguf.GgufException;
 import org.eellm.gguf.GgufFile;
 import org.eellm.gguf.GgufVocabulary;
@@ -138,7 +139,7 @@ final class TokenizerFiles {
           "%s: tokenizer_class: %s is none of %s, as which vocab.json and merges.txt are read; save the tokenizer as tokenizer.json, as save_pretrained of a fast tokenizer does"
               .formatted(
                   configPath,
-                  TokenizerReader.shown(kind),
+                  Shown.of(kind),
                   String.join(", ", PAIR_CLASSES.keySet().stream().sorted().toList())));
     }
     Map<String, Integer> vocabulary = new HashMap<>();

@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.IntUnaryOperator;
 import org.eellm.data.DataException;
+import org.eellm.file.Shown;
 
 /**
  * The content of a {@code tokenizer.json}. Of byte pairs, vocabulary and merges are nearly all of
@@ -72,7 +73,7 @@ final class TokenizerJson {
         if (!piece.path(0).isTextual() || !Double.isFinite(piece.path(1).asDouble(Double.NaN))) {
           throw new DataException(
               "%s: model.vocab: %s is no pair of a piece and its score"
-                  .formatted(place, TokenizerReader.shown(piece)));
+                  .formatted(place, Shown.of(piece)));
         }
         add(pieces, piece.path(0).asText(), pieces.size(), place);
       }
@@ -92,7 +93,7 @@ final class TokenizerJson {
     if (!pieces.add(bytes, 0, bytes.length, id)) {
       throw pieces.contains(piece)
           ? new DataException(
-              "%s: model.vocab: '%s' is there twice".formatted(place, TokenizerReader.shown(piece)))
+              "%s: model.vocab: '%s' is there twice".formatted(place, Shown.of(piece)))
           : TokenizerReader.sharedId(id, pieces.piece(id), piece, place);
     }
   }
@@ -137,7 +138,7 @@ final class TokenizerJson {
       int blank = both.indexOf(' ', 1);
       boolean pair = merge.isArray() && merge.size() == 2;
       if (!pair && blank < 0) {
-        throw noPairs(TokenizerReader.shown(merge));
+        throw noPairs(Shown.of(merge));
       }
       String left = pair ? merge.path(0).asText() : both.substring(0, blank);
       String right = pair ? merge.path(1).asText() : both.substring(blank + 1);
@@ -150,7 +151,7 @@ final class TokenizerJson {
     if (id == Pieces.NONE) {
       throw new DataException(
           "%s: model.merges: '%s', of the merge %s, is not in the vocabulary"
-              .formatted(place, TokenizerReader.shown(piece), TokenizerReader.shown(merge)));
+              .formatted(place, Shown.of(piece), Shown.of(merge)));
     }
     return id;
   }

@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import org.eellm.data.DataException;
+import org.eellm.file.Shown;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -96,7 +97,7 @@ final class TokenizerReader {
       if ((ownId != Pieces.NONE && ownId != id) || addedTokens.put(name, token) != null) {
         throw new DataException(
             "%s: added_tokens: '%s' is there twice, with ids of its own; keep one"
-                .formatted(place, shown(name)));
+                .formatted(place, Shown.of(name)));
       }
     }
   }
@@ -104,7 +105,7 @@ final class TokenizerReader {
   static DataException sharedId(int id, String one, String other, String place) {
     return new DataException(
         "%s: '%s' and '%s' have the same id %d; give each its own"
-            .formatted(place, shown(one), shown(other), id));
+            .formatted(place, Shown.of(one), Shown.of(other), id));
   }
 
   /** Refuses names of tokens that there are not. */
@@ -131,7 +132,7 @@ final class TokenizerReader {
 
   private DataException absent(String key, String name) {
     return new DataException(
-        "%s: %s: '%s' is no token of the vocabulary".formatted(place, key, shown(name)));
+        "%s: %s: '%s' is no token of the vocabulary".formatted(place, key, Shown.of(name)));
   }
 
   private int size() {
@@ -222,7 +223,7 @@ final class TokenizerReader {
             () ->
                 new DataException(
                     "%s: %s %s of %s is not in the vocabulary"
-                        .formatted(place, key, shown(name), Tokenizer.CONFIG_FILE)));
+                        .formatted(place, key, Shown.of(name), Tokenizer.CONFIG_FILE)));
   }
 
   /** The parts of a normalizer, processor or decoder, sequences of sequences resolved. */
@@ -239,14 +240,8 @@ final class TokenizerReader {
     if (!value.canConvertToInt() || value.intValue() < 0 || value.intValue() >= MAX_VOCABULARY) {
       throw new DataException(
           "%s: %s is no token id; ids go from 0 to %d"
-              .formatted(place, shown(value), MAX_VOCABULARY - 1));
+              .formatted(place, Shown.of(value), MAX_VOCABULARY - 1));
     }
     return value.intValue();
-  }
-
-  /** A hostile value must not fill the screen or break the line. */
-  static String shown(Object value) {
-    String line = value.toString().replaceAll("\\p{Cntrl}", "?");
-    return line.length() <= 80 ? line : line.substring(0, 77) + "...";
   }
 }

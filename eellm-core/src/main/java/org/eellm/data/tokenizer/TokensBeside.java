@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import org.eellm.data.DataException;
+import org.eellm.file.Shown;
 import org.eellm.gguf.TokenizerNodes;
 
 /**
@@ -69,8 +70,7 @@ record TokensBeside(Path folder, ObjectNode added, ObjectNode special) {
     if (!entry.getKey().matches("[0-9]{1,8}")) {
       throw new DataException(
           "%s: added_tokens_decoder: %s is no token id"
-              .formatted(
-                  folder.resolve(Tokenizer.CONFIG_FILE), TokenizerReader.shown(entry.getKey())));
+              .formatted(folder.resolve(Tokenizer.CONFIG_FILE), Shown.of(entry.getKey())));
     }
     JsonNode value = entry.getValue();
     ObjectNode token =
@@ -92,8 +92,8 @@ record TokensBeside(Path folder, ObjectNode added, ObjectNode special) {
               .formatted(
                   folder.resolve(source),
                   token.path("id"),
-                  TokenizerReader.shown(token.path("content").asText()),
-                  TokenizerReader.shown(other.path("content").asText())));
+                  Shown.of(token.path("content").asText()),
+                  Shown.of(other.path("content").asText())));
     }
   }
 

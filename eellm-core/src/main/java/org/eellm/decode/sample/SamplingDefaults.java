@@ -13,6 +13,7 @@ import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.config.ConfigException;
 import org.eellm.config.SettingException;
+import org.eellm.file.Shown;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -93,7 +94,8 @@ public record SamplingDefaults(Map<SamplingSetting, Double> values) {
     for (String field : fields) {
       JsonNode value = file.path(field);
       if (value.isNumber() ? value.doubleValue() != off : !NO_VALUES.contains(value.toString())) {
-        LOG.warn("{}: {}: {} is not supported and has no effect", place, field, shown(value));
+        LOG.warn(
+            "{}: {}: {} is not supported and has no effect", place, field, Shown.of(value, 60));
       }
     }
   }
@@ -104,7 +106,7 @@ public record SamplingDefaults(Map<SamplingSetting, Double> values) {
         || (setting.range().whole() && (!given.isIntegralNumber() || !given.canConvertToInt()))) {
       throw new ConfigException(
           "%s: %s is no %snumber; correct it"
-              .formatted(field, shown(given), setting.range().whole() ? "whole " : ""));
+              .formatted(field, Shown.of(given, 60), setting.range().whole() ? "whole " : ""));
     }
     double value = setting.range().whole() ? Math.max(0, given.intValue()) : given.doubleValue();
     try {
@@ -113,11 +115,6 @@ public record SamplingDefaults(Map<SamplingSetting, Double> values) {
     } catch (SettingException e) {
       throw e.named(name -> field);
     }
-  }
-
-  private static String shown(JsonNode value) {
-    String text = value.toString().replaceAll("\\p{Cntrl}", "?");
-    return text.length() <= 60 ? text : text.substring(0, 57) + "...";
   }
 
   /** These values in place of others. */

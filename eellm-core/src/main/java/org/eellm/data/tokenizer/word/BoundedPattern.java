@@ -3,6 +3,7 @@ package org.eellm.data.tokenizer.word;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
+import org.eellm.file.Shown;
 
 /**
  * A regular expression of a tokenizer that takes time in proportion to any text's length.
@@ -133,7 +134,7 @@ public record BoundedPattern(String expression, int ways) {
       if (!isTaken(alternatives, index, before.indexOf(runs.getFirst()))) {
         throw PatternException.unbounded(
             "repeats %s before something that can fail, and has no next alternative that takes it"
-                .formatted(shortened(runs.getFirst().source)));
+                .formatted(Shown.of(runs.getFirst().source, 60)));
       }
       return ways(List.of(parts.subList(0, last + 1)));
     }
@@ -274,11 +275,7 @@ public record BoundedPattern(String expression, int ways) {
     }
 
     private String shown(int from) {
-      return shortened(text.substring(from, at));
-    }
-
-    private static String shortened(String part) {
-      return part.length() <= 60 ? part : part.substring(0, 57) + "...";
+      return Shown.of(text.substring(from, at), 60);
     }
 
     /** Reads a part that stands for one character of a text. */
