@@ -39,7 +39,6 @@ import org.eellm.convert.Pickled.Dict;
 import org.eellm.convert.Pickled.TensorView;
 import org.eellm.convert.Pickled.Text;
 import org.eellm.file.InputFiles;
-import org.eellm.file.IoErrors;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
 
@@ -129,8 +128,7 @@ final class MegatronCheckpoint {
     try {
       text = InputFiles.text(tracker, 64).strip();
     } catch (IOException failure) {
-      throw new CheckpointException(
-          "%s: cannot be read: %s".formatted(tracker, IoErrors.reason(failure)), failure);
+      throw CheckpointException.unreadable(tracker, failure);
     }
     if (text.equals("release")) {
       return path.resolve("release");
@@ -154,8 +152,7 @@ final class MegatronCheckpoint {
           .forEach(child -> found.put(child.getFileName().toString(), child));
       return found;
     } catch (IOException failure) {
-      throw new CheckpointException(
-          "%s: cannot be read: %s".formatted(folder, IoErrors.reason(failure)), failure);
+      throw CheckpointException.unreadable(folder, failure);
     }
   }
 

@@ -45,8 +45,7 @@ record PyTorchFile(Path path, Arena arena, Pickled root) implements AutoCloseabl
       return new PyTorchFile(path, arena, read(file, entries(path, file)));
     } catch (IOException failure) {
       arena.close();
-      throw new CheckpointException(
-          "%s: cannot be read: %s".formatted(path, IoErrors.reason(failure)), failure);
+      throw CheckpointException.unreadable(path, failure);
     } catch (CheckpointException failure) {
       arena.close();
       throw new CheckpointException(path + ": " + failure.getMessage(), failure);

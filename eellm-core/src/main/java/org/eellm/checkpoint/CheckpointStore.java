@@ -415,8 +415,7 @@ public final class CheckpointStore {
     try (Stream<Path> children = Files.list(folder)) {
       return children.toList();
     } catch (IOException failure) {
-      throw new CheckpointException(
-          "%s: cannot be read: %s".formatted(folder, IoErrors.reason(failure)), failure);
+      throw CheckpointException.unreadable(folder, failure);
     }
   }
 

@@ -22,7 +22,6 @@ import org.eellm.checkpoint.safetensors.SafetensorsFile;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.TensorFile;
 import org.eellm.checkpoint.safetensors.TensorSource;
-import org.eellm.file.IoErrors;
 import org.eellm.model.Decoder;
 import org.eellm.model.parameter.Parameter;
 import org.eellm.model.parameter.ParameterLayout;
@@ -272,8 +271,7 @@ public final class TrainingFiles {
               .sorted()
               .toList();
     } catch (IOException failure) {
-      throw new CheckpointException(
-          "%s: cannot be read: %s".formatted(folder, IoErrors.reason(failure)), failure);
+      throw CheckpointException.unreadable(folder, failure);
     }
     if (files.isEmpty() || files.contains(single)) {
       return List.of(existing(single));

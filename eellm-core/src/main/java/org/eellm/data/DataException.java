@@ -24,6 +24,11 @@ public final class DataException extends EellmException {
     super(message, cause);
   }
 
+  /** A file or folder that cannot be read. */
+  public static DataException unreadable(Object place, Exception cause) {
+    return new DataException("%s: cannot be read: %s".formatted(place, reason(cause)), cause);
+  }
+
   /** The reason why a file failed, for people; Java's messages are often but its path. */
   public static String reason(Throwable e) {
     return switch (e) {

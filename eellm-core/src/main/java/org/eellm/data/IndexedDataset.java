@@ -78,7 +78,7 @@ public final class IndexedDataset implements AutoCloseable {
       return new IndexedDataset(prefix, arena);
     } catch (IOException e) {
       arena.close();
-      throw unreadable(prefix, e);
+      throw DataException.unreadable(prefix, e);
     } catch (RuntimeException e) {
       arena.close();
       throw e;
@@ -120,7 +120,7 @@ public final class IndexedDataset implements AutoCloseable {
                       ofPart(IndexedFormat.mask(prefix), mask.get().byteSize(), part, parts)))
           .line();
     } catch (IOException e) {
-      throw unreadable(prefix, e);
+      throw DataException.unreadable(prefix, e);
     }
   }
 
@@ -154,13 +154,8 @@ public final class IndexedDataset implements AutoCloseable {
       kept.ifPresent(those -> found.requireSame(those, prefix));
       return Optional.of(found.text());
     } catch (IOException e) {
-      throw unreadable(prefix, e);
+      throw DataException.unreadable(prefix, e);
     }
-  }
-
-  private static DataException unreadable(Path prefix, IOException e) {
-    return new DataException(
-        "%s: cannot be read: %s".formatted(prefix, DataException.reason(e)), e);
   }
 
   private void requireTokensBelow(int vocabSize, long from, long to) {

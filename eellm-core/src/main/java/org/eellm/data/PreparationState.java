@@ -68,7 +68,7 @@ record PreparationState(
     } catch (JsonProcessingException e) {
       throw new DataException(path + ": is damaged; remove it to begin anew", e);
     } catch (IOException e) {
-      throw new DataException("%s: cannot be read: %s".formatted(path, DataException.reason(e)), e);
+      throw DataException.unreadable(path, e);
     }
   }
 

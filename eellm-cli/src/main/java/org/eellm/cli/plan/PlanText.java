@@ -154,7 +154,7 @@ final class PlanText {
     out.printf("%-24s%s, %s%n", name, value, more.formatted(arguments));
   }
 
-  private static String joined(List<Integer> numbers) {
+  static String joined(List<Integer> numbers) {
     return numbers.stream().map(String::valueOf).collect(Collectors.joining(", "));
   }
 

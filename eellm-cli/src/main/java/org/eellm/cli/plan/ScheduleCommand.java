@@ -247,12 +247,13 @@ public final class ScheduleCommand implements Callable<Integer> {
                 model.layerRange(v)
                     + (model.exits().get(v).isEmpty()
                         ? ""
-                        : " with exit " + joined(model.exits().get(v))))
+                        : " with exit " + PlanText.joined(model.exits().get(v))))
         .collect(Collectors.joining("; "));
   }
 
   private String title(Schedule schedule) {
-    String exitNames = exits.isEmpty() ? "no exits" : "exits after layers " + joined(exits);
+    String exitNames =
+        exits.isEmpty() ? "no exits" : "exits after layers " + PlanText.joined(exits);
     return "%s on %d stages%s: %d microbatches%s, %d layers, %s"
         .formatted(
             schedule.kind().title(),
@@ -299,10 +300,6 @@ public final class ScheduleCommand implements Callable<Integer> {
 
   private static String range(int from, int to) {
     return from == to ? "stage " + from : "stages %d-%d".formatted(from, to);
-  }
-
-  private static String joined(List<Integer> numbers) {
-    return numbers.stream().map(String::valueOf).collect(Collectors.joining(", "));
   }
 
   static final class KindConverter implements ITypeConverter<ScheduleKind> {

@@ -60,8 +60,7 @@ public final class JsonFiles {
       throw new CheckpointException(
           "%s: %s; correct the file or download it again".formatted(path, where(failure)), failure);
     } catch (IOException failure) {
-      throw new CheckpointException(
-          "%s: cannot be read: %s".formatted(path, IoErrors.reason(failure)), failure);
+      throw CheckpointException.unreadable(path, failure);
     }
   }
 

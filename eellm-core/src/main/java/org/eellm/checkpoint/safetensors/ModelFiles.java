@@ -4,7 +4,6 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.eellm.file.InputFiles;
-import org.eellm.file.IoErrors;
 
 /** Where the files of a model folder may lie. */
 public final class ModelFiles {
@@ -34,8 +33,7 @@ public final class ModelFiles {
       InputFiles.requireRegular(real);
       return path;
     } catch (IOException failure) {
-      throw new CheckpointException(
-          "%s: cannot be read: %s".formatted(path, IoErrors.reason(failure)), failure);
+      throw CheckpointException.unreadable(path, failure);
     }
   }
 }

@@ -12,7 +12,6 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.SequencedMap;
 import org.eellm.file.InputFiles;
-import org.eellm.file.IoErrors;
 
 /**
  * A safetensors file, mapped into memory as a whole: nothing is read before it is used, and files
@@ -53,8 +52,7 @@ public final class SafetensorsFile implements AutoCloseable {
           path, arena, channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena));
     } catch (IOException failure) {
       arena.close();
-      throw new CheckpointException(
-          "%s: cannot be read: %s".formatted(path, IoErrors.reason(failure)), failure);
+      throw CheckpointException.unreadable(path, failure);
     } catch (CheckpointException failure) {
       arena.close();
       throw new CheckpointException(path + ": " + failure.getMessage() + COPY_AGAIN, failure);

@@ -69,7 +69,7 @@ final class TokenizerFiles {
           ? tokenizer.withChatTemplate(InputFiles.text(template, MAX_BYTES))
           : tokenizer;
     } catch (IOException e) {
-      throw unreadable(template.toString(), e);
+      throw DataException.unreadable(template, e);
     }
   }
 
@@ -176,12 +176,8 @@ final class TokenizerFiles {
     try {
       return InputFiles.bytes(path, most);
     } catch (IOException e) {
-      throw unreadable(path.toString(), e);
+      throw DataException.unreadable(path, e);
     }
-  }
-
-  private static DataException unreadable(String place, IOException e) {
-    return new DataException("%s: cannot be read: %s".formatted(place, DataException.reason(e)), e);
   }
 
   static ObjectNode parse(Path path) {
@@ -197,7 +193,7 @@ final class TokenizerFiles {
       }
       throw new DataException(place + ": holds no JSON object");
     } catch (CharacterCodingException e) {
-      throw unreadable(place, e);
+      throw DataException.unreadable(place, e);
     } catch (JsonProcessingException e) {
       throw new DataException(
           "%s%s: not valid JSON: %s"

@@ -75,7 +75,7 @@ final class RecordFiles {
       int line = e.getLocation() == null ? 1 : e.getLocation().getLineNr();
       throw malformed(file, line, kind, e);
     } catch (IOException | UncheckedIOException | IllegalArgumentException e) {
-      throw new DataException("%s: cannot be read: %s".formatted(file, DataException.reason(e)), e);
+      throw DataException.unreadable(file, e);
     }
   }
 
@@ -96,7 +96,7 @@ final class RecordFiles {
     try (BufferedReader reader = reader(file)) {
       return reader.readAllLines();
     } catch (IOException e) {
-      throw new DataException("%s: cannot be read: %s".formatted(file, DataException.reason(e)), e);
+      throw DataException.unreadable(file, e);
     }
   }
 
