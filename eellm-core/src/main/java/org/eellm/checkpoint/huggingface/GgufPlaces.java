@@ -9,7 +9,6 @@ import org.eellm.checkpoint.huggingface.family.Place;
 import org.eellm.config.ModelConfig;
 import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.ParameterName.Embedding;
-import org.eellm.model.parameter.ParameterName.OfExit;
 import org.eellm.model.parameter.ParameterName.OfFinalNorm;
 import org.eellm.model.parameter.ParameterName.OfLayer;
 import org.eellm.model.parameter.ParameterName.OutputMatrix;
@@ -48,7 +47,7 @@ public record GgufPlaces(GgufFamily family) implements TensorNames {
               table.equals(ParameterName.TOKENS) ? "token_embd.weight" : "position_embd.weight");
       case OfFinalNorm(String part) -> new Place("output_norm." + part);
       case OutputMatrix _ -> new Place("output.weight");
-      case OfExit exit -> new Place(exit.toString());
+      default -> new Place(name.toString());
     };
   }
 

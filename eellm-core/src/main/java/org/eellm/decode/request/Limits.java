@@ -130,6 +130,11 @@ public record Limits(
     }
   }
 
+  /** A copy with another vocabulary, all of which exits draft from. */
+  public Limits withVocabSize(int size) {
+    return withVocabulary(Vocabulary.of(size));
+  }
+
   /** A copy with another vocabulary. */
   public Limits withVocabulary(Vocabulary vocabulary) {
     return new Limits(vocabulary, batchSize, maxPending, cacheTokens, maxQueued);
