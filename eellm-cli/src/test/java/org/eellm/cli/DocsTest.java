@@ -48,7 +48,8 @@ final class DocsTest {
 
   // What is no prose, or no figure: code, tables, headings, formulas, papers, addresses.
   private static final Pattern NO_PROSE =
-      Pattern.compile("(?m)^```(?s:.*?)^```$|`[^`]*`|^\\|.*$|^#.*$|\\$[^$]*\\$|arXiv \\S+|]\\([^)]*\\)");
+      Pattern.compile(
+          "(?m)^```(?s:.*?)^```$|`[^`]*`|^\\|.*$|^#.*$|\\$[^$]*\\$|arXiv \\S+|]\\([^)]*\\)");
   private static final Pattern PARAGRAPH_END = Pattern.compile("\\n\\s*(?:\\n|- |\\d+\\. )");
   private static final Pattern NUMBER = Pattern.compile("(?<![\\w.,])\\d[\\d.,]*");
   private static final int MOST_NUMBERS = 6;

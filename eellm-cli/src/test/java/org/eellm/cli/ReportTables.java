@@ -18,10 +18,10 @@ import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 
 /**
- * The figures of a page of docs/reports: NAME.json beside NAME.md has each table's columns and rows,
- * and the command, processor, commit and statistic that they come from. A cell is a text, a number,
- * null where there is none, or a median with the least and the most of its rounds. The page has the
- * table between {@code <!-- table KEY -->} and {@code <!-- end -->}.
+ * The figures of a page of docs/reports: NAME.json beside NAME.md has each table's columns and
+ * rows, and the command, processor, commit and statistic that they come from. A cell is a text, a
+ * number, null where there is none, or a median with the least and the most of its rounds. The page
+ * has the table between {@code <!-- table KEY -->} and {@code <!-- end -->}.
  */
 record ReportTables(JsonNode tables) {
   private static final Pattern PLACE =
@@ -40,9 +40,7 @@ record ReportTables(JsonNode tables) {
 
   /** The page with each table as it is here. */
   String write(String page) {
-    return PLACE
-        .matcher(page)
-        .replaceAll(place -> Matcher.quoteReplacement(table(place.group(1))));
+    return PLACE.matcher(page).replaceAll(place -> Matcher.quoteReplacement(table(place.group(1))));
   }
 
   /** The keys of the tables that a page shows. */

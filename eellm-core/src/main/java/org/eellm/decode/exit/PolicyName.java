@@ -9,8 +9,8 @@ import org.eellm.decode.token.Prediction;
 
 /**
  * The exit policies that users can name. Options, requests, sweeps, calibrations and the server's
- * page get their lists of policies from here; docs/dev/exit-policy.md says what else a new
- * one needs.
+ * page get their lists of policies from here; docs/dev/exit-policy.md says what else a new one
+ * needs.
  */
 public enum PolicyName {
   MAX_PROBABILITY(
