@@ -124,9 +124,7 @@ final class PackagesTest {
 
     for (String file :
         List.of(
-            "deploy/prometheus/alerts.yaml",
-            "deploy/prometheus/grafana.json",
-            "docs/operate.md")) {
+            "deploy/prometheus/alerts.yaml", "deploy/prometheus/grafana.json", "docs/operate.md")) {
       Set<String> watched = metrics(Files.readString(root.resolve(file)));
       assertThat(watched).as(file).isNotEmpty().isSubsetOf(known);
     }
