@@ -294,6 +294,7 @@ final class PageTest extends WithServer {
     JsonNode seen = play("notebook");
 
     assertThat(texts(seen.path("errors"))).isEmpty();
+    assertThat(seen.path("focus").asText()).isEqualTo("Show run 2");
     JsonNode rows = seen.path("rows");
     assertThat(rows.path(0).path(2).asText()).isEqualTo("the dog"); // the newest
     assertThat(rows.path(1).path(2).asText()).isEqualTo("the cat");
