@@ -17,7 +17,10 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.eellm.checkpoint.ExamplePrompts;
+import org.eellm.config.DataType;
+import org.eellm.config.ExitLayout;
 import org.eellm.config.HeadId;
+import org.eellm.decode.SmallModel;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.PolicyName;
@@ -170,6 +173,22 @@ final class PageTest extends WithServer {
           .anyMatch(figure -> figure.matches("tokens/s in \\d+ turns"));
       assertThat(seen.path("second").asText())
           .isEqualTo("the dog and" + opened.greedy("the dog and", room));
+    }
+  }
+
+  @Test
+  @Tag("slow")
+  void modelWithoutExits_isWrittenWithByTheFullModel() {
+    try (TestServer plain =
+        TestServer.start(other, SmallModel.of(ExitLayout.none(), DataType.FLOAT32))) {
+      JsonNode seen = play(plain, "ends", "prompt=the+cat+and&tokens=20");
+
+      assertThat(texts(seen.path("errors"))).isEmpty();
+      assertThat(seen.path("a").path("title").asText()).isEqualTo("Left: Full model");
+      for (String side : List.of("a", "b")) {
+        assertThat(seen.path(side).path("text").asText())
+            .isEqualTo(PROMPT + plain.greedy(PROMPT, TOKENS));
+      }
     }
   }
 
