@@ -17,7 +17,10 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.eellm.checkpoint.ExamplePrompts;
+import org.eellm.config.DataType;
+import org.eellm.config.ExitLayout;
 import org.eellm.config.HeadId;
+import org.eellm.decode.SmallModel;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.PolicyName;
@@ -175,6 +178,22 @@ final class PageTest extends WithServer {
 
   @Test
   @Tag("slow")
+  void modelWithoutExits_isWrittenWithByTheFullModel() {
+    try (TestServer plain =
+        TestServer.start(other, SmallModel.of(ExitLayout.none(), DataType.FLOAT32))) {
+      JsonNode seen = play(plain, "ends", "prompt=the+cat+and&tokens=20");
+
+      assertThat(texts(seen.path("errors"))).isEmpty();
+      assertThat(seen.path("a").path("title").asText()).isEqualTo("Left: Full model");
+      for (String side : List.of("a", "b")) {
+        assertThat(seen.path(side).path("text").asText())
+            .isEqualTo(PROMPT + plain.greedy(PROMPT, TOKENS));
+      }
+    }
+  }
+
+  @Test
+  @Tag("slow")
   void serverThatDiesAmidAText_leavesWhatWasWritten() {
     JsonNode seen = play("dies");
 
@@ -294,6 +313,7 @@ final class PageTest extends WithServer {
     JsonNode seen = play("notebook");
 
     assertThat(texts(seen.path("errors"))).isEmpty();
+    assertThat(seen.path("focus").asText()).isEqualTo("Show run 2");
     JsonNode rows = seen.path("rows");
     assertThat(rows.path(0).path(2).asText()).isEqualTo("the dog"); // the newest
     assertThat(rows.path(1).path(2).asText()).isEqualTo("the cat");

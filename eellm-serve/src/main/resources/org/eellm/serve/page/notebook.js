@@ -114,6 +114,8 @@ function drawPlot() {
 
 /** Shows all of it, as after another run has been pinned. */
 export function showNotebook() {
+  const { activeElement: focused } = document;
+  const label = table.contains(focused) ? focused.getAttribute('aria-label') : null;
   entries.sort((one, other) => other.when - one.when);
   drawPlot();
   table.hidden = entries.length === 0;
@@ -141,6 +143,11 @@ export function showNotebook() {
         make('td', {}, row.agreement === null ? '–' : percent(row.agreement)),
         make('td', {}, row.ratio === null ? '–' : `${number(row.ratio, 2)} (${number(row.least, 2)} to ${number(row.most, 2)})`));
     })));
+  const again = [...table.querySelectorAll('[aria-label]')].find(element => element.getAttribute('aria-label') === label);
+  if (again) { // neither the focus nor what is being typed is lost
+    again.value = focused.value;
+    again.focus();
+  }
 }
 
 const on = (id, does) => document.getElementById(id).addEventListener('click', does);

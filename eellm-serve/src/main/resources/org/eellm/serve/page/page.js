@@ -51,7 +51,9 @@ async function describe() {
     ? `${model.id}: ${layers} layers, exits after ${exits.join(', ')}`
     : `${model.id}: ${layers} layers, no early exits`;
   $('tokens').max = context - 1;
-  $('curve-go').hidden = !exits.length;
+  for (const id of ['curve-go', 'what', 'drag']) {
+    $(id).hidden = !exits.length;
+  }
   if (before?.id !== model.id || `${before.early_exit.exits}` !== `${exits}`) {
     const settings = before ? read() : firstSettings();
     const { open } = $('settings');

@@ -101,6 +101,8 @@ export function buildSide(box, name, model) {
     box.querySelectorAll('.each input').forEach(input => { input.value = thresholds[input.dataset.key.split('.').at(-1)] ?? ''; });
     box.querySelector('[data-key$=policy]').dispatchEvent(new Event('change', { bubbles: true }));
   });
+  const patience = field(id('patience'), key('patience'), 'Exits in a row that agree', number(1, exits.length, 1));
+  patience.hidden = true; // until it has an effect: a model may have fewer exits than are usual
   const left = name === 'a';
   if (left) {
     document.getElementById('drag-threshold').replaceChildren(threshold);
@@ -110,7 +112,7 @@ export function buildSide(box, name, model) {
     field(id('mode'), key('mode'), 'Decoding', select(modes)),
     field(id('policy'), key('policy'), 'Policy', select(Object.fromEntries(choices.map(policy => [policy, policy === 'calibrated' ? `calibrated: ${calibration.policy}` : policy])))),
     ...(left ? [] : [threshold]),
-    field(id('patience'), key('patience'), 'Exits in a row that agree', number(1, exits.length, 1)),
+    patience,
     make('details', { className: 'exits' }, make('summary', {}, 'Exits, and a threshold for each'),
       make('div', { className: 'controls small which' }, ...boxes),
       make('div', { className: 'controls small each' }, ...each),

@@ -409,6 +409,7 @@ const scenarios = {
     const rows = () => page.$$eval('#runs tbody tr', all => all.map(row => [...row.cells].map(cell => cell.querySelector('input')?.value ?? cell.textContent)));
     await page.fill('#runs input >> nth=0', 'first, "quoted"');
     await page.press('#runs input >> nth=0', 'Tab');
+    seen.focus = await page.evaluate(() => document.activeElement.getAttribute('aria-label'));
     await page.check('#lines');
     await page.fill('#prompt', 'the cat\n\nthe dog');
     await page.waitForFunction(() => document.querySelector('#count').textContent === '2 prompts');
