@@ -160,14 +160,15 @@ public final class Batch implements AutoCloseable {
   }
 
   /**
-   * A batch for texts of users who wait: a step takes as much of prompts as is done in a bounded
-   * time. By libtorch, where numbers depend on the rows beside, it takes so many rows.
+   * A batch for an engine. Where users wait, a step takes as much of prompts as is done in a
+   * bounded time. It takes so many rows where any number of texts may be queued, which are all
+   * there from the beginning, and by libtorch, where numbers depend on the rows beside.
    *
    * @throws SettingException if the machine's memory cannot hold the keys and values
    */
-  static Batch ofUsers(DecodingModel model, Limits limits) {
+  static Batch ofEngine(DecodingModel model, Limits limits) {
     ModelRunner runner = runner(model, limits);
-    return runner instanceof KernelRunner
+    return runner instanceof KernelRunner && limits.maxQueued() < Integer.MAX_VALUE
         ? new Batch(runner, limits, PromptScheduler::ofTime)
         : new Batch(runner, limits);
   }

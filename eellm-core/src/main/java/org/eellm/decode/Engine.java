@@ -142,7 +142,7 @@ public final class Engine implements AutoCloseable {
 
   /** Starts; computes with as many CPU threads as the calling thread does. */
   public static Engine start(DecodingModel model, Limits limits) {
-    return over(Batch.ofUsers(model, limits), model, limits);
+    return over(Batch.ofEngine(model, limits), model, limits);
   }
 
   /** Starts an engine over a batch, which it closes. */

@@ -142,7 +142,9 @@ final class PromptSchedulerTest {
         int rows = scheduler.rows(false);
         double seconds = 0.025 + Math.max(0, rows - 8) * row;
         scheduler.learn(rows, seconds);
-        assertThat(seconds).as("step %d with %d rows", step, rows).isLessThan(2 * (0.05 + 16 * row));
+        assertThat(seconds)
+            .as("step %d with %d rows", step, rows)
+            .isLessThan(2 * (0.05 + 16 * row));
       }
     }
   }
