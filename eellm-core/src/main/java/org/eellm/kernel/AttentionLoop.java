@@ -11,13 +11,14 @@ import org.eellm.kernel.vector.NativeNumbers;
 /**
  * Machine code that goes through the positions of a sequence, a group at a time, and calls the
  * functions of {@link AttentionCode}: {@code f(pages, limits, fields, end, first, pageBytes,
- * window)}. As a loop in Java it is some ten calls a page, and the JVM's compiler works on it for a
- * tenth of a second while the first tokens come.
+ * window, begin)}. As a loop in Java it is some ten calls a page, and the JVM's compiler works on
+ * it for a tenth of a second while the first tokens come.
  *
  * <p>{@code pages} and {@code limits} are addresses of ints, and {@code fields} of what {@link
  * Field} names. {@code end} is the last row's limit; {@code first} and {@code pageBytes} tell where
  * pages are. {@code window} is how many positions rows see at most, where the function knows
- * windows.
+ * windows. A call may stop at the end of a group, and the next go on there: {@code begin} is that
+ * position, and 0 for the first call.
  */
 final class AttentionLoop extends Assembler {
   private static final Vector FREE = vector(0);
@@ -162,7 +163,7 @@ final class AttentionLoop extends Assembler {
     bzhi(RDX, RDX, R11);
   }
 
-  /** Keeps the parameters, and clears what sums up. */
+  /** Keeps the parameters, and clears what sums up, unless an earlier call has. */
   private void begin() {
     mov(FIELDS, RDX);
     mov(TABLE, RDI);
@@ -178,6 +179,11 @@ final class AttentionLoop extends Assembler {
     } else {
       mov(POSITION, 0);
     }
+    mov(RAX, parameter(8));
+    cmp(RAX, 0);
+    cmovg(POSITION, RAX);
+    Label goesOn = new Label();
+    jg(goesOn);
     fillFloats(FREE, Float.NEGATIVE_INFINITY);
     vmovups(at(FIELDS, Field.MAXIMA.offset()), FREE);
     vpxord(FREE, FREE, FREE);
@@ -185,6 +191,7 @@ final class AttentionLoop extends Assembler {
     for (int row = 0; row < AttentionCode.MOST_ROWS; row++) {
       vmovups(at(RAX, row * vectorBytes()), FREE);
     }
+    bind(goesOn);
   }
 
   /** Begins with the group that has the first position of the first row. */

@@ -29,6 +29,9 @@ final class MachineAttention implements AttentionKernel {
   private static final int VECTOR_BYTES = NativeNumbers.BYTES;
   private static final int LINE = 16; // numbers of a cache line
 
+  /** Positions of a call: the garbage collector waits for its end. A multiple of a group. */
+  static final int MOST_POSITIONS = 4096;
+
   private static final Map<Shape, Functions> FUNCTIONS = new ConcurrentHashMap<>();
 
   /**
@@ -248,16 +251,22 @@ final class MachineAttention implements AttentionKernel {
   public void sum(
       NativeInts pages, long first, long pageBytes, NativeInts limits, int from, int count) {
     int end = limits.get(from + count - 1);
-    calls.add(
-        end > window ? functions.windowLoop : functions.loop,
-        pages.address(0),
-        limits.address(from),
-        fields(count),
-        end,
-        first,
-        pageBytes,
-        window,
-        0);
+    int begin = Math.max(0, limits.get(from) - window) / GROUP * GROUP;
+    for (int at = begin; at < end; at += MOST_POSITIONS) {
+      if (at > begin) {
+        calls.run();
+      }
+      calls.add(
+          end > window ? functions.windowLoop : functions.loop,
+          pages.address(0),
+          limits.address(from),
+          fields(count),
+          Math.min(end, at + MOST_POSITIONS),
+          first,
+          pageBytes,
+          window,
+          at > begin ? at : 0);
+    }
   }
 
   @Override

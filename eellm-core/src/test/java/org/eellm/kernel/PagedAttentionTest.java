@@ -20,6 +20,7 @@ import org.eellm.kernel.weight.WeightFormat;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -116,6 +117,28 @@ final class PagedAttentionTest {
           }
         }
       }
+    }
+  }
+
+  /** One call of machine code takes some thousand positions; the other kernel takes all at once. */
+  @ParameterizedTest
+  @EnumSource(mode = EnumSource.Mode.EXCLUDE, names = "INT4")
+  void attend_morePositionsThanACallTakes_isTheSameByBothKernels(WeightFormat format) {
+    PageLayout layout = new PageLayout(format, 48);
+    int call = MachineAttention.MOST_POSITIONS;
+    try (Sequence sequence = new Sequence(layout, 2 * call + 200, true, NAN)) {
+      for (int rows : new int[] {1, 6, 8}) {
+        float[] queries = queries(rows, layout);
+        for (int first :
+            new int[] {call - 3, call, call + 1, call + 65, 2 * call - 2, 2 * call + 7}) {
+          int[] limits = IntStream.range(0, rows).map(row -> first + 16 * row).toArray();
+          sequence.attend(queries, limits);
+          for (int window : new int[] {70, call - 1, call, call + 40}) {
+            sequence.attendInWindow(window, queries, limits);
+          }
+        }
+      }
+      assertAttends(sequence, queries(1, layout), 2 * call + 200);
     }
   }
 

@@ -65,17 +65,19 @@ final class GroupedMatmul {
       long y,
       long rowBytes) {
     int most = code.isPresent() ? BlockCode.MOST_ROWS : VECTOR_ROWS;
-    int together = rows <= most ? blocks : 1; // which stays in the nearest cache
+    // Several rows go through one block, which stays in the nearest cache.
+    int together = rows <= most ? w.blocksOfCall() : 1;
     for (int block = 0; block < blocks; block += together) {
+      int some = Math.min(together, blocks - block);
       for (int row = 0; row < rows; row += most) {
         int count = Math.min(most, rows - row);
         int at = firstRow + row;
         long to = y + (long) block * BLOCK_BYTES + row * rowBytes;
         if (code.isPresent()) {
           code.get()
-              .multiply(w, firstBlock + block, together, count, x.row(at), x.units(), to, rowBytes);
+              .multiply(w, firstBlock + block, some, count, x.row(at), x.units(), to, rowBytes);
         } else {
-          multiplyVectors(w, firstBlock + block, together, count, x, at, to, rowBytes);
+          multiplyVectors(w, firstBlock + block, some, count, x, at, to, rowBytes);
         }
       }
     }

@@ -201,13 +201,14 @@ public final class MatmulKernel {
       long rowBytes) {
     DotKernels kernels = code.orElseThrow();
     int most = kernels.mostRows();
-    int together = rows <= most ? blocks : 1; // which stays in the nearest cache
+    // Several rows go through one block, which stays in the nearest cache.
+    int together = rows <= most ? w.blocksOfCall() : 1;
     for (int block = 0; block < blocks; block += together) {
       for (int row = 0; row < rows; row += most) {
         kernels.multiply(
             w,
             firstBlock + block,
-            together,
+            Math.min(together, blocks - block),
             x,
             firstRow + row,
             Math.min(most, rows - row),

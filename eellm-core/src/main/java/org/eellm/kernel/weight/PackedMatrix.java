@@ -30,6 +30,8 @@ public record PackedMatrix(WeightFormat format, int out, int in, long address) {
   /** Steps of a block that are packed together, so that cache lines of the source are read once. */
   private static final int TILE = 16;
 
+  private static final long CALL_BYTES = 2 << 20;
+
   /** From a group of inputs to the next. */
   private static final long STEP_BYTES = 4L * BLOCK;
 
@@ -193,6 +195,13 @@ public record PackedMatrix(WeightFormat format, int out, int in, long address) {
 
   public long blockBytes() {
     return blockBytes(format, in);
+  }
+
+  /**
+   * Blocks that one call of machine code reads at most, for whose end the garbage collector waits.
+   */
+  public int blocksOfCall() {
+    return (int) Math.max(1, CALL_BYTES / blockBytes());
   }
 
   /** Address of a block. */

@@ -181,6 +181,24 @@ final class MatmulKernelTest {
 
   @ParameterizedTest
   @EnumSource
+  void multiply_moreBlocksThanACallReads_givesTheSame(WeightFormat format) {
+    int in = 3000;
+    Random random = new Random(3);
+    MatmulKernel kernel = MatmulKernel.fastest(format);
+    try (RandomMatrix w = new RandomMatrix(format, 1500, in, random);
+        PackedInput x = kernel.allocate(3, in)) {
+      int blocks = w.packed().blocks();
+      assertThat(w.packed().blocksOfCall()).isBetween(1, blocks - 1);
+      for (int count = 1; count <= 3; count++) {
+        float[][] rows = RandomMatrix.rows(count, in, random);
+        assertThat(multiply(kernel, w.packed(), x, rows, blocks))
+            .isDeepEqualTo(multiply(kernel, w.packed(), x, rows, 1));
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
   void put_inPieces_givesTheSame(WeightFormat format) {
     inPieces(MatmulKernel.vectors(format));
     inPieces(MatmulKernel.fastest(format));
