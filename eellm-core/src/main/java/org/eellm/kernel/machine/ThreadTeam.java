@@ -2,6 +2,7 @@ package org.eellm.kernel.machine;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicLongArray;
 import java.util.concurrent.locks.LockSupport;
@@ -32,11 +33,18 @@ public final class ThreadTeam implements AutoCloseable {
   /** Numbers between those of two members, so that they do not share a cache line. */
   private static final int APART = 16;
 
+  /**
+   * Parts of a phase, at most: members of larger teams share them, so that nobody looks at more.
+   */
+  private static final int MOST_PARTS = 64;
+
   private static final int ITEM_BITS = 24;
   private static final Throwable NONE = new Throwable();
 
   private final List<Member> members = new ArrayList<>();
-  private final AtomicLongArray claimed; // phase and items, by member
+  private final int parts; // of a phase: the first is the first member's
+  private final AtomicLongArray claimed; // phase and items, by part
+  private final AtomicInteger sleeping = new AtomicInteger(); // members
   private final AtomicLong done = new AtomicLong(); // items of this region
   private volatile Program program = member -> {};
   private long regions; // so far
@@ -71,7 +79,8 @@ public final class ThreadTeam implements AutoCloseable {
     if (size < 1) {
       throw new IllegalArgumentException("a team of " + size);
     }
-    claimed = new AtomicLongArray(size * APART);
+    parts = Math.min(size, MOST_PARTS);
+    claimed = new AtomicLongArray(parts * APART);
     for (int i = 0; i < size; i++) {
       members.add(new Member(i));
     }
@@ -141,7 +150,7 @@ public final class ThreadTeam implements AutoCloseable {
    * before looking who sleeps. All of that is volatile, so one of the two sees the other.
    */
   private void wakeOthers(Member self) {
-    for (int i = 0; i < members.size(); i++) {
+    for (int i = 0; i < members.size() && sleeping.get() > 0; i++) {
       Member member = members.get(i);
       if (member.asleep && member != self) {
         LockSupport.unpark(member.thread);
@@ -172,7 +181,7 @@ public final class ThreadTeam implements AutoCloseable {
     private long seen; // region
     private long phase;
     private int items;
-    private int owner; // whose items are taken
+    private int passed; // parts of which all items are taken, its own first
     private int taken;
     private int itemsOfLast; // that were taken last
     private long target; // items of this region up to this phase
@@ -195,7 +204,7 @@ public final class ThreadTeam implements AutoCloseable {
       }
       phase++;
       items = count;
-      owner = 0;
+      passed = 0;
       taken = 0;
       target += count;
     }
@@ -216,11 +225,10 @@ public final class ThreadTeam implements AutoCloseable {
       if (most < 1) {
         throw new IllegalArgumentException(most + " items at once");
       }
-      int size = members.size();
-      for (; owner < size; owner++) {
-        int of = (index + owner) % size;
-        int from = (int) ((long) items * of / size);
-        int count = (int) ((long) items * (of + 1) / size) - from;
+      for (; passed < parts; passed++) {
+        int of = (index + passed) % parts;
+        int from = (int) ((long) items * of / parts);
+        int count = (int) ((long) items * (of + 1) / parts) - from;
         int item = count == 0 ? -1 : claim(of * APART, count, most);
         if (item >= 0) {
           taken += itemsOfLast;
@@ -381,9 +389,11 @@ public final class ThreadTeam implements AutoCloseable {
 
     private void sleep(Condition condition) {
       asleep = true;
+      sleeping.incrementAndGet();
       while (!condition.holds()) {
         LockSupport.park();
       }
+      sleeping.decrementAndGet();
       asleep = false;
     }
   }

@@ -4,10 +4,11 @@ import java.nio.file.Path;
 
 /** How many threads the work of the calling thread may use, as libtorch counts them. */
 public final class Threads {
+  private static final Path ROOT = Path.of("/");
   private static final int ALL =
       Math.min(
           Runtime.getRuntime().availableProcessors(),
-          new ControlGroups(Path.of("/")).processorLimit());
+          Math.min(new ControlGroups(ROOT).processorLimit(), new ProcessorCores(ROOT).count()));
   private static final ThreadLocal<Integer> COUNT = ThreadLocal.withInitial(Threads::defaultCount);
 
   private Threads() {}
@@ -21,8 +22,9 @@ public final class Threads {
   }
 
   /**
-   * One for each processor, but no more than a container's share of their time is worth as a whole:
-   * threads that work in step wait for the one that has to pause.
+   * One for each core, for two threads on one take turns with its arithmetic; but no more than a
+   * container's share of their time is worth as a whole: threads that work in step wait for the one
+   * that has to pause.
    */
   public static int all() {
     return ALL;

@@ -37,6 +37,18 @@ final class ThreadTeamTest {
     }
   }
 
+  /** Where members share parts of a phase. */
+  @Test
+  void run_teamOfMany_doesEveryItemOnceAndPhasesInTurn() {
+    int size = 150;
+    Random random = new Random(size);
+    try (ThreadTeam team = new ThreadTeam(size)) {
+      for (int region = 0; region < 200; region++) {
+        assertRegion(team, random.ints(random.nextInt(8), 0, 3 * size).toArray());
+      }
+    }
+  }
+
   @ParameterizedTest
   @ValueSource(ints = {2, 3, 8})
   void run_slowMembers_losesNothing(int size) {
