@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
 import java.util.Set;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import org.eellm.config.HeadId;
 import org.eellm.config.ModelConfig;
@@ -15,6 +16,7 @@ import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.cache.PrefixCache;
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.pipeline.PipelineRunner;
 import org.eellm.decode.pipeline.StageLinks;
 import org.eellm.decode.request.DecodingMethod;
@@ -41,7 +43,7 @@ import org.eellm.model.Head;
  * get; so no running request ever lacks memory. Requests wait in their order.
  */
 public final class Batch implements AutoCloseable {
-  /** Rows of prompts that a step takes at most; bounds how long the others wait for a prompt. */
+  /** Rows of prompts that a step takes at most. */
   public static final int PROMPT_ROWS = 256;
 
   private final ModelRunner runner;
@@ -53,10 +55,12 @@ public final class Batch implements AutoCloseable {
   private final PagePool pool;
   private final PrefixCache prefixes;
   private final HiddenStateReader hiddenStates;
+  private final PromptScheduler scheduler;
   private final Deque<Job> queue = new ArrayDeque<>();
   private final List<RunningSequence> active = new ArrayList<>();
   private final List<RunningSequence> prompts = new ArrayList<>(); // of the next step
   private final List<Sequence> ended = new ArrayList<>();
+  private int promptRows; // of the next step
   private int nextSequence; // the running one that is next to move
   private boolean lastWasShort; // the step that began last did not wait for another rank
 
@@ -152,6 +156,20 @@ public final class Batch implements AutoCloseable {
     return new Batch(new PipelineRunner(first, limits.vocabulary(), links), limits);
   }
 
+  /**
+   * A batch for an engine. Where users wait, a step takes as much of prompts as is done in a
+   * bounded time. It takes so many rows where any number of texts may be queued, which are all
+   * there from the beginning, and by libtorch, where numbers depend on the rows beside.
+   *
+   * @throws SettingException if the machine's memory cannot hold the keys and values
+   */
+  static Batch ofEngine(DecodingModel model, Limits limits) {
+    ModelRunner runner = runner(model, limits);
+    return runner instanceof KernelRunner && limits.maxQueued() < Integer.MAX_VALUE
+        ? new Batch(runner, limits, PromptScheduler::ofTime)
+        : new Batch(runner, limits);
+  }
+
   private static ModelRunner runner(DecodingModel model, Limits limits) {
     limits.requireMemory(model);
     return Backends.runner(model, limits.vocabulary(), PagePool.pages(limits.cacheTokens()));
@@ -161,6 +179,10 @@ public final class Batch implements AutoCloseable {
    * @param runner with a page for every so many positions of {@code limits}; closed with this
    */
   public Batch(ModelRunner runner, Limits limits) {
+    this(runner, limits, PromptScheduler::ofRows);
+  }
+
+  private Batch(ModelRunner runner, Limits limits, Supplier<PromptScheduler> schedulers) {
     this.runner = runner;
     this.limits = limits;
     firstStep = new DecodeStep(runner, limits.maxPending());
@@ -174,7 +196,8 @@ public final class Batch implements AutoCloseable {
             runner.model().allHeads(), firstStep.costs(), limits.vocabulary().draftTable());
     pool = new PagePool(runner.pages());
     prefixes = new PrefixCache(pool);
-    hiddenStates = new HiddenStateReader(runner, pool, prefixes);
+    scheduler = schedulers.get();
+    hiddenStates = new HiddenStateReader(runner, pool, prefixes, schedulers.get());
   }
 
   /**
@@ -303,7 +326,7 @@ public final class Batch implements AutoCloseable {
    * waited longest; where the model is in one piece, a block has all, and is done at once.
    */
   private void advance() {
-    hiddenStates.step();
+    hiddenStates.step(active.isEmpty());
     if (!isOldestNext() && begin()) {
       return;
     }
@@ -328,6 +351,7 @@ public final class Batch implements AutoCloseable {
     if (next == null) {
       return false;
     }
+    long start = System.nanoTime();
     nextRows(next);
     if (next.inFlight.isEmpty()) {
       return false;
@@ -336,6 +360,7 @@ public final class Batch implements AutoCloseable {
     runner.keepAlive(); // perhaps no row goes on to other ranks for long
     next.decodeStep.begin(next.inFlight);
     lastWasShort = advance(next);
+    scheduler.learn(promptRows, (System.nanoTime() - start) / 1e9);
     return true;
   }
 
@@ -476,18 +501,25 @@ public final class Batch implements AutoCloseable {
 
   private void shareRowsOfPrompts() {
     prompts.clear();
+    promptRows = 0;
+    boolean isAlone = true;
     for (int i = 0; i < active.size(); i++) {
-      if (active.get(i).rows > 0 && active.get(i).sequence().inPrompt()) {
-        prompts.add(active.get(i));
+      RunningSequence one = active.get(i);
+      if (one.rows > 0 && one.sequence().inPrompt()) {
+        prompts.add(one);
+      } else if (one.rows > 0) {
+        isAlone = false;
       }
     }
     if (prompts.isEmpty()) {
       return;
     }
     int[] shares =
-        PromptScheduler.share(prompts.stream().mapToInt(one -> one.rows).toArray(), PROMPT_ROWS);
+        PromptScheduler.share(
+            prompts.stream().mapToInt(one -> one.rows).toArray(), scheduler.rows(isAlone));
     for (int i = 0; i < shares.length; i++) {
       prompts.get(i).rows = shares[i];
+      promptRows += shares[i];
     }
   }
 

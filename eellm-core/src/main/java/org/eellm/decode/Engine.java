@@ -142,7 +142,7 @@ public final class Engine implements AutoCloseable {
 
   /** Starts; computes with as many CPU threads as the calling thread does. */
   public static Engine start(DecodingModel model, Limits limits) {
-    return over(new Batch(model, limits), model, limits);
+    return over(Batch.ofEngine(model, limits), model, limits);
   }
 
   /** Starts an engine over a batch, which it closes. */
@@ -330,11 +330,14 @@ public final class Engine implements AutoCloseable {
       }
       tellOthers(new StepMessage.Stop());
     } catch (RuntimeException | Error e) {
-      LOG.error("the engine ends: {}", e.getMessage());
-      failure = Optional.of(e);
-    } finally {
-      stop();
+      fail(e);
     }
+    stop();
+  }
+
+  private void fail(Throwable reason) {
+    LOG.error("the engine ends: {}", reason.getMessage());
+    failure = failure.or(() -> Optional.of(reason));
   }
 
   private void tellOthers(StepMessage message) {
@@ -350,9 +353,12 @@ public final class Engine implements AutoCloseable {
     } finally {
       lock.unlock();
     }
-    batch.cancelAll();
-    status = now();
-    batch.close();
+    try (batch) {
+      batch.cancelAll();
+      status = now();
+    } catch (RuntimeException | Error e) {
+      fail(e);
+    }
   }
 
   /** Waits for something to do, and takes it; false at the end. */

@@ -25,6 +25,7 @@ final class HiddenStateReader {
   private final ModelRunner runner;
   private final PagePool pool;
   private final PrefixCache prefixes;
+  private final PromptScheduler scheduler;
   private final Deque<HiddenStateJob> queue = new ArrayDeque<>();
   private final List<Started> started = new ArrayList<>();
   private final ForwardBatch block = new ForwardBatch();
@@ -52,11 +53,14 @@ final class HiddenStateReader {
   /**
    * @param pool of the runner's pages
    * @param prefixes which gives up pages of earlier texts where there is no room
+   * @param scheduler of its own, for no head runs
    */
-  HiddenStateReader(ModelRunner runner, PagePool pool, PrefixCache prefixes) {
+  HiddenStateReader(
+      ModelRunner runner, PagePool pool, PrefixCache prefixes, PromptScheduler scheduler) {
     this.runner = runner;
     this.pool = pool;
     this.prefixes = prefixes;
+    this.scheduler = scheduler;
   }
 
   /**
@@ -122,12 +126,17 @@ final class HiddenStateReader {
     return true;
   }
 
-  /** Runs one block of the texts that are asked for the same layer as the first. */
-  void step() {
+  /**
+   * Runs one block of the texts that are asked for the same layer as the first.
+   *
+   * @param isAlone whether no text is being generated
+   */
+  void step(boolean isAlone) {
     if (started.isEmpty()) {
       return;
     }
-    fill();
+    long start = System.nanoTime();
+    fill(scheduler.rows(isAlone));
     try {
       runner.embed(block, ids());
       runner.run(0, 2 * inBlock.getFirst().job.layer(), block);
@@ -141,13 +150,14 @@ final class HiddenStateReader {
         runner.release(block.slot(row));
       }
     }
+    scheduler.learn(block.rows(), (System.nanoTime() - start) / 1e9);
     removeEnded();
   }
 
-  private void fill() {
+  private void fill(int rows) {
     block.clear();
     inBlock.clear();
-    int left = Batch.PROMPT_ROWS;
+    int left = rows;
     for (Started text : started) {
       if (left > 0 && text.job.layer() == started.getFirst().job.layer()) {
         text.count = Math.min(left, text.job.ids().size() - text.done);
