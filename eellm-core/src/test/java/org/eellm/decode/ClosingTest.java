@@ -2,6 +2,7 @@ package org.eellm.decode;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.abort;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -16,12 +17,17 @@ import java.util.concurrent.Future;
 import org.eellm.config.Architecture;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
+import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.decode.engine.cpu.KernelRunner;
+import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
+import org.eellm.decode.request.RequestListener;
+import org.eellm.decode.request.Result;
 import org.eellm.decode.request.ResultFuture;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.kernel.machine.Threads;
 import org.eellm.kernel.vector.NativeBuffer;
@@ -190,6 +196,60 @@ final class ClosingTest {
       }
     }
     assertThat(NativeBuffer.totalBytes()).as("bytes that nobody frees").isEqualTo(before);
+  }
+
+  @Test
+  void start_moreThanTheSystemGives_leavesNothingBehind() {
+    try (DecodingModel model = Kind.FILES.make()) {
+      Vocabulary vocabulary = Vocabulary.of(SmallModel.VOCABULARY);
+      long before = NativeBuffer.totalBytes();
+      try (KernelRunner _ =
+          new KernelRunner(model, vocabulary, Integer.MAX_VALUE, 2, KernelChoice.configured())) {
+        abort("the system gives 22 TB");
+      } catch (OutOfMemoryError e) {
+        assertThat(e).hasMessageContaining("the system refuses");
+      }
+      assertThat(NativeBuffer.totalBytes()).isEqualTo(before);
+    }
+  }
+
+  @Test
+  void step_closedBatch_isRefused() {
+    try (DecodingModel model = Kind.PACKED.make()) {
+      Batch batch = new Batch(model, Limits.of(model));
+      batch.close();
+      batch.add(batch.job(request(1), "the prompt", _ -> Reaction.CONTINUE));
+      assertThatThrownBy(batch::step)
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessage("the runner is closed");
+    }
+  }
+
+  @Test
+  void close_errorOfAListener_isToldAndFreesAllTheSame() {
+    DecodingModel model = Kind.PACKED.make();
+    long before = NativeBuffer.totalBytes();
+    Engine engine = Engine.start(model, Limits.of(model));
+    CountDownLatch begun = new CountDownLatch(1);
+    engine.submit(
+        request(1),
+        new RequestListener() {
+          @Override
+          public Reaction onToken(GeneratedToken token) {
+            begun.countDown();
+            return Reaction.CONTINUE;
+          }
+
+          @Override
+          public void onEnd(Result result) {
+            throw new StackOverflowError("a test");
+          }
+        });
+    await(begun);
+    engine.close();
+    assertThatThrownBy(engine::requireAlive).isInstanceOf(StackOverflowError.class);
+    assertThat(NativeBuffer.totalBytes()).isEqualTo(before);
+    model.close();
   }
 
   @Test

@@ -1,5 +1,7 @@
 package org.eellm.decode.engine.cpu;
 
+import java.util.ArrayDeque;
+import java.util.Deque;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -64,6 +66,7 @@ public final class KernelRunner implements ModelRunner {
   private final int vocabSize;
   private final ForwardBatch headRows = new ForwardBatch();
   private final ForwardBatch askedRows = new ForwardBatch();
+  private final Deque<Runnable> closings = new ArrayDeque<>(); // the last part's first
 
   /**
    * Packs a model's weights.
@@ -77,6 +80,7 @@ public final class KernelRunner implements ModelRunner {
       DecodingModel model, Vocabulary vocabulary, int pages, int threads, KernelChoice choice) {
     this.model = model;
     use = model.users().add();
+    closings.push(use::close);
     try {
       parallel = model.parallel();
       ModelConfig shape = model.architecture().model();
@@ -85,15 +89,21 @@ public final class KernelRunner implements ModelRunner {
       embeddingScale = embeddingScale(shape);
       firstBranch = model.firstBranch();
       team = new ThreadTeam(threads);
+      closings.push(team::close);
       packed = PackedModel.of(model, vocabulary, team);
+      closings.push(packed::close);
       kernels = ModelKernels.of(model, choice);
       PageLayout layout = new PageLayout(PackedWeights.cache(model), shape.headDim());
       workspace = new Workspace(threads, kernels, shard, layout, packed.weights().adapters());
+      closings.push(workspace::close);
       int width = shape.residual() == Residual.PARALLEL ? 2 * hidden : hidden;
       states = new HiddenStates(2 * Workspace.MAX_ROWS, width);
+      closings.push(states::close);
       memory =
           new KernelKeyValueCache(layout, shard.numKeyValueHeads(), pages, packed.attentions());
+      closings.push(memory::close);
       pass = new KernelExecutor(team, workspace, states, memory, RotaryTables.of(shape), parallel);
+      closings.push(pass::close);
       predictions = programs(packed.heads());
       draftPredictions = programs(packed.draftHeads());
       draftIds = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();
@@ -107,8 +117,9 @@ public final class KernelRunner implements ModelRunner {
       row = new float[hidden];
       position = new float[hidden];
       embedded = NativeBuffer.allocate(4L * Workspace.MAX_ROWS * hidden);
+      closings.push(embedded::close);
     } catch (RuntimeException | Error e) {
-      use.close();
+      close(); // what there is
       throw e;
     }
   }
@@ -231,6 +242,9 @@ public final class KernelRunner implements ModelRunner {
 
   @Override
   public void embed(ForwardBatch rows, int[] ids) {
+    if (closings.isEmpty()) {
+      throw new IllegalStateException("the runner is closed");
+    }
     pass.profiler().start();
     EmbeddingTable tokens = packed.weights().tokens().orElseThrow();
     for (int first = 0; first < rows.rows(); first += Workspace.MAX_ROWS) {
@@ -362,13 +376,8 @@ public final class KernelRunner implements ModelRunner {
 
   @Override
   public void close() {
-    team.close();
-    pass.close();
-    workspace.close();
-    states.close();
-    memory.close();
-    embedded.close();
-    packed.close();
-    use.close();
+    while (!closings.isEmpty()) {
+      closings.pop().run();
+    }
   }
 }
