@@ -5,11 +5,9 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -35,6 +33,7 @@ import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.convert.ConversionFile.Place;
 import org.eellm.data.DataException;
 import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.file.Disk;
 import org.eellm.file.IoErrors;
 import org.eellm.gguf.GgufFile;
 import org.eellm.gguf.GgufVocabulary;
@@ -330,20 +329,14 @@ public final class ModelWriter {
     if (Files.isDirectory(temporary)) {
       try (var children = Files.list(temporary)) {
         for (Path child : children.toList()) {
-          sync(child);
+          Disk.sync(child);
         }
       }
     }
-    sync(temporary);
+    Disk.sync(temporary);
     Path target = output.toAbsolutePath().normalize();
     Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE);
-    sync(target.resolveSibling(""));
-  }
-
-  private static void sync(Path path) throws IOException {
-    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
-      channel.force(true);
-    }
+    Disk.sync(target.resolveSibling(""));
   }
 
   /** The nearest folder above that is there. */

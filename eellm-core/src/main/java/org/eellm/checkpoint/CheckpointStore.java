@@ -3,11 +3,9 @@ package org.eellm.checkpoint;
 import java.io.File;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -21,6 +19,7 @@ import java.util.stream.Stream;
 import org.eellm.checkpoint.huggingface.HeadFiles;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.file.Disk;
 import org.eellm.file.FileChecksum;
 import org.eellm.file.IoErrors;
 import org.eellm.gguf.GgufFile;
@@ -277,8 +276,8 @@ public final class CheckpointStore {
         CheckpointIntegrity.write(temporary, checksums);
         syncTree(temporary);
         Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE);
-        sync(folder);
-        sync(run);
+        Disk.sync(folder);
+        Disk.sync(run);
       } catch (IOException | CheckpointException failure) {
         throw abandon(failure);
       }
@@ -461,14 +460,7 @@ public final class CheckpointStore {
 
   private static void syncTree(Path root) throws IOException {
     for (Path path : tree(root)) {
-      sync(path);
-    }
-  }
-
-  /** Waits until a file's content or a folder's list of names is on the disk. */
-  private static void sync(Path path) throws IOException {
-    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
-      channel.force(true);
+      Disk.sync(path);
     }
   }
 

@@ -28,6 +28,9 @@ final class RunLock implements AutoCloseable {
 
   private static final Logger LOG = LoggerFactory.getLogger(RunLock.class);
 
+  /** The byte that is locked, behind all text: Windows lets nobody read what is. */
+  private static final long LOCKED = 1L << 20;
+
   /** The system counts locks by process: one that closes the file anywhere loses all. */
   private static final Set<Path> HELD_HERE = ConcurrentHashMap.newKeySet();
 
@@ -100,7 +103,7 @@ final class RunLock implements AutoCloseable {
             file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
     boolean held;
     try {
-      held = channel.tryLock() != null;
+      held = channel.tryLock(LOCKED, 1, false) != null;
     } catch (IOException failure) {
       LOG.warn(
           "{}: cannot be locked: {}; see to it that no other run uses the folder",

@@ -1,7 +1,6 @@
 package org.eellm.distributed.launch;
 
 import java.io.BufferedReader;
-import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
@@ -270,10 +269,11 @@ public final class LocalLauncher {
       boolean speaks = job.dialogue() && place.rank() == 0;
       if (speaks) {
         builder.inheritIO();
-      } else {
-        builder.redirectInput(new File("/dev/null"));
       }
       Process process = builder.start();
+      if (!speaks) {
+        process.getOutputStream().close(); // nobody writes to it
+      }
       Rank started =
           speaks
               ? new Rank(place.rank(), process, List.of(), new AtomicReference<>(""))

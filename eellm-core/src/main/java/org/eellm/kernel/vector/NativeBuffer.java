@@ -1,6 +1,7 @@
 package org.eellm.kernel.vector;
 
 import java.lang.foreign.Arena;
+import java.lang.foreign.SymbolLookup;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicLong;
 
@@ -14,7 +15,7 @@ public final class NativeBuffer implements AutoCloseable {
   /** Bytes from which a buffer lies on huge pages. */
   public static final long HUGE_PAGE = 2L << 20;
 
-  private static final Optional<Mapping> MAPPING = Mapping.find();
+  private static final Optional<Pages> PAGES = Pages.find();
   private static final AtomicLong TOTAL = new AtomicLong();
 
   private final long address;
@@ -43,19 +44,18 @@ public final class NativeBuffer implements AutoCloseable {
     if (bytes < 0) {
       throw new IllegalArgumentException("a buffer of " + bytes + " bytes");
     }
-    if (MAPPING.isPresent() && bytes < HUGE_PAGE) {
-      Mapping mapping = MAPPING.get();
-      long length = Math.max(bytes, 1);
-      long start = mapping.map(length);
-      return new NativeBuffer(start, bytes, () -> mapping.unmap(start, length));
-    }
-    if (MAPPING.isPresent()) {
-      Mapping mapping = MAPPING.get();
-      long length = Math.ceilDiv(bytes, HUGE_PAGE) * HUGE_PAGE + HUGE_PAGE;
-      long start = mapping.map(length);
-      mapping.adviseHugePages(start, length);
-      return new NativeBuffer(
-          Math.ceilDiv(start, HUGE_PAGE) * HUGE_PAGE, bytes, () -> mapping.unmap(start, length));
+    if (PAGES.isPresent()) {
+      boolean isSmall = bytes < HUGE_PAGE;
+      long length =
+          isSmall ? Math.max(bytes, 1) : Math.ceilDiv(bytes, HUGE_PAGE) * HUGE_PAGE + HUGE_PAGE;
+      Pages pages = PAGES.get();
+      long start = pages.reserve(length);
+      if (start == Pages.NONE) {
+        throw new OutOfMemoryError(
+            "the system refuses %d MiB of native memory".formatted(length >> 20));
+      }
+      long first = isSmall ? start : Math.ceilDiv(start, HUGE_PAGE) * HUGE_PAGE;
+      return new NativeBuffer(first, bytes, () -> pages.free(start, length));
     }
     Arena arena = Arena.ofShared();
     return new NativeBuffer(
@@ -80,38 +80,82 @@ public final class NativeBuffer implements AutoCloseable {
     }
   }
 
-  /** POSIX memory mapping, as Linux has it. */
-  private record Mapping(NativeFunction map, NativeFunction unmap, NativeFunction advise) {
-    private static final int READ_WRITE = 3;
-    private static final int PRIVATE_ANONYMOUS = 0x22;
-    private static final int ADVISE_HUGE_PAGES = 14;
+  /** A system's pages of memory, which are zeroed, and taken when they are first touched. */
+  private sealed interface Pages {
+    long NONE = 0;
 
-    static Optional<Mapping> find() {
-      return System.getProperty("os.name").equals("Linux")
-          ? Optional.of(
-              new Mapping(
-                  NativeFunction.ofSystem("mmap").orElseThrow(),
-                  NativeFunction.ofSystem("munmap").orElseThrow(),
-                  NativeFunction.ofSystem("madvise").orElseThrow()))
-          : Optional.empty();
+    static Optional<Pages> find() {
+      return switch (System.getProperty("os.name").split(" ")[0]) {
+        case "Linux" -> Optional.of(Mapping.find(true));
+        case "Mac" -> Optional.of(Mapping.find(false));
+        case "Windows" -> Optional.of(Virtual.find());
+        default -> Optional.empty();
+      };
     }
 
-    long map(long length) {
-      long start = map.call(0, length, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0, 0, 0);
+    /** Address of so many bytes, or {@link #NONE}; if they are many, of huge pages. */
+    long reserve(long length);
+
+    void free(long start, long length);
+  }
+
+  /** POSIX memory mapping, of Linux or macOS. */
+  private record Mapping(
+      NativeFunction map, NativeFunction unmap, NativeFunction advise, boolean isLinux)
+      implements Pages {
+    private static final int READ_WRITE = 3;
+    private static final int PRIVATE_ANONYMOUS = 0x22;
+    private static final int PRIVATE_ANONYMOUS_OF_MACOS = 0x1002;
+    private static final int ADVISE_HUGE_PAGES = 14;
+
+    static Mapping find(boolean isLinux) {
+      return new Mapping(
+          NativeFunction.ofSystem("mmap").orElseThrow(),
+          NativeFunction.ofSystem("munmap").orElseThrow(),
+          NativeFunction.ofSystem("madvise").orElseThrow(),
+          isLinux);
+    }
+
+    @Override
+    public long reserve(long length) {
+      int flags = isLinux ? PRIVATE_ANONYMOUS : PRIVATE_ANONYMOUS_OF_MACOS;
+      long start = map.call(0, length, READ_WRITE, flags, -1, 0, 0, 0);
       if (start == -1) {
-        throw new OutOfMemoryError(
-            "the system refuses %d MiB of native memory".formatted(length >> 20));
+        return NONE;
+      }
+      if (isLinux && length > HUGE_PAGE) { // without huge pages everything works, a little slower
+        advise.call(start, length, ADVISE_HUGE_PAGES, 0);
       }
       return start;
     }
 
-    /** Without huge pages everything works, a little slower. */
-    void adviseHugePages(long start, long length) {
-      advise.call(start, length, ADVISE_HUGE_PAGES, 0);
+    @Override
+    public void free(long start, long length) {
+      unmap.call(start, length, 0, 0);
+    }
+  }
+
+  /** Virtual memory of Windows, all of which counts against its limit, touched or not. */
+  private record Virtual(NativeFunction allocate, NativeFunction release) implements Pages {
+    private static final int RESERVE_AND_COMMIT = 0x3000;
+    private static final int READ_WRITE = 4;
+    private static final int RELEASE = 0x8000;
+
+    static Virtual find() {
+      SymbolLookup kernel = SymbolLookup.libraryLookup("kernel32", Arena.global());
+      return new Virtual(
+          new NativeFunction(kernel.findOrThrow("VirtualAlloc")),
+          new NativeFunction(kernel.findOrThrow("VirtualFree")));
     }
 
-    void unmap(long start, long length) {
-      unmap.call(start, length, 0, 0);
+    @Override
+    public long reserve(long length) {
+      return allocate.call(0, length, RESERVE_AND_COMMIT, READ_WRITE);
+    }
+
+    @Override
+    public void free(long start, long length) {
+      release.call(start, 0, RELEASE, 0);
     }
   }
 }
