@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
@@ -184,7 +185,9 @@ final class DraftHeadTuningTest {
     assertThat(resumed.resolve("draft_head.safetensors"))
         .hasSameBinaryContentAs(outcome.checkpoint().resolve("draft_head.safetensors"));
     double agreement =
-        outcome.evaluation().orElseThrow().heads().get(HeadId.DRAFT_HEAD).agreement().orElseThrow();
+        Objects.requireNonNull(outcome.evaluation().orElseThrow().heads().get(HeadId.DRAFT_HEAD))
+            .agreement()
+            .orElseThrow();
     assertThat(agreement).isGreaterThan(0.6);
     assertThatThrownBy(() -> ModelFolder.resolve(run))
         .isInstanceOf(CheckpointException.class)

@@ -7,6 +7,7 @@ import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Random;
 import org.eellm.checkpoint.DraftTable;
 import org.eellm.config.HeadId;
@@ -285,11 +286,14 @@ final class DraftPlannerTest {
       drafts.put(source, byHead);
     }
 
-    assertThat(drafts.get(DraftSource.EXITS)[draftHead.index()]).isZero();
-    assertThat(drafts.get(DraftSource.EXITS)[0]).isGreaterThan(CYCLES);
-    assertThat(Arrays.stream(drafts.get(DraftSource.HEAD)).sum())
-        .isEqualTo(drafts.get(DraftSource.HEAD)[draftHead.index()])
+    int[] byExits = Objects.requireNonNull(drafts.get(DraftSource.EXITS));
+    int[] byHead = Objects.requireNonNull(drafts.get(DraftSource.HEAD));
+    int[] byBoth = Objects.requireNonNull(drafts.get(DraftSource.BOTH));
+    assertThat(byExits[draftHead.index()]).isZero();
+    assertThat(byExits[0]).isGreaterThan(CYCLES);
+    assertThat(Arrays.stream(byHead).sum())
+        .isEqualTo(byHead[draftHead.index()])
         .isGreaterThan(CYCLES);
-    assertThat(drafts.get(DraftSource.BOTH)[draftHead.index()]).isGreaterThan(2 * CYCLES);
+    assertThat(byBoth[draftHead.index()]).isGreaterThan(2 * CYCLES);
   }
 }
