@@ -22,8 +22,10 @@ for model in "1.3b 1 false" "7b 1 false" "13b 2 true" "30b 4 true"; do
   set -- $model
   common="--config configs/ee-llm-$1.yaml --hardware a100-80gb --devices 64 --set parallel.tp=$2 --set parallel.pp=4
     --set parallel.sequence_parallel=$3 --set train.recompute=selective --set model.attention_dropout=0"
-  # shellcheck disable=SC2086
-  plan "exits-$1" $common --exit-costs --plot "$work/exits-$1.png"
+  for behind in false true; do
+    # shellcheck disable=SC2086
+    plan "exits-$1-$behind" $common --set parallel.pre_exit=$behind
+  done
   micro=$(sed -n 's/^  micro_batch_size: //p' "configs/ee-llm-$1.yaml")
   for microbatches in 16 64; do
     batch=$((microbatches * micro * 16 / $2))
