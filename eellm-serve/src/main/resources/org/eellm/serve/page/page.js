@@ -750,10 +750,11 @@ async function restore() {
   panes.a.clear('Not written yet.');
   panes.b.clear('Not written yet.');
   showMarks();
+  const opening = openNotebook({ show: showAgain, pin, pinned: () => pinned, wrong: words => say(words, true) });
   if (!await start()) {
     return;
   }
-  await openNotebook({ show: showAgain, pin, pinned: () => pinned, wrong: words => say(words, true) });
+  await opening;
   if (running || shown.a) {
     return; // something has been asked for by now
   }
@@ -765,8 +766,7 @@ async function restore() {
   }
   const settings = settingsNow();
   if (settings && !settings.lines) {
-    const opening = !link && settings.a.mode === 'early-exit';
-    await go(settings, { opening, timed: false });
+    await go(settings, { opening: !link && settings.a.mode === 'early-exit', timed: false });
   }
 }
 
