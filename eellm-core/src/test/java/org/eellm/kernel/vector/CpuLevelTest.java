@@ -50,7 +50,8 @@ final class CpuLevelTest {
   })
   void mask_flagsOfAProcessorWithAll_areThoseOfTheLevel(CpuLevel level, String left) {
     assertThat(level.mask(flags(SAPPHIRE_RAPIDS).stream()).collect(Collectors.toSet()))
-        .isEqualTo(Stream.of(left.split(" ")).filter(flag -> !flag.isEmpty()).collect(Collectors.toSet()));
+        .isEqualTo(
+            Stream.of(left.split(" ")).filter(flag -> !flag.isEmpty()).collect(Collectors.toSet()));
   }
 
   @Test
