@@ -23,6 +23,7 @@ import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.ParameterName.Embedding;
+import org.eellm.model.parameter.ParameterName.OfDraftHead;
 import org.eellm.model.parameter.ParameterName.OfExit;
 import org.eellm.model.parameter.ParameterName.OfFinalNorm;
 import org.eellm.model.parameter.ParameterName.OfLayer;
@@ -270,7 +271,7 @@ public final class DecodeBenchmark {
             case OfExit own ->
                 head.id().equals(HeadId.exit(own.layer())) && !own.module().equals("lm_head");
             case OfFinalNorm _ -> !head.isExit();
-            case Embedding _, OutputMatrix _ -> false;
+            case Embedding _, OutputMatrix _, OfDraftHead _ -> false;
           };
       bytes += read ? bytes(parameter.value()) : 0;
     }

@@ -157,7 +157,7 @@ final class GgufTensors {
           table.equals(ParameterName.TOKENS) ? "token_embd.weight" : "position_embd.weight";
       case ParameterName.OfFinalNorm(String part) -> "output_norm." + part;
       case ParameterName.OutputMatrix _ -> "output.weight";
-      case ParameterName.OfExit exit -> exit.toString();
+      case ParameterName.OfExit _, ParameterName.OfDraftHead _ -> ours;
     };
   }
 

@@ -89,6 +89,7 @@ public record Inspection(
       case ParameterName.OfLayer _ -> "layers";
       case ParameterName.OfFinalNorm _, ParameterName.OutputMatrix _ -> "final_head";
       case ParameterName.OfExit exit -> HeadId.exit(exit.layer()).toString();
+      case ParameterName.OfDraftHead _ -> HeadId.DRAFT_HEAD.toString();
     };
   }
 

@@ -392,6 +392,12 @@ public final class CheckpointStore {
           path
               + ": has an adapter and no model; give --model its model, and --adapter this folder");
     }
+    if (DraftHeadFiles.isIn(latest.orElse(path))) {
+      throw new CheckpointException(
+          path
+              + ": has a draft head and no model; put it beside its model with eellm"
+              + " add-draft-head");
+    }
     return latest.orElseThrow(
         () ->
             new CheckpointException(
@@ -412,6 +418,11 @@ public final class CheckpointStore {
   /** Likewise the folder of an adapter, one with {@code adapter_config.json}. */
   static Path resolveAdapter(Path path) {
     return resolvePart(path, AdapterFiles.CONFIG, "an adapter's folder");
+  }
+
+  /** Likewise the folder of a draft head, one with {@code draft_head.json}. */
+  static Path resolveDraftHead(Path path) {
+    return resolvePart(path, DraftHeadFiles.DESCRIPTION, "a draft head's folder");
   }
 
   private static Path resolvePart(Path path, String file, String what) {

@@ -214,12 +214,18 @@ public record ModelFolder(
     Map<String, AdapterFiles> adapters = new LinkedHashMap<>();
     try {
       beside.forEach((name, other) -> adapters.put(name, openBeside(other)));
-      return ModelWeights.stored(weights, parameterNames(weights), part, adapters);
+      return ModelWeights.stored(
+          weights, parameterNames(weights), part, adapters, hasDraftHead(part));
     } catch (RuntimeException failure) {
       adapters.values().forEach(AdapterFiles::close);
       weights.close();
       throw failure;
     }
+  }
+
+  /** A draft head is for a model in one piece, with the heads that it was made with. */
+  private boolean hasDraftHead(StoredDecoder.Part part) {
+    return part.isWhole() && !part.logitLens() && DraftHeadFiles.isIn(folder);
   }
 
   private AdapterFiles openBeside(Path other) {
@@ -315,6 +321,15 @@ public record ModelFolder(
     try (WeightFiles weights = WeightFiles.open(folder)) {
       return trunkChecksum(weights);
     }
+  }
+
+  /**
+   * Refuses a part that was made for another trunk.
+   *
+   * @param what begins to say what it is, and {@code again} ends to say what it needs
+   */
+  void requireTrunk(String checksum, Path part, String what, String again) {
+    require(trunkChecksum(), checksum, part, what, again);
   }
 
   private static String trunkChecksum(WeightFiles weights) {

@@ -122,6 +122,7 @@ public final class ModelWeights {
         known,
         parameters.keySet().stream()
             .filter(name -> !ParameterName.isLowRank(name)) // they lie apart
+            .filter(name -> !name.startsWith(ParameterName.DRAFT_HEAD)) // likewise
             .collect(Collectors.toSet()));
     // In the files' order: a cold disk reads them from front to back.
     for (String name : weights.tensors().keySet()) {
@@ -159,13 +160,15 @@ public final class ModelWeights {
    * @param weights closed by the model
    * @param known the names of all parameters that the files may have
    * @param adapters by their names, closed by the model
+   * @param draftHead whether it gets the draft head beside it
    * @throws CheckpointException as {@link #load}
    */
   static StoredDecoder stored(
       WeightFiles weights,
       Set<String> known,
       StoredDecoder.Part part,
-      Map<String, AdapterFiles> adapters) {
+      Map<String, AdapterFiles> adapters,
+      boolean draftHead) {
     Map<String, ParameterSpec> specs =
         part.parameterGroups().stream()
             .flatMap(List::stream)
@@ -173,12 +176,16 @@ public final class ModelWeights {
     requireSameModel(weights, known, specs.keySet());
     Map<String, WeightRows> rows = new HashMap<>();
     Arena arena = Arena.ofShared(); // for what is not in the files as it is meant
+    List<Runnable> closers = new ArrayList<>();
     try {
       for (ParameterSpec spec : specs.values()) {
         StoredTensor stored = weights.tensor(spec.name());
         requireShape(weights.folder(), spec.name(), stored, spec.shape());
         WeightRows whole = rows(weights.folder(), spec.name(), stored, arena);
         rows.put(spec.name(), part(whole, spec, part));
+      }
+      if (draftHead) {
+        closers.add(DraftHeadFiles.open(weights.folder(), part.architecture().model(), rows));
       }
     } catch (RuntimeException failure) {
       arena.close();
@@ -191,6 +198,7 @@ public final class ModelWeights {
         () -> {
           arena.close();
           adapters.values().forEach(AdapterFiles::close);
+          closers.forEach(Runnable::run);
           weights.close();
         });
   }

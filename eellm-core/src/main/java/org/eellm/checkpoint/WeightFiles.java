@@ -72,6 +72,7 @@ public final class WeightFiles implements StoredWeights {
     return switch (learning) {
       case Learning.Part.EVERYTHING -> "model";
       case Learning.Part.EXITS, Learning.Part.EXITS_FROM_FINAL_HEAD -> "exits";
+      case Learning.Part.DRAFT_HEAD -> "draft_head";
       case Learning.Adapter _ -> "adapter_model";
     };
   }

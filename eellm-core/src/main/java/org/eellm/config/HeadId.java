@@ -10,12 +10,16 @@ import java.util.stream.Stream;
 
 /**
  * Which head of a model: the exit after a layer, or the final one. Its text is its name in metrics,
- * JSON and flags: {@code exit_6} or {@code final}. Heads compare by depth, the final one last.
+ * JSON and flags: {@code exit_6}, {@code draft_head} or {@code final}. Heads compare by depth, the
+ * final one last.
  */
 public sealed interface HeadId extends Comparable<HeadId>, Serializable {
 
   /** The head behind the last layer. */
   HeadId FINAL = new Final();
+
+  /** The layer that drafts from what the final head reads. */
+  HeadId DRAFT_HEAD = new DraftHead();
 
   /**
    * An early exit.
@@ -37,6 +41,14 @@ public sealed interface HeadId extends Comparable<HeadId>, Serializable {
     }
   }
 
+  /** The draft head: {@link HeadId#DRAFT_HEAD}. */
+  record DraftHead() implements HeadId {
+    @Override
+    public String toString() {
+      return "draft_head";
+    }
+  }
+
   /** The exit after a layer. */
   static Exit exit(int layer) {
     return new Exit(layer);
@@ -54,7 +66,8 @@ public sealed interface HeadId extends Comparable<HeadId>, Serializable {
   /**
    * The head of a name.
    *
-   * @throws IllegalArgumentException if it is neither {@code exit_6} nor {@code final}
+   * @throws IllegalArgumentException if it is none of {@code exit_6}, {@code draft_head} and {@code
+   *     final}
    */
   @JsonCreator
   static HeadId parse(String name) {
@@ -65,11 +78,14 @@ public sealed interface HeadId extends Comparable<HeadId>, Serializable {
     if (name.equals(FINAL.toString())) {
       return FINAL;
     }
+    if (name.equals(DRAFT_HEAD.toString())) {
+      return DRAFT_HEAD;
+    }
     throw new IllegalArgumentException(
         "'%s' names no head; use final, or exit_6 for the exit after layer 6".formatted(name));
   }
 
-  /** {@code exit_6} or {@code final}. */
+  /** {@code exit_6}, {@code draft_head} or {@code final}. */
   @Override
   @JsonValue
   String toString();
@@ -79,10 +95,11 @@ public sealed interface HeadId extends Comparable<HeadId>, Serializable {
     return this instanceof Exit;
   }
 
-  /** The name for people: {@code exit 6} or {@code final}. */
+  /** The name for people: {@code exit 6}, {@code draft head} or {@code final}. */
   default String label() {
     return switch (this) {
       case Exit(int layer) -> "exit " + layer;
+      case DraftHead _ -> "draft head";
       case Final _ -> toString();
     };
   }
@@ -95,6 +112,7 @@ public sealed interface HeadId extends Comparable<HeadId>, Serializable {
   private static int depth(HeadId head) {
     return switch (head) {
       case Exit(int layer) -> layer;
+      case DraftHead _ -> Integer.MAX_VALUE - 1;
       case Final _ -> Integer.MAX_VALUE;
     };
   }

@@ -19,6 +19,11 @@ public sealed interface Learning {
    */
   Learning EXITS_FROM_FINAL_HEAD = Part.EXITS_FROM_FINAL_HEAD;
 
+  /**
+   * The draft head, from what the final head says: all layers are there, as they are, and heads.
+   */
+  Learning DRAFT_HEAD = Part.DRAFT_HEAD;
+
   /** Whether losses go back through the trunk, and the final head has one. */
   boolean goesThroughTrunk();
 
@@ -29,7 +34,8 @@ public sealed interface Learning {
   enum Part implements Learning {
     EVERYTHING,
     EXITS,
-    EXITS_FROM_FINAL_HEAD;
+    EXITS_FROM_FINAL_HEAD,
+    DRAFT_HEAD;
 
     @Override
     public boolean goesThroughTrunk() {
@@ -39,7 +45,7 @@ public sealed interface Learning {
     @Override
     public int layers(Architecture architecture) {
       return switch (this) {
-        case EVERYTHING, EXITS_FROM_FINAL_HEAD -> architecture.model().numLayers();
+        case EVERYTHING, EXITS_FROM_FINAL_HEAD, DRAFT_HEAD -> architecture.model().numLayers();
         case EXITS ->
             architecture.exits().layers().isEmpty() ? 0 : architecture.exits().layers().getLast();
       };

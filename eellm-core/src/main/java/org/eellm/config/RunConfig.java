@@ -21,10 +21,12 @@ public record RunConfig(
   public RunConfig {
     Architecture checked = new Architecture(model, exits.layout());
     require(
-        tune.learning().goesThroughTrunk() || !exits.layers().isEmpty(),
+        tune.learning().goesThroughTrunk()
+            || tune.learning() == Learning.DRAFT_HEAD
+            || !exits.layers().isEmpty(),
         "exits.layers",
         "is empty, and there is nothing to tune; give the model exits with eellm add-exits, or set"
-            + " tune.lora.rank");
+            + " tune.lora.rank or tune.target: draft_head");
     require(
         model.experts().count() == 0 || !tune.learning().goesThroughTrunk(),
         "model.experts.count",
@@ -32,6 +34,7 @@ public record RunConfig(
             + " experts do not learn, nor do layers below; tune exits beside them (eellm tune"
             + " without tune.lora)");
     requireAdapter(model, optimizer, parallel, tune);
+    requireDraftHead(model, parallel, tune);
     require(
         data.sequenceLength() <= model.maxPositions(),
         "data.sequence_length",
@@ -76,6 +79,23 @@ public record RunConfig(
         optimizer.algorithm() != Algorithm.MUON,
         "optimizer.algorithm",
         "muon is for whole matrices, not for those of tune.lora; use adamw");
+  }
+
+  /** What a draft head does not go with. */
+  private static void requireDraftHead(
+      ModelConfig model, ParallelConfig parallel, TuneConfig tune) {
+    if (tune.learning() != Learning.DRAFT_HEAD) {
+      return;
+    }
+    require(
+        parallel.tp() == 1 && parallel.cp() == 1 && parallel.pp() == 1,
+        "tune.target",
+        "draft_head learns on ranks that have all of the model; use parallel.dp alone");
+    require(
+        !model.hasExperts(0),
+        "tune.target",
+        "draft_head begins as the first layer, and this model's has experts; use text or"
+            + " final_head");
   }
 
   /** In a pipeline the final head's hidden state comes to the exits, but not its matrix. */

@@ -12,12 +12,12 @@ import org.eellm.config.setting.NoEffectWith;
 import org.eellm.config.setting.NoEffectWith.Choice;
 
 /**
- * A run that tunes the exits of a trained model, or low-rank changes of its trunk. {@code eellm
+ * A run that tunes the exits or the draft head of a trained model, or low-rank changes of its trunk. {@code eellm
  * tune} sets {@code model} and {@code heads}; {@code eellm train} has neither.
  *
  * @param model folder of the model that is tuned
  * @param heads folder of heads to start from; null: the model's own
- * @param target what the exits learn
+ * @param target what learns, and from what
  * @param lora changes of the trunk
  */
 public record TuneConfig(
@@ -26,10 +26,14 @@ public record TuneConfig(
     @NoEffectWith({Choice.TRAINING_ALL, Choice.LORA}) Target target,
     Lora lora) {
 
-  /** TEXT: the next token. FINAL_HEAD: the final head's probabilities (KL divergence). */
+  /**
+   * TEXT: exits learn the next token. FINAL_HEAD: exits learn the final head's probabilities (KL
+   * divergence). DRAFT_HEAD: a draft head learns them, of tokens further and further ahead.
+   */
   public enum Target {
     TEXT,
-    FINAL_HEAD
+    FINAL_HEAD,
+    DRAFT_HEAD
   }
 
   /** A linear map of a layer, by its module's name in the Hugging Face scheme. */
@@ -105,6 +109,7 @@ public record TuneConfig(
     return switch (target) {
       case TEXT -> Learning.EXITS;
       case FINAL_HEAD -> Learning.EXITS_FROM_FINAL_HEAD;
+      case DRAFT_HEAD -> Learning.DRAFT_HEAD;
     };
   }
 }

@@ -26,6 +26,9 @@ import org.eellm.config.StageLayout.Slice;
  */
 public record ModelFlops(double trunk, double trunkForward, double finalHead, double exit) {
 
+  /** Tokens ahead that a draft head learns at least. */
+  private static final int LEAST_DRAFT_DEPTHS = 2;
+
   /** The operations a token takes in training at a sequence length. */
   public static ModelFlops perToken(Architecture architecture, int sequenceLength) {
     return perToken(architecture, sequenceLength, Learning.EVERYTHING);
@@ -46,6 +49,12 @@ public record ModelFlops(double trunk, double trunkForward, double finalHead, do
       case Learning.Part.EVERYTHING -> new ModelFlops(3 * trunk, trunk, 3 * output, exit);
       case Learning.Part.EXITS -> new ModelFlops(trunk, trunk, 0, exit);
       case Learning.Part.EXITS_FROM_FINAL_HEAD -> new ModelFlops(trunk, trunk, output, exit);
+      case Learning.Part.DRAFT_HEAD -> {
+        ModelConfig model = architecture.model();
+        double projection = 2.0 * model.hiddenSize() * model.hiddenSize();
+        double depth = 3 * 2 * (work.layer() + projection + work.output());
+        yield new ModelFlops(trunk, trunk, LEAST_DRAFT_DEPTHS * (output + depth), exit);
+      }
       case Learning.Adapter _ -> {
         ModelConfig model = architecture.model();
         List<Slice> slices = StageLayout.whole(architecture).slices();

@@ -59,6 +59,7 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
         + (hasFinalHead ? norm(model) : 0)
         + (hasOutput ? matrix : 0)
         + exits(architecture, slices, ranks)
+        + (learning == Learning.DRAFT_HEAD ? draftHead(model) : 0)
         + changes(architecture, slices, ranks, learning);
   }
 
@@ -79,8 +80,15 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
       case Learning.Part.EVERYTHING -> held(architecture, slices, ranks, learning);
       case Learning.Part.EXITS, Learning.Part.EXITS_FROM_FINAL_HEAD ->
           exits(architecture, slices, ranks);
+      case Learning.Part.DRAFT_HEAD -> draftHead(architecture.model());
       case Learning.Adapter _ -> changes(architecture, slices, ranks, learning);
     };
+  }
+
+  /** Those of a draft head: three norms, a projection and a layer. */
+  private static long draftHead(ModelConfig model) {
+    long hidden = model.hiddenSize();
+    return 3 * norm(model) + 2 * hidden * hidden + layer(model, 1);
   }
 
   /** The factors of low-rank changes; of each map one is whole on all ranks. */

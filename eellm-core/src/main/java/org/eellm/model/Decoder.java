@@ -61,6 +61,7 @@ public final class Decoder implements DecodingModel {
   private final List<Head> allHeads;
   private final List<HeadLayers> heads;
   private final Optional<HeadLayers> finalHead;
+  private final Optional<DraftHead> draftLayers;
   private final Optional<TokenEmbedding> embedding;
   private final Map<LayerType, Rope> ropes;
   private final DecodeContextFactory rowFactors;
@@ -108,6 +109,7 @@ public final class Decoder implements DecodingModel {
     rowFactors = new DecodeContextFactory(model.attention(0).shard(parallel.size()), type, device);
     finalHead =
         parameters.has("model.norm.weight") ? Optional.of(createFinalHead()) : Optional.empty();
+    draftLayers = learning == Learning.DRAFT_HEAD ? Optional.of(createDraftHead()) : Optional.empty();
     List<Stage> all = new ArrayList<>();
     shard.slices().forEach((index, slice) -> all.add(stage(index, slice)));
     stages = List.copyOf(all);
@@ -213,6 +215,15 @@ public final class Decoder implements DecodingModel {
         outputMatrix(finalMatrix()));
   }
 
+  private DraftHead createDraftHead() {
+    int slot = architecture.model().numLayers() + DraftHead.place(architecture).index();
+    return DraftHead.of(
+        architecture,
+        parameters,
+        layer(DraftHead.layerName(), slot),
+        outputMatrix(finalMatrix()));
+  }
+
   private OutputMatrix outputMatrix(Weight weight) {
     return OutputMatrix.of(architecture.model(), weight, parallel);
   }
@@ -285,6 +296,11 @@ public final class Decoder implements DecodingModel {
         }
       }
     }
+  }
+
+  /** Lets the draft head begin ({@link DraftHead}). */
+  public void startDraftHead(long seed) {
+    DraftHead.start(architecture.model(), parameters, seed);
   }
 
   /** The model's shape. */
@@ -413,6 +429,16 @@ public final class Decoder implements DecodingModel {
   @Override
   public List<Head> allHeads() {
     return allHeads;
+  }
+
+  @Override
+  public Optional<Head> draftHead() {
+    return draftLayers.map(DraftHead::head);
+  }
+
+  /** The draft head, where it learns. */
+  public Optional<DraftHead> draftLayers() {
+    return draftLayers;
   }
 
   /** The heads here, in order of depth. */

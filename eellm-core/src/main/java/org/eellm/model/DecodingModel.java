@@ -2,6 +2,7 @@ package org.eellm.model;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.eellm.config.Architecture;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.StageLayout.Slice;
@@ -44,6 +45,9 @@ public sealed interface DecodingModel extends AutoCloseable permits Decoder, Sto
   default List<Head> allHeads() {
     return Head.of(architecture());
   }
+
+  /** Where the draft head stands, if there is one here. */
+  Optional<Head> draftHead();
 
   /** The heads here, in order of depth. */
   default List<Head> headsHere() {

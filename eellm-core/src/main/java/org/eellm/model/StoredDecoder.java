@@ -5,6 +5,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
@@ -13,6 +14,7 @@ import org.eellm.config.StageLayout;
 import org.eellm.config.StageLayout.Slice;
 import org.eellm.kernel.weight.WeightRows;
 import org.eellm.model.parameter.ParameterLayout;
+import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.ParameterSpec;
 
 /**
@@ -23,6 +25,7 @@ public final class StoredDecoder implements DecodingModel {
   private final Part part;
   private final Map<String, WeightRows> weights; // by parameter
   private final List<Adapter> adapters;
+  private final boolean hasDraftHead;
   private final Runnable closeFiles;
   private final ModelUsers users = new ModelUsers(this::free);
   private volatile Optional<PackedForm> packed = Optional.empty();
@@ -105,7 +108,8 @@ public final class StoredDecoder implements DecodingModel {
   /**
    * A decoder.
    *
-   * @param weights where a parameter, or this rank's part of it, lies
+   * @param weights where a parameter, or this rank's part of it, lies; those of a draft head, too,
+   *     if it is to have one
    * @param adapters that texts may ask for; only where all of the model is here
    * @param closeFiles called when the weights have been packed, or are not needed any more
    */
@@ -113,6 +117,8 @@ public final class StoredDecoder implements DecodingModel {
       Part part, Map<String, WeightRows> weights, List<Adapter> adapters, Runnable closeFiles) {
     this.part = part;
     this.weights = Map.copyOf(weights);
+    hasDraftHead =
+        weights.keySet().stream().anyMatch(name -> name.startsWith(ParameterName.DRAFT_HEAD));
     this.adapters = List.copyOf(adapters);
     this.closeFiles = closeFiles;
   }
@@ -132,7 +138,10 @@ public final class StoredDecoder implements DecodingModel {
       Decoder model, MatrixQuantization quantization, List<Adapter> adapters) {
     Part part = Part.whole(model.architecture(), quantization);
     Map<String, WeightRows> weights =
-        part.parameterGroups().stream()
+        Stream.concat(
+                part.parameterGroups().stream(),
+                model.draftHead().stream()
+                    .flatMap(_ -> ParameterLayout.draftHead(part.architecture().model()).stream()))
             .flatMap(List::stream)
             .collect(Collectors.toMap(ParameterSpec::name, spec -> model.rows(spec.name())));
     return new StoredDecoder(part, weights, adapters, model::close);
@@ -165,7 +174,18 @@ public final class StoredDecoder implements DecodingModel {
 
   @Override
   public List<List<ParameterSpec>> parameterGroups() {
-    return part.parameterGroups();
+    if (!hasDraftHead) {
+      return part.parameterGroups();
+    }
+    return Stream.concat(
+            part.parameterGroups().stream(),
+            ParameterLayout.draftHead(part.architecture().model()).stream())
+        .toList();
+  }
+
+  @Override
+  public Optional<Head> draftHead() {
+    return hasDraftHead ? Optional.of(DraftHead.place(part.architecture())) : Optional.empty();
   }
 
   @Override

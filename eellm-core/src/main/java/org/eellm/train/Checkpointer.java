@@ -16,6 +16,7 @@ import org.eellm.checkpoint.AdapterFiles;
 import org.eellm.checkpoint.CheckpointIntegrity;
 import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.CheckpointStore.PendingCheckpoint;
+import org.eellm.checkpoint.DraftHeadFiles;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.TrainingFiles;
@@ -397,6 +398,10 @@ final class Checkpointer implements AutoCloseable {
     if (trunk.isPresent() && tune.learning() instanceof Learning.Adapter(TuneConfig.Lora lora)) {
       AdapterFiles.describe(
           into, lora, data.config().model(), tune.model().orElseThrow(), trunk.get());
+      return;
+    }
+    if (trunk.isPresent() && tune.learning() == Learning.DRAFT_HEAD) {
+      DraftHeadFiles.describe(into, trunk.get());
       return;
     }
     if (trunk.isPresent()) {

@@ -92,12 +92,15 @@ final class Evaluator {
 
   /** Whether every head has the final one on its own stage. */
   private boolean teacherIsHere() {
-    return world.mesh().pp() == 1 && config.tune().learning().goesThroughTrunk();
+    Learning learning = config.tune().learning();
+    return world.mesh().pp() == 1
+        && (learning.goesThroughTrunk() || learning == Learning.DRAFT_HEAD);
   }
 
   private Evaluation evaluation(long step, double[] sums) {
     SequencedMap<HeadId, HeadQuality> heads = new LinkedHashMap<>();
-    List<HeadId> all = HeadId.all(config.exits().layers());
+    List<HeadId> all = new ArrayList<>(HeadId.all(config.exits().layers()));
+    model.draftHead().ifPresent(head -> all.add(head.id()));
     boolean compared =
         teacherIsHere() || config.tune().learning() == Learning.EXITS_FROM_FINAL_HEAD;
     for (int head = 0; head < all.size(); head++) {
@@ -141,7 +144,8 @@ final class Evaluator {
 
   /** Forward and heads, and what these found here: a few figures of each head. */
   private final class EvaluationCompute implements ScheduleExecutor.StageCompute, AutoCloseable {
-    private final int heads = config.exits().layers().size() + 1;
+    private final int heads =
+        config.exits().layers().size() + (model.draftHead().isPresent() ? 2 : 1);
     private final double[] counts = new double[FIGURES * heads + 2];
     private final RetainedTensors retained = new RetainedTensors();
 

@@ -27,7 +27,7 @@ sealed interface StepCompute extends ScheduleExecutor.StageCompute, AutoCloseabl
   static Tensor losses(Objective objective, Gradients gradients, RetainedTensors retained) {
     try (Scope _ = Scope.open()) {
       return retained.retain(
-          Tensors.zeros(ScalarType.Double, gradients.flat().device(), objective.weights().size()));
+          Tensors.zeros(ScalarType.Double, gradients.flat().device(), objective.heads()));
     }
   }
 

@@ -9,6 +9,7 @@ import java.util.OptionalLong;
 import java.util.SequencedMap;
 import org.eellm.config.ExitsConfig;
 import org.eellm.config.HeadId;
+import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
@@ -44,6 +45,12 @@ import org.eellm.train.optimizer.StepGuard.UpdateDecision;
  * state; the mesh changes only how sums are rounded, and how many samples fill bubbles.
  */
 public final class StepRunner implements AutoCloseable {
+  /** Of a draft head's losses, by how far ahead the token is. */
+  private static final List<Double> DRAFT_WEIGHTS = List.of(1.0, 0.8, 0.64);
+
+  /** The share of steps in which the last of them does not count yet. */
+  private static final double FEWER_DRAFTS = 0.7;
+
   private final RunConfig config;
   private final SampleSource samples;
   private final TrainState state;
@@ -242,8 +249,9 @@ public final class StepRunner implements AutoCloseable {
     List<HeadId> heads = new ArrayList<>(exits.keySet());
     heads.add(HeadId.FINAL);
     SequencedMap<HeadId, Double> losses = new LinkedHashMap<>();
+    heads.add(HeadId.DRAFT_HEAD);
     for (int head = 0; head < byHead.length; head++) {
-      if (objective.weights().get(head) != 0) {
+      if (head == objective.weights().size() || objective.weights().get(head) != 0) {
         losses.put(heads.get(head), byHead[head]);
       }
     }
@@ -261,7 +269,11 @@ public final class StepRunner implements AutoCloseable {
 
   private Objective objective(long step, SequencedMap<HeadId.Exit, Double> exitWeights) {
     List<Double> weights = new ArrayList<>(exitWeights.values());
-    weights.add(config.tune().learning().goesThroughTrunk() ? 1.0 : 0.0);
+    Learning learning = config.tune().learning();
+    if (learning == Learning.DRAFT_HEAD) {
+      weights.replaceAll(_ -> 0.0);
+    }
+    weights.add(learning.goesThroughTrunk() ? 1.0 : 0.0);
     List<Double> temperatures = new ArrayList<>(config.exits().temperatures());
     temperatures.add(1.0);
     ExitsConfig exits = config.exits();
@@ -269,7 +281,17 @@ public final class StepRunner implements AutoCloseable {
         weights,
         temperatures,
         exits.dynamicTokenWeights(),
-        ExitWeights.distillationAt(exits, step));
+        ExitWeights.distillationAt(exits, step),
+        draftWeights(step));
+  }
+
+  /** A draft head learns one token further ahead towards the end. */
+  private List<Double> draftWeights(long step) {
+    if (config.tune().learning() != Learning.DRAFT_HEAD) {
+      return List.of();
+    }
+    boolean late = step > FEWER_DRAFTS * config.train().steps();
+    return late ? DRAFT_WEIGHTS : DRAFT_WEIGHTS.subList(0, DRAFT_WEIGHTS.size() - 1);
   }
 
   private Dropout dropout(long step, int microbatch) {

@@ -10,6 +10,7 @@ import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.checkpoint.AdapterFiles;
 import org.eellm.checkpoint.CheckpointStore;
+import org.eellm.checkpoint.DraftHeadFiles;
 import org.eellm.checkpoint.FlatStateShard;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.ModelWeights;
@@ -112,6 +113,9 @@ public final class TrainState implements AutoCloseable {
             folder -> {
               folder.load(model);
               model.initialize(config.train().seed(), ParameterName::isLowRank);
+              if (model.draftHead().isPresent()) {
+                model.startDraftHead(config.train().seed());
+              }
             },
             () -> model.initialize(config.train().seed()));
     return new TrainState(config, world, model, new Position(0, 0, 0, StepGuard.State.initial()));
@@ -152,6 +156,9 @@ public final class TrainState implements AutoCloseable {
     if (config.tune().learning() instanceof Learning.Adapter) {
       folder.load(model);
       AdapterFiles.load(checkpoint, model);
+    } else if (model.draftHead().isPresent()) {
+      folder.load(model);
+      DraftHeadFiles.load(checkpoint, model);
     } else {
       new ModelFolder(folder.folder(), Optional.of(checkpoint)).load(model);
     }

@@ -265,6 +265,10 @@ public final class Trainer implements AutoCloseable {
           .formatted(
               lora.rank(), memory.frozen() / 1e6, memory.weights() / 1e6, memory.state() / 1e6);
     }
+    if (learning == Learning.DRAFT_HEAD) {
+      return "a draft head learns; here %.1f MB of weights stay as they are, and %.1f MB learn with %.1f MB of gradients and optimizer state"
+          .formatted(memory.frozen() / 1e6, memory.weights() / 1e6, memory.state() / 1e6);
+    }
     return "exits %s learn; of %d layers %d are loaded; here %.1f MB of weights stay as they are, and %.1f MB learn with %.1f MB of gradients and optimizer state"
         .formatted(
             config.exits().layers(),

@@ -167,6 +167,7 @@ public final class MemoryCheck {
           case Learning.Part.EXITS -> "tune lower exits (exits.layers), or use more machines";
           case Learning.Adapter _ -> "use a smaller tune.lora.rank, or more machines";
           case Learning.Part.EXITS_FROM_FINAL_HEAD -> "use tune.target: text, or more machines";
+          case Learning.Part.DRAFT_HEAD -> "use another tune.target";
         };
     if (vocabulary(model) >= Math.max(positions(model), layers)) {
       return refusal("model.vocab_size", model.vocabSize(), bytes, remedy);

@@ -35,7 +35,8 @@ public record RunSchedules(RunConfig config, StageLayout stageLayout) {
   /** A training step's schedule of so many regular microbatches a replica. */
   public Schedule schedule(int microbatches) {
     ParallelConfig parallel = config.parallel();
-    if (config.tune().learning() == Learning.EXITS) {
+    if (config.tune().learning() == Learning.EXITS
+        || config.tune().learning() == Learning.DRAFT_HEAD) {
       return forwardOnly(microbatches);
     }
     ScheduleKind kind =

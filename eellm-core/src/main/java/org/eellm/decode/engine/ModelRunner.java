@@ -113,11 +113,23 @@ public interface ModelRunner extends AutoCloseable {
   HeadOutput predict(Head head, ForwardBatch rows, int[] asked, int count);
 
   /**
-   * Drafts with an exit: {@link #predict} for the ids of {@link Vocabulary#draftIds} alone, where
+   * Drafts with an exit or the draft head: {@link #predict} for the ids of {@link Vocabulary#draftIds} alone, where
    * there are such and one rank has all of the output matrix. Valid until the exit is asked for
    * drafts again.
    */
   HeadOutput draft(Head exit, ForwardBatch rows, int[] asked, int count);
+
+  /**
+   * Takes rows through the draft head's layer, of one that the model has on one rank: of a token's
+   * position, with the final hidden state of the position before it, or the draft head's own. Its
+   * own takes that one's place, for {@link #draft} and the next position.
+   *
+   * @param rows positions of tokens; a sequence's earlier ones have passed before
+   * @param ids of the tokens
+   */
+  default void runDraftHead(ForwardBatch rows, int[] ids) {
+    throw new UnsupportedOperationException("only kernels on CPUs run draft heads");
+  }
 
   /**
    * The kind of output that a head is asked for.

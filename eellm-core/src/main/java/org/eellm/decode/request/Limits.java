@@ -96,7 +96,8 @@ public record Limits(
     ModelConfig shape = model.architecture().model().shard(model.parallel().size());
     long attentions =
         model.slices().stream().mapToInt(Slice::layers).sum()
-            + model.headsHere().stream().filter(Head::hasAttention).count();
+            + model.headsHere().stream().filter(Head::hasAttention).count()
+            + model.draftHead().stream().count();
     int head =
         switch (model.quantization().cache()) {
           case NONE -> shape.headDim() * (shape.dtype() == DataType.FLOAT32 ? 4 : 2);

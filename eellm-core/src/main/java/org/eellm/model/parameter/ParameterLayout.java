@@ -71,6 +71,29 @@ public final class ParameterLayout {
       layout.vocabulary("lm_head");
     }
     slices.stream().flatMap(slice -> slice.exits().stream()).forEach(e -> layout.exit(e, exits));
+    if (learning == Learning.DRAFT_HEAD) {
+      layout.groups.addAll(draftHead(model));
+    }
+    return layout.groups;
+  }
+
+  /**
+   * The parameters of a draft head: norms of the final hidden state and of the embedding, which are
+   * projected together, a layer and a norm.
+   */
+  public static List<List<ParameterSpec>> draftHead(ModelConfig model) {
+    ParameterLayout layout = new ParameterLayout(model, Learning.DRAFT_HEAD);
+    layout.norm(ParameterName.DRAFT_HEAD + "hidden_norm");
+    layout.norm(ParameterName.DRAFT_HEAD + "embedding_norm");
+    layout.add(
+        ParameterSpec.of(
+            ParameterName.DRAFT_HEAD + "projection.weight",
+            Initial.NORMAL,
+            Sharding.REPLICATED,
+            model.hiddenSize(),
+            2L * model.hiddenSize()));
+    layout.layer(ParameterName.DRAFT_HEAD + "layer", model.numLayers());
+    layout.norm(ParameterName.DRAFT_HEAD + "norm");
     return layout.groups;
   }
 
@@ -89,6 +112,7 @@ public final class ParameterLayout {
       case Learning.Part.EVERYTHING -> true;
       case Learning.Part.EXITS, Learning.Part.EXITS_FROM_FINAL_HEAD ->
           name.startsWith(ParameterName.EXITS);
+      case Learning.Part.DRAFT_HEAD -> name.startsWith(ParameterName.DRAFT_HEAD);
       case Learning.Adapter _ -> ParameterName.isLowRank(name);
     };
   }

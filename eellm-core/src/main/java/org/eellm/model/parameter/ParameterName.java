@@ -6,7 +6,7 @@ import java.util.regex.Pattern;
 
 /**
  * Which parameter of a model. Its text is its name in the Hugging Face scheme, with {@code
- * exits.{n}.*} for the heads of exits.
+ * exits.{n}.*} for the heads of exits and {@code draft_head.*} for the draft head.
  */
 public sealed interface ParameterName {
   ParameterName TOKENS = new Embedding("model.embed_tokens.weight");
@@ -15,6 +15,9 @@ public sealed interface ParameterName {
 
   /** Prefix of the names of the parameters of exits' heads. */
   String EXITS = "exits.";
+
+  /** Prefix of the names of the draft head's parameters. */
+  String DRAFT_HEAD = "draft_head.";
 
   /** A table that ids or positions are looked up in. */
   record Embedding(String name) implements ParameterName {
@@ -77,6 +80,19 @@ public sealed interface ParameterName {
     }
   }
 
+  /**
+   * Of the draft head.
+   *
+   * @param part of it: {@code layer.*} as in a layer, or {@code hidden_norm}, {@code
+   *     embedding_norm}, {@code projection} or {@code norm}
+   */
+  record OfDraftHead(String part) implements ParameterName {
+    @Override
+    public String toString() {
+      return DRAFT_HEAD + part;
+    }
+  }
+
   /** Prefix of the names of a layer's parameters, without the dot behind it. */
   static String layer(int index) {
     return Names.LAYERS + index;
@@ -124,6 +140,9 @@ public sealed interface ParameterName {
     }
     if (name.startsWith(Names.FINAL_NORM)) {
       return new OfFinalNorm(name.substring(Names.FINAL_NORM.length()));
+    }
+    if (name.startsWith(DRAFT_HEAD)) {
+      return new OfDraftHead(name.substring(DRAFT_HEAD.length()));
     }
     Matcher layer = Names.LAYER.matcher(name);
     if (layer.matches()) {
@@ -184,6 +203,7 @@ public sealed interface ParameterName {
   final class Names {
     private static final String FINAL_NORM = "model.norm.";
     private static final String LAYERS = "model.layers.";
+    private static final String LAYER_OF_HEAD = "layer.";
     private static final String WEIGHT = ".weight";
     private static final String ROUTER = ".gate.weight";
     private static final String LOW_RANK = ".lora_";
@@ -193,7 +213,7 @@ public sealed interface ParameterName {
         Pattern.compile("exits\\.(?<layer>[0-9]+)\\.(?<module>[^.]+)\\.(?<part>.+)");
     private static final Set<String> ATTENTION =
         Set.of("input_layernorm", "self_attn", "attention_output_norm");
-    private static final Set<String> HIDDEN = Set.of("self_attn", "mlp");
+    private static final Set<String> HIDDEN = Set.of("self_attn", "mlp", "projection");
     private static final Set<String> HEAD_NORMS =
         Set.of("self_attn.q_norm.weight", "self_attn.k_norm.weight");
 
@@ -205,6 +225,10 @@ public sealed interface ParameterName {
         case OfLayer(int layer, String part) -> part;
         case OfExit(int layer, String module, String part) ->
             module.equals("block") ? part : module + "." + part;
+        case OfDraftHead(String part) ->
+            part.startsWith(Names.LAYER_OF_HEAD)
+                ? part.substring(Names.LAYER_OF_HEAD.length())
+                : part;
         case Embedding _, OfFinalNorm _, OutputMatrix _ -> "";
       };
     }

@@ -50,8 +50,8 @@ public final class HeadTuningExecutor {
   }
 
   /**
-   * The forward pass through the stage, in which every head learns from the text: adds the
-   * gradients of {@code tokenWeight * objective}.
+   * The forward pass through the stage, in which every head learns from the text, and behind which
+   * a draft head learns from the final one: adds the gradients of {@code tokenWeight * objective}.
    *
    * @param input what the stage before sent, [local rows, hidden]; nothing where the stage embeds
    * @param tokenWeight of each counted token's loss in the step
@@ -81,6 +81,15 @@ public final class HeadTuningExecutor {
                           tokenWeight,
                           gradients)
                       .ifPresent(result -> add(result, results, scope)));
+      model
+          .draftLayers()
+          .ifPresent(
+              head ->
+                  add(
+                      DraftHeadExecutor.of(model, head, output, context, device)
+                          .learn(objective.draftWeights(), tokenWeight, gradients),
+                      results,
+                      scope));
       return new Tuned(List.copyOf(results), scope.moveToOuter(output));
     }
   }
@@ -191,7 +200,7 @@ public final class HeadTuningExecutor {
     }
 
     /**
-     * Every head's loss, accuracy, and agreement with the final one.
+     * Every head's loss, accuracy, and agreement with the final one; a draft head's, too.
      *
      * @param top the stream after the last layer, [local rows, hidden]
      */
@@ -201,8 +210,12 @@ public final class HeadTuningExecutor {
       }
       try (Scope scope = Scope.open()) {
         HeadLoss.Target.Teacher teacher = teacher(top);
-        List<HeadScore> scores =
-            stage.heads().stream().map(head -> headExecutor(head).scoreAgainst(teacher)).toList();
+        List<HeadScore> scores = new ArrayList<>();
+        stage.heads().forEach(head -> scores.add(headExecutor(head).scoreAgainst(teacher)));
+        model
+            .draftLayers()
+            .map(head -> DraftHeadExecutor.of(model, head, top, context, device).score())
+            .ifPresent(scores::add);
         scores.forEach(score -> scope.moveToOuter(score.sums()));
         return scores;
       }

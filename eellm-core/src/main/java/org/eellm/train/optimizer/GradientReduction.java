@@ -22,6 +22,7 @@ import org.eellm.model.Decoder;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.ParameterName.Embedding;
+import org.eellm.model.parameter.ParameterName.OfDraftHead;
 import org.eellm.model.parameter.ParameterName.OfExit;
 import org.eellm.model.parameter.ParameterName.OfFinalNorm;
 import org.eellm.model.parameter.ParameterName.OfLayer;
@@ -219,7 +220,7 @@ public final class GradientReduction implements AutoCloseable {
       case OfLayer ofLayer -> 2 * ofLayer.layer() + (name.isOfAttention() ? 0 : 1);
       case OfExit ofExit ->
           model.architecture().exits().mlp() ? 2 * ofExit.layer() - 1 : 2 * ofExit.layer();
-      case Embedding _ -> -1;
+      case Embedding _, OfDraftHead _ -> -1;
       case OfFinalNorm _, OutputMatrix _ ->
           shared ? -1 : 2 * model.architecture().model().numLayers();
     };

@@ -251,7 +251,7 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
   private double layer(HeadId head) {
     return switch (head) {
       case HeadId.Exit(int layer) -> layer;
-      case HeadId.Final _ -> evaluation.model().layers();
+      case HeadId.DraftHead _, HeadId.Final _ -> evaluation.model().layers();
     };
   }
 }

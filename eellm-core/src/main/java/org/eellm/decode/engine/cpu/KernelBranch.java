@@ -7,6 +7,7 @@ import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.decode.engine.ForwardProfiler.Part;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.machine.ThreadTeam.Member;
+import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.matmul.PackedInput;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.FloatArray;
@@ -16,7 +17,8 @@ import org.eellm.kernel.weight.PackedMatrix;
  * A residual branch as all members of a team run it: a few phases of products, and what is between
  * them. The same as {@link org.eellm.model.Branch#generate}, with sums in float32.
  */
-sealed interface KernelBranch permits KernelBranch.Attention, KernelBranch.Mlp, KernelExperts {
+sealed interface KernelBranch
+    permits KernelBranch.Attention, KernelBranch.Mlp, KernelBranch.DraftInput, KernelExperts {
 
   /** Bytes of its matrices that so many rows read, at most. */
   long bytes(int rows);
@@ -295,6 +297,55 @@ sealed interface KernelBranch permits KernelBranch.Attention, KernelBranch.Mlp, 
       for (int i = 0; i < count; i += PackedMatrix.BLOCK) {
         int ofBlock = Math.min(PackedMatrix.BLOCK, count - i);
         RowKernel.chosen().add(bias, column + i, first + 8L * i, ofBlock);
+      }
+    }
+  }
+
+  /**
+   * What is before a draft head's layer: {@code W [norm(h), norm(e)]} takes the place of h, the
+   * stream, with e of {@link Workspace#embedded}. The same as {@link org.eellm.model.DraftHead}.
+   *
+   * @param hiddenNorm on h
+   * @param embeddingNorm on e
+   * @param projection W
+   */
+  record DraftInput(KernelNorm hiddenNorm, KernelNorm embeddingNorm, PackedMatrix projection)
+      implements KernelBranch, KernelExecutor.Sink {
+
+    @Override
+    public long bytes(int rows) {
+      return projection.bytes();
+    }
+
+    @Override
+    public void run(Member member, KernelExecutor pass) {
+      Workspace space = pass.workspace();
+      PackedInput both = space.draftInput.orElseThrow();
+      long embedded = space.embedded.orElseThrow().address();
+      FloatArray normed = space.own(member.index()).row;
+      int hidden = hiddenNorm.width();
+      member.begin(pass.rows());
+      for (int row = member.next(); row >= 0; row = member.next()) {
+        hiddenNorm.apply(pass.stream(row), normed);
+        both.put(row, 0, normed, 0, hidden);
+        embeddingNorm.apply(embedded + 4L * row * hidden, normed);
+        both.put(row, hidden, normed, 0, hidden);
+      }
+      member.end();
+      pass.profiler().mark(member, Part.NORMS);
+      pass.product(member, projection, both, 1, this);
+      pass.profiler().mark(member, Part.OUTPUT_PRODUCTS);
+    }
+
+    /** Outputs take the place of the stream, which all have read. */
+    @Override
+    public void write(KernelExecutor pass, Workspace.ThreadWorkspace own) {
+      Workspace.OutputTile tile = own.tile;
+      int column = tile.firstBlock * PackedMatrix.BLOCK;
+      int width = Math.min(tile.blocks * PackedMatrix.BLOCK, hiddenNorm.width() - column);
+      for (int row = 0; row < tile.rows; row++) {
+        long to = pass.stream(tile.firstRow + row) + 4L * column;
+        FloatArithmetic.copy(tile.address(row), to, width);
       }
     }
   }

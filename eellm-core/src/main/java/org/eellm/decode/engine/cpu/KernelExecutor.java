@@ -276,6 +276,7 @@ final class KernelExecutor implements AutoCloseable {
     workspace.normed.begin(rows);
     workspace.attentionOutput.begin(rows);
     workspace.ffnActivations.begin(rows);
+    workspace.draftInput.ifPresent(input -> input.begin(rows));
     if (workspace.routing.isPresent()) {
       workspace.routing.get().begin(rows);
     }
@@ -354,7 +355,7 @@ final class KernelExecutor implements AutoCloseable {
   }
 
   /** Address of a row of the stream. */
-  private long stream(int row) {
+  long stream(int row) {
     return states.address(slots[row]);
   }
 

@@ -88,7 +88,14 @@ public final class KernelRunner implements ModelRunner {
       packed = PackedModel.of(model, vocabulary, team);
       kernels = ModelKernels.of(model, choice);
       PageLayout layout = new PageLayout(PackedWeights.cache(model), shape.headDim());
-      workspace = new Workspace(threads, kernels, shard, layout, packed.weights().adapters());
+      workspace =
+          new Workspace(
+              threads,
+              kernels,
+              shard,
+              layout,
+              packed.weights().adapters(),
+              model.draftHead().isPresent());
       int width = shape.residual() == Residual.PARALLEL ? 2 * hidden : hidden;
       states = new HiddenStates(2 * Workspace.MAX_ROWS, width);
       memory =
@@ -243,25 +250,27 @@ public final class KernelRunner implements ModelRunner {
         parallel.sum(embedded.address(), (long) count * hidden);
       }
       for (int i = 0; i < count; i++) {
-        embed(embedded.address() + 4L * i * hidden, rows, first + i);
+        int slot = rows.slot(first + i);
+        embed(embedded.address() + 4L * i * hidden, rows.position(first + i), states.address(slot));
       }
     }
     pass.profiler().mark(ForwardProfiler.Part.EMBEDDING);
   }
 
-  private void embed(long from, ForwardBatch rows, int index) {
+  /** Makes of a token's vector, which it may change, the stream before the first layer. */
+  private void embed(long from, int place, long to) {
     if (embeddingScale != 1) {
       RowKernel.chosen().multiply(from, hidden, embeddingScale);
     }
     FloatArithmetic.read(from, row, 0, hidden);
     Optional<EmbeddingTable> positions = packed.weights().positions();
     if (positions.isPresent()) {
-      positions.get().read(rows.position(index), position);
+      positions.get().read(place, position);
       for (int i = 0; i < hidden; i++) {
         row[i] += position[i];
       }
     }
-    write(row, states.address(rows.slot(index)));
+    write(row, to);
   }
 
   private static void write(float[] values, long to) {
@@ -324,6 +333,23 @@ public final class KernelRunner implements ModelRunner {
       }
     }
     return layers.logits();
+  }
+
+  @Override
+  public void runDraftHead(ForwardBatch rows, int[] ids) {
+    EmbeddingTable tokens = packed.weights().tokens().orElseThrow();
+    long inputs = workspace.embedded.orElseThrow().address();
+    for (int first = 0; first < rows.rows(); ) {
+      int end = pass.load(rows, first);
+      for (int i = first; i < end; i++) {
+        long to = inputs + 4L * (i - first) * hidden;
+        tokens.read(ids[i], row);
+        write(row, to);
+        embed(to, rows.position(i), to);
+      }
+      pass.run(packed.draftLayer(), 0, packed.draftLayer().size());
+      first = end;
+    }
   }
 
   private static final int[] NO_PAGES = {};

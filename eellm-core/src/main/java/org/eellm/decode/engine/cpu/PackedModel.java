@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.HeadId;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.StageLayout.Slice;
 import org.eellm.decode.head.Vocabulary;
@@ -26,7 +27,8 @@ import org.eellm.model.parameter.ParameterName;
  * @param weights of all runners of a stored model, or of this one alone
  * @param own whether they are of this one alone
  * @param trunk the branches here, in order
- * @param heads the heads here, in order of depth
+ * @param heads the heads here, in order of depth, and the draft head's norm and output matrix
+ * @param draftLayer the branches of the draft head, if there is one
  * @param draftHeads the same for the ids that exits draft from; none where that is all of them, or
  *     where ranks share the output matrices
  * @param draftMemory of the draft heads' matrices
@@ -36,6 +38,7 @@ record PackedModel(
     boolean own,
     List<KernelBranch> trunk,
     List<KernelHead> heads,
+    List<KernelBranch> draftLayer,
     List<KernelHead> draftHeads,
     List<NativeBuffer> draftMemory)
     implements AutoCloseable {
@@ -49,7 +52,9 @@ record PackedModel(
     PackedWeights weights = shared.orElseGet(() -> PackedWeights.of(model, team));
     Assembly assembly = new Assembly(model, weights);
     List<KernelHead> heads =
-        model.headsHere().stream().map(head -> assembly.head(head, vocabulary.size())).toList();
+        Stream.concat(model.headsHere().stream(), model.draftHead().stream())
+            .map(head -> assembly.head(head, vocabulary.size()))
+            .toList();
     List<KernelHead> draftHeads = new ArrayList<>();
     List<NativeBuffer> draftMemory = new ArrayList<>();
     if (model.parallel().size() == 1 && !vocabulary.draftIds().isEmpty()) {
@@ -65,12 +70,22 @@ record PackedModel(
       }
     }
     return new PackedModel(
-        weights, shared.isEmpty(), assembly.trunk(), heads, draftHeads, draftMemory);
+        weights,
+        shared.isEmpty(),
+        assembly.trunk(),
+        heads,
+        model.draftHead().map(assembly::draftLayer).orElse(List.of()),
+        draftHeads,
+        draftMemory);
   }
 
   /** The slots of all attentions, those of heads among them. */
   List<Integer> attentions() {
-    return Stream.concat(trunk.stream(), heads.stream().flatMap(head -> head.branches().stream()))
+    return Stream.of(
+            trunk.stream(),
+            heads.stream().flatMap(head -> head.branches().stream()),
+            draftLayer.stream())
+        .flatMap(branches -> branches)
         .filter(KernelBranch.Attention.class::isInstance)
         .map(branch -> ((KernelBranch.Attention) branch).slot())
         .toList();
@@ -230,6 +245,18 @@ record PackedModel(
       return changed;
     }
 
+    List<KernelBranch> draftLayer(Head head) {
+      String name = ParameterName.DRAFT_HEAD;
+      List<KernelBranch> branches = new ArrayList<>();
+      branches.add(
+          new KernelBranch.DraftInput(
+              norm(name + "hidden_norm", 1),
+              norm(name + "embedding_norm", 1),
+              weights.matrix(name + "projection.weight")));
+      branches.addAll(layer(name + "layer", shape().numLayers() + head.index()));
+      return List.copyOf(branches);
+    }
+
     KernelHead head(Head head, int vocabSize) {
       ExitLayout exits = model.architecture().exits();
       boolean own = head.isExit() && !model.logitLens();
@@ -248,7 +275,11 @@ record PackedModel(
       KernelNorm norm =
           own
               ? exits.norm() ? norm(name + ".norm", 1) : new KernelNorm.None(shape().hiddenSize())
-              : norm("model.norm", 1);
+              : norm(
+                  head.id().equals(HeadId.DRAFT_HEAD)
+                      ? ParameterName.DRAFT_HEAD + "norm"
+                      : "model.norm",
+                  1);
       return new KernelHead(
           List.copyOf(branches),
           norm,

@@ -38,6 +38,8 @@ final class Workspace implements AutoCloseable {
   final PackedInput attentionOutput; // [rows, H D]
   final PackedInput ffnActivations; // [rows, ffn]
   final Optional<KernelExperts.Routing> routing; // of rows to experts
+  final Optional<PackedInput> draftInput; // of a draft head's projection: [rows, 2 hidden]
+  final Optional<NativeBuffer> embedded; // which it reads: [rows, hidden]
   final NativeBuffer qkv; // queries, keys, values: [rows, qkvWidth]
   final int qkvWidth;
   final NativeBuffer partial; // sums over this rank's inputs: [rows, partialWidth]
@@ -124,13 +126,15 @@ final class Workspace implements AutoCloseable {
 
   /**
    * @param shard the model's shape with this rank's part of heads, MLP and experts
+   * @param drafts whether a draft head is among the branches
    */
   Workspace(
       int members,
       ModelKernels kernels,
       ModelConfig shard,
       PageLayout layout,
-      KernelAdapters.Packed changes) {
+      KernelAdapters.Packed changes,
+      boolean drafts) {
     int heads = shard.numHeads() + 2 * shard.numKeyValueHeads();
     MatmulKernel kernel = kernels.layers();
     normed = kernel.allocate(MAX_ROWS, shard.hiddenSize());
@@ -140,6 +144,14 @@ final class Workspace implements AutoCloseable {
     routing =
         shard.experts().count() > 0
             ? Optional.of(new KernelExperts.Routing(kernels, shard))
+            : Optional.empty();
+    draftInput =
+        drafts
+            ? Optional.of(kernel.allocate(MAX_ROWS, 2 * shard.hiddenSize()))
+            : Optional.empty();
+    embedded =
+        drafts
+            ? Optional.of(NativeBuffer.allocate(4L * MAX_ROWS * shard.hiddenSize()))
             : Optional.empty();
     qkvWidth = padded(heads * shard.headDim());
     qkv = NativeBuffer.allocate(4L * MAX_ROWS * qkvWidth);
@@ -191,6 +203,8 @@ final class Workspace implements AutoCloseable {
     attentionOutput.close();
     ffnActivations.close();
     routing.ifPresent(KernelExperts.Routing::close);
+    draftInput.ifPresent(PackedInput::close);
+    embedded.ifPresent(NativeBuffer::close);
     qkv.close();
     partial.close();
     limits.close();
