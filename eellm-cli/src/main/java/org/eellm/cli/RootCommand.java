@@ -10,6 +10,7 @@ import java.util.SequencedMap;
 import java.util.Set;
 import java.util.function.Supplier;
 import org.eellm.cli.bench.BenchCommand;
+import org.eellm.cli.convert.AddDraftHeadCommand;
 import org.eellm.cli.convert.AddExitsCommand;
 import org.eellm.cli.convert.ConvertCommand;
 import org.eellm.cli.convert.ExportCommand;
@@ -71,6 +72,7 @@ public final class RootCommand implements Runnable {
 
   private static SequencedMap<String, Supplier<Object>> commands() {
     SequencedMap<String, Supplier<Object>> all = new LinkedHashMap<>();
+    all.put("add-draft-head", AddDraftHeadCommand::new);
     all.put("add-exits", AddExitsCommand::new);
     all.put("bench", BenchCommand::new);
     all.put("calibrate", CalibrateCommand::new);

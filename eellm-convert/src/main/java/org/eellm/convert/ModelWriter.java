@@ -65,6 +65,8 @@ public final class ModelWriter {
           "chat_template.jinja",
           "draft_vocabulary.json",
           "draft_table.safetensors",
+          "draft_head.safetensors",
+          "draft_head.json",
           "LICENSE");
 
   /**

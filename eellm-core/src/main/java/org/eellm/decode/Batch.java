@@ -4,8 +4,10 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.eellm.config.HeadId;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.LayerType;
@@ -50,6 +52,7 @@ public final class Batch implements AutoCloseable {
   private final Deque<BatchStep> free = new ArrayDeque<>();
   private final Deque<BatchStep> underWay = new ArrayDeque<>(); // who has waited longest in front
   private final DraftPlanner planner;
+  private final Optional<HeadDrafts> headDrafts;
   private final PagePool pool;
   private final PrefixCache prefixes;
   private final HiddenStateReader hiddenStates;
@@ -171,7 +174,13 @@ public final class Batch implements AutoCloseable {
     }
     planner =
         new DraftPlanner(
-            runner.model().allHeads(), firstStep.costs(), limits.vocabulary().draftTable());
+            Stream.concat(
+                    runner.model().allHeads().stream(), runner.model().draftHead().stream())
+                .toList(),
+            firstStep.costs(),
+            limits.vocabulary().draftTable());
+    headDrafts =
+        runner.model().draftHead().map(head -> new HeadDrafts(runner, head, firstStep.costs()));
     pool = new PagePool(runner.pages());
     prefixes = new PrefixCache(pool);
     hiddenStates = new HiddenStateReader(runner, pool, prefixes);
@@ -189,7 +198,9 @@ public final class Batch implements AutoCloseable {
   private static int mostPages(DecodingModel model, Limits limits) {
     ModelConfig shape = model.architecture().model();
     boolean slides = shape.eachLayerType().stream().allMatch(LayerType.SLIDING::equals);
-    if (!slides || model.allHeads().stream().anyMatch(Head::hasAttention)) {
+    if (!slides
+        || model.draftHead().isPresent()
+        || model.allHeads().stream().anyMatch(Head::hasAttention)) {
       return Integer.MAX_VALUE;
     }
     long rows = 2L * PROMPT_ROWS + (long) model.allHeads().size() * limits.maxPending();
@@ -459,11 +470,19 @@ public final class Batch implements AutoCloseable {
       Sequence sequence = one.sequence();
       sequence.guesses().want(guesses());
       sequence.strategy().addDrafts(sequence);
+      if (headDrafts.isPresent()) {
+        headDrafts.get().add(sequence);
+      }
       one.rows = sequence.uncomputed();
       if (one.rows > 0) {
         chosen++;
         nextSequence = index + 1;
       }
+    }
+    if (headDrafts.isPresent() && headDrafts.get().draft()) {
+      active.stream()
+          .filter(one -> one.rows > 0)
+          .forEach(one -> one.rows = one.sequence().uncomputed());
     }
     shareRowsOfPrompts();
     for (int i = 0; i < active.size(); i++) {

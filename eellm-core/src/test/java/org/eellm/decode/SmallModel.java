@@ -2,15 +2,20 @@ package org.eellm.decode;
 
 import java.util.List;
 import java.util.function.UnaryOperator;
+import org.bytedeco.pytorch.GeneratorOptional;
+import org.bytedeco.pytorch.global.torch;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.Experts;
+import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.config.ModelConfig.NormPlacement;
 import org.eellm.config.ModelConfigBuilder;
+import org.eellm.config.Quantization;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecoderShard;
 import org.eellm.tensor.Torch;
 
 /** Random models of five layers, exits after layers 1, 2 and 4, 264 ids and 96 positions. */
@@ -76,6 +81,32 @@ public final class SmallModel {
   public static Decoder withWideHeads(DataType type) {
     return of(
         new ExitLayout(List.of(1, 2, 4), true, false, false, false), type, CONTEXT, 256, 0.08);
+  }
+
+  /** The same, with a draft head. */
+  public static Decoder withDraftHead(DataType type) {
+    ExitLayout exits = new ExitLayout(List.of(1, 2, 4), true, false, false, false);
+    Architecture architecture = architecture(exits, type, CONTEXT, 256, 0.08);
+    Decoder decoder =
+        Decoder.allocate(
+            architecture,
+            Learning.DRAFT_HEAD,
+            Quantization.NONE,
+            DecoderShard.whole(architecture),
+            Torch.cpu());
+    decoder.initialize(7);
+    decoder.parameters().trainable().stream()
+        .filter(parameter -> parameter.wholeShape().length == 1) // norms tell themselves apart
+        .forEach(
+            parameter ->
+                parameter
+                    .value()
+                    .uniform_(
+                        0.5,
+                        1.5,
+                        new GeneratorOptional(
+                            torch.make_generator_cpu(parameter.name().hashCode()))));
+    return decoder;
   }
 
   /** The same, with experts. */

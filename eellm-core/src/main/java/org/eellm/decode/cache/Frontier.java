@@ -21,6 +21,7 @@ public final class Frontier implements AutoCloseable {
   private final HiddenStateSlots[] unseen; // by index of the head
   private final int[] seen; // by index of the head
   private final HiddenStateSlots inFlight = new HiddenStateSlots();
+  private final HiddenStateSlots finals = new HiddenStateSlots(); // that a draft head has not seen
   private final int[] complete; // one number
   private int entered;
   private int exactEnd = Integer.MAX_VALUE; // from here on keys and values are not the model's
@@ -188,6 +189,32 @@ public final class Frontier implements AutoCloseable {
     seen[head.index()] = inFlight.end();
   }
 
+  /**
+   * Lets a draft head see all positions, from the first that goes in on, before which there are
+   * zeros.
+   */
+  public void beginFinals() {
+    int slot = runner.allocateSlot();
+    runner.write(slot, new byte[runner.hiddenBytes()], 0);
+    finals.append(entered - 1, slot);
+  }
+
+  /** Lets the in-flight rows whose tokens stay wait for the draft head, and others go. */
+  public void leaveToDraftHead() {
+    inFlight.cut(complete[0], runner);
+    finals.moveFrom(inFlight);
+  }
+
+  /** Final hidden states that the draft head has not seen, in whose place it puts its own. */
+  public HiddenStateSlots finals() {
+    return finals;
+  }
+
+  /** Forgets them. */
+  public void dropFinals() {
+    finals.release(runner);
+  }
+
   /** Tells that positions below {@code end} have keys and values at all layers of the trunk. */
   public void setComplete(int end) {
     complete[0] = end;
@@ -208,6 +235,7 @@ public final class Frontier implements AutoCloseable {
   public void rollBack(int end) {
     entered = Math.min(entered, end);
     complete[0] = Math.min(complete[0], end);
+    finals.cut(end, runner);
     for (HiddenStateSlots rows : pending) {
       rows.cut(end, runner);
     }
@@ -220,6 +248,7 @@ public final class Frontier implements AutoCloseable {
   @Override
   public void close() {
     leave();
+    dropFinals();
     for (HiddenStateSlots rows : pending) {
       rows.release(runner);
     }

@@ -105,7 +105,12 @@ public sealed interface DecodingMethod extends Serializable {
 
     @Override
     public List<Head> heads(List<Head> all) {
-      return source == DraftSource.TEXT ? List.of(all.getLast()) : all;
+      return source.hasExits() ? all : List.of(all.getLast());
+    }
+
+    @Override
+    public boolean usesDraftHead() {
+      return source.hasDraftHead();
     }
   }
 
@@ -156,6 +161,11 @@ public sealed interface DecodingMethod extends Serializable {
    * @throws ConfigException if the model lacks what is needed
    */
   List<Head> heads(List<Head> all);
+
+  /** Whether a draft head drafts, where there is one. */
+  default boolean usesDraftHead() {
+    return false;
+  }
 
   /** The gates that decide where a token leaves, by their exits' layers; most have none. */
   default Map<Integer, Gate> gates() {

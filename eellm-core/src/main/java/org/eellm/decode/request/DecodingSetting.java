@@ -179,8 +179,8 @@ public record DecodingSetting<T>(
           Optional.of(DraftSource.BOTH),
           "SOURCE",
           "For the mode speculative without the options for a fixed exit or length: exits alone;"
-              + " text, for what followed the last tokens where these came before; or both, the"
-              + " default.");
+              + " head, for a draft head beside the model; text, for what followed the last tokens"
+              + " where these came before; or both, the default, for all of them.");
 
   /** Only where exit and length are chosen as the text is written. */
   public static final DecodingSetting<DraftMemory> DRAFT_MEMORY =

@@ -2,11 +2,14 @@ package org.eellm.decode.request;
 
 import java.util.List;
 import org.eellm.config.ModelConfig;
+import org.eellm.config.SettingException;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.exit.Gate;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.request.Result.FinishReason;
 import org.eellm.decode.request.Result.Usage;
+import org.eellm.decode.speculate.DraftMemory;
+import org.eellm.decode.speculate.DraftSource;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
@@ -45,6 +48,7 @@ public final class Job implements RequestHandle {
     requireFits(model.architecture().model(), request, name);
     requireAdapter(model, request);
     Gate.requireModel(request.decoding().gates(), model, vocabulary);
+    requireDrafter(model, request.decoding());
     List<Head> heads = request.decoding().heads(model.allHeads());
     if (heads.isEmpty()
         || !heads.equals(model.allHeads().stream().filter(heads::contains).toList())) {
@@ -61,6 +65,18 @@ public final class Job implements RequestHandle {
       throw new GenerateException(
           "adapter: %d is none of the model's %d; use 0 for the model as it is"
               .formatted(request.adapter(), count));
+    }
+  }
+
+  private static void requireDrafter(DecodingModel model, DecodingMethod decoding) {
+    if (decoding instanceof DecodingMethod.AdaptiveDrafts(DraftSource source, DraftMemory _)
+        && source == DraftSource.HEAD
+        && model.draftHead().isEmpty()) {
+      throw new SettingException(
+          "draft-source",
+          "head needs a draft head beside a model that one rank has on its CPU; make one with eellm"
+              + " tune (tune.target: draft_head) and eellm add-draft-head, leave out --tp, --pp and"
+              + " --device, or use both");
     }
   }
 

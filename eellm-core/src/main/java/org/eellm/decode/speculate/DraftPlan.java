@@ -21,9 +21,9 @@ public interface DraftPlan {
   int lookUp(int drafted);
 
   /**
-   * Whether an exit is asked for the next token of the draft.
+   * Whether a drafter is asked for the next token of the draft.
    *
-   * @param exit its place among the model's exits, by depth
+   * @param exit index of the exit's head, or the draft head
    * @param drafted tokens of the draft so far
    */
   boolean asks(int exit, int drafted);

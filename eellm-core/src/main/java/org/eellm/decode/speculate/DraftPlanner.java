@@ -1,9 +1,11 @@
 package org.eellm.decode.speculate;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import org.eellm.checkpoint.DraftTable;
+import org.eellm.config.HeadId;
 import org.eellm.decode.token.Tokens;
 import org.eellm.model.Head;
 
@@ -26,6 +28,9 @@ import org.eellm.model.Head;
  * it costs: as long as the chance that it counts, times the time that a token takes, is more than
  * the lower layers' time and that of a further row above. Texts of a batch draft in step, since the
  * upper layers gain only where all go through them at once.
+ *
+ * <p>A draft head competes with the exits: it drafts before the step, from the state behind all
+ * layers, so that its drafts pass the whole model as one block.
  *
  * <p>Where a text's last tokens came before, in itself, in another request's reply or in a table,
  * what followed drafts ({@link Precedents}), if the tokens that are to be expected of that, at the
@@ -51,11 +56,12 @@ public final class DraftPlanner {
 
   private final OnlineCostModel costs;
   private final PrecedentStore store;
-  private final List<Head> heads; // the final head last
-  private final AcceptanceRate[] acceptances; // by exit
+  private final List<Head> drafters; // exits in order of depth, then the draft head
+  private final Head full;
+  private final AcceptanceRate[] acceptances; // by head
   private int sequences = 1;
   private int cycles;
-  private int chosen; // an exit's index, or NONE
+  private int chosen; // a drafter's index, or NONE
   private int length; // of the drafts of a batch
   private int step; // of a batch's cycle
   private boolean due; // to choose, as soon as a text drafts
@@ -63,23 +69,23 @@ public final class DraftPlanner {
   private double costOfToken;
   private double costOfFull; // of a token, where the full model writes alone
   private final DraftSourceSelector contest = new DraftSourceSelector(); // in batches
+  private DraftSource newest = DraftSource.BOTH; // of the sequence that came last
   private boolean contested; // whether the newest sequence may draft in both ways
   private int planned; // rows of the step so far, without prompts
 
   private static final int NONE = -1;
 
   /**
-   * @param heads all of a model, the final head last
+   * @param heads all of a model by their indices: exits, the final head, perhaps a draft head
    * @param table of the model's drafts
    */
   public DraftPlanner(List<Head> heads, OnlineCostModel costs, DraftTable table) {
-    this.heads = heads;
     this.costs = costs;
     store = new PrecedentStore(table);
-    acceptances = new AcceptanceRate[heads.size() - 1];
-    for (int exit = 0; exit < acceptances.length; exit++) {
-      acceptances[exit] = new AcceptanceRate();
-    }
+    drafters = heads.stream().filter(head -> !head.id().equals(HeadId.FINAL)).toList();
+    full = heads.stream().filter(head -> head.id().equals(HeadId.FINAL)).findFirst().orElseThrow();
+    acceptances = new AcceptanceRate[heads.size()];
+    Arrays.setAll(acceptances, _ -> new AcceptanceRate());
     choose();
   }
 
@@ -98,7 +104,7 @@ public final class DraftPlanner {
         contest.begin(System.nanoTime());
       }
       step++;
-      if (step > length) {
+      if (step > (isExit(chosen) ? length : 0)) {
         step = 0;
         due = true;
       }
@@ -107,11 +113,20 @@ public final class DraftPlanner {
 
   /** Makes a plan for a sequence. */
   public DraftPlan plan(DraftSource source, DraftMemory memory) {
-    contested = source == DraftSource.BOTH && acceptances.length > 0;
-    return new Plan(source, memory == DraftMemory.SHARED && source != DraftSource.EXITS);
+    newest = source;
+    contested = source == DraftSource.BOTH && !drafters.isEmpty();
+    return new Plan(source, memory == DraftMemory.SHARED && source.hasText());
   }
 
-  /** Chooses exit and length by the formula. */
+  private boolean isExit(int head) {
+    return head >= 0 && head < full.index();
+  }
+
+  private static boolean mayDraft(Head drafter, DraftSource source) {
+    return drafter.isExit() ? source.hasExits() : source.hasDraftHead();
+  }
+
+  /** Chooses drafter and length by the formula. */
   private void choose() {
     due = false;
     chosen = NONE;
@@ -121,17 +136,9 @@ public final class DraftPlanner {
     if (sequences > 1 && contested && contest.drafter() == DraftSourceSelector.Drafter.TEXT) {
       return;
     }
-    for (int exit = 0; exit < acceptances.length; exit++) {
-      double a = Math.min(acceptances[exit].mean(), 0.999);
-      for (int drafts = 1; drafts <= MOST; drafts++) {
-        double tokens = (1 - Math.pow(a, drafts + 1)) / (1 - a);
-        double cost =
-            (drafts + 1) * below(exit) + drafts * draftCost(exit) + above(exit, drafts + 1);
-        if (cost < costOfToken * tokens) {
-          costOfToken = cost / tokens;
-          chosen = exit;
-          length = drafts;
-        }
+    for (Head drafter : drafters) {
+      if (mayDraft(drafter, newest)) {
+        choose(drafter);
       }
     }
     if (sequences > 1) {
@@ -144,40 +151,79 @@ public final class DraftPlanner {
     }
   }
 
-  /** An exit that is to draft this time, whatever the formula says. */
-  private OptionalInt trial() {
-    cycles++;
-    for (int exit = 0; exit < acceptances.length; exit++) {
-      if (acceptances[exit].drafts() < LEAST_QUESTIONS) {
-        return OptionalInt.of(exit);
+  private void choose(Head drafter) {
+    double a = Math.min(acceptances[drafter.index()].mean(), 0.999);
+    for (int drafts = 1; drafts <= MOST; drafts++) {
+      double tokens = (1 - Math.pow(a, drafts + 1)) / (1 - a);
+      double cost =
+          (drafts + 1) * below(drafter)
+              + drafts * draftCost(drafter)
+              + above(drafter, drafts + 1)
+              + once(drafter, tokens);
+      if (cost < costOfToken * tokens) {
+        costOfToken = cost / tokens;
+        chosen = drafter.index();
+        length = drafts;
       }
     }
-    return cycles % TRIAL == 0 && acceptances.length > 0
-        ? OptionalInt.of(nextTrial++ % acceptances.length)
+  }
+
+  /** A drafter that is to draft this time, whatever the formula says. */
+  private OptionalInt trial() {
+    cycles++;
+    for (Head drafter : drafters) {
+      if (mayDraft(drafter, newest) && acceptances[drafter.index()].drafts() < LEAST_QUESTIONS) {
+        return OptionalInt.of(drafter.index());
+      }
+    }
+    return cycles % TRIAL == 0 && !drafters.isEmpty()
+        ? OptionalInt.of(drafters.get(nextTrial++ % drafters.size()).index())
         : OptionalInt.empty();
   }
 
   private double full(int rows) {
-    return costs.full(heads.getLast(), rows);
+    return costs.full(full, rows);
   }
 
   /** A token's cost in the layers below an exit; a batch shares them. */
-  private double below(int exit) {
-    return (costs.below(heads.get(exit), sequences) + costs.overhead()) / sequences;
+  private double below(Head drafter) {
+    return drafter.isExit()
+        ? (costs.below(drafter, sequences) + costs.overhead()) / sequences
+        : 0;
   }
 
-  private double draftCost(int exit) {
-    return costs.draft(heads.get(exit), sequences) / sequences;
+  private double draftCost(Head drafter) {
+    double cost =
+        drafter.isExit() ? costs.draft(drafter, sequences) : costs.draftHead(sequences);
+    return cost / sequences;
   }
 
   /** The cost of a sequence's rows in the layers above an exit and in the final head. */
-  private double above(int exit, int rows) {
-    return costs.above(heads.get(exit), heads.getLast(), rows * sequences) / sequences;
+  private double above(Head drafter, int rows) {
+    int all = rows * sequences;
+    return (drafter.isExit() ? costs.above(drafter, full, all) : full(all)) / sequences;
+  }
+
+  /**
+   * What a draft of a draft head costs beside its tokens: a step's overhead, and that it sees the
+   * tokens of the draft before together.
+   */
+  private double once(Head drafter, double tokens) {
+    if (drafter.isExit()) {
+      return 0;
+    }
+    int rows = (int) Math.round(tokens) * sequences;
+    return (costs.overhead() + costs.draftHead(rows) - costs.draftHead(sequences)) / sequences;
   }
 
   /** The cost of a further token of a draft. */
-  private double further(int exit, int drafted) {
-    return below(exit) + above(exit, drafted + 2) - above(exit, drafted + 1);
+  private double further(Head drafter, int drafted) {
+    return below(drafter) + above(drafter, drafted + 2) - above(drafter, drafted + 1);
+  }
+
+  /** The drafter of an index. */
+  private Head drafter(int index) {
+    return drafters.get(isExit(index) ? index : drafters.size() - 1);
   }
 
   private final class Plan implements DraftPlan {
@@ -186,7 +232,7 @@ public final class DraftPlanner {
     private final double[] margins = new double[MOST];
     private Optional<Precedents> precedents = Optional.empty();
     private final JudgedRows predictions = new JudgedRows();
-    private int exit;
+    private int exit; // the drafter's index, or NONE
     private int drafted;
     private double chance; // that the draft so far holds
 
@@ -202,12 +248,13 @@ public final class DraftPlanner {
       if (sequences > 1 ? due : cycles < FIRST_CYCLES || cycles % CYCLES == 0) {
         choose();
       }
-      int count = source == DraftSource.EXITS ? 0 : ofText(text, Math.min(room, MOST));
+      int count = source.hasText() ? ofText(text, Math.min(room, MOST)) : 0;
       if (count > 0) {
         cycles++;
         exit = NONE;
       } else {
-        exit = sequences > 1 ? chosen : trial().orElse(chosen);
+        int best = sequences > 1 ? chosen : trial().orElse(chosen);
+        exit = best != NONE && mayDraft(drafter(best), source) ? best : NONE;
       }
       return count;
     }
@@ -253,10 +300,11 @@ public final class DraftPlanner {
         return false;
       }
       if (sequences > 1) {
-        return step < length;
+        return (isExit(exit) ? step : drafted) < length;
       }
+      Head drafter = drafter(exit);
       double hope = chance * acceptances[exit].mean() * costOfToken;
-      return drafted == 0 || hope > further(exit, drafted) + draftCost(exit);
+      return drafted == 0 || hope > further(drafter, drafted) + draftCost(drafter);
     }
 
     @Override
@@ -264,7 +312,7 @@ public final class DraftPlanner {
       AcceptanceRate acceptance = acceptances[exit];
       acceptance.addDraft(margin);
       double next = chance * acceptance.of(margin);
-      if (sequences == 1 && next * costOfToken < further(exit, drafted)) {
+      if (sequences == 1 && next * costOfToken < further(drafter(exit), drafted)) {
         return false;
       }
       chance = next;

@@ -37,6 +37,9 @@ public final class OnlineCostModel {
 
   private static final double DECAY = 0.05;
 
+  /** What a draft head's layer is taken to cost at first: its branches and its projection. */
+  private static final double ASSUMED_BRANCHES = 3;
+
   private static final RunningMedian NO_ANCHOR = new RunningMedian(0);
 
   private final RunningMedian unit = new RunningMedian(0.1); // seconds of a branch with one row
@@ -45,6 +48,7 @@ public final class OnlineCostModel {
       prices; // of a branch, by what exit it is below and by rows, in units
   private final RunningMedian[][] heads; // by head and by rows, in units
   private final RunningMedian[][] drafts; // the same of the short list
+  private final RunningMedian[] draftHead; // of its layer and prediction, by rows, in units
   private final RunningMedian overhead = new RunningMedian(STEP); // of a step, in units
   private final boolean learns;
   private int maxRowsSeen; // most rows that ever came
@@ -101,6 +105,7 @@ public final class OnlineCostModel {
     prices = medians(ends.length);
     heads = medians(headCount);
     drafts = medians(headCount);
+    draftHead = medians(1)[0];
   }
 
   /** For so many things, by rows. */
@@ -179,6 +184,14 @@ public final class OnlineCostModel {
     }
   }
 
+  /** Takes the time of a draft head's layer and prediction, which come before a step. */
+  public void addDraftHead(int rows, double seconds) {
+    if (unit.value > 0 && rows <= MOST) {
+      maxRowsSeen = Math.max(maxRowsSeen, rows);
+      draftHead[rows].add(seconds / unit.value);
+    }
+  }
+
   /** Takes the time of a whole step. */
   public void addStep(double seconds) {
     if (unit.value > 0) {
@@ -225,6 +238,15 @@ public final class OnlineCostModel {
   /** Of an exit's draft. */
   double draft(Head exit, int rows) {
     return ofHead(drafts, exit.index(), rows);
+  }
+
+  /** Of a draft head's layer and prediction; assumed, where it was never asked. */
+  double draftHead(int rows) {
+    if (isKnown(draftHead)) {
+      return price(draftHead, rows);
+    }
+    RunningMedian[] top = prices[ends.length - 1];
+    return ASSUMED_BRANCHES * price(top, rows) + ofHead(drafts, 0, rows);
   }
 
   /** The cost of a head's prediction; where it was never asked, another one's or an assumed one. */

@@ -53,6 +53,11 @@ public sealed interface DecodingStrategy
   /** Adds to the tokens of a sequence, before a step, what is to go in with the newest. */
   default void addDrafts(Sequence sequence) {}
 
+  /** Whether the draft head is to draft one more token before the step. */
+  default boolean asksDraftHead(Sequence sequence, Head head) {
+    return false;
+  }
+
   /** Takes leave of a sequence that has ended, however that came. */
   default void onEnd(Sequence sequence) {}
 

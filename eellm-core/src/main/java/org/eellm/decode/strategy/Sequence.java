@@ -35,6 +35,7 @@ public final class Sequence implements AutoCloseable {
   private final int lastHead;
   private final boolean[] uses; // by index of the head
   private final Guesses guesses; // of this text
+  private final boolean feedsDraftHead;
   private final List<GeneratedToken> held = new ArrayList<>(); // behind a guess
   private @Nullable Sequence guessed; // waits for the token that this goes on behind
   private @Nullable Sequence before; // whose rows this one's follow
@@ -61,6 +62,11 @@ public final class Sequence implements AutoCloseable {
     uses = new boolean[lastHead + 1];
     job.heads().forEach(head -> uses[head.index()] = true);
     guesses = new Guesses();
+    feedsDraftHead =
+        request.decoding().usesDraftHead() && runner.model().draftHead().isPresent();
+    if (feedsDraftHead) {
+      frontier.beginFinals();
+    }
   }
 
   /** One that goes on behind a guess. */
@@ -74,6 +80,7 @@ public final class Sequence implements AutoCloseable {
     lastHead = guessed.lastHead;
     uses = guessed.uses;
     guesses = guessed.guesses;
+    feedsDraftHead = false;
     this.guessed = guessed;
     before = guessed;
   }
@@ -163,6 +170,11 @@ public final class Sequence implements AutoCloseable {
     return frontier;
   }
 
+  /** Whether the draft head is to draft one more token before its next step. */
+  public boolean asks(Head draftHead) {
+    return feedsDraftHead && !isOver() && strategy.asksDraftHead(this, draftHead);
+  }
+
   public RequestOutput output() {
     return output;
   }
@@ -225,6 +237,9 @@ public final class Sequence implements AutoCloseable {
   public void passedAllLayers() {
     // The newest token may have come since; and rows may have been rolled back.
     frontier.setComplete(Math.min(frontier.inFlight().end(), tokens.size() - 1));
+    if (feedsDraftHead) {
+      frontier.leaveToDraftHead();
+    }
   }
 
   /** Forgets hidden states, keys and values of positions whose tokens have been rolled back. */

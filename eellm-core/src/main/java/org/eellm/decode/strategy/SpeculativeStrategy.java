@@ -14,8 +14,8 @@ import org.eellm.model.Head;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An exit drafts tokens, or the text itself where it has been at its last tokens before, and the
- * full model verifies them. Drafts are tokens of the sequence until then; what the full model takes
+ * An exit drafts tokens, or a draft head, or the text itself where it has been at its last tokens
+ * before, and the full model verifies them. Drafts are tokens of the sequence until then; what the full model takes
  * back has never been emitted, and its keys and values are overwritten by what comes in its place.
  *
  * <p>The prompt passes all layers, and the first token is the full model's.
@@ -56,6 +56,14 @@ final class SpeculativeStrategy implements DecodingStrategy {
       draft(sequence, next.getAsInt());
       next = sampler.forced(sequence.tokens());
     }
+  }
+
+  @Override
+  public boolean asksDraftHead(Sequence sequence, Head head) {
+    return !forced
+        && !sequence.inPrompt()
+        && mayDraft(sequence)
+        && plan.asks(head.index(), drafts.size());
   }
 
   private void draft(Sequence sequence, int id) {

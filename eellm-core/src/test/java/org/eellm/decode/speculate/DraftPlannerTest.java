@@ -4,9 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import org.eellm.checkpoint.DraftTable;
+import org.eellm.config.HeadId;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.token.Tokens;
 import org.eellm.model.Decoder;
@@ -247,5 +250,46 @@ final class DraftPlannerTest {
     assertThat(acceptance.of(0.97)).isGreaterThan(0.97);
     assertThat(acceptance.of(0.31)).isLessThan(0.05);
     assertThat(acceptance.mean()).isBetween(0.4, 0.6);
+  }
+
+  /** One that costs as little as an exit's prediction, and holds as often. */
+  @Test
+  void plan_cheapDraftHead_draftsInThePlaceOfExits() {
+    Head last = model.allHeads().getLast();
+    Head draftHead = new Head(last.index() + 1, HeadId.DRAFT_HEAD, last.layer(), last.tap(), true);
+    List<Head> heads = new ArrayList<>(model.allHeads());
+    heads.add(draftHead);
+    planner = new DraftPlanner(heads, costs, DraftTable.none());
+    learn(0.05);
+    for (int round = 0; round < 40; round++) {
+      costs.addDraftHead(1, 3 * BRANCH);
+    }
+    Map<DraftSource, int[]> drafts = new EnumMap<>(DraftSource.class);
+    for (DraftSource source : List.of(DraftSource.EXITS, DraftSource.HEAD, DraftSource.BOTH)) {
+      DraftPlan plan = planner.plan(source, DraftMemory.OWN);
+      int[] byHead = new int[heads.size()];
+      for (int cycle = 0; cycle < CYCLES; cycle++) {
+        planner.begin(1);
+        plan.begin(TEXT, 64);
+        for (Head head : heads) {
+          int length = 0;
+          while (plan.asks(head.index(), length) && plan.keepsDrafting(0.9)) {
+            length++;
+          }
+          if (length > 0) {
+            plan.onVerified(length, Math.min(length, 1 + cycle % 8));
+            byHead[head.index()] += length;
+          }
+        }
+      }
+      drafts.put(source, byHead);
+    }
+
+    assertThat(drafts.get(DraftSource.EXITS)[draftHead.index()]).isZero();
+    assertThat(drafts.get(DraftSource.EXITS)[0]).isGreaterThan(CYCLES);
+    assertThat(Arrays.stream(drafts.get(DraftSource.HEAD)).sum())
+        .isEqualTo(drafts.get(DraftSource.HEAD)[draftHead.index()])
+        .isGreaterThan(CYCLES);
+    assertThat(drafts.get(DraftSource.BOTH)[draftHead.index()]).isGreaterThan(2 * CYCLES);
   }
 }

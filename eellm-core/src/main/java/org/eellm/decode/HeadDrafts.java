@@ -1,0 +1,124 @@
+package org.eellm.decode;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.eellm.decode.cache.HiddenStateSlots;
+import org.eellm.decode.engine.ForwardBatch;
+import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.head.HeadOutput;
+import org.eellm.decode.speculate.OnlineCostModel;
+import org.eellm.decode.strategy.Sequence;
+import org.eellm.decode.token.Prediction;
+import org.eellm.decode.token.Tokens;
+import org.eellm.model.Head;
+
+/**
+ * Lets a draft head draft for the sequences of a batch, before the step that judges its drafts. Of
+ * each it first sees, in one block, the tokens that came since its last draft, each with the final
+ * hidden state before it; then its own drafts, one by one, with its own states.
+ *
+ * <p>It sees a text when it is to draft for it, not before: where others draft, its time is spared.
+ * Of a prompt that has been taken from other requests it has the keys and values that these left.
+ */
+final class HeadDrafts {
+  private final ModelRunner runner;
+  private final Head head;
+  private final OnlineCostModel costs;
+  private final List<Sequence> drafting = new ArrayList<>();
+  private final ForwardBatch rows = new ForwardBatch();
+  private int[] ids = new int[64];
+  private int[] last = new int[8]; // rows of sequences
+
+  HeadDrafts(ModelRunner runner, Head head, OnlineCostModel costs) {
+    this.runner = runner;
+    this.head = head;
+    this.costs = costs;
+  }
+
+  /** Drafts for a sequence the next time, if it asks. */
+  void add(Sequence sequence) {
+    if (sequence.asks(head)) {
+      drafting.add(sequence);
+    }
+  }
+
+  /**
+   * Drafts for the sequences that have been added.
+   *
+   * @return whether there are any
+   */
+  boolean draft() {
+    if (drafting.isEmpty()) {
+      return false;
+    }
+    List<Sequence> all = List.copyOf(drafting);
+    for (boolean first = true; !drafting.isEmpty(); first = false) {
+      long start = System.nanoTime();
+      fill(first);
+      runner.runDraftHead(rows, ids);
+      HeadOutput output = runner.draft(head, rows, last, drafting.size());
+      output.await();
+      int kept = 0;
+      for (int i = 0; i < drafting.size(); i++) {
+        if (deliver(drafting.get(i), output, i)) {
+          drafting.set(kept++, drafting.get(i));
+        }
+      }
+      drafting.subList(kept, drafting.size()).clear();
+      costs.addDraftHead(rows.rows(), (System.nanoTime() - start) / 1e9);
+    }
+    all.forEach(sequence -> sequence.frontier().dropFinals());
+    return true;
+  }
+
+  /**
+   * Fills the block.
+   *
+   * @param first with all that the head has not seen, else with the newest tokens
+   */
+  private void fill(boolean first) {
+    rows.clear();
+    if (last.length < drafting.size()) {
+      last = new int[2 * drafting.size()];
+    }
+    for (int i = 0; i < drafting.size(); i++) {
+      Sequence sequence = drafting.get(i);
+      HiddenStateSlots states = sequence.frontier().finals();
+      Tokens tokens = sequence.tokens();
+      rows.begin(sequence.pageTable().pages(), sequence.job().request().adapter());
+      for (int row = first ? 0 : states.count() - 1; row < states.count(); row++) {
+        add(states.slot(row), first ? states.first() + row + 1 : tokens.size() - 1, tokens);
+      }
+      last[i] = rows.rows() - 1;
+    }
+  }
+
+  private void add(int slot, int position, Tokens tokens) {
+    if (ids.length == rows.rows()) {
+      ids = Arrays.copyOf(ids, 2 * ids.length);
+    }
+    ids[rows.rows()] = tokens.get(position);
+    rows.add(slot, position);
+  }
+
+  /** Tells a sequence what the head predicts; whether it asks for more. */
+  private boolean deliver(Sequence sequence, HeadOutput output, int row) {
+    int before = sequence.tokens().size();
+    try {
+      Prediction prediction =
+          new Prediction(output, row, sequence.tokens().first(before), List.of());
+      sequence
+          .strategy()
+          .onPredictions(
+              sequence,
+              List.of(
+                  prediction.isOfShortList()
+                      ? prediction.withRecentIds(sequence.strategy().favored(sequence))
+                      : prediction));
+    } catch (RuntimeException e) {
+      sequence.output().fail(e);
+    }
+    return sequence.tokens().size() > before && sequence.asks(head);
+  }
+}
