@@ -73,8 +73,7 @@ public final class DraftHeadFiles {
           StoredTensor stored = file.tensor(spec.name());
           ModelWeights.requireShape(file.path(), spec.name(), stored, spec.shape());
           weights.put(
-              spec.name(),
-              ModelWeights.rows(file.path(), spec.name(), stored, Arena.global()));
+              spec.name(), ModelWeights.rows(file.path(), spec.name(), stored, Arena.global()));
         }
       }
       return file::close;

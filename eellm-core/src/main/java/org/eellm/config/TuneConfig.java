@@ -12,8 +12,8 @@ import org.eellm.config.setting.NoEffectWith;
 import org.eellm.config.setting.NoEffectWith.Choice;
 
 /**
- * A run that tunes the exits or the draft head of a trained model, or low-rank changes of its trunk. {@code eellm
- * tune} sets {@code model} and {@code heads}; {@code eellm train} has neither.
+ * A run that tunes the exits or the draft head of a trained model, or low-rank changes of its
+ * trunk. {@code eellm tune} sets {@code model} and {@code heads}; {@code eellm train} has neither.
  *
  * @param model folder of the model that is tuned
  * @param heads folder of heads to start from; null: the model's own

@@ -174,8 +174,7 @@ public final class Batch implements AutoCloseable {
     }
     planner =
         new DraftPlanner(
-            Stream.concat(
-                    runner.model().allHeads().stream(), runner.model().draftHead().stream())
+            Stream.concat(runner.model().allHeads().stream(), runner.model().draftHead().stream())
                 .toList(),
             firstStep.costs(),
             limits.vocabulary().draftTable());
@@ -459,6 +458,7 @@ public final class Batch implements AutoCloseable {
   }
 
   private void nextRows(BatchStep next, int most) {
+    headDrafts.ifPresent(HeadDrafts::clear);
     int chosen = 0;
     int first = most < active.size() ? nextSequence : 0;
     for (int i = 0; i < active.size() && chosen < most; i++) {

@@ -25,7 +25,7 @@ final class HeadDrafts {
   private final ModelRunner runner;
   private final Head head;
   private final OnlineCostModel costs;
-  private final List<Sequence> drafting = new ArrayList<>();
+  private final List<Sequence> drafting = new ArrayList<>(); // in the step to come
   private final ForwardBatch rows = new ForwardBatch();
   private int[] ids = new int[64];
   private int[] last = new int[8]; // rows of sequences
@@ -34,6 +34,11 @@ final class HeadDrafts {
     this.runner = runner;
     this.head = head;
     this.costs = costs;
+  }
+
+  /** Begins anew, for another step. */
+  void clear() {
+    drafting.clear();
   }
 
   /** Drafts for a sequence the next time, if it asks. */
@@ -52,23 +57,22 @@ final class HeadDrafts {
     if (drafting.isEmpty()) {
       return false;
     }
-    List<Sequence> all = List.copyOf(drafting);
-    for (boolean first = true; !drafting.isEmpty(); first = false) {
+    List<Sequence> left = new ArrayList<>(drafting);
+    for (boolean first = true; !left.isEmpty(); first = false) {
       long start = System.nanoTime();
-      fill(first);
+      fill(left, first);
       runner.runDraftHead(rows, ids);
-      HeadOutput output = runner.draft(head, rows, last, drafting.size());
-      output.await();
-      int kept = 0;
-      for (int i = 0; i < drafting.size(); i++) {
-        if (deliver(drafting.get(i), output, i)) {
-          drafting.set(kept++, drafting.get(i));
+      HeadOutput output = runner.draft(head, rows, last, left.size());
+      List<Sequence> more = new ArrayList<>();
+      for (int i = 0; i < left.size(); i++) {
+        if (deliver(left.get(i), output, i)) {
+          more.add(left.get(i));
         }
       }
-      drafting.subList(kept, drafting.size()).clear();
       costs.addDraftHead(rows.rows(), (System.nanoTime() - start) / 1e9);
+      left = more;
     }
-    all.forEach(sequence -> sequence.frontier().dropFinals());
+    drafting.forEach(sequence -> sequence.frontier().dropFinals());
     return true;
   }
 
@@ -77,13 +81,13 @@ final class HeadDrafts {
    *
    * @param first with all that the head has not seen, else with the newest tokens
    */
-  private void fill(boolean first) {
+  private void fill(List<Sequence> sequences, boolean first) {
     rows.clear();
-    if (last.length < drafting.size()) {
-      last = new int[2 * drafting.size()];
+    if (last.length < sequences.size()) {
+      last = new int[2 * sequences.size()];
     }
-    for (int i = 0; i < drafting.size(); i++) {
-      Sequence sequence = drafting.get(i);
+    for (int i = 0; i < sequences.size(); i++) {
+      Sequence sequence = sequences.get(i);
       HiddenStateSlots states = sequence.frontier().finals();
       Tokens tokens = sequence.tokens();
       rows.begin(sequence.pageTable().pages(), sequence.job().request().adapter());

@@ -109,7 +109,8 @@ public final class Decoder implements DecodingModel {
     rowFactors = new DecodeContextFactory(model.attention(0).shard(parallel.size()), type, device);
     finalHead =
         parameters.has("model.norm.weight") ? Optional.of(createFinalHead()) : Optional.empty();
-    draftLayers = learning == Learning.DRAFT_HEAD ? Optional.of(createDraftHead()) : Optional.empty();
+    draftLayers =
+        learning == Learning.DRAFT_HEAD ? Optional.of(createDraftHead()) : Optional.empty();
     List<Stage> all = new ArrayList<>();
     shard.slices().forEach((index, slice) -> all.add(stage(index, slice)));
     stages = List.copyOf(all);
@@ -218,10 +219,7 @@ public final class Decoder implements DecodingModel {
   private DraftHead createDraftHead() {
     int slot = architecture.model().numLayers() + DraftHead.place(architecture).index();
     return DraftHead.of(
-        architecture,
-        parameters,
-        layer(DraftHead.layerName(), slot),
-        outputMatrix(finalMatrix()));
+        architecture, parameters, layer(DraftHead.layerName(), slot), outputMatrix(finalMatrix()));
   }
 
   private OutputMatrix outputMatrix(Weight weight) {

@@ -106,7 +106,8 @@ public record DraftHead(
     }
     Tensor embeddings = parameters.get(ParameterName.TOKENS.toString()).value();
     double size =
-        model.embeddingScale() * embeddings.to(ScalarType.Float).square().mean().sqrt().item_double();
+        model.embeddingScale()
+            * embeddings.to(ScalarType.Float).square().mean().sqrt().item_double();
     long hidden = model.hiddenSize();
     drawn
         .narrow(1, 0, hidden)
@@ -165,10 +166,7 @@ public record DraftHead(
       Tensor g = gradient;
       for (int i = layer.size() - 1; i >= 0; i--) {
         Branch branch = layer.get(i);
-        g =
-            branch
-                .path()
-                .gradient(g, branch.backward(pass.tapes().get(i), g, context, gradients));
+        g = branch.path().gradient(g, branch.backward(pass.tapes().get(i), g, context, gradients));
       }
       Tensor both = projection.backward(pass.joined(), g, context, gradients);
       long hidden = g.size(1);

@@ -18,10 +18,15 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 final class PresetsTest {
   private static final String CHAT = "tune-chat";
+  private static final String DRAFT_HEAD = "tune-draft-head";
 
   private static List<Path> presets() throws IOException {
     try (Stream<Path> files = Files.list(Path.of("configs"))) {
-      return files.filter(file -> !file.endsWith(CHAT + ".yaml")).sorted().toList();
+      return files
+          .filter(file -> !file.endsWith(CHAT + ".yaml"))
+          .filter(file -> !file.endsWith(DRAFT_HEAD + ".yaml"))
+          .sorted()
+          .toList();
     }
   }
 
@@ -41,6 +46,21 @@ final class PresetsTest {
     assertThat(config.architecture()).isEqualTo(model);
     assertThat(config.tune().learning()).isEqualTo(Learning.EXITS_FROM_FINAL_HEAD);
     assertThat(config.data().attendAcrossDocuments()).isFalse();
+  }
+
+  @Test
+  void preset_ofADraftHead_trainsOneForAnyModel() {
+    Architecture model = ConfigFile.preset("30m", List.of()).architecture();
+    TuneConfig tune = new TuneConfig(Optional.of("m"), Optional.empty(), Target.TEXT, Lora.none());
+
+    RunConfig config =
+        ConfigFile.readTuning(
+            ConfigFile.Text.ofPreset(DRAFT_HEAD),
+            List.of("data.sources=[text]", "data.tokenizer=m"),
+            tune,
+            model);
+
+    assertThat(config.tune().learning()).isEqualTo(Learning.DRAFT_HEAD);
   }
 
   @Test

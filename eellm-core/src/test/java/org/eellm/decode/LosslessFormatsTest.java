@@ -53,8 +53,7 @@ final class LosslessFormatsTest {
   /** Of few ids, exits often guess right, and a text repeats itself. */
   private static final int IDS = 6;
 
-  private static final DecodingMethod OF_HEAD =
-      new DecodingMethod.AdaptiveDrafts(DraftSource.HEAD);
+  private static final DecodingMethod OF_HEAD = new DecodingMethod.AdaptiveDrafts(DraftSource.HEAD);
 
   private static final List<DecodingMethod> DRAFTS =
       List.of(
@@ -172,7 +171,9 @@ final class LosslessFormatsTest {
 
         assertThat(ids(drafted)).as("%s in batches of %d", drafting, batchSize).isEqualTo(full);
         boolean certain = drafting instanceof DecodingMethod.Speculative;
-        if (certain || drafting.equals(OF_HEAD)) { // which is tried at least; others may find drafts too dear
+        if (certain
+            || drafting.equals(
+                OF_HEAD)) { // which is tried at least; others may find drafts too dear
           int judged = drafted.stream().mapToInt(text -> text.usage().draftedTokens()).sum();
           int held = drafted.stream().mapToInt(text -> text.usage().acceptedTokens()).sum();
           assertThat(held).isBetween(1, judged - 1); // both verdicts have been tried

@@ -113,9 +113,9 @@ public interface ModelRunner extends AutoCloseable {
   HeadOutput predict(Head head, ForwardBatch rows, int[] asked, int count);
 
   /**
-   * Drafts with an exit or the draft head: {@link #predict} for the ids of {@link Vocabulary#draftIds} alone, where
-   * there are such and one rank has all of the output matrix. Valid until the exit is asked for
-   * drafts again.
+   * Drafts with an exit or the draft head: {@link #predict} for the ids of {@link
+   * Vocabulary#draftIds} alone, where there are such and one rank has all of the output matrix.
+   * Valid until the exit is asked for drafts again.
    */
   HeadOutput draft(Head exit, ForwardBatch rows, int[] asked, int count);
 

@@ -30,7 +30,7 @@ import org.eellm.model.Head;
  * upper layers gain only where all go through them at once.
  *
  * <p>A draft head competes with the exits: it drafts before the step, from the state behind all
- * layers, so that its drafts pass the whole model as one block.
+ * layers, so that its drafts pass the whole model as one block, in a batch each text's own number.
  *
  * <p>Where a text's last tokens came before, in itself, in another request's reply or in a table,
  * what followed drafts ({@link Precedents}), if the tokens that are to be expected of that, at the
@@ -187,14 +187,11 @@ public final class DraftPlanner {
 
   /** A token's cost in the layers below an exit; a batch shares them. */
   private double below(Head drafter) {
-    return drafter.isExit()
-        ? (costs.below(drafter, sequences) + costs.overhead()) / sequences
-        : 0;
+    return drafter.isExit() ? (costs.below(drafter, sequences) + costs.overhead()) / sequences : 0;
   }
 
   private double draftCost(Head drafter) {
-    double cost =
-        drafter.isExit() ? costs.draft(drafter, sequences) : costs.draftHead(sequences);
+    double cost = drafter.isExit() ? costs.draft(drafter, sequences) : costs.draftHead(sequences);
     return cost / sequences;
   }
 
@@ -299,8 +296,8 @@ public final class DraftPlanner {
       if (asked != exit || drafted >= MOST) {
         return false;
       }
-      if (sequences > 1) {
-        return (isExit(exit) ? step : drafted) < length;
+      if (sequences > 1 && isExit(exit)) {
+        return step < length;
       }
       Head drafter = drafter(exit);
       double hope = chance * acceptances[exit].mean() * costOfToken;
@@ -312,7 +309,7 @@ public final class DraftPlanner {
       AcceptanceRate acceptance = acceptances[exit];
       acceptance.addDraft(margin);
       double next = chance * acceptance.of(margin);
-      if (sequences == 1 && next * costOfToken < further(drafter(exit), drafted)) {
+      if ((sequences == 1 || !isExit(exit)) && next * costOfToken < further(drafter(exit), drafted)) {
         return false;
       }
       chance = next;

@@ -62,8 +62,7 @@ public final class Sequence implements AutoCloseable {
     uses = new boolean[lastHead + 1];
     job.heads().forEach(head -> uses[head.index()] = true);
     guesses = new Guesses();
-    feedsDraftHead =
-        request.decoding().usesDraftHead() && runner.model().draftHead().isPresent();
+    feedsDraftHead = request.decoding().usesDraftHead() && runner.model().draftHead().isPresent();
     if (feedsDraftHead) {
       frontier.beginFinals();
     }

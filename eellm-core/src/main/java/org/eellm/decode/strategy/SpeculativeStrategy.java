@@ -15,8 +15,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * An exit drafts tokens, or a draft head, or the text itself where it has been at its last tokens
- * before, and the full model verifies them. Drafts are tokens of the sequence until then; what the full model takes
- * back has never been emitted, and its keys and values are overwritten by what comes in its place.
+ * before, and the full model verifies them. Drafts are tokens of the sequence until then; what the
+ * full model takes back has never been emitted, and its keys and values are overwritten by what
+ * comes in its place.
  *
  * <p>The prompt passes all layers, and the first token is the full model's.
  */

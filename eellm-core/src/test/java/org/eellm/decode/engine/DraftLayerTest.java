@@ -169,8 +169,7 @@ final class DraftLayerTest {
   }
 
   private static void write(ModelRunner runner, int slot, double[] state) {
-    ByteBuffer floats =
-        ByteBuffer.allocate(runner.hiddenBytes()).order(ByteOrder.nativeOrder());
+    ByteBuffer floats = ByteBuffer.allocate(runner.hiddenBytes()).order(ByteOrder.nativeOrder());
     for (double value : state) {
       floats.putFloat((float) value);
     }
@@ -257,7 +256,8 @@ final class DraftLayerTest {
       DraftHead head = model.draftLayers().orElseThrow();
       int hidden = model.architecture().model().hiddenSize();
       double[][] before = states(hidden);
-      float[] flat = new float[2 * ROWS * hidden]; // the same sequence twice, of states at positions
+      float[] flat =
+          new float[2 * ROWS * hidden]; // the same sequence twice, of states at positions
       for (int row = 0; row + 1 < ROWS; row++) {
         for (int i = 0; i < hidden; i++) {
           flat[row * hidden + i] = (float) before[row + 1][i];
@@ -279,7 +279,8 @@ final class DraftLayerTest {
         double[] expected = plain.state(before[row], ids[row], row);
         for (int i = 0; i < hidden; i++) {
           assertThat((double) top[row * hidden + i]).isCloseTo(expected[i], within(2e-4));
-          assertThat(top[(ROWS + row) * hidden + i]).isEqualTo(top[row * hidden + i], within(1e-5f));
+          assertThat(top[(ROWS + row) * hidden + i])
+              .isEqualTo(top[row * hidden + i], within(1e-5f));
         }
       }
     }

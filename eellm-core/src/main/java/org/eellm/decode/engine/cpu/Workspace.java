@@ -146,9 +146,7 @@ final class Workspace implements AutoCloseable {
             ? Optional.of(new KernelExperts.Routing(kernels, shard))
             : Optional.empty();
     draftInput =
-        drafts
-            ? Optional.of(kernel.allocate(MAX_ROWS, 2 * shard.hiddenSize()))
-            : Optional.empty();
+        drafts ? Optional.of(kernel.allocate(MAX_ROWS, 2 * shard.hiddenSize())) : Optional.empty();
     embedded =
         drafts
             ? Optional.of(NativeBuffer.allocate(4L * MAX_ROWS * shard.hiddenSize()))
