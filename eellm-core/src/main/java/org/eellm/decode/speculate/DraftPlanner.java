@@ -309,7 +309,8 @@ public final class DraftPlanner {
       AcceptanceRate acceptance = acceptances[exit];
       acceptance.addDraft(margin);
       double next = chance * acceptance.of(margin);
-      if ((sequences == 1 || !isExit(exit)) && next * costOfToken < further(drafter(exit), drafted)) {
+      if ((sequences == 1 || !isExit(exit))
+          && next * costOfToken < further(drafter(exit), drafted)) {
         return false;
       }
       chance = next;
