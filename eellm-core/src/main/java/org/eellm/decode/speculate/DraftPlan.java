@@ -5,13 +5,22 @@ import org.eellm.decode.token.Tokens;
 /** Who drafts how many tokens of a sequence before the full model verifies them. */
 public interface DraftPlan {
   /**
-   * Starts a draft.
+   * Starts a draft where a draft head has seen all.
    *
    * @param text without drafts
    * @param room most tokens of the draft
    * @return how many tokens the text itself drafts; if any, no exit is asked
    */
-  int begin(Tokens text, int room);
+  default int begin(Tokens text, int room) {
+    return begin(text, room, 0);
+  }
+
+  /**
+   * Starts a draft.
+   *
+   * @param unseen positions that a draft head has yet to see before it drafts
+   */
+  int begin(Tokens text, int room, int unseen);
 
   /**
    * A token that the text itself drafts.
@@ -55,7 +64,7 @@ public interface DraftPlan {
   /** Always the same exit. */
   record Fixed(DraftLength length) implements DraftPlan {
     @Override
-    public int begin(Tokens text, int room) {
+    public int begin(Tokens text, int room, int unseen) {
       return 0;
     }
 

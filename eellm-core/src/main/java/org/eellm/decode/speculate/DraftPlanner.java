@@ -4,6 +4,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.Predicate;
 import org.eellm.checkpoint.DraftTable;
 import org.eellm.config.HeadId;
 import org.eellm.decode.token.Tokens;
@@ -54,6 +55,9 @@ public final class DraftPlanner {
   /** Cycles after which an exit that is not in use drafts once, to see whether things changed. */
   private static final int TRIAL = 48;
 
+  /** What a trial of a draft head may cost, as a share of the text that it is for. */
+  private static final double TRIAL_SHARE = 0.02;
+
   private final OnlineCostModel costs;
   private final PrecedentStore store;
   private final List<Head> drafters; // exits in order of depth, then the draft head
@@ -66,6 +70,7 @@ public final class DraftPlanner {
   private int step; // of a batch's cycle
   private boolean due; // to choose, as soon as a text drafts
   private int nextTrial;
+  private int again; // the drafter of a trial that held, or NONE
   private double costOfToken;
   private double costOfFull; // of a token, where the full model writes alone
   private final DraftSourceSelector contest = new DraftSourceSelector(); // in batches
@@ -81,6 +86,7 @@ public final class DraftPlanner {
    */
   public DraftPlanner(List<Head> heads, OnlineCostModel costs, DraftTable table) {
     this.costs = costs;
+    again = NONE;
     store = new PrecedentStore(table);
     drafters = heads.stream().filter(head -> !head.id().equals(HeadId.FINAL)).toList();
     full = heads.stream().filter(head -> head.id().equals(HeadId.FINAL)).findFirst().orElseThrow();
@@ -142,7 +148,7 @@ public final class DraftPlanner {
       }
     }
     if (sequences > 1) {
-      trial()
+      trial(head -> true)
           .ifPresent(
               exit -> {
                 chosen = exit;
@@ -169,16 +175,25 @@ public final class DraftPlanner {
   }
 
   /** A drafter that is to draft this time, whatever the formula says. */
-  private OptionalInt trial() {
+  private OptionalInt trial(Predicate<Head> affordable) {
     cycles++;
+    int held = again;
+    again = NONE;
+    if (held != NONE) {
+      return OptionalInt.of(held);
+    }
     for (Head drafter : drafters) {
-      if (mayDraft(drafter, newest) && acceptances[drafter.index()].drafts() < LEAST_QUESTIONS) {
+      if (mayDraft(drafter, newest)
+          && acceptances[drafter.index()].drafts() < LEAST_QUESTIONS
+          && affordable.test(drafter)) {
         return OptionalInt.of(drafter.index());
       }
     }
-    return cycles % TRIAL == 0 && !drafters.isEmpty()
-        ? OptionalInt.of(drafters.get(nextTrial++ % drafters.size()).index())
-        : OptionalInt.empty();
+    if (cycles % TRIAL > 0 || drafters.isEmpty()) {
+      return OptionalInt.empty();
+    }
+    Head next = drafters.get(nextTrial++ % drafters.size());
+    return affordable.test(next) ? OptionalInt.of(next.index()) : OptionalInt.empty();
   }
 
   private double full(int rows) {
@@ -232,6 +247,8 @@ public final class DraftPlanner {
     private int exit; // the drafter's index, or NONE
     private int drafted;
     private double chance; // that the draft so far holds
+    private boolean headHasDrafted; // of this text
+    private boolean tries; // a drafter that is not the best, as far as is known
 
     Plan(DraftSource source, boolean shared) {
       this.source = source;
@@ -239,7 +256,7 @@ public final class DraftPlanner {
     }
 
     @Override
-    public int begin(Tokens text, int room) {
+    public int begin(Tokens text, int room, int unseen) {
       drafted = 0;
       chance = 1;
       if (sequences > 1 ? due : cycles < FIRST_CYCLES || cycles % CYCLES == 0) {
@@ -250,10 +267,25 @@ public final class DraftPlanner {
         cycles++;
         exit = NONE;
       } else {
-        int best = sequences > 1 ? chosen : trial().orElse(chosen);
+        int best =
+            sequences > 1
+                ? chosen
+                : trial(head -> head.isExit() || affordsTrial(room, unseen)).orElse(chosen);
         exit = best != NONE && mayDraft(drafter(best), source) ? best : NONE;
+        tries = sequences == 1 && exit != chosen;
+        if (exit != NONE && !isExit(exit)) {
+          boolean pays = costs.draftHead(unseen) < room * (costOfFull - costOfToken);
+          exit = pays || affordsTrial(room, unseen) ? exit : NONE;
+          headHasDrafted |= exit != NONE;
+        }
       }
       return count;
+    }
+
+    /** Whether what the draft head has to see first is little beside the text that it is for. */
+    private boolean affordsTrial(int room, int unseen) {
+      int tokens = headHasDrafted ? unseen : room;
+      return costs.draftHead(unseen) < TRIAL_SHARE * tokens * costOfFull;
     }
 
     /** How many tokens of its own the text drafts: those that gain most. */
@@ -309,8 +341,8 @@ public final class DraftPlanner {
       AcceptanceRate acceptance = acceptances[exit];
       acceptance.addDraft(margin);
       double next = chance * acceptance.of(margin);
-      if ((sequences == 1 || !isExit(exit))
-          && next * costOfToken < further(drafter(exit), drafted)) {
+      boolean free = sequences == 1 || !isExit(exit); // to draft as many as pay
+      if (free && !(tries && drafted == 0) && next * costOfToken < further(drafter(exit), drafted)) {
         return false;
       }
       chance = next;
@@ -321,6 +353,9 @@ public final class DraftPlanner {
     @Override
     public void onVerified(int drafts, int accepted) {
       contest.add(accepted + 1);
+      if (tries && chosen == NONE && drafts > 0 && accepted == drafts) {
+        again = exit;
+      }
       for (int i = 0; exit != NONE && i < Math.min(drafts, accepted + 1); i++) {
         acceptances[exit].addVerified(margins[i], i < accepted);
       }

@@ -42,11 +42,16 @@ final class SpeculativeStrategy implements DecodingStrategy {
       drafter = null;
       addForced(sequence);
       forced = !drafts.isEmpty();
-      int count = forced ? 0 : plan.begin(sequence.tokens(), room(sequence));
+      int count = forced ? 0 : begin(sequence);
       for (int i = 0; i < count; i++) {
         draft(sequence, plan.lookUp(i));
       }
     }
+  }
+
+  private int begin(Sequence sequence) {
+    return plan.begin(
+        sequence.tokens(), room(sequence), sequence.frontier().finals().count());
   }
 
   /** Tokens that come whatever the model says: a draft that always holds. */
