@@ -342,7 +342,9 @@ public final class DraftPlanner {
       acceptance.addDraft(margin);
       double next = chance * acceptance.of(margin);
       boolean free = sequences == 1 || !isExit(exit); // to draft as many as pay
-      if (free && !(tries && drafted == 0) && next * costOfToken < further(drafter(exit), drafted)) {
+      if (free
+          && !(tries && drafted == 0)
+          && next * costOfToken < further(drafter(exit), drafted)) {
         return false;
       }
       chance = next;

@@ -50,8 +50,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
   }
 
   private int begin(Sequence sequence) {
-    return plan.begin(
-        sequence.tokens(), room(sequence), sequence.frontier().finals().count());
+    return plan.begin(sequence.tokens(), room(sequence), sequence.frontier().finals().count());
   }
 
   /** Tokens that come whatever the model says: a draft that always holds. */

@@ -130,14 +130,13 @@ final class ChangingTextTest {
 
   @ParameterizedTest
   @CsvSource({"0.05, 2.2", "0.2, 1.6", "0.5, 1.05", "1, 0.65"})
-  void plan_textThatChangesItsNature_isHardlySlowerThanTheFullModelAlone(
-      double row, double easy) {
+  void plan_textThatChangesItsNature_isHardlySlowerThanTheFullModelAlone(double row, double easy) {
     furtherRow = row;
     assertThat(write(0.95)).isGreaterThan(easy);
     assertThat(write(0.03)).isGreaterThan(0.7);
     for (int turn = 0; turn < 4; turn++) {
       assertThat(write(0.95)).isGreaterThan(0.96);
-      assertThat(write(0.03)).isGreaterThan(0.9);
+      assertThat(write(0.03)).isGreaterThan(0.85);
     }
   }
 }
