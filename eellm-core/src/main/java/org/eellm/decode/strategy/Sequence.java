@@ -26,6 +26,9 @@ import org.jspecify.annotations.Nullable;
  * and the text goes on here. So guesses change speed, never the text.
  */
 public final class Sequence implements AutoCloseable {
+  /** Final hidden states that are kept for a draft head which is not asked. */
+  private static final int MOST_UNSEEN = 4096;
+
   private final Job job;
   private final PageTable pageTable;
   private final DecodingStrategy strategy;
@@ -35,7 +38,7 @@ public final class Sequence implements AutoCloseable {
   private final int lastHead;
   private final boolean[] uses; // by index of the head
   private final Guesses guesses; // of this text
-  private final boolean feedsDraftHead;
+  private boolean feedsDraftHead;
   private final List<GeneratedToken> held = new ArrayList<>(); // behind a guess
   private @Nullable Sequence guessed; // waits for the token that this goes on behind
   private @Nullable Sequence before; // whose rows this one's follow
@@ -238,6 +241,10 @@ public final class Sequence implements AutoCloseable {
     frontier.setComplete(Math.min(frontier.inFlight().end(), tokens.size() - 1));
     if (feedsDraftHead) {
       frontier.leaveToDraftHead();
+    }
+    if (frontier.finals().count() > MOST_UNSEEN) { // others draft for this text
+      frontier.dropFinals();
+      feedsDraftHead = false;
     }
   }
 
