@@ -282,8 +282,14 @@ public final class DraftPlanner {
       return count;
     }
 
-    /** Whether what the draft head has to see first is little beside the text that it is for. */
+    /**
+     * Whether what the draft head has to see first is little beside the text that it is for; of
+     * some drafts at first all texts have the good.
+     */
     private boolean affordsTrial(int room, int unseen) {
+      if (acceptances[acceptances.length - 1].drafts() < LEAST_QUESTIONS) {
+        return true;
+      }
       int tokens = headHasDrafted ? unseen : room;
       return costs.draftHead(unseen) < TRIAL_SHARE * tokens * costOfFull;
     }
