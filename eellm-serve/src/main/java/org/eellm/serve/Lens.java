@@ -79,7 +79,7 @@ final class Lens {
 
   private ObjectNode head(Prediction prediction) {
     JsonNode said = tokens.get(prediction.position() - prompt.size()).path("heads");
-    return (ObjectNode) said.get(heads.indexOf(prediction.head().id()));
+    return (ObjectNode) said.get(heads.indexOf(prediction.headId()));
   }
 
   private void add(Prediction prediction, int id) {

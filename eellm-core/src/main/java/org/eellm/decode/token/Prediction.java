@@ -3,6 +3,7 @@ package org.eellm.decode.token;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.eellm.config.HeadId;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.model.Head;
 
@@ -39,6 +40,11 @@ public final class Prediction {
   /** Who predicts it. */
   public Head head() {
     return output.head();
+  }
+
+  /** The head by its name. */
+  public HeadId headId() {
+    return head().id();
   }
 
   /** Where the predicted token will stand, from 0. */
