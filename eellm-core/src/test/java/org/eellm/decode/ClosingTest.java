@@ -202,8 +202,7 @@ final class ClosingTest {
     try (DecodingModel model = Kind.FILES.make()) {
       Vocabulary vocabulary = Vocabulary.of(SmallModel.VOCABULARY);
       long before = NativeBuffer.totalBytes();
-      try (KernelRunner _ =
-          new KernelRunner(model, vocabulary, Integer.MAX_VALUE, 2)) {
+      try (KernelRunner _ = new KernelRunner(model, vocabulary, Integer.MAX_VALUE, 2)) {
         abort("the system gives 22 TB");
       } catch (OutOfMemoryError e) {
         assertThat(e).hasMessageContaining("the system refuses");

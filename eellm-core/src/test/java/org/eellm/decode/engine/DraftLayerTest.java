@@ -202,8 +202,7 @@ final class DraftLayerTest {
         Decoder same = SmallModel.withDraftHead(type);
         StoredDecoder stored = StoredDecoder.of(same, rounded);
         KernelRunner runner =
-            new KernelRunner(
-                stored, Vocabulary.of(SmallModel.VOCABULARY), 4, 2)) {
+            new KernelRunner(stored, Vocabulary.of(SmallModel.VOCABULARY), 4, 2)) {
       int hidden = model.architecture().model().hiddenSize();
       double[][] states = states(hidden);
       int[] ids = new Random(1).ints(ROWS + 1, 0, SmallModel.VOCABULARY).toArray();
