@@ -16,7 +16,7 @@ if %release% lss 25 (
   echo eellm: no JDK 25 or newer in JAVA_HOME or on the PATH; install one from https://adoptium.net, or set JAVA_HOME 1>&2
   exit /b 1
 )
-if not exist "%root%target\lib" (
+if not exist "%root%target\lib\built" (
   where /q mvn || (
     echo eellm: building needs Maven 3.9, and there is no mvn on the PATH; install it from https://maven.apache.org 1>&2
     exit /b 1
@@ -28,6 +28,7 @@ if not exist "%root%target\lib" (
     echo eellm: the build failed; what it says is above 1>&2
     exit /b 1
   )
+  type nul > "%root%target\lib\built"
 )
 rem As in the launcher for other systems.
 "%jdk%\bin\java" ^

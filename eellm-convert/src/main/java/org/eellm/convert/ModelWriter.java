@@ -15,6 +15,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import org.eellm.checkpoint.CheckpointIntegrity;
+import org.eellm.checkpoint.DraftHeadFiles;
 import org.eellm.checkpoint.WeightFiles;
 import org.eellm.checkpoint.huggingface.GgufModel;
 import org.eellm.checkpoint.huggingface.HeadFiles;
@@ -66,8 +67,6 @@ public final class ModelWriter {
           "draft_vocabulary.json",
           "draft_table.safetensors",
           "prompts.json",
-          "draft_head.safetensors",
-          "draft_head.json",
           "LICENSE");
 
   /**
@@ -264,9 +263,10 @@ public final class ModelWriter {
         JsonFiles.write(temporary.resolve("tokenizer_config.json"), vocabulary.config());
       }
       for (String name : COMPANIONS) {
-        if (ModelFiles.has(tokenizer, name)) {
-          copy(ModelFiles.file(tokenizer, name), temporary.resolve(name));
-        }
+        copyIfThere(tokenizer, name, temporary);
+      }
+      for (String name : DraftHeadFiles.NAMES) {
+        copyIfThere(source.folder(), name, temporary); // it belongs to the trunk
       }
       tokenizerProblem = readTokenizer(tokenizer, temporary);
       if (source.calibration().isPresent()) {
@@ -366,6 +366,12 @@ public final class ModelWriter {
   }
 
   /** A small file's content, without its permissions. */
+  private static void copyIfThere(Path folder, String name, Path target) throws IOException {
+    if (ModelFiles.has(folder, name)) {
+      copy(ModelFiles.file(folder, name), target.resolve(name));
+    }
+  }
+
   private static void copy(Path from, Path to) throws IOException {
     Files.write(to, Files.readAllBytes(from));
   }

@@ -30,6 +30,9 @@ public final class DraftHeadFiles {
   static final String DESCRIPTION = "draft_head.json";
   private static final String WEIGHTS = WeightFiles.single(Learning.DRAFT_HEAD);
 
+  /** The files beside a model that are its draft head. */
+  public static final List<String> NAMES = List.of(WEIGHTS, DESCRIPTION);
+
   private DraftHeadFiles() {}
 
   /** The content of {@code draft_head.json}. */
@@ -99,7 +102,7 @@ public final class DraftHeadFiles {
     Path from = CheckpointStore.resolveDraftHead(tuned);
     String trunk = JsonFiles.read(from.resolve(DESCRIPTION), Trunk.class).trunk();
     model.requireTrunk(trunk, from, "this draft head was", "it was");
-    for (String name : List.of(WEIGHTS, DESCRIPTION)) {
+    for (String name : NAMES) {
       Path part = folder.resolve(name + ".part");
       Files.copy(from.resolve(name), part, StandardCopyOption.REPLACE_EXISTING);
       CheckpointIntegrity.forget(folder, name);

@@ -318,6 +318,7 @@ public final class ConfigFile {
       case LORA -> config.tune().lora().rank() > 0;
       case NO_LORA -> config.tune().lora().rank() == 0;
       case TUNING_ON_TEXT -> config.tune().learning() == Learning.EXITS;
+      case TUNING_DRAFT_HEAD -> config.tune().learning() == Learning.DRAFT_HEAD;
       case TRAINING_ALL -> config.tune().model().isEmpty();
     };
   }

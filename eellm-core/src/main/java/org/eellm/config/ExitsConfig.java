@@ -32,11 +32,11 @@ public record ExitsConfig(
     @NoEffectWith(Choice.NO_EXITS) Set<HeadPart> head,
     @NoEffectWith(Choice.NO_EXITS) boolean tieOutput,
     List<Double> weights,
-    @NoEffectWith(Choice.NO_EXITS) Curriculum curriculum,
+    @NoEffectWith({Choice.NO_EXITS, Choice.TUNING_DRAFT_HEAD}) Curriculum curriculum,
     @NoEffectWith({Choice.CONSTANT_WEIGHTS, Choice.ROTATIONAL_WEIGHTS, Choice.GRADUAL_WEIGHTS})
         List<Double> initialWeights,
     int curriculumSteps,
-    @NoEffectWith(Choice.NO_EXITS) boolean dynamicTokenWeights,
+    @NoEffectWith({Choice.NO_EXITS, Choice.TUNING_DRAFT_HEAD}) boolean dynamicTokenWeights,
     @NoEffectWith({Choice.NO_EXITS, Choice.TUNING_EXITS}) double distillation,
     @NoEffectWith(Choice.NO_DISTILLATION) int distillationStart,
     @NoEffectWith(Choice.NO_DISTILLATION) int distillationSteps,

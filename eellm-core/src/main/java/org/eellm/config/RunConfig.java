@@ -36,7 +36,7 @@ public record RunConfig(
             + " experts do not learn, nor do layers below; tune exits beside them (eellm tune"
             + " without tune.lora)");
     requireAdapter(model, optimizer, parallel, tune);
-    requireDraftHead(model, parallel, tune);
+    requireDraftHead(model, data, parallel, tune);
     require(
         data.sequenceLength() <= model.maxPositions(),
         "data.sequence_length",
@@ -85,7 +85,7 @@ public record RunConfig(
 
   /** What a draft head does not go with. */
   private static void requireDraftHead(
-      ModelConfig model, ParallelConfig parallel, TuneConfig tune) {
+      ModelConfig model, DataConfig data, ParallelConfig parallel, TuneConfig tune) {
     if (tune.learning() != Learning.DRAFT_HEAD) {
       return;
     }
@@ -93,6 +93,11 @@ public record RunConfig(
         parallel.tp() == 1 && parallel.cp() == 1 && parallel.pp() == 1,
         "tune.target",
         "draft_head learns on ranks that have all of the model; use parallel.dp alone");
+    require(
+        data.sequenceLength() > 3,
+        "data.sequence_length",
+        data.sequenceLength()
+            + " is too short for a draft head, which learns three tokens ahead; use 4 or more");
     require(
         !model.hasExperts(0),
         "tune.target",

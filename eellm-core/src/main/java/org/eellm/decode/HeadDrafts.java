@@ -29,6 +29,7 @@ final class HeadDrafts {
   private final ForwardBatch rows = new ForwardBatch();
   private int[] ids = new int[64];
   private int[] last = new int[8]; // rows of sequences
+  private int toSee; // rows of those that draft in the step to come
 
   HeadDrafts(ModelRunner runner, Head head, OnlineCostModel costs) {
     this.runner = runner;
@@ -39,12 +40,18 @@ final class HeadDrafts {
   /** Begins anew, for another step. */
   void clear() {
     drafting.clear();
+    toSee = 0;
   }
 
-  /** Drafts for a sequence the next time, if it asks. */
+  /**
+   * Drafts for a sequence the next time, if it asks, and the head has not too much to see for
+   * others already: all wait for it.
+   */
   void add(Sequence sequence) {
-    if (sequence.asks(head)) {
+    int unseen = sequence.frontier().finals().count();
+    if ((drafting.isEmpty() || toSee + unseen <= Batch.PROMPT_ROWS) && sequence.asks(head)) {
       drafting.add(sequence);
+      toSee += unseen;
     }
   }
 

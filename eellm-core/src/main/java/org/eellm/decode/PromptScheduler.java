@@ -15,8 +15,10 @@ final class PromptScheduler {
   /** As long as nothing has been learned, and behind short prompts, which tell little. */
   private static final int FIRST_ROWS = 32;
 
-  /** The oldest prompt has one row of so many. */
+  /** The oldest prompt has one row of so many, and some at least. */
   private static final int PART_OF_OLDEST = 4;
+
+  private static final int LEAST_OF_OLDEST = 8;
 
   private final boolean isTimed;
   private final Estimate plain = new Estimate(); // seconds of a step without prompts
@@ -115,7 +117,8 @@ final class PromptScheduler {
   static int[] share(int[] remaining, int rows) {
     int[] shares = new int[remaining.length];
     if (remaining.length > 0) {
-      shares[0] = Math.min(remaining[0], rows / PART_OF_OLDEST);
+      int part = Math.max(rows / PART_OF_OLDEST, Math.min(rows, LEAST_OF_OLDEST));
+      shares[0] = Math.min(remaining[0], part);
     }
     int left = rows - Arrays.stream(shares).sum();
     while (left > 0) {

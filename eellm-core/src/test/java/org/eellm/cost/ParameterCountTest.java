@@ -103,6 +103,9 @@ final class ParameterCountTest {
       List<Slice> here = List.of(slices.get(stage), slices.get(stage + 2), slices.get(stage + 4));
       for (int ranks : new int[] {1, 2}) {
         for (Learning learning : ALL) {
+          if (ranks > 1 && learning == Learning.DRAFT_HEAD) {
+            continue; // which learns on ranks that have all of the model
+          }
           assertThat(ParameterCount.held(architecture, here, ranks, learning))
               .as(learning.toString())
               .isEqualTo(

@@ -38,6 +38,7 @@ final class RequestReader {
   /** Of each head of a lens by default. */
   private static final int LENS_ALTERNATIVES = 5;
 
+  private static final String CALIBRATED = "calibrated";
   private static final int MAX_STOPS = 16;
   private static final String NO_TOOLS = "is not offered here; use tools of /v1/chat/completions";
 
@@ -380,7 +381,8 @@ final class RequestReader {
 
   /** The field of a setting of decoding. */
   static String param(String setting) {
-    return "early_exit." + setting.replace('-', '_');
+    boolean isCalibration = setting.equals(DecodingSetting.CALIBRATION.name());
+    return "early_exit." + (isCalibration ? CALIBRATED : setting.replace('-', '_'));
   }
 
   /** A setting's message as the refusal of a field. */
@@ -394,7 +396,12 @@ final class RequestReader {
 
   private DecodingSettings settings(Fields fields) {
     DecodingSettings settings = DecodingSettings.NONE;
-    if (fields.bool("calibrated").orElse(false)) {
+    Optional<Boolean> calibrated = fields.bool(CALIBRATED);
+    if (calibrated.isPresent()) {
+      if (!calibrated.get()) {
+        throw ApiException.badField(
+            param(CALIBRATED), "can only be true; give a policy and a threshold, or leave it out");
+      }
       Calibration own =
           model
               .model()
@@ -402,7 +409,7 @@ final class RequestReader {
               .orElseThrow(
                   () ->
                       ApiException.badField(
-                          param("calibrated"),
+                          param(CALIBRATED),
                           "this model has no calibration; make one with eellm calibrate"));
       settings = settings.with(DecodingSetting.CALIBRATION, own);
     }

@@ -43,6 +43,16 @@ public record GgufModel(
     SequencedMap<String, Origin> origins)
     implements StoredWeights {
 
+  private static void requireNoHeads(Path path, Set<String> names) {
+    for (String name : names) {
+      if (name.startsWith(HeadFiles.PREFIX)) {
+        throw new CheckpointException(
+            "%s: tensor %s: exits are read from the file beside it, which export writes"
+                .formatted(path, name));
+      }
+    }
+  }
+
   /**
    * Opens a file; nothing is read of the numbers yet.
    *
@@ -56,6 +66,7 @@ public record GgufModel(
       HuggingFaceConfig read = config.config();
       SequencedMap<String, StoredTensor> stored = new LinkedHashMap<>();
       file.tensors().forEach((name, tensor) -> stored.put(name, stored(path, name, tensor)));
+      requireNoHeads(path, stored.keySet());
       SequencedMap<String, Origin> origins =
           new StoredLayout(new GgufPlaces(config.family()), read.architecture())
               .parameters(path, stored);

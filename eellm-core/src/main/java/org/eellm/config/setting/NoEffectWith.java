@@ -38,6 +38,7 @@ public @interface NoEffectWith {
     LORA("tune.lora.rank"),
     NO_LORA("tune.lora.rank: 0"),
     TUNING_ON_TEXT("tune.target: text"),
+    TUNING_DRAFT_HEAD("tune.target: draft_head"),
     TRAINING_ALL("no tune.model");
 
     private final String text;

@@ -1,6 +1,7 @@
 package org.eellm.decode.backend;
 
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.cpu.KernelProperties;
 import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.engine.torch.TorchRunner;
 import org.eellm.decode.head.Vocabulary;
@@ -22,6 +23,7 @@ public final class Backends {
    * @throws IllegalStateException if the model is closed
    */
   public static ModelRunner runner(DecodingModel model, Vocabulary vocabulary, int pages) {
+    KernelProperties.check();
     try (ModelUsers.Use _ = model.users().add()) {
       return model instanceof Decoder decoder && !KernelRunner.takes(decoder)
           ? new TorchRunner(decoder, vocabulary, pages)

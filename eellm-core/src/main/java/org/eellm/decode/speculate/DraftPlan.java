@@ -4,21 +4,16 @@ import org.eellm.decode.token.Tokens;
 
 /** Who drafts how many tokens of a sequence before the full model verifies them. */
 public interface DraftPlan {
-  /**
-   * Starts a draft where a draft head has seen all.
-   *
-   * @param text without drafts
-   * @param room most tokens of the draft
-   * @return how many tokens the text itself drafts; if any, no exit is asked
-   */
-  default int begin(Tokens text, int room) {
-    return begin(text, room, 0);
-  }
+  /** Where no draft head drafts for a text. */
+  int NO_HEAD = -1;
 
   /**
    * Starts a draft.
    *
-   * @param unseen positions that a draft head has yet to see before it drafts
+   * @param text without drafts
+   * @param room most tokens of the draft
+   * @param unseen positions that a draft head has yet to see before it drafts, or {@link #NO_HEAD}
+   * @return how many tokens the text itself drafts; if any, no exit is asked
    */
   int begin(Tokens text, int room, int unseen);
 

@@ -58,6 +58,11 @@ public final class DraftPlanner {
   /** What a trial of a draft head may cost, as a share of the text that it is for. */
   private static final double TRIAL_SHARE = 0.02;
 
+  /** A drafter that holds as often is known: a trial that holds says nothing new of it. */
+  private static final double LEARNED = 0.9;
+
+  private static final int NONE = -1;
+
   private final OnlineCostModel costs;
   private final PrecedentStore store;
   private final List<Head> drafters; // exits in order of depth, then the draft head
@@ -70,7 +75,9 @@ public final class DraftPlanner {
   private int step; // of a batch's cycle
   private boolean due; // to choose, as soon as a text drafts
   private int nextTrial;
-  private int again; // the drafter of a trial that held, or NONE
+  private int again = NONE; // the drafter of a trial that held, or NONE
+  private int withoutHead; // the best exit, or NONE
+  private boolean fed = true; // whether a draft head may draft for one of the last texts
   private double costOfToken;
   private double costOfFull; // of a token, where the full model writes alone
   private final DraftSourceSelector contest = new DraftSourceSelector(); // in batches
@@ -78,15 +85,12 @@ public final class DraftPlanner {
   private boolean contested; // whether the newest sequence may draft in both ways
   private int planned; // rows of the step so far, without prompts
 
-  private static final int NONE = -1;
-
   /**
    * @param heads all of a model by their indices: exits, the final head, perhaps a draft head
    * @param table of the model's drafts
    */
   public DraftPlanner(List<Head> heads, OnlineCostModel costs, DraftTable table) {
     this.costs = costs;
-    again = NONE;
     store = new PrecedentStore(table);
     drafters = heads.stream().filter(head -> !head.id().equals(HeadId.FINAL)).toList();
     full = heads.stream().filter(head -> head.id().equals(HeadId.FINAL)).findFirst().orElseThrow();
@@ -136,19 +140,23 @@ public final class DraftPlanner {
   private void choose() {
     due = false;
     chosen = NONE;
+    withoutHead = NONE;
     length = 0;
+    boolean hasHead = fed || sequences == 1;
+    fed = false;
     costOfFull = (full(sequences) + costs.overhead()) / sequences;
     costOfToken = costOfFull;
     if (sequences > 1 && contested && contest.drafter() == DraftSourceSelector.Drafter.TEXT) {
       return;
     }
     for (Head drafter : drafters) {
-      if (mayDraft(drafter, newest)) {
+      if (mayDraft(drafter, newest) && (drafter.isExit() || hasHead)) {
         choose(drafter);
       }
+      withoutHead = drafter.isExit() ? chosen : withoutHead;
     }
     if (sequences > 1) {
-      trial(head -> true)
+      trial(head -> head.isExit() || hasHead)
           .ifPresent(
               exit -> {
                 chosen = exit;
@@ -259,6 +267,7 @@ public final class DraftPlanner {
     public int begin(Tokens text, int room, int unseen) {
       drafted = 0;
       chance = 1;
+      fed |= unseen != NO_HEAD;
       if (sequences > 1 ? due : cycles < FIRST_CYCLES || cycles % CYCLES == 0) {
         choose();
       }
@@ -266,20 +275,27 @@ public final class DraftPlanner {
       if (count > 0) {
         cycles++;
         exit = NONE;
+        tries = false;
       } else {
         int best =
             sequences > 1
                 ? chosen
                 : trial(head -> head.isExit() || affordsTrial(room, unseen)).orElse(chosen);
         exit = best != NONE && mayDraft(drafter(best), source) ? best : NONE;
-        tries = sequences == 1 && exit != chosen;
-        if (exit != NONE && !isExit(exit)) {
-          boolean pays = costs.draftHead(unseen) < room * (costOfFull - costOfToken);
-          exit = pays || affordsTrial(room, unseen) ? exit : NONE;
-          headHasDrafted |= exit != NONE;
+        if (exit != NONE && !isExit(exit) && !affords(room, unseen)) {
+          exit = sequences == 1 && source.hasExits() ? withoutHead : NONE;
         }
+        headHasDrafted |= exit != NONE && !isExit(exit);
+        tries = sequences == 1 && exit != chosen && exit != withoutHead;
       }
       return count;
+    }
+
+    /** Whether what the draft head has to see first pays, or may be tried. */
+    private boolean affords(int room, int unseen) {
+      return unseen != NO_HEAD
+          && (costs.draftHead(unseen) < room * (costOfFull - costOfToken)
+              || affordsTrial(room, unseen));
     }
 
     /**
@@ -287,8 +303,8 @@ public final class DraftPlanner {
      * some drafts at first all texts have the good.
      */
     private boolean affordsTrial(int room, int unseen) {
-      if (acceptances[acceptances.length - 1].drafts() < LEAST_QUESTIONS) {
-        return true;
+      if (unseen == NO_HEAD || acceptances[acceptances.length - 1].drafts() < LEAST_QUESTIONS) {
+        return unseen != NO_HEAD;
       }
       int tokens = headHasDrafted ? unseen : room;
       return costs.draftHead(unseen) < TRIAL_SHARE * tokens * costOfFull;
@@ -361,7 +377,8 @@ public final class DraftPlanner {
     @Override
     public void onVerified(int drafts, int accepted) {
       contest.add(accepted + 1);
-      if (tries && chosen == NONE && drafts > 0 && accepted == drafts) {
+      boolean held = drafts > 0 && accepted == drafts;
+      if (tries && chosen == NONE && held && acceptances[exit].mean() < LEARNED) {
         again = exit;
       }
       for (int i = 0; exit != NONE && i < Math.min(drafts, accepted + 1); i++) {

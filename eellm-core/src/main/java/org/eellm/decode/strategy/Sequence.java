@@ -9,7 +9,9 @@ import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Job;
+import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
+import org.eellm.decode.speculate.DraftPlan;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.Tokens;
@@ -26,9 +28,6 @@ import org.jspecify.annotations.Nullable;
  * and the text goes on here. So guesses change speed, never the text.
  */
 public final class Sequence implements AutoCloseable {
-  /** Final hidden states that are kept for a draft head which is not asked. */
-  private static final int MOST_UNSEEN = 4096;
-
   private final Job job;
   private final PageTable pageTable;
   private final DecodingStrategy strategy;
@@ -38,6 +37,7 @@ public final class Sequence implements AutoCloseable {
   private final int lastHead;
   private final boolean[] uses; // by index of the head
   private final Guesses guesses; // of this text
+  private final long mostUnseen; // final hidden states, by a draft head that is not asked
   private boolean feedsDraftHead;
   private final List<GeneratedToken> held = new ArrayList<>(); // behind a guess
   private @Nullable Sequence guessed; // waits for the token that this goes on behind
@@ -65,6 +65,7 @@ public final class Sequence implements AutoCloseable {
     uses = new boolean[lastHead + 1];
     job.heads().forEach(head -> uses[head.index()] = true);
     guesses = new Guesses();
+    mostUnseen = Limits.draftHeadStates(runner.model().architecture().model());
     feedsDraftHead = request.decoding().usesDraftHead() && runner.model().draftHead().isPresent();
     if (feedsDraftHead) {
       frontier.beginFinals();
@@ -82,6 +83,7 @@ public final class Sequence implements AutoCloseable {
     lastHead = guessed.lastHead;
     uses = guessed.uses;
     guesses = guessed.guesses;
+    mostUnseen = guessed.mostUnseen;
     feedsDraftHead = false;
     this.guessed = guessed;
     before = guessed;
@@ -172,6 +174,11 @@ public final class Sequence implements AutoCloseable {
     return frontier;
   }
 
+  /** Positions that the draft head has yet to see before it drafts; {@link DraftPlan#NO_HEAD}. */
+  int unseenByDraftHead() {
+    return feedsDraftHead ? frontier.finals().count() : DraftPlan.NO_HEAD;
+  }
+
   /** Whether the draft head is to draft one more token before its next step. */
   public boolean asks(Head draftHead) {
     return feedsDraftHead && !isOver() && strategy.asksDraftHead(this, draftHead);
@@ -241,7 +248,7 @@ public final class Sequence implements AutoCloseable {
     if (feedsDraftHead) {
       frontier.leaveToDraftHead();
     }
-    if (frontier.finals().count() > MOST_UNSEEN) { // others draft for this text
+    if (frontier.finals().count() > mostUnseen) { // others draft for this text
       frontier.dropFinals();
       feedsDraftHead = false;
     }

@@ -50,7 +50,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
   }
 
   private int begin(Sequence sequence) {
-    return plan.begin(sequence.tokens(), room(sequence), sequence.frontier().finals().count());
+    return plan.begin(sequence.tokens(), room(sequence), sequence.unseenByDraftHead());
   }
 
   /** Tokens that come whatever the model says: a draft that always holds. */

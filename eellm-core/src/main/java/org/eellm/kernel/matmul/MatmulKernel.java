@@ -2,6 +2,7 @@ package org.eellm.kernel.matmul;
 
 import java.util.Locale;
 import org.eellm.kernel.vector.CpuLevel;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
 
@@ -41,8 +42,17 @@ public final class MatmulKernel {
     return order;
   }
 
-  /** In Java, by the Vector API where the process has that. */
+  /**
+   * In Java, by the Vector API, or plain where the process is told so.
+   *
+   * @throws IllegalStateException if the process lacks the Vector API's module
+   */
   public static MatmulKernel java(WeightFormat format) {
+    if (CpuLevel.chosen() != CpuLevel.SCALAR && !CpuLevel.hasVectors()) {
+      throw new IllegalStateException(
+          "no machine code multiplies %s here; start Java with --add-modules %s"
+              .formatted(format.name().toLowerCase(Locale.ROOT), NativeNumbers.VECTOR_MODULE));
+    }
     return java(format, SumOrder.of(format), CpuLevel.hasVectors());
   }
 

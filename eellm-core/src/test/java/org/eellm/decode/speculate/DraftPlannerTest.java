@@ -71,7 +71,7 @@ final class DraftPlannerTest {
     DraftPlan plan = planner.plan(DraftSource.EXITS, DraftMemory.SHARED);
     for (int cycle = 0; cycle < CYCLES; cycle++) {
       planner.begin(1);
-      plan.begin(TEXT, 64);
+      plan.begin(TEXT, 64, 0);
       int length = 0;
       boolean keepsDrafting = true;
       while (keepsDrafting) {
@@ -137,7 +137,7 @@ final class DraftPlannerTest {
     Tokens text = tokens(1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 3);
     DraftPlan plan = planner.plan(DraftSource.TEXT, DraftMemory.SHARED);
     planner.begin(1);
-    int count = plan.begin(text, 64);
+    int count = plan.begin(text, 64, 0);
 
     assertThat(count).isGreaterThan(2);
     List<Integer> drafts = new ArrayList<>();
@@ -159,12 +159,12 @@ final class DraftPlannerTest {
       DraftPlan plan = planner.plan(source, DraftMemory.SHARED);
       planner.begin(1);
 
-      assertThat(plan.begin(text, 64)).isGreaterThan(1);
+      assertThat(plan.begin(text, 64, 0)).isGreaterThan(1);
       assertThat(plan.lookUp(0)).isEqualTo(6);
       assertThat(plan.lookUp(1)).isEqualTo(7);
     }
     planner.begin(1);
-    assertThat(planner.plan(DraftSource.EXITS, DraftMemory.SHARED).begin(text, 64)).isZero();
+    assertThat(planner.plan(DraftSource.EXITS, DraftMemory.SHARED).begin(text, 64, 0)).isZero();
   }
 
   @Test
@@ -176,7 +176,7 @@ final class DraftPlannerTest {
       for (DraftMemory reader : DraftMemory.values()) {
         planner.begin(1);
         DraftPlan plan = planner.plan(DraftSource.TEXT, reader);
-        int count = plan.begin(tokens(1, 2, 3, 4, 5, 6, 7, 8, 9, 10), 64);
+        int count = plan.begin(tokens(1, 2, 3, 4, 5, 6, 7, 8, 9, 10), 64, 0);
 
         boolean shared = writer == DraftMemory.SHARED && reader == DraftMemory.SHARED;
         assertThat(count > 0).as("%s to %s", writer, reader).isEqualTo(shared);
@@ -190,13 +190,13 @@ final class DraftPlannerTest {
     Tokens text = tokens(1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 3);
     learn(0.05);
     planner.begin(1);
-    assertThat(planner.plan(DraftSource.TEXT, DraftMemory.SHARED).begin(text, 1)).isEqualTo(1);
-    assertThat(planner.plan(DraftSource.EXITS, DraftMemory.SHARED).begin(text, 64)).isZero();
+    assertThat(planner.plan(DraftSource.TEXT, DraftMemory.SHARED).begin(text, 1, 0)).isEqualTo(1);
+    assertThat(planner.plan(DraftSource.EXITS, DraftMemory.SHARED).begin(text, 64, 0)).isZero();
     costs = new OnlineCostModel(model, true);
     planner = new DraftPlanner(model.allHeads(), costs, DraftTable.none());
     learn(1);
     planner.begin(1);
-    assertThat(planner.plan(DraftSource.TEXT, DraftMemory.SHARED).begin(text, 64)).isZero();
+    assertThat(planner.plan(DraftSource.TEXT, DraftMemory.SHARED).begin(text, 64, 0)).isZero();
   }
 
   @Test
@@ -208,7 +208,7 @@ final class DraftPlannerTest {
     int drafts = 0;
     for (int i = 0; i < 500; i++) {
       planner.begin(1);
-      drafts += plan.begin(text, 64);
+      drafts += plan.begin(text, 64, 0);
       // Pairs come again, and what follows them is always something else.
       text.append(random.nextInt(3));
       text.append(random.nextInt(3));
@@ -230,8 +230,8 @@ final class DraftPlannerTest {
     int steps = 0;
     for (int step = 0; step < 50; step++) {
       planner.begin(2);
-      first.begin(TEXT, 64);
-      second.begin(TEXT, 64);
+      first.begin(TEXT, 64, 0);
+      second.begin(TEXT, 64, 0);
       assertThat(asks(first, 0)).isEqualTo(asks(second, 0));
       steps += asks(first, 0) ? 1 : 0;
     }
@@ -271,7 +271,7 @@ final class DraftPlannerTest {
       int[] byHead = new int[heads.size()];
       for (int cycle = 0; cycle < CYCLES; cycle++) {
         planner.begin(1);
-        plan.begin(TEXT, 64);
+        plan.begin(TEXT, 64, 0);
         for (Head head : heads) {
           int length = 0;
           while (plan.asks(head.index(), length) && plan.keepsDrafting(0.9)) {

@@ -46,7 +46,7 @@ async function change(does) {
  */
 export async function openNotebook(actions) {
   page = actions;
-  await change(async () => { entries = await done((await store('readonly')).getAll()); });
+  await change(async () => { entries = (await done((await store('readonly')).getAll())).filter(isEntry); });
 }
 
 /** Keeps an entry, in place of an earlier state of it. */
@@ -60,6 +60,14 @@ async function remove(entry) {
   await change(async () => done((await store('readwrite')).delete(entry.id)));
 }
 
+/** Whether something is a run of this page: files and earlier versions may hold others. */
+const isRun = run => typeof run?.settings?.prompt === 'string' && run.settings.a
+  && typeof run.side?.mode === 'string' && Number.isFinite(run.layers) && Array.isArray(run.tokens) && Array.isArray(run.heads)
+  && run.tokens.every(token => run.heads.includes(token.head) && Array.isArray(token.bytes));
+
+const isEntry = entry => typeof entry?.id === 'string' && Number.isFinite(entry.when)
+  && isRun(entry.a) && (entry.b === null || isRun(entry.b));
+
 /**
  * The runs of an exported file.
  *
@@ -72,9 +80,7 @@ async function readFile(file) {
   } catch (error) {
     throw new Error(`${file.name}: no JSON: ${error.message}`);
   }
-  const isRun = run => typeof run?.settings?.prompt === 'string' && run.settings.a && Array.isArray(run.tokens)
-    && Array.isArray(run.heads) && run.tokens.every(token => run.heads.includes(token.head) && Array.isArray(token.bytes));
-  if (!Array.isArray(read) || !read.every(entry => typeof entry?.id === 'string' && isRun(entry.a) && (entry.b === null || isRun(entry.b)))) {
+  if (!Array.isArray(read) || !read.every(isEntry)) {
     throw new Error(`${file.name}: has no runs of this page; choose a file that Export made`);
   }
   return read;

@@ -179,6 +179,7 @@ public final class KernelRunner implements ModelRunner {
 
   @Override
   public int allocateSlot() {
+    requireOpen();
     return states.allocateSlot();
   }
 
@@ -245,11 +246,15 @@ public final class KernelRunner implements ModelRunner {
     return weightBytes() <= CpuCache.bytes();
   }
 
-  @Override
-  public void embed(ForwardBatch rows, int[] ids) {
+  private void requireOpen() {
     if (closings.isEmpty()) {
       throw new IllegalStateException("the runner is closed");
     }
+  }
+
+  @Override
+  public void embed(ForwardBatch rows, int[] ids) {
+    requireOpen();
     pass.profiler().start();
     EmbeddingTable tokens = packed.weights().tokens().orElseThrow();
     for (int first = 0; first < rows.rows(); first += Workspace.MAX_ROWS) {
@@ -291,6 +296,7 @@ public final class KernelRunner implements ModelRunner {
 
   @Override
   public void run(int from, int to, ForwardBatch rows) {
+    requireOpen();
     for (int row = 0; row < rows.rows(); ) {
       row = pass.load(rows, row);
       pass.run(packed.trunk(), from - firstBranch, to - firstBranch);
@@ -349,6 +355,7 @@ public final class KernelRunner implements ModelRunner {
 
   @Override
   public void runDraftHead(ForwardBatch rows, int[] ids) {
+    requireOpen();
     EmbeddingTable tokens = packed.weights().tokens().orElseThrow();
     long inputs = workspace.embedded.orElseThrow().address();
     for (int first = 0; first < rows.rows(); ) {

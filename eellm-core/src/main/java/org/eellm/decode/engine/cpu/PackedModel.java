@@ -50,13 +50,30 @@ record PackedModel(
             ? stored.packed().map(PackedWeights.class::cast)
             : Optional.empty();
     PackedWeights weights = shared.orElseGet(() -> PackedWeights.of(model, team));
+    List<NativeBuffer> draftMemory = new ArrayList<>();
+    try {
+      return of(model, vocabulary, weights, shared.isEmpty(), draftMemory);
+    } catch (RuntimeException | Error failure) {
+      draftMemory.forEach(NativeBuffer::close);
+      if (shared.isEmpty()) {
+        weights.close();
+      }
+      throw failure;
+    }
+  }
+
+  private static PackedModel of(
+      DecodingModel model,
+      Vocabulary vocabulary,
+      PackedWeights weights,
+      boolean own,
+      List<NativeBuffer> draftMemory) {
     Assembly assembly = new Assembly(model, weights);
     List<KernelHead> heads =
         Stream.concat(model.headsHere().stream(), model.draftHead().stream())
             .map(head -> assembly.head(head, vocabulary.size()))
             .toList();
     List<KernelHead> draftHeads = new ArrayList<>();
-    List<NativeBuffer> draftMemory = new ArrayList<>();
     if (model.parallel().size() == 1 && !vocabulary.draftIds().isEmpty()) {
       Map<Long, PackedMatrix> chosen = new HashMap<>(); // heads may share a matrix
       for (KernelHead head : heads) {
@@ -71,7 +88,7 @@ record PackedModel(
     }
     return new PackedModel(
         weights,
-        shared.isEmpty(),
+        own,
         assembly.trunk(),
         heads,
         model.draftHead().map(assembly::draftLayer).orElse(List.of()),
