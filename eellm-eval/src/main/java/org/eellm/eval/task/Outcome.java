@@ -1,11 +1,13 @@
 package org.eellm.eval.task;
 
+import com.fasterxml.jackson.annotation.JsonIgnoreProperties;
 import java.util.List;
 import java.util.SequencedMap;
 import org.eellm.config.HeadId;
 import org.eellm.eval.task.TaskSpec.OutputType;
 
 /** The model's answer to an item: a line of {@code items/TASK.jsonl}. */
+@JsonIgnoreProperties(ignoreUnknown = true) // earlier versions wrote all kinds' fields in each line
 public sealed interface Outcome {
   /** The item's index. */
   int item();
