@@ -18,6 +18,7 @@ import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.speculate.DraftSource;
 import org.eellm.decode.token.TokenListener;
+import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.model.StoredDecoder;
 import org.junit.jupiter.api.Test;
 
@@ -61,6 +62,22 @@ final class HeadDraftsTest {
           .hasMessageContaining(
               "head needs a draft head beside a model that one rank has on its CPU")
           .hasMessageContaining("eellm add-draft-head");
+    }
+  }
+
+  @Test
+  void step_closedBatch_isRefused() {
+    try (StoredDecoder model =
+        StoredDecoder.of(SmallModel.withDraftHead(DataType.FLOAT32), MatrixQuantization.NONE)) {
+      Batch batch = new Batch(model, Limits.of(model));
+      batch.close();
+      DecodingMethod decoding = new DecodingMethod.AdaptiveDrafts(DraftSource.BOTH);
+      Request request = new Request(List.of(1, 2), 9, Set.of(), decoding, Sampler.greedy());
+      batch.add(batch.job(request, "the prompt", _ -> Reaction.CONTINUE));
+
+      assertThatThrownBy(batch::step)
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessage("the runner is closed");
     }
   }
 }

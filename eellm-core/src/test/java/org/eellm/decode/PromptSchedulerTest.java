@@ -30,6 +30,12 @@ final class PromptSchedulerTest {
   }
 
   @Test
+  void share_fewRows_leavesEightToTheOldest() {
+    assertThat(PromptScheduler.share(new int[] {2240, 90, 100}, 16)).containsExactly(8, 8, 0);
+    assertThat(PromptScheduler.share(new int[] {2240, 90}, 4)).containsExactly(4, 0);
+  }
+
+  @Test
   void share_anyPrompts_leavesNoRowUnusedAndNoOldestBehind() {
     Random random = new Random(1);
     for (int round = 0; round < 1000; round++) {

@@ -81,6 +81,7 @@ final class RefusalTest extends WithServer {
         "{\"prompt\": \"a\", \"stream_options\": {}} | stream_options",
         "{\"prompt\": \"a\", \"stream\": true, \"stream_options\": {\"x\": 1}} | stream_options.x",
         "{\"prompt\": \"a\", \"early_exit\": true} | early_exit",
+        "{\"prompt\": \"a\", \"early_exit\": {\"calibrated\": false}} | early_exit.calibrated",
         "{\"prompt\": \"a\", \"early_exit\": {\"policy\": \"best\"}} | early_exit.policy",
         "{\"prompt\": \"a\", \"early_exit\": {\"exits\": [3]}} | early_exit.exits",
         "{\"prompt\": \"a\", \"early_exit\": {\"exits\": [\"1\"]}} | early_exit.exits[0]",

@@ -79,6 +79,7 @@ public final class DraftPlanner {
   private int withoutHead; // the best exit, or NONE
   private boolean fed = true; // whether a draft head may draft for one of the last texts
   private double costOfToken;
+  private double costWithoutHead; // of a token, where no draft head drafts
   private double costOfFull; // of a token, where the full model writes alone
   private final DraftSourceSelector contest = new DraftSourceSelector(); // in batches
   private DraftSource newest = DraftSource.BOTH; // of the sequence that came last
@@ -146,6 +147,7 @@ public final class DraftPlanner {
     fed = false;
     costOfFull = (full(sequences) + costs.overhead()) / sequences;
     costOfToken = costOfFull;
+    costWithoutHead = costOfFull;
     if (sequences > 1 && contested && contest.drafter() == DraftSourceSelector.Drafter.TEXT) {
       return;
     }
@@ -153,7 +155,10 @@ public final class DraftPlanner {
       if (mayDraft(drafter, newest) && (drafter.isExit() || hasHead)) {
         choose(drafter);
       }
-      withoutHead = drafter.isExit() ? chosen : withoutHead;
+      if (drafter.isExit()) {
+        withoutHead = chosen;
+        costWithoutHead = costOfToken;
+      }
     }
     if (sequences > 1) {
       trial(head -> head.isExit() || hasHead)
@@ -354,7 +359,7 @@ public final class DraftPlanner {
         return step < length;
       }
       Head drafter = drafter(exit);
-      double hope = chance * acceptances[exit].mean() * costOfToken;
+      double hope = chance * acceptances[exit].mean() * worth();
       return drafted == 0 || hope > further(drafter, drafted) + draftCost(drafter);
     }
 
@@ -364,14 +369,17 @@ public final class DraftPlanner {
       acceptance.addDraft(margin);
       double next = chance * acceptance.of(margin);
       boolean free = sequences == 1 || !isExit(exit); // to draft as many as pay
-      if (free
-          && !(tries && drafted == 0)
-          && next * costOfToken < further(drafter(exit), drafted)) {
+      if (free && !(tries && drafted == 0) && next * worth() < further(drafter(exit), drafted)) {
         return false;
       }
       chance = next;
       margins[drafted++] = margin;
       return true;
+    }
+
+    /** What a token costs that this text need not draft. */
+    private double worth() {
+      return isExit(exit) ? costWithoutHead : costOfToken;
     }
 
     @Override

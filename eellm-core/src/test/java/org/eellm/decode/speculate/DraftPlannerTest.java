@@ -296,4 +296,34 @@ final class DraftPlannerTest {
         .isGreaterThan(CYCLES);
     assertThat(byBoth[draftHead.index()]).isGreaterThan(2 * CYCLES);
   }
+
+  /** The head is best, as {@link #plan_cheapDraftHead_draftsInThePlaceOfExits} shows. */
+  @Test
+  void plan_textThatADraftHeadCannotSee_draftsByAnExit() {
+    Head last = model.allHeads().getLast();
+    Head draftHead = new Head(last.index() + 1, HeadId.DRAFT_HEAD, last.layer(), last.tap(), true);
+    List<Head> heads = new ArrayList<>(model.allHeads());
+    heads.add(draftHead);
+    planner = new DraftPlanner(heads, costs, DraftTable.none());
+    learn(0.05);
+    DraftPlan plan = planner.plan(DraftSource.BOTH, DraftMemory.OWN);
+    int byExit = 0;
+    for (int cycle = 0; cycle < CYCLES; cycle++) {
+      planner.begin(1);
+      plan.begin(TEXT, 64, DraftPlan.NO_HEAD);
+      assertThat(plan.asks(draftHead.index(), 0)).isFalse();
+      for (Head head : model.allHeads()) {
+        int length = 0;
+        while (plan.asks(head.index(), length) && plan.keepsDrafting(0.9)) {
+          length++;
+        }
+        if (length > 0) {
+          plan.onVerified(length, Math.min(length, 1 + cycle % 8));
+          byExit += length;
+        }
+      }
+    }
+
+    assertThat(byExit).isGreaterThan(CYCLES);
+  }
 }
