@@ -64,12 +64,20 @@ function roundStep(range) {
   return [1, 2, 5, 10].map(times => times * power).find(step => range / step <= 5);
 }
 
-/** Points whose labels would fall together, as lists. */
-function clusters(points, x, y) {
-  const all = [];
-  for (const point of points) {
-    const near = all.find(([first]) => Math.abs(x(first.agreement) - x(point.agreement)) < 36 && Math.abs(y(first.ratio) - y(point.ratio)) < 14);
-    near ? near.push(point) : all.push([point]);
+/** The thresholds of points in words. */
+const labelOf = ([first, ...more]) => (more.length < 3
+  ? [first, ...more].map(point => point.label).join(', ') : `${first.label} … ${more.at(-1).label}`);
+
+/** Points whose labels would fall together, as lists; `place` tells where a label of such a list stands. */
+function clusters(points, place) {
+  const all = points.map(point => [point]);
+  const meets = (one, other) => one.from < other.to && other.from < one.to && Math.abs(one.y - other.y) < 14;
+  for (let i = 0; i < all.length; i++) {
+    const j = all.findIndex((other, at) => at > i && meets(place(all[i]), place(other)));
+    if (j > i) {
+      all[i].push(...all.splice(j, 1)[0]);
+      i = -1; // a longer label may meet others
+    }
   }
   return all;
 }
@@ -116,11 +124,15 @@ export function curve(points, room, other) {
       draw('line', { class: point.most > y1 || point.least < y0 ? 'spread cut' : 'spread', x1: at[0], x2: at[0], y1: y(point.least), y2: y(point.most) }),
       draw('circle', { class: 'dot', cx: at[0], cy: at[1], r: 4 }, draw('title', {}, pointWords(point))));
   }
-  for (const together of clusters(sorted, x, y)) {
-    const [first] = together;
-    const atEnd = x(first.agreement) > width - 110;
-    svg.append(draw('text', { class: 'threshold', x: x(first.agreement) + (atEnd ? -8 : 8), y: y(first.ratio) - 8, 'text-anchor': atEnd ? 'end' : 'start' },
-      together.length < 4 ? together.map(point => point.label).join(', ') : `${first.label} … ${together.at(-1).label}`));
+  const place = together => {
+    const [at, wide] = [x(together[0].agreement), 8 * labelOf(together).length];
+    const atEnd = at > width - 110;
+    const from = atEnd ? at - 8 - wide : at + 8;
+    return { atEnd, from, to: from + wide, y: y(together[0].ratio) - 8 };
+  };
+  for (const together of clusters(sorted, place)) {
+    const { atEnd, from, to, y: at } = place(together);
+    svg.append(draw('text', { class: 'threshold', x: atEnd ? to : from, y: at, 'text-anchor': atEnd ? 'end' : 'start' }, labelOf(together)));
   }
   return svg;
 }

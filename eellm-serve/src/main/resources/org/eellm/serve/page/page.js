@@ -755,6 +755,7 @@ async function restore() {
     return;
   }
   await opening;
+  showNotebook(); // in words of the model
   if (running || shown.a) {
     return; // something has been asked for by now
   }
