@@ -65,6 +65,11 @@ public final class TrainingFiles {
     return JsonFiles.read(existing(state(checkpoint)), type);
   }
 
+  /** Whether what {@link #writeState} wrote has a field, of which earlier versions had fewer. */
+  public static boolean stateHas(Path checkpoint, String field) {
+    return JsonFiles.read(existing(state(checkpoint))).has(field);
+  }
+
   /**
    * Writes what tells the datasets of a run, by the paths that its configuration has.
    *

@@ -20,6 +20,8 @@ import org.eellm.checkpoint.safetensors.TensorFile;
 import org.eellm.config.Learning;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig;
+import org.eellm.cost.plan.RunSchedules;
 import org.eellm.distributed.World;
 import org.eellm.model.ContextParallel;
 import org.eellm.model.Decoder;
@@ -30,10 +32,13 @@ import org.eellm.model.parameter.ParameterName;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
+import org.eellm.train.optimizer.BatchSize;
 import org.eellm.train.optimizer.FlatRange;
 import org.eellm.train.optimizer.GradientReduction;
 import org.eellm.train.optimizer.Optimizer;
 import org.eellm.train.optimizer.StepGuard;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * All that changes from step to step and that a checkpoint therefore keeps: the model, the
@@ -41,6 +46,8 @@ import org.eellm.train.optimizer.StepGuard;
  * this rank holds. Everything else follows from the configuration.
  */
 public final class TrainState implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(TrainState.class);
+
   private final RunConfig config;
   private final World world;
   private final Decoder model;
@@ -58,6 +65,9 @@ public final class TrainState implements AutoCloseable {
    *     bubbles, changes with the mesh
    */
   record Position(long step, long samples, double seconds, StepGuard.State guard) {}
+
+  /** The position as earlier versions wrote it, without the count of samples. */
+  private record UncountedPosition(long step, double seconds, StepGuard.State guard) {}
 
   private TrainState(RunConfig config, World world, Decoder model, Position position) {
     this.config = config;
@@ -125,7 +135,7 @@ public final class TrainState implements AutoCloseable {
    *     model
    */
   static TrainState load(RunConfig config, World world, Path checkpoint) {
-    Position position = position(checkpoint);
+    Position position = position(config, checkpoint);
     Decoder model = allocate(config, world);
     tuned(config)
         .ifPresentOrElse(
@@ -169,8 +179,15 @@ public final class TrainState implements AutoCloseable {
     }
   }
 
-  private static Position position(Path checkpoint) {
-    Position position = TrainingFiles.readState(checkpoint, Position.class);
+  private static Position position(RunConfig config, Path checkpoint) {
+    boolean counted = TrainingFiles.stateHas(checkpoint, "samples");
+    Position position;
+    if (counted) {
+      position = TrainingFiles.readState(checkpoint, Position.class);
+    } else {
+      var read = TrainingFiles.readState(checkpoint, UncountedPosition.class);
+      position = new Position(read.step(), 0, read.seconds(), read.guard());
+    }
     if (position.step() < 0 || position.samples() < 0 || !(position.seconds() >= 0)) {
       throw new CheckpointException(
           "%s: training/state.json has step %d, %d samples and %s seconds; copy the file again, or remove this checkpoint to go on from the one before"
@@ -182,7 +199,31 @@ public final class TrainState implements AutoCloseable {
           "%s: training/state.json has step %d, and the folder's name step %d; give it back its name, or remove it to go on from the one before"
               .formatted(checkpoint, position.step(), named.getAsLong()));
     }
-    return position;
+    return counted ? position : counted(position, config, checkpoint);
+  }
+
+  /**
+   * With as many samples as that many steps like the next one take. Those are the right ones unless
+   * bubbles were filled on a mesh with other replicas.
+   */
+  private static Position counted(Position position, RunConfig config, Path checkpoint) {
+    TrainConfig train = config.train();
+    long regular = BatchSize.samplesBefore(train, position.step() + 1);
+    int unit = train.microBatchSize() * config.parallel().dp();
+    long fills =
+        unit
+            * RunSchedules.fills(
+                RunSchedules.of(config).schedule(BatchSize.at(train, regular) / unit));
+    if (fills > 0) {
+      LOG.warn(
+          "{}: training/state.json has no samples; taking {} in fills a step, as with parallel.dp:"
+              + " {}",
+          checkpoint,
+          fills,
+          config.parallel().dp());
+    }
+    return new Position(
+        position.step(), regular + position.step() * fills, position.seconds(), position.guard());
   }
 
   /** Nothing that is trained on from a number that is none is ever a number again. */

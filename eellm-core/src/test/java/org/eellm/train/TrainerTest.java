@@ -329,6 +329,20 @@ class TrainerTest {
   }
 
   @Test
+  void resume_stateWithoutSamples_takesThemFromTheStep() throws IOException {
+    RunConfig config = TinyRun.config(folder);
+    finish(Trainer.start(config, run("control")));
+    Path checkpoint = stopAfter(3, Trainer.start(config, run("run"))).checkpoint();
+    Files.delete(checkpoint.resolve("checksums.txt"));
+    Path state = checkpoint.resolve("training/state.json");
+    String counted = Files.readString(state);
+    assertThat(counted).contains("\"samples\" : 12,");
+    Files.writeString(state, counted.replace("\"samples\" : 12,", ""));
+    finish(Trainer.resume(config, run("run")));
+    assertThat(TimelessMetrics.of(run("run"))).isEqualTo(TimelessMetrics.of(run("control")));
+  }
+
+  @Test
   void run_minutesArePast_savesBetweenSteps() {
     RunConfig config =
         TinyRun.config(folder, "checkpoint.minutes=1e-9", "checkpoint.keep=0", "train.steps=6");
