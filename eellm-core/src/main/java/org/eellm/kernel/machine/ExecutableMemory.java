@@ -19,6 +19,7 @@ import org.eellm.kernel.vector.NativeFunction;
 public final class ExecutableMemory {
   private static final int READ_EXECUTE = 5;
   private static final int ALIGNMENT = 64;
+  private static final int PAGE = 4096; // x86-64's
 
   private ExecutableMemory() {}
 
@@ -59,7 +60,8 @@ public final class ExecutableMemory {
   }
 
   private static Optional<NativeFunction[]> protect(List<byte[]> codes) {
-    int room = codes.stream().mapToInt(code -> aligned(code.length)).sum();
+    int bytes = codes.stream().mapToInt(code -> aligned(code.length)).sum();
+    int room = Math.ceilDiv(bytes, PAGE) * PAGE; // so that it begins with a page, guarded too
     long start = NativeBuffer.allocate(room).address();
     MemorySegment memory = MemorySegment.ofAddress(start).reinterpret(room);
     NativeFunction[] stored = new NativeFunction[codes.size()];
