@@ -820,7 +820,7 @@ const scenarios = {
       new MutationObserver(() => globalThis.grown.push(document.querySelectorAll('#curve-chart .dot').length))
         .observe(document.querySelector('#curve-chart'), { childList: true });
     });
-    const over = () => page.waitForFunction(() => /Agreement is given|Not to be trusted/.test(document.querySelector('#curve-state').textContent), null, { timeout: 60000 });
+    const over = () => page.waitForFunction(() => /Agreement is given|Not to be trusted/.test(document.querySelector('#curve-state').textContent), null, { timeout: 100000 });
     await page.click('#curve-go');
     await over();
     seen.grown = await page.evaluate(() => globalThis.grown);
