@@ -223,7 +223,7 @@ public record ModelFolder(
     }
   }
 
-  /** A draft head is for a model in one piece, with the heads that it was made with. */
+  /** A draft head is for a model in one piece. */
   private boolean hasDraftHead(StoredDecoder.Part part) {
     return part.isWhole() && !part.logitLens() && DraftHeadFiles.isIn(folder);
   }

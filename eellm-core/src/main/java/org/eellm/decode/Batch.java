@@ -194,14 +194,14 @@ public final class Batch implements AutoCloseable {
     while (runner.stages() > 1 && free.size() <= runner.stages()) {
       free.add(new BatchStep(firstStep.another()));
     }
+    headDrafts = runner.draftLayer().map(layer -> new HeadDrafts(runner, layer, firstStep.costs()));
     planner =
         new DraftPlanner(
-            Stream.concat(runner.model().allHeads().stream(), runner.model().draftHead().stream())
+            Stream.concat(
+                    runner.model().allHeads().stream(), headDrafts.map(HeadDrafts::head).stream())
                 .toList(),
             firstStep.costs(),
             limits.vocabulary().draftTable());
-    headDrafts =
-        runner.model().draftHead().map(head -> new HeadDrafts(runner, head, firstStep.costs()));
     pool = new PagePool(runner.pages());
     prefixes = new PrefixCache(pool);
     scheduler = schedulers.get();

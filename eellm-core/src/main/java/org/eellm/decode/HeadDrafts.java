@@ -6,6 +6,7 @@ import java.util.List;
 import org.eellm.decode.cache.HiddenStateSlots;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.ModelRunner.DraftLayer;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.speculate.OnlineCostModel;
 import org.eellm.decode.strategy.Sequence;
@@ -23,6 +24,7 @@ import org.eellm.model.Head;
  */
 final class HeadDrafts {
   private final ModelRunner runner;
+  private final DraftLayer layer;
   private final Head head;
   private final OnlineCostModel costs;
   private final List<Sequence> drafting = new ArrayList<>(); // in the step to come
@@ -31,10 +33,16 @@ final class HeadDrafts {
   private int[] last = new int[8]; // rows of sequences
   private int toSee; // rows of those that draft in the step to come
 
-  HeadDrafts(ModelRunner runner, Head head, OnlineCostModel costs) {
+  HeadDrafts(ModelRunner runner, DraftLayer layer, OnlineCostModel costs) {
     this.runner = runner;
-    this.head = head;
+    this.layer = layer;
     this.costs = costs;
+    head = runner.model().draftHead().orElseThrow();
+  }
+
+  /** The draft head. */
+  Head head() {
+    return head;
   }
 
   /** Begins anew, for another step. */
@@ -68,7 +76,7 @@ final class HeadDrafts {
     for (boolean first = true; !left.isEmpty(); first = false) {
       long start = System.nanoTime();
       fill(left, first);
-      runner.runDraftHead(rows, ids);
+      layer.run(rows, ids);
       HeadOutput output = runner.draft(head, rows, last, left.size());
       List<Sequence> more = new ArrayList<>();
       for (int i = 0; i < left.size(); i++) {

@@ -138,10 +138,7 @@ public final class StoredDecoder implements DecodingModel {
       Decoder model, MatrixQuantization quantization, List<Adapter> adapters) {
     Part part = Part.whole(model.architecture(), quantization);
     Map<String, WeightRows> weights =
-        Stream.concat(
-                part.parameterGroups().stream(),
-                model.draftHead().stream()
-                    .flatMap(_ -> ParameterLayout.draftHead(part.architecture().model()).stream()))
+        parameterGroups(part, model.draftHead().isPresent()).stream()
             .flatMap(List::stream)
             .collect(Collectors.toMap(ParameterSpec::name, spec -> model.rows(spec.name())));
     return new StoredDecoder(part, weights, adapters, model::close);
@@ -174,13 +171,13 @@ public final class StoredDecoder implements DecodingModel {
 
   @Override
   public List<List<ParameterSpec>> parameterGroups() {
-    if (!hasDraftHead) {
-      return part.parameterGroups();
-    }
-    return Stream.concat(
-            part.parameterGroups().stream(),
-            ParameterLayout.draftHead(part.architecture().model()).stream())
-        .toList();
+    return parameterGroups(part, hasDraftHead);
+  }
+
+  private static List<List<ParameterSpec>> parameterGroups(Part part, boolean hasDraftHead) {
+    List<List<ParameterSpec>> drafting =
+        hasDraftHead ? ParameterLayout.draftHead(part.architecture().model()) : List.of();
+    return Stream.concat(part.parameterGroups().stream(), drafting.stream()).toList();
   }
 
   @Override

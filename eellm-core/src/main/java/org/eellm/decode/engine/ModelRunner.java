@@ -119,16 +119,22 @@ public interface ModelRunner extends AutoCloseable {
    */
   HeadOutput draft(Head exit, ForwardBatch rows, int[] asked, int count);
 
-  /**
-   * Takes rows through the draft head's layer, of one that the model has on one rank: of a token's
-   * position, with the final hidden state of the position before it, or the draft head's own. Its
-   * own takes that one's place, for {@link #draft} and the next position.
-   *
-   * @param rows positions of tokens; a sequence's earlier ones have passed before
-   * @param ids of the tokens
-   */
-  default void runDraftHead(ForwardBatch rows, int[] ids) {
-    throw new UnsupportedOperationException("only kernels on CPUs run draft heads");
+  /** The draft head's layer, where the model has one that this runner takes rows through. */
+  default Optional<DraftLayer> draftLayer() {
+    return Optional.empty();
+  }
+
+  /** The layer of a draft head. */
+  interface DraftLayer {
+    /**
+     * Takes rows through: of a token's position, with the final hidden state of the position before
+     * it, or the draft head's own. Its own takes that one's place, for {@link #draft} and the next
+     * position.
+     *
+     * @param rows positions of tokens; a sequence's earlier ones have passed before
+     * @param ids of the tokens
+     */
+    void run(ForwardBatch rows, int[] ids);
   }
 
   /**

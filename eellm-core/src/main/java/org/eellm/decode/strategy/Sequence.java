@@ -66,7 +66,7 @@ public final class Sequence implements AutoCloseable {
     job.heads().forEach(head -> uses[head.index()] = true);
     guesses = new Guesses();
     mostUnseen = Limits.draftHeadStates(runner.model().architecture().model());
-    feedsDraftHead = request.decoding().usesDraftHead() && runner.model().draftHead().isPresent();
+    feedsDraftHead = request.decoding().usesDraftHead() && runner.draftLayer().isPresent();
     if (feedsDraftHead) {
       frontier.beginFinals();
     }

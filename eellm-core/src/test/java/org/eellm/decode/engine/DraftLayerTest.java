@@ -216,7 +216,7 @@ final class DraftLayerTest {
         rows.add(slot, row);
         expected = plain.state(states[row], ids[row], row);
       }
-      runner.runDraftHead(rows, ids);
+      runner.draftLayer().orElseThrow().run(rows, ids);
       int slot = rows.slot(ROWS - 1);
       assertAlike(runner, slot, expected, plain, tolerance);
       for (int draft = 0; draft <= CHAIN; draft++) {
@@ -225,7 +225,7 @@ final class DraftLayerTest {
         rows.clear();
         rows.begin(new int[] {2});
         rows.add(slot, position);
-        runner.runDraftHead(rows, new int[] {ids[draft]});
+        runner.draftLayer().orElseThrow().run(rows, new int[] {ids[draft]});
         assertAlike(runner, slot, expected, plain, tolerance);
       }
     }

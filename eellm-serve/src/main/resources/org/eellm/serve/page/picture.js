@@ -99,7 +99,7 @@ function paneOf(box, left, ink, faint) {
 }
 
 /** Draws both texts with their settings, figures, the legend and a caption. */
-export function pictureOf(caption) {
+function pictureOf(caption) {
   const body = getComputedStyle(document.body);
   const [ground, ink] = [hex(body.backgroundColor), hex(body.color)];
   const faint = hex(getComputedStyle(document.querySelector('.made')).color);

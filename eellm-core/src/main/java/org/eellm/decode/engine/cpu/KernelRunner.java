@@ -354,7 +354,11 @@ public final class KernelRunner implements ModelRunner {
   }
 
   @Override
-  public void runDraftHead(ForwardBatch rows, int[] ids) {
+  public Optional<DraftLayer> draftLayer() {
+    return model.draftHead().map(_ -> this::runDraftHead);
+  }
+
+  private void runDraftHead(ForwardBatch rows, int[] ids) {
     requireOpen();
     EmbeddingTable tokens = packed.weights().tokens().orElseThrow();
     long inputs = workspace.embedded.orElseThrow().address();
