@@ -72,10 +72,10 @@ class SettingTest {
             "model.sliding_rope_theta: model.position_embedding: learned",
             "exits.head: exits.layers: []",
             "exits.tie_output: exits.layers: []",
-            "exits.curriculum: exits.layers: []",
+            "exits.curriculum: exits.layers: [] | tune.target: draft_head",
             "exits.initial_weights: exits.curriculum: constant | exits.curriculum: rotational |"
                 + " exits.curriculum: gradual",
-            "exits.dynamic_token_weights: exits.layers: []",
+            "exits.dynamic_token_weights: exits.layers: [] | tune.target: draft_head",
             "exits.distillation: exits.layers: [] | tune.model",
             "exits.distillation_start: exits.distillation: 0",
             "exits.distillation_steps: exits.distillation: 0",
