@@ -482,6 +482,7 @@ async function go(settings, { opening = false, timed = true } = {}) {
     } else if (pinned) {
       $('verdict').textContent = 'The pinned run was timed at another time: no verdict about speed.';
     }
+    signal.throwIfAborted(); // a newer one may have begun while this one was remembered
     say(`done: ${plural(a.tokens.length, 'token')}, mean depth ${a.tokens.length ? depth(a).toFixed(2) : 0} of ${a.layers}${timed || !both ? '' : '; Generate times both'}`);
     return true;
   } catch (error) {
