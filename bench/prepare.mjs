@@ -19,7 +19,7 @@ if (tokenizers.length === 0 || !(Number(turns) > 0) || !(Number(megabytes) > 0))
 
 function prepare(text, folder, tokenizer, threads) {
   const options = ["--input", text, "--output", join(folder, "set"), "--tokenizer", tokenizer, "--threads", threads, "--json"];
-  return JSON.parse(execFileSync(process.env.EELLM ?? "./eellm", ["prepare", ...options], {encoding: "utf8"})).megabytesPerSecond;
+  return JSON.parse(execFileSync(process.env.EELLM ?? "./eellm", ["prepare", ...options], {encoding: "utf8"})).megabytes_per_second;
 }
 
 // Encoders by the names of their packages, of those that are installed.

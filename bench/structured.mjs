@@ -76,7 +76,7 @@ function train(folder) {
   const run = join(folder, "run");
   execFileSync(eellm, ["prepare", "--input", join(folder, "people.jsonl"), "--output", join(folder, "set"), "--vocab-size", "1024"], show);
   const data = [`data.sources=["${join(folder, "set")}"]`, `data.tokenizer=${join(folder, "set-tokenizer")}`];
-  const settings = [...data, "train.steps=500", "train.eval_interval=500", "optimizer.warmup_steps=15"];
+  const settings = [...data, "model.dtype=float32", "train.steps=500", "train.eval_interval=500", "optimizer.warmup_steps=15"];
   const sets = settings.flatMap((setting) => ["--set", setting]);
   execFileSync(eellm, ["train", "--config", "configs/quickstart.yaml", ...sets, "--output", run], show);
   return run;

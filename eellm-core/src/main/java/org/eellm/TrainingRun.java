@@ -7,7 +7,10 @@ import java.util.Optional;
 import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import org.eellm.config.RunConfig;
+import org.eellm.distributed.World;
+import org.eellm.train.LocalReplicas;
 import org.eellm.train.Trainer;
+import org.eellm.train.metrics.MetricsSink;
 import org.eellm.train.metrics.TrainEvent;
 
 /**
@@ -66,8 +69,8 @@ public final class TrainingRun {
   }
 
   /**
-   * Tells a listener of every step and evaluation, on the thread that trains. What it throws ends
-   * the run.
+   * Tells a listener of every step and evaluation, on a thread that trains. What it throws ends the
+   * run.
    */
   public TrainingRun onEvent(Consumer<TrainEvent> listener) {
     listeners.add(listener);
@@ -81,7 +84,10 @@ public final class TrainingRun {
   }
 
   /**
-   * Trains on the calling thread, to the last step or until it is to stop.
+   * Trains to the last step or until it is to stop, and returns then.
+   *
+   * <p>Replicas share out each micro-batch, as many as there are processors for, unless {@code
+   * train.threads} is set.
    *
    * @return the last step, and where the newest checkpoint is
    * @throws SetupException if Java lacks an option, or the class path libtorch
@@ -95,13 +101,25 @@ public final class TrainingRun {
         output.orElseThrow(
             () -> new IllegalStateException("a training run needs a folder; give output(path)"));
     JvmSetup.requireTraining();
-    try (Trainer trainer =
-        resumes ? Trainer.resume(config, folder) : Trainer.start(config, folder)) {
-      Trainer.Outcome end =
-          trainer.run(event -> listeners.forEach(listener -> listener.accept(event)), stop);
-      return new Outcome(end.step(), end.finished(), end.checkpoint());
+    RunConfig here =
+        resumes ? LocalReplicas.sharingAs(folder, config) : LocalReplicas.sharing(config);
+    try {
+      return LocalReplicas.run(here, world -> train(here, folder, world));
     } catch (UnsatisfiedLinkError e) { // the class is there, but not its natives
       throw JvmSetup.libtorchIsMissing(e);
+    }
+  }
+
+  private Outcome train(RunConfig here, Path folder, World world) {
+    try (Trainer trainer =
+        resumes
+            ? Trainer.resume(here, folder, world, false)
+            : Trainer.start(here, folder, world, false)) {
+      Trainer.Outcome end =
+          world.rank() == 0
+              ? trainer.run(event -> listeners.forEach(listener -> listener.accept(event)), stop)
+              : trainer.run(MetricsSink.none(), () -> false);
+      return new Outcome(end.step(), end.finished(), end.checkpoint());
     }
   }
 }

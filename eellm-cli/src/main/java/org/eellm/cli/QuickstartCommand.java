@@ -8,7 +8,6 @@ import java.io.StringWriter;
 import java.net.URISyntaxException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -22,7 +21,6 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.function.Function;
-import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.DraftTable;
 import org.eellm.checkpoint.DraftVocabulary;
@@ -31,7 +29,6 @@ import org.eellm.cli.eval.ThresholdTable;
 import org.eellm.cli.generate.CompletedMethods;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.WorkProgress;
-import org.eellm.cli.train.Replicas;
 import org.eellm.cli.train.RunOptions;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
@@ -54,10 +51,7 @@ import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.speculate.DraftTables;
-import org.eellm.distributed.DistributedException;
-import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.World;
-import org.eellm.distributed.mesh.Mesh;
 import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.GateFit;
 import org.eellm.eval.GreedyContinuation;
@@ -69,6 +63,7 @@ import org.eellm.eval.sweep.SweepSetting;
 import org.eellm.kernel.machine.Threads;
 import org.eellm.tensor.DeviceThroughput;
 import org.eellm.tensor.Torch;
+import org.eellm.train.LocalReplicas;
 import org.eellm.train.RunFolder;
 import org.eellm.train.Trainer;
 import org.eellm.train.Trainer.Outcome;
@@ -184,7 +179,10 @@ final class QuickstartCommand implements Callable<Integer> {
     JavaSources sources = JavaSources.in(sources());
     prepare(sources);
     stage(2, unfinished.isPresent() ? "training goes on" : "training");
-    Outcome outcome = train(config, unfinished.isPresent());
+    boolean goesOn = unfinished.isPresent();
+    RunConfig shared =
+        goesOn ? LocalReplicas.sharingAs(output, config) : LocalReplicas.sharing(config);
+    Outcome outcome = LocalReplicas.run(shared, world -> train(shared, goesOn, world));
     if (!outcome.finished()) {
       say("stopped after step %,d; the same command goes on".formatted(outcome.step()));
       return ExitCode.OK;
@@ -303,37 +301,9 @@ final class QuickstartCommand implements Callable<Integer> {
     List<String> settings = new ArrayList<>();
     settings.add("model.dtype=" + dtype.apply(given).name().toLowerCase(Locale.ROOT));
     settings.addAll(overrides);
-    settings.addAll(replicas(given));
     settings.add("data.sources=[" + quoted(dataset()) + "]");
     settings.add("data.tokenizer=" + quoted(Preparation.tokenizerFolder(dataset())));
     return ConfigFile.preset("quickstart", settings);
-  }
-
-  /**
-   * Replicas of one thread that share out a micro-batch, as many as processors allow: they wait for
-   * each other once a step, where the threads of one wait at every product, and for other programs
-   * with each of them.
-   */
-  private static List<String> replicas(RunConfig given) {
-    int processors = Threads.all();
-    int batch = given.train().microBatchSize();
-    boolean free =
-        given.train().device() == Device.CPU
-            && given.train().threads() == 0
-            && Replicas.mesh(given).size() == 1;
-    int count =
-        free
-            ? IntStream.rangeClosed(1, Math.min(batch, processors))
-                .filter(n -> batch % n == 0)
-                .max()
-                .orElseThrow()
-            : 1;
-    return count == 1
-        ? List.of()
-        : List.of(
-            "parallel.dp=" + count,
-            "train.micro_batch_size=" + batch / count,
-            "train.threads=" + processors / count);
   }
 
   /**
@@ -369,23 +339,6 @@ final class QuickstartCommand implements Callable<Integer> {
     try (WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
       Tokenizer tokenizer = BpeTrainer.train(corpus, VOCAB_SIZE, threads, progress);
       Preparation.run(corpus, tokenizer, dataset(), threads, progress);
-    }
-  }
-
-  private Outcome train(RunConfig config, boolean goesOn) {
-    Mesh mesh = Replicas.mesh(config);
-    if (mesh.size() == 1) {
-      return train(config, goesOn, World.singleRank());
-    }
-    try {
-      return InProcessRanks.run(
-              mesh,
-              config.train().threads(),
-              Duration.ofSeconds(config.parallel().timeoutSeconds()),
-              world -> train(config, goesOn, world))
-          .getFirst();
-    } catch (DistributedException e) {
-      throw e.getCause() instanceof RuntimeException failure ? failure : e;
     }
   }
 

@@ -165,6 +165,12 @@ public record TrainConfig(
     return RecordCopy.with(this, Map.of("microBatchSize", microBatchSize, "recompute", recompute));
   }
 
+  /** This run with each microbatch, of training and evaluation, in so many equal parts. */
+  public TrainConfig inParts(int parts) {
+    return RecordCopy.with(
+        this, Map.of("microBatchSize", microBatchSize / parts, "evalBatches", evalBatches * parts));
+  }
+
   /** This run with steps of one size, from the first on. */
   public TrainConfig withConstantBatch(int size) {
     return RecordCopy.with(this, Map.of("globalBatchSize", size, "rampup", new Rampup(0, 0, 0)));

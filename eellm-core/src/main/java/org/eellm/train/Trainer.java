@@ -11,7 +11,9 @@ import java.util.List;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.function.BooleanSupplier;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.ConfigException;
+import org.eellm.config.DataType;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
@@ -221,12 +223,32 @@ public final class Trainer implements AutoCloseable {
         "%.1f MFLOP a token, %.1f %% of it for the exits; matrix rate %.0f GFLOP/s with threads: %d"
             .formatted(
                 all / 1e6, 100 * (1 - flops.total(0) / all), matrixRate / 1e9, Torch.threads()));
+    if (world.mesh().size() > 1) {
+      lines.add(
+          "%s: %d ranks, with microbatches of %d sequences"
+              .formatted(world.mesh(), world.mesh().size(), config.train().microBatchSize()));
+    }
     lines.add(
         state.step() == 0
             ? "from the first step, to step %,d".formatted(config.train().steps())
             : "on after step %,d, to step %,d".formatted(state.step(), config.train().steps()));
+    slowFormat().ifPresent(lines::add);
     lines.addAll(unfinished());
     return lines;
+  }
+
+  /** Processors that do not know bfloat16 take many times as long with it. */
+  private Optional<String> slowFormat() {
+    if (config.model().dtype() != DataType.BFLOAT16 || config.train().device() == Device.CUDA) {
+      return Optional.empty();
+    }
+    double own = matrixRate / world.mesh().size();
+    double other = DeviceThroughput.gemm(ScalarType.Float, state.model().device(), RATE_SECONDS);
+    return own > other
+        ? Optional.empty()
+        : Optional.of(
+            "this processor multiplies bfloat16 at %.0f GFLOP/s and float32 at %.0f: a run with model.dtype=float32 is faster"
+                .formatted(own / 1e9, other / 1e9));
   }
 
   /** Lines on schedules that end beyond the last step: on purpose, if the run is to be extended. */

@@ -2,6 +2,7 @@ package org.eellm.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -14,6 +15,8 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.config.ConfigException;
@@ -22,6 +25,7 @@ import org.eellm.config.RunConfig;
 import org.eellm.data.DataException;
 import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.mesh.Mesh;
+import org.eellm.tensor.DeviceThroughput;
 import org.eellm.train.Trainer.Outcome;
 import org.eellm.train.metrics.MetricsFile;
 import org.eellm.train.metrics.MetricsSink;
@@ -156,6 +160,21 @@ class TrainerTest {
     }
     try (Trainer trainer = Trainer.start(TinyRun.config(folder), run("whole"))) {
       assertThat(trainer.describe()).noneMatch(line -> line.contains("beyond"));
+    }
+  }
+
+  @Test
+  void describe_bfloat16WhereItIsSlow_namesTheFormatThatIsFaster() {
+    Device cpu = new Device("cpu");
+    double ratio =
+        DeviceThroughput.gemm(ScalarType.BFloat16, cpu, 0.2)
+            / DeviceThroughput.gemm(ScalarType.Float, cpu, 0.2);
+    assumeTrue(ratio < 0.7 || ratio > 1.4, "skipped: both formats are as fast");
+
+    try (Trainer trainer =
+        Trainer.start(TinyRun.config(folder, "model.dtype=bfloat16"), run("format"))) {
+      assertThat(trainer.describe().stream().anyMatch(line -> line.contains("model.dtype=float32")))
+          .isEqualTo(ratio < 1);
     }
   }
 

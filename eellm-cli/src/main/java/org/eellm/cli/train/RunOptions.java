@@ -16,6 +16,7 @@ import org.eellm.cli.option.StopSignals;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.World;
 import org.eellm.distributed.launch.RankInfo;
+import org.eellm.train.LocalReplicas;
 import org.eellm.train.RunFolder;
 import org.eellm.train.Trainer;
 import org.eellm.train.Trainer.Outcome;
@@ -75,8 +76,17 @@ public final class RunOptions {
                   .size(),
           this::resumeWhatWasBegun);
     }
-    int started = RankInfo.detect(System.getenv()).map(RankInfo::size).orElse(1);
-    RunConfig here = Replicas.onRanks(possible, started);
+    Optional<RankInfo> place = RankInfo.detect(System.getenv());
+    if (place.isEmpty() && possible.size() == 1) {
+      RunConfig shared =
+          resume ? LocalReplicas.sharingAs(output, given) : LocalReplicas.sharing(given);
+      if (LocalReplicas.areReplicas(shared)) {
+        return LocalReplicas.run(
+            shared,
+            world -> world.rank() == 0 ? train(spec, shared, world) : follow(shared, world));
+      }
+    }
+    RunConfig here = Replicas.onRanks(possible, place.map(RankInfo::size).orElse(1));
     return LocalRanks.inWorld(
         Replicas.mesh(here),
         Duration.ofSeconds(here.parallel().timeoutSeconds()),
@@ -89,11 +99,22 @@ public final class RunOptions {
     return resume || !RunFolder.hasRun(output) ? List.of() : List.of("--resume");
   }
 
+  /** As a thread of the first rank's process, which alone listens to signals. */
+  private int follow(RunConfig given, World world) {
+    try (Trainer trainer = open(given, world)) {
+      trainer.run(MetricsSink.none(), () -> false);
+    }
+    return ExitCode.OK;
+  }
+
+  private Trainer open(RunConfig given, World world) {
+    return resume
+        ? Trainer.resume(given, output, world, trace)
+        : Trainer.start(given, output, world, trace);
+  }
+
   private int train(CommandSpec spec, RunConfig given, World world) {
-    try (Trainer trainer =
-        resume
-            ? Trainer.resume(given, output, world, trace)
-            : Trainer.start(given, output, world, trace)) {
+    try (Trainer trainer = open(given, world)) {
       if (world.rank() > 0) {
         try (StopSignals stop =
             StopSignals.listen(spec.commandLine().getErr(), "saving after this step")) {

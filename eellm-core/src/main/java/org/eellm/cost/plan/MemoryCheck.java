@@ -55,6 +55,15 @@ public final class MemoryCheck {
     }
   }
 
+  /**
+   * Whether ranks that each hold all of a run take at most half of a memory, by a rough count.
+   *
+   * @param config its vocabulary may be unknown
+   */
+  public static boolean isSmall(RunConfig config, long memoryBytes, int ranks) {
+    return 2 * ranks * (roughState(config) + roughActivations(config)) <= memoryBytes;
+  }
+
   /** Bytes that the ranks of this machine take. */
   private double bytes(RunConfig candidate) {
     double share = (double) ranksHere / candidate.parallel().worldSize();
