@@ -93,9 +93,15 @@ function paneOf(box, left, ink, faint) {
     const style = getComputedStyle(token);
     const isFinal = token.classList.contains('final');
     put((token.dataset.shown ?? '') + token.textContent, ink, isFinal ? null : hex(style.backgroundColor),
-      { weight: parseFloat(style.borderBottomWidth), colour: hex(style.borderBottomColor) });
+      markOf(style));
   }
   return { group, height: (line + 1) * LINE };
+}
+
+/** The mark below a token, which is a shadow. */
+function markOf(style) {
+  const [, colour, weight] = style.boxShadow.match(/^(.*\)) 0px ([\d.]+)px/);
+  return { weight: parseFloat(weight), colour: hex(colour) };
 }
 
 /** Draws both texts with their settings, figures, the legend and a caption. */
@@ -115,7 +121,7 @@ function pictureOf(caption) {
       parts.push(draw('rect', { x, y: 46, width: wide, height: 20, fill: hex(style.backgroundColor) }));
     }
     parts.push(
-      draw('rect', { x, y: 66, width: wide, height: parseFloat(style.borderBottomWidth), fill: hex(style.borderBottomColor) }),
+      draw('rect', { x, y: 66, width: wide, height: markOf(style).weight, fill: markOf(style).colour }),
       ...words([item.textContent], x + 8, 61, ink));
     x += wide + 12;
   }

@@ -46,7 +46,7 @@ const pane = (page, name) => page.$eval(`#pane-${name}`, box => ({
   tokens: box.querySelectorAll('.text .token').length,
   invisible: [...box.querySelectorAll('.text .token')].filter(token => token.textContent === '' && !token.dataset.shown).length,
   spoken: box.querySelector('.text .token')?.getAttribute('aria-label') ?? '',
-  marks: new Set([...box.querySelectorAll('.text .token')].map(token => getComputedStyle(token).borderBottomColor)).size,
+  marks: new Set([...box.querySelectorAll('.text .token')].map(token => getComputedStyle(token).boxShadow)).size,
   counts: [...box.querySelectorAll('.histogram .count')].map(count => count.textContent.split(' ')[0]),
   figures: [...box.querySelectorAll('.figures dt')].map(term => term.textContent),
   drawings: box.querySelectorAll('.course svg').length,
@@ -934,7 +934,7 @@ const scenarios = {
         context.fillStyle = style.backgroundColor;
         context.fillRect(0, 0, 1, 1);
         const [r, g, b] = context.getImageData(0, 0, 1, 1).data;
-        return { grey: .2126 * r + .7152 * g + .0722 * b, mark: parseFloat(style.borderBottomWidth) };
+        return { grey: .2126 * r + .7152 * g + .0722 * b, mark: parseFloat(style.boxShadow.match(/ 0px ([\d.]+)px/)[1]) };
       });
     });
     const entries = await page.evaluate(() => performance.getEntriesByType('resource').map(entry => entry.decodedBodySize)
