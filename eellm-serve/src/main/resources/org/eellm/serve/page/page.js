@@ -559,6 +559,8 @@ async function showAgain({ a, b }) {
   if (!pinned) {
     b ? panes.b.show(b) : panes.b.clear('Not written.');
   }
+  say('shown as it was written');
+  $('panes').scrollIntoView({ block: 'nearest' });
   $('agreement').textContent = '';
   $('verdict').textContent = a.turns && b && !pinned ? verdict(a) : '';
   showTools(a, shown.b);

@@ -210,9 +210,7 @@ export class Pane {
       ['mean depth', `${depth(run).toFixed(2)} of ${run.layers}`],
       ['first token', run.first === null ? '…' : `${Math.round(1000 * run.first)} ms`],
       ['time', `${run.seconds.toFixed(2)} s`],
-      speeds
-        ? [`tokens/s in ${speeds.turns} turns`, `${speeds.median} (${speeds.least} to ${speeds.most})`]
-        : ['tokens/s, once', (tokens.length / run.seconds).toFixed(0)],
+      ...(speeds ? [[`tokens/s in ${speeds.turns} turns`, `${speeds.median} (${speeds.least} to ${speeds.most})`]] : []),
     ];
     if (run.drafted) {
       entries.push(['drafts accepted', `${run.confirmed} of ${run.drafted}`]);
