@@ -17,18 +17,10 @@ final class AcceptanceRate {
 
   private static final double MEAN_RATE = 0.03;
 
-  /** How far what became of the newest drafts counts, beside what was expected of them. */
-  private static final double RECENT_RATE = 0.12;
-
-  /** How much less often they may hold than expected, since that is mostly chance. */
-  private static final double RECENT_SLACK = 0.2;
-
   private final double[] accepted = new double[BINS];
   private final double[] trials = new double[BINS];
   private double mean;
   private int drafts;
-  private double held = 1; // of the newest drafts
-  private double hoped = 1;
 
   AcceptanceRate() {
     Arrays.fill(trials, PRIOR);
@@ -45,21 +37,12 @@ final class AcceptanceRate {
   /** The probability that a draft is accepted, at this margin of the exit's choice. */
   double of(double margin) {
     int bin = bin(margin);
-    return trust() * accepted[bin] / trials[bin];
-  }
-
-  /**
-   * Below 1 where newest drafts held less often than was expected by their margins: a text that
-   * changes its nature makes exits wrong and sure at once, and tells sooner than each margin's own
-   * rate.
-   */
-  private double trust() {
-    return Math.min(1, (held + RECENT_SLACK) / hoped);
+    return accepted[bin] / trials[bin];
   }
 
   /** The probability that the next draft is accepted, whose margin is not known yet. */
   double mean() {
-    return trust() * mean;
+    return mean;
   }
 
   /** How often the exit was asked. */
@@ -70,15 +53,44 @@ final class AcceptanceRate {
   /** Adds the margin of a choice of an exit that was asked for a draft. */
   void addDraft(double margin) {
     drafts++;
-    mean += Math.max(MEAN_RATE, 1.0 / (1 + drafts)) * (of(margin) / trust() - mean);
+    mean += Math.max(MEAN_RATE, 1.0 / (1 + drafts)) * (of(margin) - mean);
   }
 
   /** Takes what the full model made of a draft. */
   void addVerified(double margin, boolean holds) {
     int bin = bin(margin);
-    held += RECENT_RATE * ((holds ? 1 : 0) - held);
-    hoped += RECENT_RATE * (accepted[bin] / trials[bin] - hoped);
     accepted[bin] = DECAY * accepted[bin] + (holds ? 1 : 0);
     trials[bin] = DECAY * trials[bin] + 1;
+  }
+
+  /**
+   * Whether a text goes on as it was: one that changes its nature makes all drafters wrong and sure
+   * at once. Each draft tells the two states apart, by how likely each makes what became of it; so
+   * two or three failures in a row say more than the rate of each margin, which takes dozens.
+   */
+  static final class Nature {
+    /** The probability that a text changes with a draft, either way. */
+    private static final double CHANGE = 0.02;
+
+    /** How often drafts hold in a text that has changed, as a share of what is expected of them. */
+    private static final double REST = 0.1;
+
+    /** However often drafts hold, those that fail come close together. */
+    private static final double MOST_EXPECTED = 0.85;
+
+    private double usual = 1; // the probability that it goes on as it was
+
+    /** What is to be expected of drafts, as a share of what held so far. */
+    double trust() {
+      return usual + (1 - usual) * REST;
+    }
+
+    void add(double rate, boolean holds) {
+      double expected = Math.min(rate, MOST_EXPECTED);
+      double before = usual * (holds ? expected : 1 - expected);
+      double changed = (1 - usual) * (holds ? REST * expected : 1 - REST * expected);
+      double likely = before / (before + changed);
+      usual = likely + CHANGE * (1 - 2 * likely);
+    }
   }
 }

@@ -21,7 +21,8 @@ import org.eellm.model.Head;
  * would spend most drafts on bad ones; here one acceptance rate an exit, told apart by margin,
  * serves all lengths. The price is that drafts of a cycle are taken to hold independently of each
  * other, that one cycle in 48 tries an exit which may be worse, and that two runs may draft
- * differently.
+ * differently. Where a text changes its nature, two or three drafts that fail end them; trials that
+ * become rarer begin them again.
  *
  * <p>With a the chance that a draft is accepted, drafts of k tokens yield {@code E = (1 - a^(k+1))
  * / (1 - a)} tokens a cycle. The exit whose cycle takes the least time a token drafts, or none
@@ -55,8 +56,17 @@ public final class DraftPlanner {
   /** Cycles after which an exit that is not in use drafts once, to see whether things changed. */
   private static final int TRIAL = 48;
 
+  /** The same where no drafter pays, at first; twice as many each time. */
+  private static final int LEAST_TRIAL = 4;
+
+  /** A change in what is expected of drafts after which to choose anew at once. */
+  private static final double SURPRISE = 0.15;
+
   /** What a trial of a draft head may cost, as a share of the text that it is for. */
   private static final double TRIAL_SHARE = 0.02;
+
+  /** What a draft head's first look at a text may cost, as a share of what it then may gain. */
+  private static final double GAIN_SHARE = 0.1;
 
   /** A drafter that holds as often is known: a trial that holds says nothing new of it. */
   private static final double LEARNED = 0.9;
@@ -74,6 +84,10 @@ public final class DraftPlanner {
   private int length; // of the drafts of a batch
   private int step; // of a batch's cycle
   private boolean due; // to choose, as soon as a text drafts
+  private double trust = 1; // in the texts of a step, a running mean
+  private double chosenAt; // the trust with which it was chosen
+  private int untried; // cycles since the last trial
+  private int patience = LEAST_TRIAL; // cycles from one trial to the next where nothing drafts
   private int nextTrial;
   private int again = NONE; // the drafter of a trial that held, or NONE
   private int withoutHead; // the best exit, or NONE
@@ -140,6 +154,7 @@ public final class DraftPlanner {
   /** Chooses drafter and length by the formula. */
   private void choose() {
     due = false;
+    chosenAt = trust;
     chosen = NONE;
     withoutHead = NONE;
     length = 0;
@@ -171,7 +186,7 @@ public final class DraftPlanner {
   }
 
   private void choose(Head drafter) {
-    double a = Math.min(acceptances[drafter.index()].mean(), 0.999);
+    double a = Math.min(trust * acceptances[drafter.index()].mean(), 0.999);
     for (int drafts = 1; drafts <= MOST; drafts++) {
       double tokens = (1 - Math.pow(a, drafts + 1)) / (1 - a);
       double cost =
@@ -202,9 +217,11 @@ public final class DraftPlanner {
         return OptionalInt.of(drafter.index());
       }
     }
-    if (cycles % TRIAL > 0 || drafters.isEmpty()) {
+    if (++untried < (chosen == NONE ? patience : TRIAL) || drafters.isEmpty()) {
       return OptionalInt.empty();
     }
+    untried = 0;
+    patience = chosen == NONE ? Math.min(TRIAL, 2 * patience) : LEAST_TRIAL;
     Head next = drafters.get(nextTrial++ % drafters.size());
     return affordable.test(next) ? OptionalInt.of(next.index()) : OptionalInt.empty();
   }
@@ -256,6 +273,7 @@ public final class DraftPlanner {
     private final boolean shared;
     private final double[] margins = new double[MOST];
     private Optional<Precedents> precedents = Optional.empty();
+    private final AcceptanceRate.Nature nature = new AcceptanceRate.Nature();
     private final JudgedRows predictions = new JudgedRows();
     private int exit; // the drafter's index, or NONE
     private int drafted;
@@ -273,7 +291,9 @@ public final class DraftPlanner {
       drafted = 0;
       chance = 1;
       fed |= unseen != NO_HEAD;
-      if (sequences > 1 ? due : cycles < FIRST_CYCLES || cycles % CYCLES == 0) {
+      trust += (nature.trust() - trust) / sequences;
+      due |= sequences == 1 && Math.abs(trust - chosenAt) > SURPRISE;
+      if (due || sequences == 1 && (cycles < FIRST_CYCLES || cycles % CYCLES == 0)) {
         choose();
       }
       int count = source.hasText() ? ofText(text, Math.min(room, MOST)) : 0;
@@ -299,7 +319,7 @@ public final class DraftPlanner {
     /** Whether what the draft head has to see first pays, or may be tried. */
     private boolean affords(int room, int unseen) {
       return unseen != NO_HEAD
-          && (costs.draftHead(unseen) < room * (costOfFull - costOfToken)
+          && (costs.draftHead(unseen) < GAIN_SHARE * room * (costOfFull - costOfToken)
               || affordsTrial(room, unseen));
     }
 
@@ -359,7 +379,7 @@ public final class DraftPlanner {
         return step < length;
       }
       Head drafter = drafter(exit);
-      double hope = chance * acceptances[exit].mean() * worth();
+      double hope = chance * nature.trust() * acceptances[exit].mean() * worth();
       return drafted == 0 || hope > further(drafter, drafted) + draftCost(drafter);
     }
 
@@ -367,7 +387,7 @@ public final class DraftPlanner {
     public boolean keepsDrafting(double margin) {
       AcceptanceRate acceptance = acceptances[exit];
       acceptance.addDraft(margin);
-      double next = chance * acceptance.of(margin);
+      double next = chance * nature.trust() * acceptance.of(margin);
       boolean free = sequences == 1 || !isExit(exit); // to draft as many as pay
       if (free && !(tries && drafted == 0) && next * worth() < further(drafter(exit), drafted)) {
         return false;
@@ -386,10 +406,11 @@ public final class DraftPlanner {
     public void onVerified(int drafts, int accepted) {
       contest.add(accepted + 1);
       boolean held = drafts > 0 && accepted == drafts;
-      if (tries && chosen == NONE && held && acceptances[exit].mean() < LEARNED) {
+      if (tries && chosen == NONE && held && nature.trust() * acceptances[exit].mean() < LEARNED) {
         again = exit;
       }
       for (int i = 0; exit != NONE && i < Math.min(drafts, accepted + 1); i++) {
+        nature.add(acceptances[exit].of(margins[i]), i < accepted);
         acceptances[exit].addVerified(margins[i], i < accepted);
       }
     }

@@ -29,13 +29,13 @@ public final class OnlineCostModel {
   /** How far a sample may be off what was expected to say something about prices. */
   private static final double OUTLIER_RATIO = 2;
 
-  /** How far prices move with a sample. */
+  /** How far prices move with a sample, in logarithms. */
   private static final double STEP = 0.02;
 
   /** Rows beyond one whose costs decay towards the estimate, and by how much. */
   private static final int DECAYED_ROWS = 15;
 
-  private static final double DECAY = 0.05;
+  private static final double DECAY = 0.01;
 
   /** What a draft head's layer is taken to cost at first: its branches and its projection. */
   private static final double ASSUMED_BRANCHES = 3;
@@ -59,8 +59,8 @@ public final class OnlineCostModel {
 
   /**
    * A running median: it moves by a part of itself towards each sample, so that a sample counts the
-   * same however far it is off. Of the first ones, which are slow until Java has compiled, the
-   * least counts.
+   * same however far it is off; as far up as down, or unit and prices would fall together. Of the
+   * first ones, which are slow until Java has compiled, the least counts.
    */
   private static final class RunningMedian {
     private static final int FIRST = 8;
@@ -79,7 +79,7 @@ public final class OnlineCostModel {
       } else if (samples < FIRST) {
         value = Math.min(value, sample);
       } else {
-        value *= 1 + Math.signum(sample - value) * step;
+        value *= Math.exp(Math.signum(sample - value) * step);
       }
       samples++;
     }
@@ -281,10 +281,12 @@ public final class OnlineCostModel {
     if (rows > MOST) {
       return price(byRows, MOST) * rows / MOST;
     }
+    int first = 0; // the fewest known
     int below = 0; // the nearest known
     double floor = 0; // more rows cost no less
     for (int fewer = 1; fewer <= rows; fewer++) {
       if (byRows[fewer].isKnown()) {
+        first = first == 0 ? fewer : first;
         below = fewer;
         floor = Math.max(floor, byRows[fewer].value);
       }
@@ -302,7 +304,9 @@ public final class OnlineCostModel {
           : byRows[above].value * expected(rows) / expected(above);
     }
     if (above > maxRowsSeen) {
-      return floor * expected(rows) / expected(below);
+      double assumed = floor * (expected(rows) / expected(below) - 1);
+      double measured = (floor - byRows[first].value) * (rows - below) / Math.max(1, below - first);
+      return floor + Math.max(assumed, measured);
     }
     double share = (double) (rows - below) / (above - below);
     return floor + share * Math.max(0, byRows[above].value - floor);

@@ -6,6 +6,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.eellm.checkpoint.DraftTable;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
@@ -16,7 +18,9 @@ import org.eellm.decode.token.Tokens;
 import org.eellm.model.Head;
 import org.eellm.model.StoredDecoder;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * A text that is easy to foresee and then is not, by turns of 200 tokens, while drafters stay as
@@ -128,15 +132,41 @@ final class ChangingTextTest {
     return tokens * 19 * BRANCH / (seconds - before);
   }
 
+  /** What a further row costs; least gains of the first easy turn, later ones and others. */
+  static Stream<Arguments> prices() {
+    double[][] prices = {
+      {0.05, 2.1, 1.7, 0.965}, {0.2, 1.6, 1, 0.96}, {0.5, 1.05, 1, 0.93}, {1, 0.65, 0.9, 0.93}
+    };
+    return Stream.of(prices)
+        .flatMap(
+            price ->
+                IntStream.range(0, 10)
+                    .mapToObj(seed -> Arguments.of(seed, price[0], price[1], price[2], price[3])));
+  }
+
   @ParameterizedTest
-  @CsvSource({"0.05, 2.2", "0.2, 1.6", "0.5, 1.05", "1, 0.65"})
-  void plan_textThatChangesItsNature_isHardlySlowerThanTheFullModelAlone(double row, double easy) {
+  @MethodSource("prices")
+  void plan_textThatChangesItsNature_isHardlySlowerThanTheFullModelAlone(
+      int seed, double row, double first, double easy, double hard) {
+    random.setSeed(seed);
     furtherRow = row;
-    assertThat(write(0.95)).isGreaterThan(easy);
-    assertThat(write(0.03)).isGreaterThan(0.7);
+    assertThat(write(0.95)).isGreaterThan(first);
+    assertThat(write(0.03)).isGreaterThan(hard);
     for (int turn = 0; turn < 4; turn++) {
-      assertThat(write(0.95)).isGreaterThan(0.96);
-      assertThat(write(0.03)).isGreaterThan(0.84);
+      assertThat(write(0.95)).isGreaterThan(easy);
+      assertThat(write(0.03)).isGreaterThan(hard);
     }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"0.05, 0.9, 2", "0.05, 0.8, 1.5", "0.05, 0.7, 1.2", "0.2, 0.9, 1.4"})
+  void plan_draftsThatMostlyHold_gain(double row, double holds, double gain) {
+    furtherRow = row;
+    write(holds);
+    double sum = 0;
+    for (int turn = 0; turn < 10; turn++) {
+      sum += write(holds);
+    }
+    assertThat(sum / 10).isGreaterThan(gain);
   }
 }
