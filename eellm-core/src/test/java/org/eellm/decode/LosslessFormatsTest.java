@@ -61,6 +61,9 @@ final class LosslessFormatsTest {
           new DecodingMethod.AdaptiveDrafts(DraftSource.EXITS),
           OF_HEAD,
           new DecodingMethod.AdaptiveDrafts(DraftSource.TEXT),
+          new DecodingMethod.AdaptiveDrafts(DraftSource.PROMPT),
+          new DecodingMethod.AdaptiveDrafts(DraftSource.REPLIES),
+          new DecodingMethod.AdaptiveDrafts(DraftSource.RECYCLED),
           new DecodingMethod.AdaptiveDrafts(DraftSource.BOTH));
 
   @ParameterizedTest

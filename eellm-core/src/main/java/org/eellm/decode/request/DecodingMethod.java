@@ -83,6 +83,14 @@ public sealed interface DecodingMethod extends Serializable {
    * Where a text's last tokens came before, what followed drafts, with no exit needed.
    */
   record AdaptiveDrafts(DraftSource source, DraftMemory memory) implements DecodingMethod {
+    public AdaptiveDrafts {
+      if (source.isShared() && memory == DraftMemory.OWN) {
+        throw new SettingException(
+            "draft-memory",
+            "own leaves nothing to draft from by the source %s; use shared".formatted(source));
+      }
+    }
+
     /** Drafts from other requests, too. */
     public AdaptiveDrafts(DraftSource source) {
       this(source, DraftMemory.SHARED);
