@@ -55,6 +55,9 @@ final class GenerateRefusalTest extends WithGenerateCommand {
             + " leave it out",
         "--threshold 0.5 --draft-length 3 | --draft-length has no effect in the mode early-exit;"
             + " leave it out",
+        "--draft-source table | --draft-source: table needs a draft table beside the model; make one",
+        "--draft-source recycled --draft-memory own | --draft-memory: own leaves nothing to draft"
+            + " from by the source recycled; use shared",
         "--mode full --draft-source text | --draft-source has no effect in the mode full; leave it"
             + " out",
         "--draft-source text --draft-exit 2 | --draft-source has no effect where an exit drafts at"

@@ -1,5 +1,6 @@
 package org.eellm.eval.sweep;
 
+import com.fasterxml.jackson.annotation.JsonIgnore;
 import com.fasterxml.jackson.annotation.JsonProperty;
 import java.util.Arrays;
 import java.util.Collections;
@@ -25,7 +26,8 @@ import org.eellm.eval.Estimate;
  * @param fullPerplexity of the full model's own texts, to itself; absent where no setting wrote own
  *     texts
  * @param fullScores the full model's, by task and metric
- * @param rows one for each setting, in the order given
+ * @param rows one for each setting that could be measured, in the order given
+ * @param failures the other settings
  */
 public record Sweep(
     int prompts,
@@ -35,7 +37,22 @@ public record Sweep(
     double fullTokensPerSecond,
     Optional<Double> fullPerplexity,
     SequencedMap<String, Estimate> fullScores,
-    List<Row> rows) {
+    List<Row> rows,
+    List<Failure> failures) {
+
+  /**
+   * A setting that could not be measured.
+   *
+   * @param cause for those who want more than its reason
+   */
+  public record Failure(SweepSetting setting, @JsonIgnore RuntimeException cause) {
+
+    /** Why, in a line. */
+    @JsonProperty
+    public String reason() {
+      return Objects.requireNonNullElse(cause.getMessage(), cause.toString());
+    }
+  }
 
   /**
    * A setting.
@@ -46,6 +63,8 @@ public record Sweep(
    *     first token: median of the rounds
    * @param speedUp over the full model in the same round: median of the rounds
    * @param spread of the speed-up in single rounds, within which it lies
+   * @param tokensPerPass tokens that one pass of the full model yields, accepted drafts and its own;
+   *     1 where tokens leave early
    * @param control of these rounds
    * @param agreement share of the tokens that are the full model's, given its text before them
    * @param acceptance share of drafted tokens that the full model confirmed, if any were drafted
@@ -59,6 +78,7 @@ public record Sweep(
       double tokensPerSecond,
       double speedUp,
       Spread spread,
+      double tokensPerPass,
       Control control,
       double agreement,
       Optional<Double> acceptance,
@@ -133,6 +153,7 @@ public record Sweep(
   public Sweep {
     fullScores = Collections.unmodifiableSequencedMap(fullScores);
     rows = List.copyOf(rows);
+    failures = List.copyOf(failures);
   }
 
   /**
@@ -187,6 +208,11 @@ public record Sweep(
                 other.speedUp() >= row.speedUp()
                     && other.agreement() >= row.agreement()
                     && (other.speedUp() > row.speedUp() || other.agreement() > row.agreement()));
+  }
+
+  /** The row of a setting, if there is one. */
+  static Optional<Row> row(List<Row> rows, SweepSetting setting) {
+    return rows.stream().filter(row -> row.setting().equals(setting)).findFirst();
   }
 
   /** The fastest row that agrees at least this much. */
@@ -253,17 +279,25 @@ public record Sweep(
                               percent(texts.same(), 0), "%.2f".formatted(texts.perplexity()))),
               row.scores().values().stream().map(Sweep::text)));
     }
-    return text.append(
-            """
+    text.append(footer());
+    failures.forEach(
+        failure ->
+            text.append(
+                "\nFailed: %s: %s\n".formatted(failure.setting().label(), failure.reason())));
+    return text.toString();
+  }
+
+  /** What the figures of a table are of, and whether they mean anything. */
+  String footer() {
+    return """
 
             Measured on the full model's own %,d tokens after %,d prompts, one text at a time, without the time that the
             full model takes to the first token. %s
             A setting agrees where its token, given the full model's text before it, is the full model's. A star: no other setting is
             faster and agrees no less.
             """
-                .formatted(tokens, prompts, method()))
-        .append(distrust().map(reason -> "\n" + reason + "\n").orElse(""))
-        .toString();
+            .formatted(tokens, prompts, method())
+        + distrust().map(reason -> "\n" + reason + "\n").orElse("");
   }
 
   private static void line(StringBuilder text, Stream<Stream<String>> cells) {
@@ -272,7 +306,7 @@ public record Sweep(
     text.append('\n');
   }
 
-  private static String text(Estimate score) {
+  static String text(Estimate score) {
     return score.text("%.4f"::formatted);
   }
 
