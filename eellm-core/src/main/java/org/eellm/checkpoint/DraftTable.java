@@ -31,7 +31,7 @@ import org.eellm.gguf.GgufFile;
 public final class DraftTable implements Serializable {
   private static final long serialVersionUID = 1;
 
-  public static final String FILE = "draft_table.safetensors";
+  private static final String FILE = "draft_table.safetensors";
 
   /** Pairs by default; beyond these come such as hardly ever come again. */
   public static final int PAIRS = 1 << 16;

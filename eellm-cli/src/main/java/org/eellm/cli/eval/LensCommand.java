@@ -2,17 +2,13 @@ package org.eellm.cli.eval;
 
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.cli.generate.PromptFile;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
-import org.eellm.cli.option.OutputPath;
 import org.eellm.config.ConfigException;
 import org.eellm.config.HeadId;
 import org.eellm.data.tokenizer.Tokenizer;
@@ -34,7 +30,7 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "lens",
     description =
-        "Writes what every head says of each token of texts, as JSON lines: the token's probability,"
+        "Prints what every head says of each token of texts, as JSON lines: the token's probability,"
             + " and the most probable ones.")
 public final class LensCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
@@ -54,12 +50,6 @@ public final class LensCommand implements Callable<Integer> {
       defaultValue = "5",
       description = "Most probable tokens of each head; ${DEFAULT-VALUE} by default.")
   private int top;
-
-  @Option(
-      names = "--output",
-      paramLabel = "FILE",
-      description = "File of a line for each token and head; standard output by default.")
-  private Optional<Path> output;
 
   /**
    * What a head says of a token.
@@ -106,28 +96,13 @@ public final class LensCommand implements Callable<Integer> {
     if (top < 0) {
       throw new ConfigException("--top: " + top + " is negative; use 0 or more");
     }
-    output.ifPresent(file -> OutputPath.requireFile("--output", file));
     List<String> texts = PromptFile.lines(prompts);
     return meshOptions.onFirstRank(
-        spec,
-        modelOptions,
-        (model, engines) -> {
-          if (output.isEmpty()) {
-            write(texts, model, engines, spec.commandLine().getOut());
-            return;
-          }
-          try (PrintWriter file =
-              new PrintWriter(Files.newBufferedWriter(output.get(), StandardCharsets.UTF_8))) {
-            write(texts, model, engines, file);
-            if (file.checkError()) {
-              throw new IOException(output.get() + ": cannot be written whole");
-            }
-          }
-        });
+        spec, modelOptions, (model, engines) -> write(texts, model, engines));
   }
 
-  private void write(
-      List<String> texts, LoadedModel model, EngineStarter engines, PrintWriter out) {
+  private void write(List<String> texts, LoadedModel model, EngineStarter engines) {
+    PrintWriter out = spec.commandLine().getOut();
     List<HeadId> heads = HeadId.all(model.architecture().exits().layers());
     List<List<Integer>> all = model.prompts(texts);
     List<Request> requests = new ArrayList<>();

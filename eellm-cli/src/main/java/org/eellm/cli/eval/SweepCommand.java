@@ -350,9 +350,7 @@ public final class SweepCommand implements Callable<Integer> {
           method, "skipped: the model lacks what %s makes".formatted(method.need().command()));
     }
     return SweepTable.Line.of(
-        method,
-        method.setting(subject, run.texts(), minAgreement.orElse(LEAST_AGREEMENT)),
-        subject.model());
+        method, method.setting(subject, run.texts(), minAgreement.orElse(LEAST_AGREEMENT)));
   }
 
   private String about(Path folder, String dtype, int threads) {
@@ -382,11 +380,11 @@ public final class SweepCommand implements Callable<Integer> {
 
   private void report(Report report) throws IOException {
     Sweep sweep = report.sweep();
-    boolean compares = !report.methods().isEmpty();
     SweepTable table =
-        compares ? new SweepTable(sweep, report.methods()) : SweepTable.of(sweep);
-    String markdown =
-        compares ? table.markdown(minAgreement.orElse(LEAST_AGREEMENT)) : sweep.markdown();
+        report.methods().isEmpty()
+            ? SweepTable.of(sweep)
+            : new SweepTable(sweep, report.methods());
+    String markdown = table.markdown();
     StringWriter line = new StringWriter();
     JsonOption.print(new PrintWriter(line), report);
     Files.writeString(output.resolve("sweep.json"), line.toString());

@@ -114,7 +114,7 @@ final class SweepCommandTest {
     assertThat(table)
         .extracting(line -> line.chars().filter(c -> c == '|').count())
         .as("cells of each line")
-        .containsOnly(14L);
+        .containsOnly(15L);
     if (report().path("sweep").path("trusted").asBoolean()) {
       assertThat(ImageIO.read(folder.resolve("sweep/sweep.png").toFile()).getWidth())
           .isEqualTo(1000);
@@ -351,7 +351,7 @@ final class SweepCommandTest {
     assertThat(notes()).containsExactly("gates", "pair-table", "draft-head");
     assertThat(folder.resolve("sweep/sweep.md"))
         .content()
-        .contains("- draft-head (2401.15077): skipped", "eellm add-draft-head");
+        .contains("- draft-head ([2401.15077](https", ": skipped: ", "eellm add-draft-head");
     List<JsonNode> rows = new ArrayList<>();
     report().path("sweep").path("rows").forEach(rows::add);
     assertThat(rows).hasSize(ComparedMethod.values().length - 3);
@@ -365,11 +365,11 @@ final class SweepCommandTest {
         assertThat(row.path("tokens_per_pass").asDouble()).isEqualTo(1);
       }
     }
-    assertThat(csv.getFirst()).startsWith("name,paper,options,speed_up,");
+    assertThat(csv.getFirst()).startsWith("name,paper,options,note,speed_up,");
     assertThat(csv.stream().filter(line -> line.startsWith("fixed-exit,")).toList())
         .singleElement()
         .asString()
-        .contains(",--mode early-exit --policy fixed --exits 4,", ",false,");
+        .contains(",--mode early-exit --policy fixed --exits 4,,", ",false,");
 
     Files.delete(folder.resolve("sweep/sweep.csv"));
     String first = Files.readString(folder.resolve("sweep/rows.jsonl"));

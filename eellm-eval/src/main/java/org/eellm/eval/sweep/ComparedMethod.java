@@ -6,10 +6,6 @@ import static org.eellm.decode.request.DecodingSetting.DRAFT_MEMORY;
 import static org.eellm.decode.request.DecodingSetting.DRAFT_SOURCE;
 import static org.eellm.decode.request.DecodingSetting.THRESHOLD_DECAY;
 
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -17,8 +13,6 @@ import java.util.function.Function;
 import java.util.function.Predicate;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.IntStream;
-import org.eellm.checkpoint.DraftTable;
-import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.exit.Calibration;
@@ -110,10 +104,9 @@ public enum ComparedMethod {
 
   /** What a method needs of a model, and the command that makes it. */
   public enum Need {
-    NOTHING("", "", _ -> true),
-    EXITS("", "eellm add-exits, then eellm tune", model -> !below(model).isEmpty()),
+    NOTHING("", _ -> true),
+    EXITS("eellm add-exits, then eellm tune", model -> !below(model).isEmpty()),
     GATES(
-        ModelFolder.CALIBRATION,
         "eellm calibrate --gate",
         model ->
             !model.vocabulary().draftIds().isEmpty()
@@ -121,19 +114,15 @@ public enum ComparedMethod {
                     .calibration()
                     .filter(own -> own.rule() instanceof Calibration.OfGates)
                     .isPresent()),
-    TABLE(
-        DraftTable.FILE, "eellm draft-table", model -> model.vocabulary().draftTable().size() > 0),
+    TABLE("eellm draft-table", model -> model.vocabulary().draftTable().size() > 0),
     DRAFT_HEAD(
-        "draft_head.safetensors",
         "eellm tune --preset tune-draft-head, then eellm add-draft-head",
         model -> model.decoder().draftHead().isPresent());
 
-    private final String file;
     private final String command;
     private final Predicate<LoadedModel> isMet;
 
-    Need(String file, String command, Predicate<LoadedModel> isMet) {
-      this.file = file;
+    Need(String command, Predicate<LoadedModel> isMet) {
       this.command = command;
       this.isMet = isMet;
     }
@@ -145,16 +134,6 @@ public enum ComparedMethod {
 
     public boolean isMetBy(LoadedModel model) {
       return isMet.test(model);
-    }
-
-    /** Bytes of the file that the method has beside the model; 0 without one. */
-    long bytes(LoadedModel model) {
-      Path path = this == GATES ? model.calibrationFile() : model.folder().resolve(file);
-      try {
-        return file.isEmpty() ? 0 : Files.size(path);
-      } catch (IOException e) {
-        throw new UncheckedIOException(e);
-      }
     }
   }
 

@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.SequencedMap;
+import java.util.function.Function;
 import java.util.stream.Stream;
 import org.eellm.config.HeadId;
 import org.eellm.config.setting.RecordCopy;
@@ -231,6 +232,15 @@ public record Sweep(
 
   /** A table with a row for each setting; the best ones, of {@link #isBest}, have a star. */
   public String markdown() {
+    return markdown(row -> row.setting().label());
+  }
+
+  /**
+   * A table like {@link #markdown()}.
+   *
+   * @param name of rows
+   */
+  String markdown(Function<Row, String> name) {
     List<HeadId> heads = List.copyOf(rows.getFirst().shares().keySet());
     List<String> tasks = List.copyOf(fullScores.keySet());
     boolean drafts = rows.stream().anyMatch(row -> row.acceptance().isPresent());
@@ -240,7 +250,7 @@ public record Sweep(
         Stream.of(
                 Stream.of("tokens/s", "speed-up", "agreement", "mean layer"),
                 heads.stream().map(HeadId::label),
-                drafts ? Stream.of("accepted") : Stream.<String>empty(),
+                drafts ? Stream.of("accepted", "tokens a pass") : Stream.<String>empty(),
                 own ? Stream.of("same texts", "perplexity") : Stream.<String>empty(),
                 tasks.stream())
             .flatMap(some -> some)
@@ -254,7 +264,7 @@ public record Sweep(
             Stream.of("", "full model", speed("%,.0f", fullTokensPerSecond), "1.00", "100.0 %"),
             Stream.of(""),
             heads.stream().map(head -> head.equals(last) ? "100 %" : ""),
-            drafts ? Stream.of("") : Stream.<String>empty(),
+            drafts ? Stream.of("", "1.00") : Stream.<String>empty(),
             fullPerplexity.stream().flatMap(value -> Stream.of("100 %", "%.2f".formatted(value))),
             fullScores.values().stream().map(Sweep::text)));
     for (Row row : rows) {
@@ -263,14 +273,16 @@ public record Sweep(
           Stream.of(
               Stream.of(
                   trusted() && isBest(row) ? "*" : "",
-                  row.setting().label(),
+                  name.apply(row),
                   speed("%,.0f", row.tokensPerSecond()),
                   speedUp(row),
                   percent(row.agreement(), 1),
                   "%.2f".formatted(row.meanLayer())),
               row.shares().values().stream().map(share -> percent(share, 0)),
               drafts
-                  ? Stream.of(row.acceptance().map(share -> percent(share, 0)).orElse(""))
+                  ? Stream.of(
+                      row.acceptance().map(share -> percent(share, 0)).orElse(""),
+                      "%.2f".formatted(row.tokensPerPass()))
                   : Stream.<String>empty(),
               row.own().stream()
                   .flatMap(
@@ -279,25 +291,17 @@ public record Sweep(
                               percent(texts.same(), 0), "%.2f".formatted(texts.perplexity()))),
               row.scores().values().stream().map(Sweep::text)));
     }
-    text.append(footer());
-    failures.forEach(
-        failure ->
-            text.append(
-                "\nFailed: %s: %s\n".formatted(failure.setting().label(), failure.reason())));
-    return text.toString();
-  }
-
-  /** What the figures of a table are of, and whether they mean anything. */
-  String footer() {
-    return """
+    return text.append(
+            """
 
             Measured on the full model's own %,d tokens after %,d prompts, one text at a time, without the time that the
             full model takes to the first token. %s
             A setting agrees where its token, given the full model's text before it, is the full model's. A star: no other setting is
             faster and agrees no less.
             """
-            .formatted(tokens, prompts, method())
-        + distrust().map(reason -> "\n" + reason + "\n").orElse("");
+                .formatted(tokens, prompts, method()))
+        .append(distrust().map(reason -> "\n" + reason + "\n").orElse(""))
+        .toString();
   }
 
   private static void line(StringBuilder text, Stream<Stream<String>> cells) {
@@ -306,7 +310,7 @@ public record Sweep(
     text.append('\n');
   }
 
-  static String text(Estimate score) {
+  private static String text(Estimate score) {
     return score.text("%.4f"::formatted);
   }
 

@@ -197,7 +197,8 @@ final class SweepRunTest {
         .extracting(Row::setting)
         .containsExactly(settings.getFirst(), settings.getLast());
     assertThat(broken.failures()).singleElement().returns("no drafts today", Failure::reason);
-    assertThat(broken.markdown()).contains("Failed: lossless, exit 2: 2 tokens, 0.0: no drafts");
+    assertThat(SweepTable.of(broken).markdown())
+        .contains("\n- lossless, exit 2: 2 tokens, 0.0: failed: no drafts today");
 
     List<DecodingMethod> asked = new ArrayList<>();
     Sweep mended =
@@ -258,7 +259,6 @@ final class SweepRunTest {
         SweepTable.of(sweep).csv().lines().map(line -> line.split(",", -1)).toList();
     int lossless = List.of(table.getFirst()).indexOf("lossless");
     assertThat(table.stream().skip(1).map(cells -> cells[0] + " " + cells[lossless]))
-        .as("the comma in a name is quoted, so its cells are one more")
         .startsWith("full model true", "threshold 0.5 false");
     assertThat(SweepTable.of(sweep).csv()).contains("\n\"lossless, exit 2: 2 tokens, 0.0\",");
     assertThat(sweep.rows().getLast().own().orElseThrow().same()).isEqualTo(1);
