@@ -64,6 +64,9 @@ final class GenerateRefusalTest extends WithGenerateCommand {
             + " fixed length; leave it out",
         "--mode speculative --draft-exit 3 | --draft-exit: there is no exit after layer 3; this"
             + " model has exits after layer 1, layer 2, layer 4",
+        "--mode speculative --exits 1,2 --draft-exit 2 | --draft-exit has no effect where several exits"
+            + " draft; leave it out",
+        "--mode speculative --exits 3 | --exits: there is no exit after layer 3; this model has exits",
         "--mode speculative --draft-length 0 | --draft-length: 0 is not a whole number in 1..64",
         "--mode speculative --draft-length 65 | --draft-length: 65 is not a whole number in 1..64",
         "--mode speculative --draft-margin 1.5 | --draft-margin: 1.5 is outside [0, 1]; use"

@@ -4,6 +4,7 @@ import static org.eellm.decode.request.DecodingMode.EARLY_EXIT;
 import static org.eellm.decode.request.DecodingSetting.DRAFT_EXIT;
 import static org.eellm.decode.request.DecodingSetting.DRAFT_MEMORY;
 import static org.eellm.decode.request.DecodingSetting.DRAFT_SOURCE;
+import static org.eellm.decode.request.DecodingSetting.EXITS;
 import static org.eellm.decode.request.DecodingSetting.THRESHOLD_DECAY;
 
 import java.util.Arrays;
@@ -82,11 +83,16 @@ public enum ComparedMethod {
       "2404.16710",
       Need.EXITS,
       subject -> SweepSetting.speculative(subject.below().getFirst(), 4, 0)),
-  /** Kangaroo, and DSSD (arXiv 2407.21082): an exit drafts as long as it is sure. */
+  /** Kangaroo: an exit drafts as long as it is sure. */
   CONFIDENT_DRAFTS(
       "2404.18911",
       Need.EXITS,
       subject -> SweepSetting.adaptiveDrafts().with(DRAFT_EXIT, subject.below().getFirst())),
+  /** DSSD: each token is drafted by the first exit that is sure, until none is. */
+  DSSD(
+      "2407.21082",
+      Need.EXITS,
+      subject -> SweepSetting.adaptiveDrafts().with(EXITS, subject.below())),
   /** DEL: exit and length follow from what drafts are worth. */
   ADAPTIVE_EXITS("2504.05598", Need.EXITS, _ -> drafts(DraftSource.EXITS)),
   /** LLMA, prompt lookup: what followed in the text itself. */
