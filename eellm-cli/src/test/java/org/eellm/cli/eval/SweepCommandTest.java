@@ -329,7 +329,7 @@ final class SweepCommandTest {
   }
 
   private static final List<String> EVERY =
-      List.of("--methods=all", "--min-agreement=0.5", "--rounds=1");
+      List.of("--methods=all", "--min-agreement=0.5");
 
   private List<JsonNode> methods() throws IOException {
     List<JsonNode> all = new ArrayList<>();
