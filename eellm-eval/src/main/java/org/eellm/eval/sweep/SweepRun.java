@@ -21,6 +21,7 @@ import java.util.stream.IntStream;
 import java.util.zip.CRC32C;
 import org.eellm.config.HeadId;
 import org.eellm.cost.Median;
+import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingSetting;
 import org.eellm.decode.request.Request;
@@ -52,7 +53,8 @@ import org.eellm.eval.task.OutcomeFile;
  *
  * <p>All settings take turns with the full model, in rounds. A round's time is that of all texts,
  * beyond what the full model takes in it to the first tokens: the same is left out in all ways,
- * also where a prompt's rows leave early, and go on later. A setting's speed-up is the median of
+ * also where a prompt's rows leave early, and go on later. Where they leave for good, at a fixed
+ * exit, it is the time that this takes to the first tokens. A setting's speed-up is the median of
  * the rounds' ratios, so it lies within their range. The fastest round of each would favour what
  * varies most.
  */
@@ -212,8 +214,9 @@ public final class SweepRun {
         prompts = i == 0 ? firsts : prompts;
         if (round >= 0) {
           double all = results.stream().mapToDouble(Result::seconds).sum();
+          double begun = leavesAll(i, settings) ? firsts : prompts;
           // Never 0, which texts of a single token would take.
-          seconds[i][round] = Math.max(1e-9, all - prompts);
+          seconds[i][round] = Math.max(1e-9, all - begun);
         }
       }
     }
@@ -243,6 +246,15 @@ public final class SweepRun {
               new LinkedHashMap<>()));
     }
     return rows;
+  }
+
+  /** Whether prompts leave for good, too: what is left out of them never comes later. */
+  private static boolean leavesAll(int place, List<SweepSetting> settings) {
+    return place >= REFERENCES
+        && settings
+            .get(place - REFERENCES)
+            .get(DecodingSetting.POLICY)
+            .equals(Optional.of(PolicyName.FIXED));
   }
 
   private static double[] ratios(double[] full, double[] other) {

@@ -14,7 +14,9 @@ import java.util.function.Function;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.config.HeadId;
+import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMethod;
+import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.request.Result.FinishReason;
@@ -24,6 +26,7 @@ import org.eellm.eval.EvalException;
 import org.eellm.eval.EvalProgress;
 import org.eellm.eval.sweep.Sweep.Failure;
 import org.eellm.eval.sweep.Sweep.Row;
+import org.eellm.model.Head;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -31,6 +34,10 @@ import org.junit.jupiter.api.io.TempDir;
 final class SweepRunTest {
   private static final GeneratedToken TOKEN =
       new GeneratedToken(7, HeadId.FINAL, 4, 1, 0, false, List.of());
+
+  private static final List<Head> HEADS =
+      List.of(
+          new Head(0, HeadId.exit(2), 2, 4, false), new Head(1, HeadId.FINAL, 4, 8, false));
 
   @TempDir private Path folder;
 
@@ -68,6 +75,34 @@ final class SweepRunTest {
     assertThat(sweep.rows().getLast().speedUp()).isCloseTo(2, within(1e-9));
     assertThat(sweep.rows().getLast().tokensPerSecond()).isCloseTo(1, within(1e-9));
     assertThat(sweep.fullTokensPerSecond()).isCloseTo(0.5, within(1e-9));
+  }
+
+  /** The full model takes 10 and 4 seconds, a fixed exit 2 and 1: it is 4 times as fast. */
+  @Test
+  void measure_promptsThatLeaveForGood_areNotGainedFrom() {
+    SweepRun run =
+        new SweepRun(
+            requests ->
+                requests.stream()
+                    .map(
+                        request ->
+                            request.decoding().heads(HEADS).getLast().isExit()
+                                ? result(2, 3)
+                                : result(10, 14))
+                    .toList(),
+            List.of(2),
+            Set.of(),
+            List.of(List.of(1)),
+            3);
+
+    Sweep sweep =
+        run.measure(
+            List.of(
+                SweepSetting.ofExits(DecodingMode.EARLY_EXIT, PolicyName.FIXED, List.of(2))),
+            2,
+            EvalProgress.NONE);
+
+    assertThat(sweep.rows().getFirst().speedUp()).isCloseTo(4, within(1e-9));
   }
 
   /** The full model and the control take 4 seconds a round, drafts those that are left. */
