@@ -87,7 +87,7 @@ final class DraftsOfSeveralExitsTest {
       List<Integer> prompt = new Random(seed).ints(5, 0, 6).boxed().toList();
       Drafts drafts = new Drafts();
       try (Engine engine = Engine.start(model, limits)) {
-        engine.submit(request(prompt, method), drafts);
+        assertThat(engine.submit(request(prompt, method), drafts)).isPresent();
         drafts.end.join();
       }
       List<Integer> full =
@@ -132,7 +132,9 @@ final class DraftsOfSeveralExitsTest {
             heads,
             (prediction, _) -> {
               double[] best = new double[2];
-              prediction.top(2).forEach(each -> best[best[0] == 0 ? 0 : 1] = Math.exp(each.logProbability()));
+              prediction
+                  .top(2)
+                  .forEach(each -> best[best[0] == 0 ? 0 : 1] = Math.exp(each.logProbability()));
               if (1 - best[1] / best[0] >= MARGIN) {
                 sure.add(new Choice(prediction.head().layer(), prediction.best()));
               }

@@ -30,8 +30,8 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "lens",
     description =
-        "Prints what every head says of each token of texts, as JSON lines: the token's probability,"
-            + " and the most probable ones.")
+        "Prints what every head says of each token of texts, as JSON lines: the token's"
+            + " probability, and the most probable ones.")
 public final class LensCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
@@ -115,8 +115,7 @@ public final class LensCommand implements Callable<Integer> {
               heads,
               (prediction, id) ->
                   out.println(
-                      SnakeCaseJson.line(
-                          Said.of(text, prediction, id, top, model.tokenizer())))));
+                      SnakeCaseJson.line(Said.of(text, prediction, id, top, model.tokenizer())))));
     }
     try (Engine engine = model.engine(engines, 1, Limits.MAX_PENDING)) {
       new EvaluatedModel(model, engine).runOneByOne(requests);

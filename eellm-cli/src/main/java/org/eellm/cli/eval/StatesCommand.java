@@ -37,8 +37,8 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "states",
     description =
-        "Writes texts' hidden states after some layers, before any norm, as safetensors: text_1.ids,"
-            + " [tokens], and text_1.layer_2, [tokens, hidden], in float32.")
+        "Writes texts' hidden states after some layers, before any norm, as safetensors:"
+            + " text_1.ids, [tokens], and text_1.layer_2, [tokens, hidden], in float32.")
 public final class StatesCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
@@ -111,8 +111,7 @@ public final class StatesCommand implements Callable<Integer> {
   }
 
   private static TensorSource ids(String name, List<Integer> ids) {
-    ByteBuffer bytes =
-        ByteBuffer.allocate(Long.BYTES * ids.size()).order(ByteOrder.LITTLE_ENDIAN);
+    ByteBuffer bytes = ByteBuffer.allocate(Long.BYTES * ids.size()).order(ByteOrder.LITTLE_ENDIAN);
     ids.forEach(id -> bytes.putLong(id));
     return TensorSource.of(
         name,

@@ -336,8 +336,7 @@ public final class SweepCommand implements Callable<Integer> {
       if (!sweep.failures().isEmpty()) {
         throw new EvalException(
             "%d of %d settings failed: %s says why"
-                .formatted(
-                    sweep.failures().size(), settings.size(), output.resolve("sweep.md")),
+                .formatted(sweep.failures().size(), settings.size(), output.resolve("sweep.md")),
             sweep.failures().getFirst().cause());
       }
     }
@@ -381,9 +380,7 @@ public final class SweepCommand implements Callable<Integer> {
   private void report(Report report) throws IOException {
     Sweep sweep = report.sweep();
     SweepTable table =
-        report.methods().isEmpty()
-            ? SweepTable.of(sweep)
-            : new SweepTable(sweep, report.methods());
+        report.methods().isEmpty() ? SweepTable.of(sweep) : new SweepTable(sweep, report.methods());
     String markdown = table.markdown();
     StringWriter line = new StringWriter();
     JsonOption.print(new PrintWriter(line), report);

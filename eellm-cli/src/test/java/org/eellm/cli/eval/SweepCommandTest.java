@@ -328,8 +328,7 @@ final class SweepCommandTest {
     assertThat(Files.exists(picture)).isEqualTo(sweep.path("trusted").asBoolean());
   }
 
-  private static final List<String> EVERY =
-      List.of("--methods=all", "--min-agreement=0.5");
+  private static final List<String> EVERY = List.of("--methods=all", "--min-agreement=0.5");
 
   private List<JsonNode> methods() throws IOException {
     List<JsonNode> all = new ArrayList<>();

@@ -157,8 +157,8 @@ public record DecodingSetting<T>(
           new Kind.Layers(),
           Optional.empty(),
           "LAYER",
-          "Layers of the exits to use, as in 2,4; all by default. In the mode speculative: exits that"
-              + " draft at fixed length, each token by the first that is sure enough.");
+          "Layers of the exits to use, as in 2,4; all by default. In the mode speculative: exits"
+              + " that draft at fixed length, each token by the first that is sure enough.");
 
   /** Belongs to {@link Limits}: here it is only refused where nothing waits. */
   public static final DecodingSetting<Integer> MAX_PENDING =

@@ -10,7 +10,9 @@ public enum DraftSource {
   EXITS,
   /** Tokens that a draft head predicts. */
   HEAD,
-  /** Tokens that followed the last ones where these came before; needs no exits. All that follow. */
+  /**
+   * Tokens that followed the last ones where these came before; needs no exits. All that follow.
+   */
   TEXT,
   /** Tokens that followed the last ones in the text itself (prompt lookup). */
   PROMPT,

@@ -186,8 +186,7 @@ final class DraftPlannerTest {
 
     Map<DraftSource, Integer> first = new EnumMap<>(DraftSource.class);
     for (DraftSource source :
-        List.of(
-            DraftSource.PROMPT, DraftSource.TABLE, DraftSource.REPLIES, DraftSource.RECYCLED)) {
+        List.of(DraftSource.PROMPT, DraftSource.TABLE, DraftSource.REPLIES, DraftSource.RECYCLED)) {
       DraftPlan plan = planner.plan(source, DraftMemory.SHARED);
       planner.begin(1);
       Tokens text = tokens(1, 2, 3, 4, 5, 10, 11, 1, 2, 3, 4, 5, 10, 11, 1, 2, 3, 4, 5);

@@ -46,9 +46,7 @@ public enum ComparedMethod {
    * passes the layers above with the next token that needs them (FREE, arXiv 2310.05424).
    */
   MAX_PROBABILITY(
-      "1810.07052",
-      Need.EXITS,
-      subject -> subject.setting(EARLY_EXIT, PolicyName.MAX_PROBABILITY)),
+      "1810.07052", Need.EXITS, subject -> subject.setting(EARLY_EXIT, PolicyName.MAX_PROBABILITY)),
   /** CALM's softmax response. */
   MARGIN("2207.07061", Need.EXITS, subject -> subject.setting(EARLY_EXIT, PolicyName.MARGIN)),
   /** BranchyNet. */

@@ -64,8 +64,8 @@ public record Sweep(
    *     first token: median of the rounds
    * @param speedUp over the full model in the same round: median of the rounds
    * @param spread of the speed-up in single rounds, within which it lies
-   * @param tokensPerPass tokens that one pass of the full model yields, accepted drafts and its own;
-   *     1 where tokens leave early
+   * @param tokensPerPass tokens that one pass of the full model yields, accepted drafts and its
+   *     own; 1 where tokens leave early
    * @param control of these rounds
    * @param agreement share of the tokens that are the full model's, given its text before them
    * @param acceptance share of drafted tokens that the full model confirmed, if any were drafted

@@ -285,7 +285,9 @@ public final class SweepRun {
     Pace writing = new Pace();
     List<Failure> failures = new ArrayList<>();
     List<SweepSetting> asked =
-        settings.stream().filter(setting -> Sweep.row(known.outcomes(), setting).isEmpty()).toList();
+        settings.stream()
+            .filter(setting -> Sweep.row(known.outcomes(), setting).isEmpty())
+            .toList();
     int before = settings.size() - asked.size();
     for (int from = 0; from < asked.size(); from += CHUNK) {
       int end = Math.min(from + CHUNK, asked.size());
@@ -321,12 +323,13 @@ public final class SweepRun {
       known.add(whole);
     }
     List<Row> rows =
-        settings.stream().flatMap(setting -> Sweep.row(known.outcomes(), setting).stream()).toList();
+        settings.stream()
+            .flatMap(setting -> Sweep.row(known.outcomes(), setting).stream())
+            .toList();
     if (rows.isEmpty()) {
       Failure first = failures.getFirst();
       throw new EvalException(
-          "no setting could be measured: %s: %s"
-              .formatted(first.setting().label(), first.reason()),
+          "no setting could be measured: %s: %s".formatted(first.setting().label(), first.reason()),
           first.cause());
     }
     return sweep(rounds, rows, failures)

@@ -85,7 +85,7 @@ public record SweepTable(Sweep sweep, List<Line> lines) {
   public String csv() {
     StringBuilder text = new StringBuilder();
     SequencedMap<String, Estimate> full = sweep.fullScores();
-    append(text, Stream.concat(Arrays.stream(COLUMNS.split(",")), full.keySet().stream()));
+    append(text, Stream.concat(Arrays.stream(COLUMNS.split(",", -1)), full.keySet().stream()));
     String one = speed(1);
     String perSecond = speed(sweep.fullTokensPerSecond());
     append(
@@ -131,7 +131,11 @@ public record SweepTable(Sweep sweep, List<Line> lines) {
   /** Values as text; of an optional one that there is not, none. */
   private static Stream<String> cells(Object... values) {
     return Arrays.stream(values)
-        .map(value -> value instanceof Optional<?> maybe ? maybe.map(Object::toString).orElse("") : value.toString());
+        .map(
+            value ->
+                value instanceof Optional<?> maybe
+                    ? maybe.map(Object::toString).orElse("")
+                    : value.toString());
   }
 
   private String speed(double value) {

@@ -36,8 +36,7 @@ final class SweepRunTest {
       new GeneratedToken(7, HeadId.FINAL, 4, 1, 0, false, List.of());
 
   private static final List<Head> HEADS =
-      List.of(
-          new Head(0, HeadId.exit(2), 2, 4, false), new Head(1, HeadId.FINAL, 4, 8, false));
+      List.of(new Head(0, HeadId.exit(2), 2, 4, false), new Head(1, HeadId.FINAL, 4, 8, false));
 
   @TempDir private Path folder;
 
@@ -97,8 +96,7 @@ final class SweepRunTest {
 
     Sweep sweep =
         run.measure(
-            List.of(
-                SweepSetting.ofExits(DecodingMode.EARLY_EXIT, PolicyName.FIXED, List.of(2))),
+            List.of(SweepSetting.ofExits(DecodingMode.EARLY_EXIT, PolicyName.FIXED, List.of(2))),
             2,
             EvalProgress.NONE);
 
@@ -194,12 +192,7 @@ final class SweepRunTest {
     GeneratedToken token =
         new GeneratedToken(leaves ? 8 : 7, HeadId.FINAL, 4, 1, 0, false, List.of());
     return new Result(
-        List.of(token, token, token),
-        FinishReason.LENGTH,
-        new Usage(1, 0, 4, accepted),
-        0,
-        0.5,
-        2);
+        List.of(token, token, token), FinishReason.LENGTH, new Usage(1, 0, 4, accepted), 0, 0.5, 2);
   }
 
   private static SweepRun run(Function<Request, Result> generator) {

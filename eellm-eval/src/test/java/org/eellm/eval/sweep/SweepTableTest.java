@@ -23,7 +23,8 @@ final class SweepTableTest {
   private static final SweepSetting DRAFTS = SweepSetting.speculative(2, 4, 0);
   private static final SweepSetting EXITS = SweepSetting.atThreshold(0.5);
   private static final SweepSetting BROKEN = SweepSetting.atThreshold(0.1);
-  private static final Pattern CELL = Pattern.compile("\\G(?:\"((?:[^\"]|\"\")*)\"|([^,\n]*))[,\n]");
+  private static final Pattern CELL =
+      Pattern.compile("\\G(?:\"((?:[^\"]|\"\")*)\"|([^,\n]*))[,\n]");
 
   private static Row row(SweepSetting setting, double speedUp, double perPass, double same) {
     SequencedMap<HeadId, Double> shares = new LinkedHashMap<>(Map.of(HeadId.FINAL, 1.0));
@@ -133,8 +134,7 @@ final class SweepTableTest {
             row.own(),
             row.scores());
     Sweep sweep =
-        new Sweep(
-            2, 40, 5, 1, 100, Optional.empty(), quiet.fullScores(), List.of(busy), List.of());
+        new Sweep(2, 40, 5, 1, 100, Optional.empty(), quiet.fullScores(), List.of(busy), List.of());
 
     assertThat(records(SweepTable.of(sweep).csv()).get(1))
         .containsEntry("speed_up", "")
