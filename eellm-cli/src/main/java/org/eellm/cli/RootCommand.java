@@ -18,6 +18,8 @@ import org.eellm.cli.convert.InspectCommand;
 import org.eellm.cli.eval.CalibrateCommand;
 import org.eellm.cli.eval.DraftTableCommand;
 import org.eellm.cli.eval.EvalCommand;
+import org.eellm.cli.eval.LensCommand;
+import org.eellm.cli.eval.StatesCommand;
 import org.eellm.cli.eval.SuitabilityCommand;
 import org.eellm.cli.eval.SweepCommand;
 import org.eellm.cli.generate.ChatCommand;
@@ -85,6 +87,7 @@ public final class RootCommand implements Runnable {
     all.put("export", ExportCommand::new);
     all.put("generate", GenerateCommand::new);
     all.put("inspect", InspectCommand::new);
+    all.put("lens", LensCommand::new);
     all.put("plan", PlanCommand::new);
     all.put("prepare", PrepareCommand::new);
     all.put("merge", MergeCommand::new);
@@ -92,6 +95,7 @@ public final class RootCommand implements Runnable {
     all.put("ranks", RanksCommand::new);
     all.put("schedule", ScheduleCommand::new);
     all.put("serve", ServeCommand::new);
+    all.put("states", StatesCommand::new);
     all.put("suitability", SuitabilityCommand::new);
     all.put("sweep", SweepCommand::new);
     all.put("train", TrainCommand::new);

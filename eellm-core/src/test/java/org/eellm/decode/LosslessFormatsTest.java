@@ -58,9 +58,13 @@ final class LosslessFormatsTest {
   private static final List<DecodingMethod> DRAFTS =
       List.of(
           new DecodingMethod.Speculative(2, new DraftLength.Fixed(3)),
+          new DecodingMethod.Speculative(List.of(1, 4), new DraftLength.Adaptive(3, 0.1)),
           new DecodingMethod.AdaptiveDrafts(DraftSource.EXITS),
           OF_HEAD,
           new DecodingMethod.AdaptiveDrafts(DraftSource.TEXT),
+          new DecodingMethod.AdaptiveDrafts(DraftSource.PROMPT),
+          new DecodingMethod.AdaptiveDrafts(DraftSource.REPLIES),
+          new DecodingMethod.AdaptiveDrafts(DraftSource.RECYCLED),
           new DecodingMethod.AdaptiveDrafts(DraftSource.BOTH));
 
   @ParameterizedTest

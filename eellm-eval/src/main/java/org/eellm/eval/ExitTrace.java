@@ -61,6 +61,19 @@ public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
   }
 
   /**
+   * Asks all exits for a figure of their predictions in place of a confidence.
+   *
+   * @param all texts of the full model's
+   * @param figure which grows as an exit becomes surer
+   */
+  public static ExitTrace ofFigure(
+      EvaluatedModel model, List<GreedyContinuation> all, ToDoubleFunction<Prediction> figure) {
+    Recorder recorder = Recorder.of(all, model.exits(), figure);
+    GreedyContinuation.predict(model, all, recorder);
+    return recorder.trace(model);
+  }
+
+  /**
    * Asks the exits that a policy asks. Their confidence is 1 where the policy lets a token leave,
    * and else 0.
    *

@@ -12,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.function.Function;
 import org.eellm.cli.eval.BeginningsOption.Beginnings;
@@ -35,6 +36,7 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.eval.EvalException;
 import org.eellm.eval.EvaluatedModel;
+import org.eellm.eval.sweep.ComparedMethod;
 import org.eellm.eval.sweep.MethodCompletions;
 import org.eellm.eval.sweep.Sweep;
 import org.eellm.eval.sweep.Sweep.Row;
@@ -42,6 +44,7 @@ import org.eellm.eval.sweep.SweepGrid;
 import org.eellm.eval.sweep.SweepPlot;
 import org.eellm.eval.sweep.SweepRun;
 import org.eellm.eval.sweep.SweepSetting;
+import org.eellm.eval.sweep.SweepTable;
 import org.eellm.eval.sweep.SweepTasks;
 import org.eellm.eval.task.TaskData;
 import org.eellm.eval.task.TaskFile;
@@ -50,6 +53,7 @@ import org.eellm.kernel.machine.Threads;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
@@ -64,6 +68,21 @@ public final class SweepCommand implements Callable<Integer> {
       List.of(DecodingMode.EARLY_EXIT, DecodingMode.RECOMPUTE, DecodingMode.SPECULATIVE);
 
   private static final int MOST_VALUES = 1000;
+
+  /** Share of the tokens that methods' thresholds keep by default. */
+  private static final double LEAST_AGREEMENT = 0.95;
+
+  /** Options that {@code --methods} takes the place of. */
+  private static final Set<String> OF_GRID =
+      Set.of(
+          "--modes",
+          "--policies",
+          "--thresholds",
+          "--calibration",
+          "--exits",
+          "--draft-exits",
+          "--draft-lengths",
+          "--draft-margins");
 
   /** Methods of {@code --code} by default. */
   private static final int METHODS = 100;
@@ -80,9 +99,18 @@ public final class SweepCommand implements Callable<Integer> {
       required = true,
       paramLabel = "DIR",
       description =
-          "Folder for sweep.md, sweep.json, sweep.png, a picture for each score and, ten settings"
-              + " at a time, rows.jsonl; a sweep that was stopped goes on there.")
+          "Folder for sweep.md, sweep.json, sweep.csv, sweep.png, a picture for each score and, ten"
+              + " settings at a time, rows.jsonl; a sweep that was stopped goes on there.")
   private Path output;
+
+  @Option(
+      names = "--methods",
+      split = ",",
+      paramLabel = "METHOD",
+      description =
+          "In place of modes and their values: methods of papers, or all. Thresholds are the laxest"
+              + " that keep --min-agreement of the tokens, 0.95 by default.")
+  private List<String> methodNames = List.of();
 
   @Option(
       names = "--modes",
@@ -190,7 +218,13 @@ public final class SweepCommand implements Callable<Integer> {
   private Optional<Double> minSpeedup;
 
   /** The report of {@code --json}, also in {@code sweep.json}. */
-  private record Report(String model, String dtype, int threads, Sweep sweep, List<Pick> picks) {}
+  private record Report(
+      String model,
+      String dtype,
+      int threads,
+      Sweep sweep,
+      List<Pick> picks,
+      List<SweepTable.Line> methods) {}
 
   /**
    * The best setting for a wish, if there is one.
@@ -228,6 +262,7 @@ public final class SweepCommand implements Callable<Integer> {
             ? Optional.of(Calibration.read(calibration.get()))
             : Optional.empty();
     List<TaskSpec> specs = tasks.stream().map(TaskFile::read).toList();
+    List<ComparedMethod> methods = ComparedMethod.of(methodNames);
     Files.createDirectories(output);
     return meshOptions.onFirstRank(
         spec,
@@ -236,21 +271,26 @@ public final class SweepCommand implements Callable<Integer> {
           read.ifPresent(
               file ->
                   Gate.requireModel(file.policy().gates(), model.decoder(), model.vocabulary()));
-          sweep(begun, specs, model, engines);
+          sweep(begun, methods, specs, model, engines);
         });
   }
 
   private void sweep(
-      Beginnings begun, List<TaskSpec> specs, LoadedModel model, EngineStarter engines)
+      Beginnings begun,
+      List<ComparedMethod> compared,
+      List<TaskSpec> specs,
+      LoadedModel model,
+      EngineStarter engines)
       throws IOException {
     try (Engine engine = model.engine(engines, Limits.BATCH_SIZE, Limits.MAX_PENDING);
         WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
       List<Integer> available = model.architecture().exits().layers();
-      if (available.isEmpty()) {
+      if (available.isEmpty() && compared.isEmpty()) {
         throw new EvalException(
             model.folder() + ": the model has no exits to measure; add some with add-exits");
       }
-      List<SweepSetting> settings = grid(available).settings(model.decoder().allHeads());
+      List<SweepSetting> listed =
+          compared.isEmpty() ? grid(available).settings(model.decoder().allHeads()) : List.of();
       EvaluatedModel subject = new EvaluatedModel(model, engine);
       Optional<MethodCompletions> methods =
           begun instanceof Sources sources
@@ -273,6 +313,15 @@ public final class SweepCommand implements Callable<Integer> {
       Function<List<Request>, List<Result>> generator =
           meshOptions.isAlone() ? model::generate : subject::runOneByOne;
       SweepRun run = new SweepRun(generator, available, model.endTokens(), texts, maxTokens);
+      List<SweepTable.Line> lines =
+          compared.stream().map(method -> line(method, subject, run)).toList();
+      List<SweepSetting> settings =
+          compared.isEmpty()
+              ? listed
+              : lines.stream().flatMap(line -> line.setting().stream()).toList();
+      if (settings.isEmpty()) {
+        throw new EvalException("--methods: " + lines.getFirst().note());
+      }
       String dtype = model.architecture().model().dtype().toString();
       int threads = Threads.count();
       Sweep sweep =
@@ -283,8 +332,24 @@ public final class SweepCommand implements Callable<Integer> {
               about(model.folder(), dtype, threads),
               scored,
               progress);
-      report(new Report(model.folder().toString(), dtype, threads, sweep, picks(sweep)));
+      report(new Report(model.folder().toString(), dtype, threads, sweep, picks(sweep), lines));
+      if (!sweep.failures().isEmpty()) {
+        throw new EvalException(
+            "%d of %d settings failed: %s says why"
+                .formatted(sweep.failures().size(), settings.size(), output.resolve("sweep.md")),
+            sweep.failures().getFirst().cause());
+      }
     }
+  }
+
+  /** A method's setting for a model, or what it lacks. */
+  private SweepTable.Line line(ComparedMethod method, EvaluatedModel subject, SweepRun run) {
+    if (!method.need().isMetBy(subject.model())) {
+      return SweepTable.Line.without(
+          method, "skipped: the model lacks what %s makes".formatted(method.need().command()));
+    }
+    return SweepTable.Line.of(
+        method, method.setting(subject, run.texts(), minAgreement.orElse(LEAST_AGREEMENT)));
   }
 
   private String about(Path folder, String dtype, int threads) {
@@ -314,10 +379,14 @@ public final class SweepCommand implements Callable<Integer> {
 
   private void report(Report report) throws IOException {
     Sweep sweep = report.sweep();
+    SweepTable table =
+        report.methods().isEmpty() ? SweepTable.of(sweep) : new SweepTable(sweep, report.methods());
+    String markdown = table.markdown();
     StringWriter line = new StringWriter();
     JsonOption.print(new PrintWriter(line), report);
     Files.writeString(output.resolve("sweep.json"), line.toString());
-    Files.writeString(output.resolve("sweep.md"), sweep.markdown());
+    Files.writeString(output.resolve("sweep.csv"), table.csv());
+    Files.writeString(output.resolve("sweep.md"), markdown);
     if (sweep.trusted()) {
       SweepPlot.write(sweep, output.resolve("sweep.png"));
       SweepPlot.writeScores(sweep, output);
@@ -326,7 +395,7 @@ public final class SweepCommand implements Callable<Integer> {
     if (json.requested()) {
       JsonOption.print(out, report);
     } else {
-      out.print(sweep.markdown());
+      out.print(markdown);
       report.picks().forEach(pick -> out.println(pick.line()));
       out.flush();
     }
@@ -367,6 +436,17 @@ public final class SweepCommand implements Callable<Integer> {
   }
 
   private void validateOptions() {
+    if (!methodNames.isEmpty()) {
+      for (OptionSpec option : spec.commandLine().getParseResult().matchedOptions()) {
+        String name = option.longestName();
+        if (OF_GRID.contains(name)) {
+          throw new ConfigException(name + " has no effect with --methods; leave it out");
+        }
+      }
+      if (!meshOptions.isAlone()) {
+        throw new ConfigException("--methods: needs a single rank; leave out --tp and --pp");
+      }
+    }
     if (maxTokens < 2 || rounds < 1) { // what is timed comes behind the first token
       throw new ConfigException(
           "--max-tokens, --rounds: %d, %d; use at least 2 and at least 1"

@@ -14,7 +14,10 @@ import java.util.List;
 import javax.imageio.ImageIO;
 import org.eellm.cli.Commands;
 import org.eellm.cli.SmallModelFolder;
+import org.eellm.config.DataType;
+import org.eellm.config.ExitLayout;
 import org.eellm.decode.SmallModel;
+import org.eellm.eval.sweep.ComparedMethod;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -27,6 +30,7 @@ final class SweepCommandTest {
   @TempDir private Path folder;
   private final StringWriter out = new StringWriter();
   private final StringWriter err = new StringWriter();
+  private String model = "model";
 
   @BeforeEach
   void writeModel() throws IOException {
@@ -48,7 +52,7 @@ final class SweepCommandTest {
     out.getBuffer().setLength(0);
     err.getBuffer().setLength(0);
     List<String> args = new ArrayList<>();
-    args.addAll(List.of("sweep", "--model", folder.resolve("model").toString()));
+    args.addAll(List.of("sweep", "--model", folder.resolve(model).toString()));
     args.addAll(List.of("--output", folder.resolve("sweep").toString()));
     args.addAll(List.of("--rounds", "1"));
     args.addAll(more);
@@ -110,7 +114,7 @@ final class SweepCommandTest {
     assertThat(table)
         .extracting(line -> line.chars().filter(c -> c == '|').count())
         .as("cells of each line")
-        .containsOnly(14L);
+        .containsOnly(15L);
     if (report().path("sweep").path("trusted").asBoolean()) {
       assertThat(ImageIO.read(folder.resolve("sweep/sweep.png").toFile()).getWidth())
           .isEqualTo(1000);
@@ -324,6 +328,88 @@ final class SweepCommandTest {
     assertThat(Files.exists(picture)).isEqualTo(sweep.path("trusted").asBoolean());
   }
 
+  private static final List<String> EVERY = List.of("--methods=all", "--min-agreement=0.5");
+
+  private List<JsonNode> methods() throws IOException {
+    List<JsonNode> all = new ArrayList<>();
+    report().path("methods").forEach(all::add);
+    return all;
+  }
+
+  private List<String> notes() throws IOException {
+    return methods().stream()
+        .filter(method -> !method.path("note").asText().isEmpty())
+        .map(method -> method.path("name").asText())
+        .toList();
+  }
+
+  @Test
+  void sweep_ofMethods_measuresThoseThatTheModelHasAndNamesWhatOthersNeed() throws IOException {
+    assertThat(sweep(EVERY.toArray(String[]::new))).as(err::toString).isZero();
+
+    assertThat(notes()).containsExactly("gates", "pair-table", "draft-head");
+    assertThat(folder.resolve("sweep/sweep.md"))
+        .content()
+        .contains("- draft-head ([2401.15077](https", ": skipped: ", "eellm add-draft-head");
+    List<JsonNode> rows = new ArrayList<>();
+    report().path("sweep").path("rows").forEach(rows::add);
+    assertThat(rows).hasSize(ComparedMethod.values().length - 3);
+    List<String> csv = Files.readAllLines(folder.resolve("sweep/sweep.csv"));
+    assertThat(csv).hasSize(2 + ComparedMethod.values().length);
+    for (JsonNode row : rows) {
+      if (row.at("/setting/mode").asText().equals("speculative")) {
+        assertThat(row.at("/own/same").asDouble()).as(row.toString()).isEqualTo(1);
+        assertThat(row.path("tokens_per_pass").asDouble()).isBetween(1.0, 6.0);
+      } else {
+        assertThat(row.path("tokens_per_pass").asDouble()).isEqualTo(1);
+      }
+    }
+    assertThat(csv.getFirst()).startsWith("name,paper,options,note,speed_up,");
+    assertThat(csv.stream().filter(line -> line.startsWith("fixed-exit,")).toList())
+        .singleElement()
+        .asString()
+        .contains(",--mode early-exit --policy fixed --exits 4,,", ",false,");
+
+    Files.delete(folder.resolve("sweep/sweep.csv"));
+    String first = Files.readString(folder.resolve("sweep/rows.jsonl"));
+    assertThat(sweep(EVERY.toArray(String[]::new))).as(err::toString).isZero();
+    assertThat(folder.resolve("sweep/rows.jsonl")).content().isEqualTo(first);
+    assertThat(Files.readAllLines(folder.resolve("sweep/sweep.csv"))).isEqualTo(csv);
+  }
+
+  /** The agreement of real early exits on both sides of the threshold. */
+  @Test
+  void sweep_ofAMethodWithAThreshold_hasTheLaxestThatKeepsEnough() throws IOException {
+    assertThat(sweep("--methods=max-probability", "--min-agreement=0.5"))
+        .as(err::toString)
+        .isZero();
+    JsonNode row = report().at("/sweep/rows/0");
+    double threshold = row.at("/setting/threshold").asDouble();
+    assertThat(row.path("agreement").asDouble()).isGreaterThanOrEqualTo(0.5);
+    assertThat(threshold).isPositive();
+
+    Files.delete(folder.resolve("sweep/rows.jsonl"));
+    assertThat(
+            sweep("--modes=early-exit", "--thresholds=" + Math.round(100 * threshold - 1) / 100.0))
+        .as(err::toString)
+        .isZero();
+    assertThat(report().at("/sweep/rows/0/agreement").asDouble()).isLessThan(0.5);
+  }
+
+  @Test
+  void sweep_ofMethodsWithoutExits_hasTheDraftsThatNeedNone() throws IOException {
+    try (Decoder decoder = SmallModel.of(ExitLayout.none(), DataType.FLOAT32)) {
+      model = "bare";
+      SmallModelFolder.write(folder.resolve(model), decoder);
+    }
+    int code = sweep("--methods=max-probability,prompt-lookup,token-recycling");
+    assertThat(code).as(err::toString).isZero();
+    assertThat(notes()).containsExactly("max-probability");
+    assertThat(report().at("/sweep/rows")).hasSize(2);
+    assertThat(sweep("--methods=gates")).isEqualTo(1);
+    assertThat(err.toString()).contains("--methods: skipped: the model lacks what eellm calibrate");
+  }
+
   @Test
   void sweep_nothingToTimeBehindTheFirstToken_isRefused() {
     List<String> one = List.of("--prompts=" + folder.resolve("prompts.txt"), "--max-tokens=1");
@@ -370,6 +456,9 @@ final class SweepCommandTest {
         "--patience=2 | --patience has no effect without --policies patience",
         "--tasks=gsm8k | --tasks and --data go together",
         "--limit=2 | --limit: no effect without --tasks or --code",
+        "--methods=medusa | --methods: 'medusa' is no method; use all, or some of [fixed-exit, ",
+        "--methods=all --modes=recompute | --modes has no effect with --methods; leave it out",
+        "--methods=all --tp=2 --nproc=2 | --methods: needs a single rank; leave out --tp and --pp",
       })
   void sweep_wrongUse_isRefused(String options, String message) {
     assertThat(sweep(options.split(" "))).isEqualTo(2);

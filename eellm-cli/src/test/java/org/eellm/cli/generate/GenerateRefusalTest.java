@@ -55,12 +55,20 @@ final class GenerateRefusalTest extends WithGenerateCommand {
             + " leave it out",
         "--threshold 0.5 --draft-length 3 | --draft-length has no effect in the mode early-exit;"
             + " leave it out",
+        "--draft-source table | --draft-source: table needs a draft table beside the model; make"
+            + " one with eellm draft-table, or use text",
+        "--draft-source recycled --draft-memory own | --draft-memory: own leaves nothing to draft"
+            + " from by the source recycled; use shared",
         "--mode full --draft-source text | --draft-source has no effect in the mode full; leave it"
             + " out",
         "--draft-source text --draft-exit 2 | --draft-source has no effect where an exit drafts at"
             + " fixed length; leave it out",
         "--mode speculative --draft-exit 3 | --draft-exit: there is no exit after layer 3; this"
             + " model has exits after layer 1, layer 2, layer 4",
+        "--mode speculative --exits 1,2 --draft-exit 2 | --draft-exit has no effect where several"
+            + " exits draft; leave it out",
+        "--mode speculative --exits 3 | --exits: there is no exit after layer 3; this model has"
+            + " exits after layer 1, layer 2, layer 4",
         "--mode speculative --draft-length 0 | --draft-length: 0 is not a whole number in 1..64",
         "--mode speculative --draft-length 65 | --draft-length: 65 is not a whole number in 1..64",
         "--mode speculative --draft-margin 1.5 | --draft-margin: 1.5 is outside [0, 1]; use"

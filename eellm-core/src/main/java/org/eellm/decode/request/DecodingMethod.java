@@ -1,6 +1,7 @@
 package org.eellm.decode.request;
 
 import java.io.Serializable;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.eellm.config.ConfigException;
@@ -61,19 +62,31 @@ public sealed interface DecodingMethod extends Serializable {
    * the full model's: the same ids with {@link Sampler#greedy}, the same distribution with {@link
    * org.eellm.decode.sample.RandomSampler}.
    *
-   * @param layer of the exit, from 1
+   * @param layers of the exits, from 1: a token is drafted by the first that is sure enough, and
+   *     the draft ends where none is (DSSD, arXiv 2407.21082)
    */
-  record Speculative(int layer, DraftLength length) implements DecodingMethod {
+  record Speculative(List<Integer> layers, DraftLength length) implements DecodingMethod {
+    public Speculative {
+      layers = List.copyOf(layers);
+    }
+
+    /** By one exit. */
+    public Speculative(int layer, DraftLength length) {
+      this(List.of(layer), length);
+    }
+
     @Override
     public List<Head> heads(List<Head> all) {
       Head full = all.getLast();
-      if (layer == full.layer()) {
+      if (layers.contains(full.layer())) {
         throw new SettingException(
             "draft-exit",
             "layer %d is the model's last, which drafts no faster than the full model; use an exit below"
-                .formatted(layer));
+                .formatted(full.layer()));
       }
-      return List.of(ExitPolicies.exits(all, List.of(layer)).getFirst(), full);
+      List<Head> heads = new ArrayList<>(ExitPolicies.exits(all, layers));
+      heads.add(full);
+      return heads;
     }
   }
 
@@ -83,6 +96,14 @@ public sealed interface DecodingMethod extends Serializable {
    * Where a text's last tokens came before, what followed drafts, with no exit needed.
    */
   record AdaptiveDrafts(DraftSource source, DraftMemory memory) implements DecodingMethod {
+    public AdaptiveDrafts {
+      if (source.isShared() && memory == DraftMemory.OWN) {
+        throw new SettingException(
+            "draft-memory",
+            "own leaves nothing to draft from by the source %s; use shared".formatted(source));
+      }
+    }
+
     /** Drafts from other requests, too. */
     public AdaptiveDrafts(DraftSource source) {
       this(source, DraftMemory.SHARED);

@@ -44,6 +44,7 @@ record DecodingResolver(
     settings
         .settings()
         .filter(setting -> setting != MODE)
+        .filter(setting -> !(setting == EXITS && chosen == SPECULATIVE))
         .filter(setting -> ofEarlyExits(setting) ? !chosen.leavesEarly() : chosen != SPECULATIVE)
         .forEach(setting -> refuse(true, setting, place));
     if (chosen.leavesEarly() && settings.get(MODE).isPresent() && available.isEmpty()) {
@@ -61,7 +62,7 @@ record DecodingResolver(
   }
 
   private DecodingMethod drafts() {
-    if (Stream.of(DRAFT_EXIT, DRAFT_LENGTH, DRAFT_MARGIN)
+    if (Stream.of(DRAFT_EXIT, DRAFT_LENGTH, DRAFT_MARGIN, EXITS)
         .noneMatch(setting -> settings.get(setting).isPresent())) {
       DraftSource source = settings.orUsual(DRAFT_SOURCE);
       if (source == DraftSource.EXITS && available.isEmpty()) {
@@ -74,7 +75,7 @@ record DecodingResolver(
     for (DecodingSetting<?> adaptive : List.of(DRAFT_SOURCE, DRAFT_MEMORY)) {
       refuse(settings.get(adaptive).isPresent(), adaptive, "where an exit drafts at fixed length");
     }
-    return new DecodingMethod.Speculative(draftingLayer(), length());
+    return new DecodingMethod.Speculative(draftingLayers(), length());
   }
 
   /** The mode where none is set: early exit if one of its settings is there, else speculative. */
@@ -208,10 +209,15 @@ record DecodingResolver(
     return used.getFirst();
   }
 
-  private int draftingLayer() {
+  private List<Integer> draftingLayers() {
+    if (!settings.exits().isEmpty()) {
+      refuse(settings.get(DRAFT_EXIT).isPresent(), DRAFT_EXIT, "where several exits draft");
+      settings.exits().forEach(layer -> requireExit(EXITS, layer));
+      return settings.exits();
+    }
     int layer = settings.get(DRAFT_EXIT).orElse(available.isEmpty() ? 1 : available.getFirst());
     requireExit(DRAFT_EXIT, layer);
-    return layer;
+    return List.of(layer);
   }
 
   private DraftLength length() {

@@ -157,7 +157,8 @@ public record DecodingSetting<T>(
           new Kind.Layers(),
           Optional.empty(),
           "LAYER",
-          "Layers of the exits to use, as in 2,4; all by default.");
+          "Layers of the exits to use, as in 2,4; all by default. In the mode speculative: exits"
+              + " that draft at fixed length, each token by the first that is sure enough.");
 
   /** Belongs to {@link Limits}: here it is only refused where nothing waits. */
   public static final DecodingSetting<Integer> MAX_PENDING =
@@ -180,7 +181,9 @@ public record DecodingSetting<T>(
           "SOURCE",
           "For the mode speculative without the options for a fixed exit or length: exits alone;"
               + " head, for a draft head beside the model; text, for what followed the last tokens"
-              + " where these came before; or both, the default, for all of them.");
+              + " where these came before, and of that prompt, table, replies or recycled for the"
+              + " text itself, the draft table, other replies or the model's last choices alone; or"
+              + " both, the default, for all of them.");
 
   /** Only where exit and length are chosen as the text is written. */
   public static final DecodingSetting<DraftMemory> DRAFT_MEMORY =

@@ -48,7 +48,7 @@ public final class Job implements RequestHandle {
     requireFits(model.architecture().model(), request, name);
     requireAdapter(model, request);
     Gate.requireModel(request.decoding().gates(), model, vocabulary);
-    requireDrafter(model, request.decoding());
+    requireDrafter(model, vocabulary, request.decoding());
     List<Head> heads = request.decoding().heads(model.allHeads());
     if (heads.isEmpty()
         || !heads.equals(model.allHeads().stream().filter(heads::contains).toList())) {
@@ -68,10 +68,18 @@ public final class Job implements RequestHandle {
     }
   }
 
-  private static void requireDrafter(DecodingModel model, DecodingMethod decoding) {
-    if (decoding instanceof DecodingMethod.AdaptiveDrafts(DraftSource source, DraftMemory _)
-        && source == DraftSource.HEAD
-        && model.draftHead().isEmpty()) {
+  private static void requireDrafter(
+      DecodingModel model, Vocabulary vocabulary, DecodingMethod decoding) {
+    if (!(decoding instanceof DecodingMethod.AdaptiveDrafts(DraftSource source, DraftMemory _))) {
+      return;
+    }
+    if (source == DraftSource.TABLE && vocabulary.draftTable().size() == 0) {
+      throw new SettingException(
+          "draft-source",
+          "table needs a draft table beside the model; make one with eellm draft-table, or use"
+              + " text");
+    }
+    if (source == DraftSource.HEAD && model.draftHead().isEmpty()) {
       throw new SettingException(
           "draft-source",
           "head needs a draft head beside a model that one rank has on its CPU; make one with eellm"

@@ -338,7 +338,7 @@ public final class DraftPlanner {
     /** How many tokens of its own the text drafts: those that gain most. */
     private int ofText(Tokens text, int most) {
       if (precedents.isEmpty()) {
-        precedents = Optional.of(new Precedents(text, store, shared));
+        precedents = Optional.of(new Precedents(text, store, source, shared));
       }
       Precedents known = precedents.get();
       known.follow();
@@ -346,7 +346,7 @@ public final class DraftPlanner {
       if (source == DraftSource.BOTH && sequences > 1 && length > 0) {
         return 0;
       }
-      double worth = source == DraftSource.TEXT ? costOfFull : costOfToken;
+      double worth = source == DraftSource.BOTH ? costOfToken : costOfFull;
       double without = full(planned);
       double gain = costOfFull - worth; // what a draft has to gain beside an exit's
       double hope = 0;

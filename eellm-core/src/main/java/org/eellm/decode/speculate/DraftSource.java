@@ -10,8 +10,28 @@ public enum DraftSource {
   EXITS,
   /** Tokens that a draft head predicts. */
   HEAD,
-  /** Tokens that followed the last ones where these came before; needs no exits. */
-  TEXT;
+  /**
+   * Tokens that followed the last ones where these came before; needs no exits. All that follow.
+   */
+  TEXT,
+  /** Tokens that followed the last ones in the text itself (prompt lookup). */
+  PROMPT,
+  /** Tokens that mostly follow the last two, by the model's draft table. */
+  TABLE,
+  /** Tokens that followed the last ones in other requests' replies. */
+  REPLIES,
+  /** Tokens that the model last held most probable behind the last two. */
+  RECYCLED;
+
+  /** Whether another source is part of this one. */
+  boolean includes(DraftSource other) {
+    return this == BOTH || this == other || this == TEXT && other.hasText();
+  }
+
+  /** Whether all that it has is shared by an engine's requests. */
+  public boolean isShared() {
+    return this == REPLIES || this == RECYCLED;
+  }
 
   /** Whether exits draft. */
   public boolean hasExits() {
@@ -23,9 +43,9 @@ public enum DraftSource {
     return this == BOTH || this == HEAD;
   }
 
-  /** Whether the text itself does. */
+  /** Whether texts or a table do, which need no layer. */
   public boolean hasText() {
-    return this == BOTH || this == TEXT;
+    return this != EXITS && this != HEAD;
   }
 
   @Override

@@ -26,17 +26,22 @@ final class PrecedentStore {
   }
 
   /**
-   * All that may tell what follows a text.
+   * All of a source that may tell what follows a text.
    *
    * @param shared whether other requests' texts may
    */
-  List<Precedent> precedents(Outlook text, boolean shared) {
-    List<Precedent> all = new ArrayList<>(List.of(new PromptLookup(text, typicalOfPrompts)));
-    if (table.size() > 0) {
+  List<Precedent> precedents(Outlook text, DraftSource source, boolean shared) {
+    List<Precedent> all = new ArrayList<>();
+    if (source.includes(DraftSource.PROMPT)) {
+      all.add(new PromptLookup(text, typicalOfPrompts));
+    }
+    if (source.includes(DraftSource.TABLE) && table.size() > 0) {
       all.add(new TableLookup(text, typicalOfTable, table));
     }
-    if (shared) {
+    if (source.includes(DraftSource.REPLIES) && shared) {
       all.add(new ReplyLookup(text, typicalOfReplies, replies));
+    }
+    if (source.includes(DraftSource.RECYCLED) && shared) {
       all.add(new RecycledLookup(text, typicalOfRecycled, recycled));
     }
     return all;

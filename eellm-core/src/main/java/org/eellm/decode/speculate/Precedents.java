@@ -17,9 +17,9 @@ final class Precedents {
   /**
    * @param shared whether other requests' texts may be among them
    */
-  Precedents(Tokens text, PrecedentStore memory, boolean shared) {
+  Precedents(Tokens text, PrecedentStore memory, DraftSource source, boolean shared) {
     outlook = new Outlook(text);
-    all = memory.precedents(outlook, shared);
+    all = memory.precedents(outlook, source, shared);
     best = all.getFirst();
   }
 

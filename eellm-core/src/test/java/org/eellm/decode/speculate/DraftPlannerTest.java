@@ -4,7 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import org.eellm.checkpoint.DraftTable;
 import org.eellm.config.HeadId;
@@ -162,6 +164,44 @@ final class DraftPlannerTest {
     }
     planner.begin(1);
     assertThat(planner.plan(DraftSource.EXITS, DraftMemory.SHARED).begin(text, 64, 0)).isZero();
+  }
+
+  /** A text that each of the four knows, and each goes on with a token of its own. */
+  @Test
+  void begin_sourceAlone_draftsWhatThatOneHas() {
+    int[] counted = new int[60];
+    Arrays.setAll(counted, i -> new int[] {4, 5, 20}[i % 3]);
+    planner = new DraftPlanner(model.allHeads(), costs, DraftTable.count(counted, 100));
+    learn(0.05);
+    planner
+        .plan(DraftSource.TEXT, DraftMemory.SHARED)
+        .onEnd(tokens(1, 2, 3, 4, 5, 30, 31, 32, 33, 34), 10);
+    Tokens judged = tokens(4, 5);
+    DraftPlan teacher = planner.plan(DraftSource.RECYCLED, DraftMemory.SHARED);
+    for (int i = 0; i < 8; i++) {
+      planner.begin(1);
+      teacher.onPredicted(judged, 40);
+      teacher.begin(judged, 64, 0);
+    }
+
+    Map<DraftSource, Integer> first = new EnumMap<>(DraftSource.class);
+    for (DraftSource source :
+        List.of(DraftSource.PROMPT, DraftSource.TABLE, DraftSource.REPLIES, DraftSource.RECYCLED)) {
+      DraftPlan plan = planner.plan(source, DraftMemory.SHARED);
+      planner.begin(1);
+      Tokens text = tokens(1, 2, 3, 4, 5, 10, 11, 1, 2, 3, 4, 5, 10, 11, 1, 2, 3, 4, 5);
+      if (plan.begin(text, 64, 0) > 0) {
+        first.put(source, plan.lookUp(0));
+      }
+    }
+
+    assertThat(first)
+        .isEqualTo(
+            Map.of(
+                DraftSource.PROMPT, 10,
+                DraftSource.TABLE, 20,
+                DraftSource.REPLIES, 30,
+                DraftSource.RECYCLED, 40));
   }
 
   @Test

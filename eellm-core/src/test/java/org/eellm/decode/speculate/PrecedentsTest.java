@@ -24,7 +24,7 @@ final class PrecedentsTest {
   }
 
   private static Precedents lookup(Tokens tokens, PrecedentStore memory, boolean shared) {
-    Precedents lookup = new Precedents(tokens, memory, shared);
+    Precedents lookup = new Precedents(tokens, memory, DraftSource.TEXT, shared);
     lookup.follow();
     return lookup;
   }

@@ -212,7 +212,7 @@ public record Suitability(
   }
 
   /** Share of all tokens that a threshold keeps; texts weigh as much as they have tokens. */
-  private static double agreement(ExitTrace trace, double threshold) {
+  static double agreement(ExitTrace trace, double threshold) {
     double[] losses = trace.losses(threshold);
     double sum = 0;
     for (int i = 0; i < losses.length; i++) {

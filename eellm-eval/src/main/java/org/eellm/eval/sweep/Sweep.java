@@ -1,5 +1,6 @@
 package org.eellm.eval.sweep;
 
+import com.fasterxml.jackson.annotation.JsonIgnore;
 import com.fasterxml.jackson.annotation.JsonProperty;
 import java.util.Arrays;
 import java.util.Collections;
@@ -9,6 +10,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.SequencedMap;
+import java.util.function.Function;
 import java.util.stream.Stream;
 import org.eellm.config.HeadId;
 import org.eellm.config.setting.RecordCopy;
@@ -25,7 +27,8 @@ import org.eellm.eval.Estimate;
  * @param fullPerplexity of the full model's own texts, to itself; absent where no setting wrote own
  *     texts
  * @param fullScores the full model's, by task and metric
- * @param rows one for each setting, in the order given
+ * @param rows one for each setting that could be measured, in the order given
+ * @param failures the other settings
  */
 public record Sweep(
     int prompts,
@@ -35,7 +38,22 @@ public record Sweep(
     double fullTokensPerSecond,
     Optional<Double> fullPerplexity,
     SequencedMap<String, Estimate> fullScores,
-    List<Row> rows) {
+    List<Row> rows,
+    List<Failure> failures) {
+
+  /**
+   * A setting that could not be measured.
+   *
+   * @param cause for those who want more than its reason
+   */
+  public record Failure(SweepSetting setting, @JsonIgnore RuntimeException cause) {
+
+    /** Why, in a line. */
+    @JsonProperty
+    public String reason() {
+      return Objects.requireNonNullElse(cause.getMessage(), cause.toString());
+    }
+  }
 
   /**
    * A setting.
@@ -46,6 +64,8 @@ public record Sweep(
    *     first token: median of the rounds
    * @param speedUp over the full model in the same round: median of the rounds
    * @param spread of the speed-up in single rounds, within which it lies
+   * @param tokensPerPass tokens that one pass of the full model yields, accepted drafts and its
+   *     own; 1 where tokens leave early
    * @param control of these rounds
    * @param agreement share of the tokens that are the full model's, given its text before them
    * @param acceptance share of drafted tokens that the full model confirmed, if any were drafted
@@ -59,6 +79,7 @@ public record Sweep(
       double tokensPerSecond,
       double speedUp,
       Spread spread,
+      double tokensPerPass,
       Control control,
       double agreement,
       Optional<Double> acceptance,
@@ -133,6 +154,7 @@ public record Sweep(
   public Sweep {
     fullScores = Collections.unmodifiableSequencedMap(fullScores);
     rows = List.copyOf(rows);
+    failures = List.copyOf(failures);
   }
 
   /**
@@ -189,6 +211,11 @@ public record Sweep(
                     && (other.speedUp() > row.speedUp() || other.agreement() > row.agreement()));
   }
 
+  /** The row of a setting, if there is one. */
+  static Optional<Row> row(List<Row> rows, SweepSetting setting) {
+    return rows.stream().filter(row -> row.setting().equals(setting)).findFirst();
+  }
+
   /** The fastest row that agrees at least this much. */
   public Optional<Row> fastest(double leastAgreement) {
     return rows.stream()
@@ -205,6 +232,15 @@ public record Sweep(
 
   /** A table with a row for each setting; the best ones, of {@link #isBest}, have a star. */
   public String markdown() {
+    return markdown(row -> row.setting().label());
+  }
+
+  /**
+   * A table like {@link #markdown()}.
+   *
+   * @param name of rows
+   */
+  String markdown(Function<Row, String> name) {
     List<HeadId> heads = List.copyOf(rows.getFirst().shares().keySet());
     List<String> tasks = List.copyOf(fullScores.keySet());
     boolean drafts = rows.stream().anyMatch(row -> row.acceptance().isPresent());
@@ -214,7 +250,7 @@ public record Sweep(
         Stream.of(
                 Stream.of("tokens/s", "speed-up", "agreement", "mean layer"),
                 heads.stream().map(HeadId::label),
-                drafts ? Stream.of("accepted") : Stream.<String>empty(),
+                drafts ? Stream.of("accepted", "tokens a pass") : Stream.<String>empty(),
                 own ? Stream.of("same texts", "perplexity") : Stream.<String>empty(),
                 tasks.stream())
             .flatMap(some -> some)
@@ -228,7 +264,7 @@ public record Sweep(
             Stream.of("", "full model", speed("%,.0f", fullTokensPerSecond), "1.00", "100.0 %"),
             Stream.of(""),
             heads.stream().map(head -> head.equals(last) ? "100 %" : ""),
-            drafts ? Stream.of("") : Stream.<String>empty(),
+            drafts ? Stream.of("", "1.00") : Stream.<String>empty(),
             fullPerplexity.stream().flatMap(value -> Stream.of("100 %", "%.2f".formatted(value))),
             fullScores.values().stream().map(Sweep::text)));
     for (Row row : rows) {
@@ -237,14 +273,16 @@ public record Sweep(
           Stream.of(
               Stream.of(
                   trusted() && isBest(row) ? "*" : "",
-                  row.setting().label(),
+                  name.apply(row),
                   speed("%,.0f", row.tokensPerSecond()),
                   speedUp(row),
                   percent(row.agreement(), 1),
                   "%.2f".formatted(row.meanLayer())),
               row.shares().values().stream().map(share -> percent(share, 0)),
               drafts
-                  ? Stream.of(row.acceptance().map(share -> percent(share, 0)).orElse(""))
+                  ? Stream.of(
+                      row.acceptance().map(share -> percent(share, 0)).orElse(""),
+                      "%.2f".formatted(row.tokensPerPass()))
                   : Stream.<String>empty(),
               row.own().stream()
                   .flatMap(

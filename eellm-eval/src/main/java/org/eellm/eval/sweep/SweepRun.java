@@ -3,20 +3,27 @@ package org.eellm.eval.sweep;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.IntConsumer;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import java.util.zip.CRC32C;
 import org.eellm.config.HeadId;
 import org.eellm.cost.Median;
+import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMethod;
+import org.eellm.decode.request.DecodingSetting;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.request.ScoreListener;
@@ -25,9 +32,11 @@ import org.eellm.decode.speculate.DraftMemory;
 import org.eellm.decode.speculate.DraftSource;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.Prediction;
+import org.eellm.eval.EvalException;
 import org.eellm.eval.EvalProgress;
 import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.SnakeCaseJson;
+import org.eellm.eval.sweep.Sweep.Failure;
 import org.eellm.eval.sweep.Sweep.FreeRunning;
 import org.eellm.eval.sweep.Sweep.Row;
 import org.eellm.eval.sweep.Sweep.Spread;
@@ -44,7 +53,8 @@ import org.eellm.eval.task.OutcomeFile;
  *
  * <p>All settings take turns with the full model, in rounds. A round's time is that of all texts,
  * beyond what the full model takes in it to the first tokens: the same is left out in all ways,
- * also where a prompt's rows leave early, and go on later. A setting's speed-up is the median of
+ * also where a prompt's rows leave early, and go on later. Where they leave for good, at a fixed
+ * exit, it is the time that this takes to the first tokens. A setting's speed-up is the median of
  * the rounds' ratios, so it lies within their range. The fastest round of each would favour what
  * varies most.
  */
@@ -54,6 +64,9 @@ public final class SweepRun {
 
   /** Rounds before those that count, in which Java compiles. */
   private static final int WARM_UP_ROUNDS = 1;
+
+  /** The full model and the control, which take part in all rounds. */
+  private static final int REFERENCES = 2;
 
   private final Function<List<Request>, List<Result>> generator;
   private final List<Integer> exits;
@@ -136,12 +149,18 @@ public final class SweepRun {
    */
   public Sweep measure(List<SweepSetting> settings, int rounds, EvalProgress progress) {
     List<Row> rows =
-        rows(settings, rounds, done -> progress.report("passes", done, passes(settings, rounds)));
-    return sweep(rounds, rows);
+        rows(
+            settings,
+            rounds,
+            done -> progress.report("passes", done, passes(settings, rounds)),
+            failure -> {
+              throw failure.cause();
+            });
+    return sweep(rounds, rows, List.of());
   }
 
   /** Without own texts and scores. */
-  private Sweep sweep(int rounds, List<Row> rows) {
+  private Sweep sweep(int rounds, List<Row> rows, List<Failure> failures) {
     return new Sweep(
         texts.size(),
         tokens(),
@@ -150,40 +169,54 @@ public final class SweepRun {
         Median.of(rows.stream().map(row -> row.control().fullTokensPerSecond()).toList()),
         Optional.empty(),
         new LinkedHashMap<>(),
-        rows);
+        rows,
+        failures);
   }
 
   /** Times that all texts are passed through: the full model and the control take part. */
   static int passes(List<SweepSetting> settings, int rounds) {
-    return (settings.size() + 2) * (WARM_UP_ROUNDS + rounds);
+    return (settings.size() + REFERENCES) * (WARM_UP_ROUNDS + rounds);
   }
 
   /**
    * Measures settings that take turns.
    *
    * @param passed is told after each pass how many there were
+   * @param failed is told of a setting that fails, which has no row; the others go on
    */
-  private List<Row> rows(List<SweepSetting> settings, int rounds, IntConsumer passed) {
-    List<DecodingMethod> decodings = new ArrayList<>(List.of(DecodingMethod.full()));
-    decodings.add(decoding(SweepSetting.atThreshold(1)));
-    settings.forEach(setting -> decodings.add(decoding(setting)));
-    List<Pass> passes = new ArrayList<>(); // of the last round; all do the same work
-    double[][] seconds = new double[decodings.size()][rounds];
+  private List<Row> rows(
+      List<SweepSetting> settings, int rounds, IntConsumer passed, Consumer<Failure> failed) {
+    List<Supplier<Pass>> works = new ArrayList<>(List.of(() -> pass(DecodingMethod.full())));
+    works.add(() -> pass(control()));
+    settings.forEach(setting -> works.add(() -> pass(decoding(setting))));
+    Map<Integer, Pass> passes = new HashMap<>(); // of the last round; all do the same work
+    Set<Integer> left = new TreeSet<>(IntStream.range(0, works.size()).boxed().toList());
+    double[][] seconds = new double[works.size()][rounds];
     int count = 0;
     for (int round = -WARM_UP_ROUNDS; round < rounds; round++) {
-      passes.clear();
       double prompts = 0; // in this round of the full model
-      for (int i = 0; i < decodings.size(); i++) {
-        Pass pass = pass(decodings.get(i));
-        passes.add(pass);
+      for (int i : List.copyOf(left)) {
+        Pass pass;
+        try {
+          pass = works.get(i).get();
+        } catch (RuntimeException e) {
+          if (i < REFERENCES) {
+            throw e;
+          }
+          left.remove(i);
+          failed.accept(new Failure(settings.get(i - REFERENCES), e));
+          continue;
+        }
+        passes.put(i, pass);
         passed.accept(++count);
         List<Result> results = pass.results();
         double firsts = results.stream().mapToDouble(Result::firstTokenSeconds).sum();
         prompts = i == 0 ? firsts : prompts;
         if (round >= 0) {
           double all = results.stream().mapToDouble(Result::seconds).sum();
+          double begun = leavesAll(i, settings) ? firsts : prompts;
           // Never 0, which texts of a single token would take.
-          seconds[i][round] = Math.max(1e-9, all - prompts);
+          seconds[i][round] = Math.max(1e-9, all - begun);
         }
       }
     }
@@ -192,19 +225,20 @@ public final class SweepRun {
         new Sweep.Control(
             Median.of(control), Spread.of(control), tokensAfterFirst() / Median.of(seconds[0]));
     List<Row> rows = new ArrayList<>();
-    for (int i = 0; i < settings.size(); i++) {
-      double[] speedUps = ratios(seconds[0], seconds[i + 2]);
-      Pass pass = passes.get(i + 2);
+    for (int i : left.stream().skip(REFERENCES).toList()) {
+      double[] speedUps = ratios(seconds[0], seconds[i]);
+      Pass pass = Objects.requireNonNull(passes.get(i));
       List<GeneratedToken> tokens =
           pass.results().stream().flatMap(result -> result.tokens().stream()).toList();
       rows.add(
           new Row(
-              settings.get(i),
+              settings.get(i - REFERENCES),
               shares(tokens),
               tokens.stream().mapToInt(GeneratedToken::layer).average().orElse(0),
-              tokensAfterFirst() / Median.of(seconds[i + 2]),
+              tokensAfterFirst() / Median.of(seconds[i]),
               Median.of(speedUps),
               Spread.of(speedUps),
+              (double) tokens.size() / (tokens.size() - accepted(pass.results())),
               controlled,
               pass.agreement(),
               acceptance(pass.results()),
@@ -214,18 +248,29 @@ public final class SweepRun {
     return rows;
   }
 
+  /** Whether prompts leave for good, too: what is left out of them never comes later. */
+  private static boolean leavesAll(int place, List<SweepSetting> settings) {
+    return place >= REFERENCES
+        && settings
+            .get(place - REFERENCES)
+            .get(DecodingSetting.POLICY)
+            .equals(Optional.of(PolicyName.FIXED));
+  }
+
   private static double[] ratios(double[] full, double[] other) {
     return IntStream.range(0, full.length).mapToDouble(i -> full[i] / other[i]).toArray();
   }
 
   /**
-   * Measures many settings, some at a time, so that a run that was stopped loses little.
+   * Measures many settings, some at a time, so that a run that was stopped loses little. One that
+   * fails has no row, and is tried again by the next run.
    *
    * @param rounds at least 1
    * @param file of what was measured already, and of what will be
    * @param about all else that figures depend on, for people
    * @param tasks that every setting does
    * @throws org.eellm.config.ConfigException if the file is of another sweep
+   * @throws EvalException if no setting could be measured
    */
   public Sweep measure(
       List<SweepSetting> settings,
@@ -238,25 +283,38 @@ public final class SweepRun {
         new OutcomeFile<>(file, fingerprint(settings, rounds, about), Row.class);
     Pace timing = new Pace();
     Pace writing = new Pace();
-    while (known.outcomes().size() < settings.size()) {
-      int done = known.outcomes().size();
-      int end = Math.min(done + CHUNK, settings.size());
-      List<SweepSetting> some = settings.subList(done, end);
-      String work = "passes, settings %d to %d of %d".formatted(done + 1, end, settings.size());
+    List<Failure> failures = new ArrayList<>();
+    List<SweepSetting> asked =
+        settings.stream()
+            .filter(setting -> Sweep.row(known.outcomes(), setting).isEmpty())
+            .toList();
+    int before = settings.size() - asked.size();
+    for (int from = 0; from < asked.size(); from += CHUNK) {
+      int end = Math.min(from + CHUNK, asked.size());
+      List<SweepSetting> some = asked.subList(from, end);
+      String work =
+          "passes, settings %d to %d of %d"
+              .formatted(before + from + 1, before + end, settings.size());
       int passes = passes(some, rounds);
       timing.start();
-      List<Row> timed = rows(some, rounds, count -> progress.report(work, count, passes));
+      List<Row> timed =
+          rows(some, rounds, count -> progress.report(work, count, passes), failures::add);
       timing.end(some.size());
       List<Row> whole = new ArrayList<>();
       for (Row row : timed) {
         writing.start();
-        whole.add(
-            row.with(
-                ownTexts(row.setting()),
-                tasks.scores(row.setting().name(), row.setting().decoding())));
+        try {
+          whole.add(
+              row.with(
+                  ownTexts(row.setting()),
+                  tasks.scores(row.setting().name(), row.setting().decoding())));
+        } catch (RuntimeException e) {
+          failures.add(new Failure(row.setting(), e));
+          continue;
+        }
         writing.end(1);
-        int left = settings.size() - done - whole.size();
-        double seconds = timing.seconds(settings.size() - end) + writing.seconds(left);
+        int left = asked.size() - from - whole.size();
+        double seconds = timing.seconds(asked.size() - end) + writing.seconds(left);
         progress.finished(
             "%s; %d of %d settings left%s"
                 .formatted(
@@ -264,7 +322,17 @@ public final class SweepRun {
       }
       known.add(whole);
     }
-    return sweep(rounds, known.outcomes())
+    List<Row> rows =
+        settings.stream()
+            .flatMap(setting -> Sweep.row(known.outcomes(), setting).stream())
+            .toList();
+    if (rows.isEmpty()) {
+      Failure first = failures.getFirst();
+      throw new EvalException(
+          "no setting could be measured: %s: %s".formatted(first.setting().label(), first.reason()),
+          first.cause());
+    }
+    return sweep(rounds, rows, failures)
         .with(perplexity(texts), tasks.scores("full", SweepTasks.FULL));
   }
 
@@ -319,10 +387,19 @@ public final class SweepRun {
     return new FreeRunning((double) same / own.size(), perplexity(own));
   }
 
-  /** Drafts come from a text itself: in each round all texts are the same again. */
+  /** What does just as the full model does, and shows how even the machine is. */
+  private DecodingMethod control() {
+    return exits.isEmpty() ? DecodingMethod.full() : decoding(SweepSetting.atThreshold(1));
+  }
+
+  /**
+   * Drafts come from a text itself, unless the setting says more: in each round all texts are the
+   * same again.
+   */
   private DecodingMethod decoding(SweepSetting setting) {
     DecodingMethod method = setting.decoding().decoding(exits, maxTokens, name -> "--" + name);
     return method instanceof DecodingMethod.AdaptiveDrafts(DraftSource source, DraftMemory _)
+            && setting.get(DecodingSetting.DRAFT_MEMORY).isEmpty()
         ? new DecodingMethod.AdaptiveDrafts(source, DraftMemory.OWN)
         : method;
   }
@@ -387,8 +464,11 @@ public final class SweepRun {
 
   private static Optional<Double> acceptance(List<Result> results) {
     int drafted = results.stream().mapToInt(result -> result.usage().draftedTokens()).sum();
-    int accepted = results.stream().mapToInt(result -> result.usage().acceptedTokens()).sum();
-    return drafted == 0 ? Optional.empty() : Optional.of((double) accepted / drafted);
+    return drafted == 0 ? Optional.empty() : Optional.of((double) accepted(results) / drafted);
+  }
+
+  private static int accepted(List<Result> results) {
+    return results.stream().mapToInt(result -> result.usage().acceptedTokens()).sum();
   }
 
   /** Goes on with the full model's token, whatever the head says, and counts where they agree. */

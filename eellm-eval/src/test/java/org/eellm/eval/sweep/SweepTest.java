@@ -45,6 +45,7 @@ final class SweepTest {
         100 * speedUp,
         speedUp,
         new Spread(speedUp - 0.05, speedUp + 0.02),
+        1,
         control,
         agreement,
         Optional.empty(),
@@ -61,7 +62,8 @@ final class SweepTest {
         100,
         Optional.empty(),
         new LinkedHashMap<>(),
-        List.of(row(0.9, 1.1, 1, GOOD), row(0.5, 1.37, 0.9, control)));
+        List.of(row(0.9, 1.1, 1, GOOD), row(0.5, 1.37, 0.9, control)),
+        List.of());
   }
 
   @ParameterizedTest
