@@ -46,6 +46,9 @@ doctor() { # LEVEL WORDS...
   done
 }
 
+others= # processors with products of bytes alone, and with none
+[ "$(uname -m)" = aarch64 ] || others='neoverse-n1 cortex-a72'
+
 for quantize in none int8 int4; do
   text=(org.eellm.cli.Main generate --model "$model" --prompt 'Once upon a time' --max-tokens 24 --mode full
     --quantize "$quantize")
@@ -54,7 +57,7 @@ for quantize in none int8 int4; do
     run "$arm" $level "${text[@]}" >"$work/arm64"
     same "$level, $quantize"
   done
-  for cpu in neoverse-n1 cortex-a72; do # with products of bytes, and with none
+  for cpu in $others; do
     QEMU_CPU=$cpu run "$arm" neon "${text[@]}" >"$work/arm64"
     same "neon on $cpu, $quantize"
   done
@@ -62,7 +65,7 @@ done
 
 doctor vectors 'libtorch *on the class path, but not for linux-arm64'
 doctor neon 'machine code, NEON.*, bfloat16' 'machine code, NEON, float32'
-if [ "$(uname -m)" != aarch64 ]; then # emulated
+if [ -n "$others" ]; then
   QEMU_CPU=max doctor neon 'machine code, NEON with bfloat16, bfloat16' 'machine code, NEON, int8'
   QEMU_CPU=neoverse-n1 doctor neon 'machine code, NEON, bfloat16' 'machine code, NEON, int8'
   QEMU_CPU=cortex-a72 doctor neon 'machine code, NEON, bfloat16' 'Vector API, int8'

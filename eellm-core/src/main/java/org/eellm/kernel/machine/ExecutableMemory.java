@@ -95,10 +95,13 @@ public final class ExecutableMemory {
       return true;
     }
     Optional<NativeFunction> ofMac = NativeFunction.ofSystem("sys_icache_invalidate");
-    Optional<NativeFunction> ofLinux = ofMac.isPresent() ? Optional.empty() : ofLibgcc();
-    ofMac.ifPresent(invalidate -> invalidate.call(start, bytes, 0, 0));
-    ofLinux.ifPresent(clear -> clear.call(start, start + bytes, 0, 0));
-    return ofMac.isPresent() || ofLinux.isPresent();
+    if (ofMac.isPresent()) {
+      ofMac.get().call(start, bytes, 0, 0);
+      return true;
+    }
+    Optional<NativeFunction> ofLibgcc = ofLibgcc();
+    ofLibgcc.ifPresent(clear -> clear.call(start, start + bytes, 0, 0));
+    return ofLibgcc.isPresent();
   }
 
   private static Optional<NativeFunction> ofLibgcc() {

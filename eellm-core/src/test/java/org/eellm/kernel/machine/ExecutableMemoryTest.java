@@ -6,11 +6,13 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.List;
 import java.util.Set;
+import org.eellm.kernel.assembler.Arm64Assembler;
 import org.eellm.kernel.assembler.Assembler;
 import org.eellm.kernel.assembler.CpuFeature;
 import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.assembler.Vector;
 import org.eellm.kernel.vector.CpuFlags;
+import org.eellm.kernel.vector.CpuLevel;
 import org.eellm.kernel.vector.FloatArray;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -27,6 +29,24 @@ final class ExecutableMemoryTest {
       leave();
       return finish();
     }
+  }
+
+  /** The same for arm64. */
+  private static final class Arm64Sum extends Arm64Assembler {
+    MachineCode code() {
+      add(x(0), x(0), x(1));
+      add(x(0), x(0), x(1));
+      ret();
+      return finish();
+    }
+  }
+
+  private static boolean isX86() {
+    return CpuFlags.all().contains(CpuFeature.LM.flag());
+  }
+
+  private static MachineCode sum() {
+    return isX86() ? new Sum().code() : new Arm64Sum().code();
   }
 
   /** Adds 8 numbers, by VEX encodings alone: {@code f(x, y, sum)}. */
@@ -47,17 +67,18 @@ final class ExecutableMemoryTest {
 
   @BeforeEach
   void requireMachineCode() {
-    assumeTrue(CpuFlags.all().contains("lm"), "no machine code of x86-64 here");
+    assumeTrue(CpuLevel.chosen().hasMachineCode(), "no machine code here");
   }
 
   @Test
   void store_aFunction_runsIt() {
-    assertThat(ExecutableMemory.store(() -> new Sum().code()).orElseThrow().call(1, 20, 0, 0))
+    assertThat(ExecutableMemory.store(ExecutableMemoryTest::sum).orElseThrow().call(1, 20, 0, 0))
         .isEqualTo(41);
   }
 
   @Test
   void store_vectorsOf256Bits_runsOnProcessorsWithAvx() {
+    assumeTrue(isX86(), "not a processor of x86-64");
     float[] x = {1, 2, 3, 4, 5, 6, 7, 8};
     float[] y = {10, 20, 30, 40, 50, 60, 70, 80};
     FloatArray sum = FloatArray.allocate(8);
@@ -72,7 +93,7 @@ final class ExecutableMemoryTest {
   @ParameterizedTest
   @EnumSource
   void store_codeThatNeedsAFeature_onlyIfTheProcessorHasIt(CpuFeature feature) {
-    MachineCode code = new MachineCode(new Sum().code().bytes(), 0, Set.of(feature));
+    MachineCode code = new MachineCode(sum().bytes(), 0, Set.of(feature));
 
     assertThat(ExecutableMemory.store(() -> code).isPresent())
         .isEqualTo(
