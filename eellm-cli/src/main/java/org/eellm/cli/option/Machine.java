@@ -60,6 +60,7 @@ public record Machine(
           "amx_bf16",
           "amx_int8", // x86-64
           "asimd",
+          "asimddp",
           "sve",
           "bf16",
           "i8mm"); // arm64

@@ -23,6 +23,12 @@ public abstract class Assembler extends VectorInstructions {
     super(vectorBits);
   }
 
+  /** A function without vectors, for any processor of x86-64. */
+  protected Assembler() {
+    super(Long.SIZE);
+    encoder.need(CpuFeature.LM);
+  }
+
   // The frame of a function.
 
   /**

@@ -2,10 +2,14 @@ package org.eellm.kernel.assembler;
 
 import java.util.Locale;
 
-/** Instructions that some processors lack. */
+/**
+ * Instructions that some processors lack; {@link #LM} and {@link #ASIMD} tell x86-64 and AArch64.
+ */
 public enum CpuFeature {
   AMX_BF16,
   AMX_TILE,
+  ASIMD,
+  ASIMDDP,
   AVX,
   AVX2,
   AVX512F,
@@ -16,9 +20,11 @@ public enum CpuFeature {
   AVX512_BF16,
   AVX512_VNNI,
   AVX_VNNI,
+  BF16,
   BMI2,
   F16C,
-  FMA;
+  FMA,
+  LM;
 
   /** The name that Linux gives it in {@code /proc/cpuinfo}. */
   public String flag() {

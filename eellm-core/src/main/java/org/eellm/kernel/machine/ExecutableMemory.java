@@ -2,7 +2,9 @@ package org.eellm.kernel.machine;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -19,7 +21,7 @@ import org.eellm.kernel.vector.NativeFunction;
 public final class ExecutableMemory {
   private static final int READ_EXECUTE = 5;
   private static final int ALIGNMENT = 64;
-  private static final int PAGE = 4096; // x86-64's
+  private static final int PAGE = 64 << 10; // of any processor
 
   private ExecutableMemory() {}
 
@@ -73,9 +75,43 @@ public final class ExecutableMemory {
       offset += aligned(code.length);
     }
     NativeFunction protect = NativeFunction.ofSystem("mprotect").orElseThrow();
-    return (int) protect.call(start, room, READ_EXECUTE, 0) == 0
+    return (int) protect.call(start, room, READ_EXECUTE, 0) == 0 && isSeen(start, room)
         ? Optional.of(stored)
         : Optional.empty();
+  }
+
+  /**
+   * Lets processors that fetch instructions see what was written; false if the system lacks the
+   * function for it. x86-64's see it anyway. arm64's have a cache for instructions that does not
+   * watch memory: Linux clears it when a page becomes executable, and libgcc's function does so by
+   * the book.
+   *
+   * <p>Untried on macOS: memory there is written first and then made executable, which {@code
+   * mprotect} grants to what is signed as JDKs are. {@code MAP_JIT} would not do, since a thread
+   * that may write such memory may not run any, and the JVM's own code is in it.
+   */
+  private static boolean isSeen(long start, long bytes) {
+    if (!System.getProperty("os.arch").equals("aarch64")) {
+      return true;
+    }
+    Optional<NativeFunction> ofMac = NativeFunction.ofSystem("sys_icache_invalidate");
+    if (ofMac.isPresent()) {
+      ofMac.get().call(start, bytes, 0, 0);
+      return true;
+    }
+    Optional<NativeFunction> ofLibgcc = ofLibgcc();
+    ofLibgcc.ifPresent(clear -> clear.call(start, start + bytes, 0, 0));
+    return ofLibgcc.isPresent();
+  }
+
+  private static Optional<NativeFunction> ofLibgcc() {
+    try {
+      return SymbolLookup.libraryLookup("libgcc_s.so.1", Arena.global())
+          .find("__clear_cache")
+          .map(NativeFunction::new);
+    } catch (IllegalArgumentException _) { // there is no such library
+      return Optional.empty();
+    }
   }
 
   private static int aligned(int bytes) {

@@ -13,10 +13,11 @@ import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
- * {@link DotCode}, or {@link HalvesCode} and {@link AmxCode}, in executable memory: {@code y = x
- * W^T} of a few rows with float32 or bfloat16 weights, sums in float32, one call for many blocks of
- * outputs. Weights come at the memory's rate, and as long as they do, further rows are free. A
- * row's result is that of {@link MatmulKernel}'s other ways in the same order, to the bit.
+ * {@link DotCode} or {@link NeonCode}, or {@link HalvesCode} and {@link AmxCode}, in executable
+ * memory: {@code y = x W^T} of a few rows with float32 or bfloat16 weights, sums in float32, one
+ * call for many blocks of outputs. Weights come at the memory's rate, and as long as they do,
+ * further rows are free. A row's result is that of {@link MatmulKernel}'s other ways in the same
+ * order, to the bit.
  */
 final class DotKernels implements RowsByMatrix {
   private static final int TILE_ROWS = AmxCode.TILE_ROWS;
@@ -49,7 +50,7 @@ final class DotKernels implements RowsByMatrix {
         new Key(format, order),
         _ ->
             CodeTarget.candidates().stream()
-                .filter(target -> !target.equals(CodeTarget.AVX_VNNI)) // which has bytes alone
+                .filter(target -> target.isFor(format))
                 .flatMap(target -> load(format, target, order).stream())
                 .findFirst());
   }
@@ -72,8 +73,8 @@ final class DotKernels implements RowsByMatrix {
     return load(
         target,
         order,
-        IntStream.rangeClosed(1, BlockCode.MOST_ROWS)
-            .<Supplier<MachineCode>>mapToObj(rows -> () -> DotCode.of(format, rows, target))
+        IntStream.rangeClosed(1, target.mostRows())
+            .<Supplier<MachineCode>>mapToObj(rows -> () -> target.code(format, rows))
             .toList(),
         format);
   }

@@ -11,17 +11,18 @@ import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
- * {@link GroupCode} in executable memory, as {@link DotKernels} are: products with weights whose
- * inputs share scales in groups, sums of a group in integers, then {@code y += sum (scale of w *
- * scale of x)} in float32, group after group.
+ * {@link GroupCode} or {@link NeonCode} in executable memory, as {@link DotKernels} are: products
+ * with weights whose inputs share scales in groups, sums of a group in integers, then {@code y +=
+ * sum (scale of w * scale of x)} in float32, group after group.
  */
 final class GroupKernels implements RowsByMatrix {
-  private static final int MOST_ROWS = BlockCode.MOST_ROWS;
-
   /** Made when they are first asked for. */
   private static final class Choice {
     private static final Optional<GroupKernels> KERNELS =
-        CodeTarget.candidates().stream().flatMap(target -> load(target).stream()).findFirst();
+        CodeTarget.candidates().stream()
+            .filter(target -> target.isFor(WeightFormat.INT8))
+            .flatMap(target -> load(target).stream())
+            .findFirst();
   }
 
   private final CodeTarget target;
@@ -43,12 +44,12 @@ final class GroupKernels implements RowsByMatrix {
   /** Those for a processor, if they can be used here. */
   static Optional<GroupKernels> load(CodeTarget target) {
     return ExecutableMemory.store(
-            Stream.of(8, 4)
+            Stream.of(WeightFormat.INT8, WeightFormat.INT4)
                 .flatMap(
-                    bits ->
-                        IntStream.rangeClosed(1, MOST_ROWS)
+                    format ->
+                        IntStream.rangeClosed(1, target.mostRows())
                             .<Supplier<MachineCode>>mapToObj(
-                                rows -> () -> GroupCode.of(bits, rows, target)))
+                                rows -> () -> target.code(format, rows)))
                 .toList())
         .map(functions -> new GroupKernels(target, functions))
         .filter(
@@ -58,7 +59,7 @@ final class GroupKernels implements RowsByMatrix {
                         format ->
                             KernelProbe.passes(
                                 new MatmulKernel(format, SumOrder.CHAIN, kernels),
-                                IntStream.rangeClosed(1, MOST_ROWS).toArray())));
+                                IntStream.rangeClosed(1, target.mostRows()).toArray())));
   }
 
   CodeTarget target() {
@@ -67,7 +68,7 @@ final class GroupKernels implements RowsByMatrix {
 
   @Override
   public int mostRows() {
-    return MOST_ROWS;
+    return target.mostRows();
   }
 
   @Override
@@ -80,7 +81,7 @@ final class GroupKernels implements RowsByMatrix {
       int rows,
       long y,
       long yRowBytes) {
-    int place = (w.format().bits() == 8 ? 0 : MOST_ROWS) + rows - 1;
+    int place = (w.format().bits() == 8 ? 0 : mostRows()) + rows - 1;
     long from = w.block(firstBlock);
     long chunks = w.format().group() / GroupCode.CHUNK;
     QuantizedInput input = x.quantized();

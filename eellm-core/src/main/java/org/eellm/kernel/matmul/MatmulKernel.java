@@ -12,9 +12,9 @@ import org.eellm.kernel.weight.WeightFormat;
  *
  * <p>That holds across the ways there are. Where the processor has AVX-512 with its instructions
  * for bfloat16 and bytes, or AVX2, machine code takes 6 rows at once, for the price of one as long
- * as weights come from memory. With tiles (AMX) it takes 32. Elsewhere Java takes row after row.
- * All add up in the process's {@link SumOrder}. (Sums below 1e-38, which instructions for bfloat16
- * make 0, aside.)
+ * as weights come from memory; on arm64 with NEON 4. With tiles (AMX) it takes 32. Elsewhere Java
+ * takes row after row. All add up in the process's {@link SumOrder}. (Sums below 1e-38, which
+ * instructions for bfloat16 make 0, aside.)
  */
 public final class MatmulKernel {
   /** Rows that pass the weights at once: with machine code, six after six of them. */

@@ -16,9 +16,7 @@ final class CallCode extends Assembler {
   private static final Gp ENTRY = RBX;
   private static final Gp LEFT = RBP;
 
-  CallCode() {
-    super(Long.SIZE); // no vectors
-  }
+  CallCode() {}
 
   /** Goes through entries: {@code f(entries, entries, entries, count)}; gives the last result. */
   MachineCode running() {

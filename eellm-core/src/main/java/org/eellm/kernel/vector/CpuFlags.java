@@ -12,15 +12,17 @@ import java.util.stream.Stream;
 
 /**
  * The processor's maker, and its instructions in the words of the system's kernel, where machine
- * code runs: on Linux on x86-64.
+ * code runs: on Linux on x86-64 and arm64.
  */
 public final class CpuFlags {
   private static final Path PROCESSOR = Path.of("/proc/cpuinfo");
 
   private static final Set<String> MACHINE =
-      System.getProperty("os.arch").equals("amd64")
-          ? field("flags").map(flags -> Set.of(flags.split(" +"))).orElse(Set.of())
-          : Set.of();
+      switch (System.getProperty("os.arch")) {
+        case "amd64" -> words("flags");
+        case "aarch64" -> isUntriedMac() ? Set.of("asimd", "asimddp") : words("Features");
+        default -> Set.of();
+      };
 
   /** Made when they are first asked for. */
   private static final class Masked {
@@ -48,6 +50,19 @@ public final class CpuFlags {
   /** Whether Intel made the processor; not where the system does not tell. */
   public static boolean isIntel() {
     return field("vendor_id").filter("GenuineIntel"::equals).isPresent();
+  }
+
+  /**
+   * Whether this is a Mac of Apple's processors, which all have products of bytes. No machine code
+   * has run on one, so it is for those who ask for it.
+   */
+  private static boolean isUntriedMac() {
+    return System.getProperty("os.name").startsWith("Mac")
+        && CpuLevel.NEON.text().equals(System.getProperty(CpuLevel.PROPERTY));
+  }
+
+  private static Set<String> words(String name) {
+    return field(name).map(words -> Set.of(words.split(" +"))).orElse(Set.of());
   }
 
   private static Optional<String> field(String name) {

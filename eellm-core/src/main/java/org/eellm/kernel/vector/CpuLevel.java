@@ -7,12 +7,14 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
 
-/** What kernels may use of a processor; each level has what those before it have. */
+/** What kernels may use of a processor; each level of x86-64 has what those before it have. */
 public enum CpuLevel {
   /** Plain Java, on any processor: what all others are compared with. */
   SCALAR,
   /** Java's Vector API for products, on any processor where Java runs with its module. */
   VECTORS,
+  /** Machine code of arm64 for products; the rest is as without it. */
+  NEON("asimd"),
   /** Machine code for vectors of 256 bits. */
   AVX2("avx2", "fma", "f16c", "bmi2"),
   /** The same with instructions for products of bytes. */
@@ -63,15 +65,15 @@ public enum CpuLevel {
   boolean isIn(Set<String> machine) {
     return switch (this) {
       case SCALAR, VECTORS -> true;
-      case AVX2, AVX_VNNI -> machine.containsAll(AVX2.flags) && machine.containsAll(flags);
-      case AVX512 -> AVX2.isIn(machine) && machine.containsAll(flags);
+      case NEON, AVX2 -> machine.containsAll(flags);
+      case AVX_VNNI, AVX512 -> AVX2.isIn(machine) && machine.containsAll(flags);
       case AMX -> AVX512.isIn(machine) && machine.containsAll(flags);
     };
   }
 
   /** Whether machine code may run. */
   public boolean hasMachineCode() {
-    return compareTo(AVX2) >= 0;
+    return compareTo(NEON) >= 0;
   }
 
   /** Whether products in Java are by the Vector API. */
@@ -87,7 +89,7 @@ public enum CpuLevel {
           case AVX2 -> LATER;
           case AVX_VNNI -> LATER.subList(1, 3);
           case AVX512 -> LATER.subList(2, 3);
-          case AMX -> List.of();
+          case NEON, AMX -> List.of();
         };
     return machine.filter(flag -> later.stream().noneMatch(flag::startsWith));
   }

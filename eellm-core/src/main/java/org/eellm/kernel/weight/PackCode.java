@@ -24,9 +24,7 @@ final class PackCode extends Assembler {
   /** None where it cannot be used. */
   private static final Optional<NativeFunction> FUNCTION = ExecutableMemory.store(PackCode::code);
 
-  private PackCode() {
-    super(Long.SIZE); // no vectors
-  }
+  private PackCode() {}
 
   static MachineCode code() {
     return new PackCode().write();

@@ -47,8 +47,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * Decodes on every level that the machine has, in processes without libtorch and, but for the level
- * that needs it, without the module {@code jdk.incubator.vector}.
+ * Decodes on every level that the machine has, in processes without libtorch and, but for the
+ * levels that need it, without the module {@code jdk.incubator.vector}.
  */
 @Timeout(300)
 final class CpuLevelsTest {
@@ -116,7 +116,7 @@ final class CpuLevelsTest {
     Path out = folder.resolve("out.txt");
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    if (level == CpuLevel.VECTORS) {
+    if (level == CpuLevel.VECTORS || level == CpuLevel.NEON) {
       command.add("--add-modules=" + NativeNumbers.VECTOR_MODULE);
     }
     command.addAll(

@@ -30,7 +30,7 @@ public final class Disassembly {
   private static final int VECTOR_BYTES = 32; // of a constant
   private static final boolean WRITES = Boolean.getBoolean("listings.write");
   private static final Pattern LINE = Pattern.compile("\\s*([0-9a-f]+):\\s+(.*)");
-  private static final Pattern JUMP = Pattern.compile("(j\\w+) +0x([0-9a-f]+)");
+  private static final Pattern JUMP = Pattern.compile("(j\\w+|cbnz \\w+,) +0x([0-9a-f]+)");
 
   private Disassembly() {}
 
@@ -48,24 +48,27 @@ public final class Disassembly {
 
   /** Instructions with labels in place of addresses. */
   static List<String> of(byte[] code) throws IOException, InterruptedException {
-    assumeTrue(hasObjdump(), "objdump is absent; install binutils");
+    return of(code, "objdump", "binutils", "-m", "i386:x86-64", "-M", "intel");
+  }
+
+  /** The same of a function of either processor. */
+  static List<String> of(MachineCode code) throws IOException, InterruptedException {
+    String arm64 = "aarch64-linux-gnu";
+    return code.needs().contains(CpuFeature.ASIMD)
+        ? of(instructions(code), arm64 + "-objdump", "binutils-" + arm64, "-m", "aarch64")
+        : of(instructions(code));
+  }
+
+  private static List<String> of(byte[] code, String program, String source, String... options)
+      throws IOException, InterruptedException {
+    assumeTrue(exists(program), "%s is absent; install %s".formatted(program, source));
     Path file = Files.createTempFile("code", ".bin");
     try {
       Files.write(file, code);
-      Process objdump =
-          new ProcessBuilder(
-                  "objdump",
-                  "-D",
-                  "-b",
-                  "binary",
-                  "-m",
-                  "i386:x86-64",
-                  "-M",
-                  "intel",
-                  "--no-show-raw-insn",
-                  file.toString())
-              .redirectErrorStream(true)
-              .start();
+      List<String> command = new ArrayList<>(List.of(program, "-D", "-b", "binary"));
+      command.addAll(List.of(options));
+      command.addAll(List.of("--no-show-raw-insn", file.toString()));
+      Process objdump = new ProcessBuilder(command).redirectErrorStream(true).start();
       String output = new String(objdump.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
       assertThat(objdump.waitFor()).as(output).isZero();
       return withLabels(output);
@@ -74,15 +77,15 @@ public final class Disassembly {
     }
   }
 
-  private static boolean hasObjdump() {
+  private static boolean exists(String program) {
     return Stream.of(System.getenv("PATH").split(":"))
-        .anyMatch(folder -> Files.isExecutable(Path.of(folder, "objdump")));
+        .anyMatch(folder -> Files.isExecutable(Path.of(folder, program)));
   }
 
   private static List<String> withLabels(String output) {
     Map<Long, String> instructions = new TreeMap<>();
     for (Matcher line : output.lines().map(LINE::matcher).filter(Matcher::matches).toList()) {
-      String text = line.group(2).strip().replaceAll(" *#.*", "").replaceAll(" +", " ");
+      String text = line.group(2).strip().replaceAll(" *# .*", "").replaceAll("\\s+", " ");
       instructions.put(Long.parseLong(line.group(1), 16), text);
     }
     NavigableSet<Long> targets = new TreeSet<>();
@@ -130,7 +133,7 @@ public final class Disassembly {
     List<String> lines =
         Stream.concat(
                 Stream.of("; needs " + needs(code)),
-                Stream.concat(of(instructions(code)).stream(), constants(code))
+                Stream.concat(of(code).stream(), constants(code))
                     .map(line -> line.endsWith(":") ? line : "  " + line))
             .toList();
     Path listing = LISTINGS.resolve(name + ".txt");

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.List;
 import java.util.Set;
+import org.eellm.kernel.assembler.Arm64Assembler;
 import org.eellm.kernel.assembler.Assembler;
 import org.eellm.kernel.assembler.CpuFeature;
 import org.eellm.kernel.assembler.MachineCode;
@@ -22,16 +23,30 @@ final class ExecutableMemoryTest {
 
   /** {@code a + 2 b}. */
   private static final class Sum extends Assembler {
-    Sum() {
-      super(256);
-    }
-
     MachineCode code() {
       enter(1);
       lea(RAX, at(RDI, RSI, 2, 0));
       leave();
       return finish();
     }
+  }
+
+  /** The same for arm64. */
+  private static final class Arm64Sum extends Arm64Assembler {
+    MachineCode code() {
+      add(x(0), x(0), x(1));
+      add(x(0), x(0), x(1));
+      ret();
+      return finish();
+    }
+  }
+
+  private static boolean isX86() {
+    return CpuFlags.all().contains(CpuFeature.LM.flag());
+  }
+
+  private static MachineCode sum() {
+    return isX86() ? new Sum().code() : new Arm64Sum().code();
   }
 
   /** Adds 8 numbers, by VEX encodings alone: {@code f(x, y, sum)}. */
@@ -57,12 +72,13 @@ final class ExecutableMemoryTest {
 
   @Test
   void store_aFunction_runsIt() {
-    assertThat(ExecutableMemory.store(() -> new Sum().code()).orElseThrow().call(1, 20, 0, 0))
+    assertThat(ExecutableMemory.store(ExecutableMemoryTest::sum).orElseThrow().call(1, 20, 0, 0))
         .isEqualTo(41);
   }
 
   @Test
   void store_vectorsOf256Bits_runsOnProcessorsWithAvx() {
+    assumeTrue(isX86(), "not a processor of x86-64");
     float[] x = {1, 2, 3, 4, 5, 6, 7, 8};
     float[] y = {10, 20, 30, 40, 50, 60, 70, 80};
     FloatArray sum = FloatArray.allocate(8);
@@ -77,7 +93,7 @@ final class ExecutableMemoryTest {
   @ParameterizedTest
   @EnumSource
   void store_codeThatNeedsAFeature_onlyIfTheProcessorHasIt(CpuFeature feature) {
-    MachineCode code = new MachineCode(new Sum().code().bytes(), 0, Set.of(feature));
+    MachineCode code = new MachineCode(sum().bytes(), 0, Set.of(feature));
 
     assertThat(ExecutableMemory.store(() -> code).isPresent())
         .isEqualTo(

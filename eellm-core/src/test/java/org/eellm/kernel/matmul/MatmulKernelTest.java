@@ -64,12 +64,8 @@ final class MatmulKernelTest {
                 orders()
                     .map(Arguments::get)
                     .filter(of -> target.isAvx512() || of[1] != SumOrder.TILES)
-                    .filter(of -> hasBytes(of) || !target.equals(CodeTarget.AVX_VNNI))
+                    .filter(of -> target.isFor((WeightFormat) of[0]))
                     .map(of -> arguments(of[0], of[1], target)));
-  }
-
-  private static boolean hasBytes(Object... formatAndOrder) {
-    return ((WeightFormat) formatAndOrder[0]).hasGroups();
   }
 
   @ParameterizedTest
@@ -157,13 +153,16 @@ final class MatmulKernelTest {
   /** Machine code for a target, which must work where the processor has the instructions. */
   private static MatmulKernel machineCode(WeightFormat format, SumOrder order, CodeTarget target) {
     String flag =
-        !target.isAvx512()
-            ? target.vnni() ? "avx_vnni" : "avx2"
-            : switch (format) {
-              case FLOAT32 -> "avx512f";
-              case BFLOAT16 -> "avx512_bf16";
-              case INT8, INT4 -> "avx512_vnni";
-            };
+        switch (target.vectorBits()) {
+          case 128 -> target.vnni() ? "bf16" : format.hasGroups() ? "asimddp" : "asimd";
+          case 256 -> target.vnni() ? "avx_vnni" : "avx2";
+          default ->
+              switch (format) {
+                case FLOAT32 -> "avx512f";
+                case BFLOAT16 -> "avx512_bf16";
+                case INT8, INT4 -> "avx512_vnni";
+              };
+        };
     assumeTrue(CpuFlags.all().contains(flag), "the processor has no " + flag);
     return (format.hasGroups()
             ? GroupKernels.load(target).map(kernels -> new MatmulKernel(format, order, kernels))

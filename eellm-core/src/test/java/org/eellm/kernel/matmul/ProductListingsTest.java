@@ -11,7 +11,8 @@ import org.junit.jupiter.params.provider.EnumSource;
 /**
  * The machine code of products is that of its listings: of one and six rows; of two on Intel's
  * processors, where three streams of weights are read; of one and two for AVX2, and for AVX-VNNI
- * where there are groups. In the order of tiles of one row, and of 16 and 32.
+ * where there are groups; of one and four for arm64. In the order of tiles of one row, and of 16
+ * and 32.
  */
 final class ProductListingsTest {
 
@@ -40,9 +41,19 @@ final class ProductListingsTest {
     Disassembly.check(name + AmxCode.MOST_ROWS, AmxCode.many(true));
   }
 
+  @ParameterizedTest
+  @EnumSource
+  void code_ofArm64_isThatOfItsListing(WeightFormat format) throws Exception {
+    String name = "product-" + format.name().toLowerCase(Locale.ROOT) + "-neon-";
+    for (int rows : new int[] {1, NeonCode.MOST_ROWS}) {
+      Disassembly.check(name + rows, code(format, rows, CodeTarget.NEON));
+    }
+    if (format == WeightFormat.BFLOAT16) {
+      Disassembly.check(name + "bf16-2", code(format, 2, CodeTarget.NEON_BF16));
+    }
+  }
+
   private static MachineCode code(WeightFormat format, int rows, CodeTarget target) {
-    return format.hasGroups()
-        ? GroupCode.of(format.bits(), rows, target)
-        : DotCode.of(format, rows, target);
+    return target.code(format, rows);
   }
 }

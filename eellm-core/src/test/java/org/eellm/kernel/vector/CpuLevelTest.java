@@ -32,6 +32,7 @@ final class CpuLevelTest {
   @Test
   void isIn_flagsOfProcessors_areTheirLevels() {
     assertThat(levels("sse2 avx")).containsExactly("scalar", "vectors");
+    assertThat(levels("fp asimd asimddp bf16")).containsExactly("scalar", "vectors", "neon");
     assertThat(levels(ZEN_3)).containsExactly("scalar", "vectors", "avx2");
     assertThat(levels(ALDER_LAKE)).containsExactly("scalar", "vectors", "avx2", "avx-vnni");
     assertThat(levels(ZEN_4)).containsExactly("scalar", "vectors", "avx2", "avx512");
