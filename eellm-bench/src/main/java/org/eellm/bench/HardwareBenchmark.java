@@ -48,7 +48,7 @@ public final class HardwareBenchmark {
   private static final long SMALL_BYTES = 16 << 10;
   private static final long LARGE_BYTES = 2 << 20;
 
-  /** Repetitions before anything is timed. */
+  /** Repetitions before anything is timed, or fewer that take as long as what is timed. */
   private static final int WARMUP = 20;
 
   private static final int WARMUP_STEPS = 12;
@@ -312,7 +312,8 @@ public final class HardwareBenchmark {
   }
 
   private double[] times(Runnable work) {
-    block(work, WARMUP);
+    double first = largest(block(work, 1));
+    block(work, (int) Math.clamp(seconds / first, 1, WARMUP - 1));
     double once = largest(block(work, 2));
     int count = (int) Math.clamp(seconds / BLOCKS / once, 1, 100_000);
     double[] times = new double[BLOCKS];

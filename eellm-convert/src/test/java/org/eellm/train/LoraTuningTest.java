@@ -52,18 +52,28 @@ import org.junit.jupiter.params.provider.CsvSource;
 final class LoraTuningTest {
   private static final String WEIGHTS = "adapter_model.safetensors";
 
+  /** Of data, and of models that tests only read. */
+  @TempDir static Path shared;
+
+  private static final Map<List<String>, Path> MODELS = new HashMap<>();
+
   @TempDir Path folder;
 
   /** A tiny model that has learned little. */
-  private Path model(String... settings) {
-    Path run = folder.resolve("model");
-    RunConfig config =
-        TinyRun.config(
-            folder,
-            Stream.concat(
-                    Stream.of(settings), Stream.of("train.steps=4", "optimizer.warmup_steps=0"))
-                .toArray(String[]::new));
-    return finish(Trainer.start(config, run)).checkpoint();
+  private static Path model(String... settings) {
+    return MODELS.computeIfAbsent(
+        List.of(settings),
+        _ -> {
+          RunConfig config =
+              TinyRun.config(
+                  shared,
+                  Stream.concat(
+                          Stream.of(settings),
+                          Stream.of("train.steps=4", "optimizer.warmup_steps=0"))
+                      .toArray(String[]::new));
+          Path run = shared.resolve("model-" + MODELS.size());
+          return finish(Trainer.start(config, run)).checkpoint();
+        });
   }
 
   private RunConfig tuning(Path model, String... overrides) {
@@ -77,7 +87,7 @@ final class LoraTuningTest {
           optimizer: {learning_rate: 1e-2, schedule: constant}
           tune: {lora: {rank: 4, alpha: 8}}
           """
-              .formatted(folder.resolve("data")));
+              .formatted(shared.resolve("data")));
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
@@ -283,7 +293,7 @@ final class LoraTuningTest {
     Path model = model();
     Path adapter = finish(Trainer.start(tuning(model), folder.resolve("tuned"))).checkpoint();
     RunConfig other =
-        TinyRun.config(folder, "train.steps=2", "optimizer.warmup_steps=0", "train.seed=5");
+        TinyRun.config(shared, "train.steps=2", "optimizer.warmup_steps=0", "train.seed=5");
     Path trunk = finish(Trainer.start(other, folder.resolve("other"))).checkpoint();
 
     assertRefused(trunk, adapter, "this adapter was made for another trunk");

@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
@@ -68,16 +69,21 @@ import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
 import org.eellm.train.objective.Received;
 import org.eellm.train.objective.StageExecutor;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.FieldSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Tuning exits: heads alone learn, from text and from the final head, on any mesh. */
 final class TuningTest {
   static final List<String> GOLDEN = GoldenCase.NAMES;
+
+  /** Of data, and of models that tests only read. */
+  @TempDir static Path shared;
+
+  private static final Map<List<String>, Path> MODELS = new HashMap<>();
 
   @TempDir Path folder;
 
@@ -211,18 +217,19 @@ final class TuningTest {
         + byToken[2] * (dynamic ? confidences[2] : 1);
   }
 
-  /** A trained tiny model, once a test. */
-  private Path model(String... settings) {
-    Path run = folder.resolve("model");
-    if (!Files.exists(run)) {
-      RunConfig config =
-          TinyRun.config(
-              folder,
-              Stream.concat(Stream.of(settings), Stream.of("train.steps=12"))
-                  .toArray(String[]::new));
-      return finish(Trainer.start(config, run)).checkpoint();
-    }
-    return run.resolve("checkpoints/step_0000012");
+  /** A trained tiny model. */
+  private static Path model(String... settings) {
+    return MODELS.computeIfAbsent(
+        List.of(settings),
+        _ -> {
+          RunConfig config =
+              TinyRun.config(
+                  shared,
+                  Stream.concat(Stream.of(settings), Stream.of("train.steps=12"))
+                      .toArray(String[]::new));
+          return finish(Trainer.start(config, shared.resolve("model-" + MODELS.size())))
+              .checkpoint();
+        });
   }
 
   private RunConfig tuning(Path model, Optional<Path> heads, String... overrides) {
@@ -235,7 +242,7 @@ final class TuningTest {
           train: {steps: 12, micro_batch_size: 2, global_batch_size: 8, eval_interval: 6, eval_batches: 4, threads: 1}
           optimizer: {learning_rate: 1e-2, schedule: constant}
           """
-              .formatted(folder.resolve("data")));
+              .formatted(shared.resolve("data")));
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
@@ -312,20 +319,15 @@ final class TuningTest {
           "parallel.tp=2 parallel.pp=2 parallel.sequence_parallel=true",
           "parallel.pp=2 parallel.dp=2 parallel.pre_exit=true");
 
-  @Test
-  void run_onMesh_learnsOfTheFinalHeadWhatOneRankLearns() {
-    assertLearnsAsOneRank("final_head");
-  }
-
-  @Tag("slow")
-  @Test
-  void run_onMesh_learnsOfTextWhatOneRankLearns() {
-    assertLearnsAsOneRank("text");
+  @ParameterizedTest
+  @ValueSource(strings = {"final_head", "text"})
+  void run_onMesh_learnsWhatOneRankLearns(String target) {
+    assertLearnsAsOneRank(model("exits.tie_output=false", "model.tie_embeddings=false"), target);
   }
 
   @Test
   void run_besideExpertsOnMesh_learnsWhatOneRankLearns() throws IOException {
-    TinyRun.configFile(folder); // and its data
+    TinyRun.configFile(shared); // and its data
     Path model = folder.resolve("experts");
     try (SourceModel source =
         ModelReader.open(Path.of("eellm-convert/src/test/resources/families/qwen3_moe_mixed"))) {
@@ -339,12 +341,13 @@ final class TuningTest {
     assertLearnsAsOneRank(model, "final_head");
   }
 
-  private void assertLearnsAsOneRank(String target) {
-    assertLearnsAsOneRank(model("exits.tie_output=false", "model.tie_embeddings=false"), target);
-  }
-
   private void assertLearnsAsOneRank(Path model, String target) {
-    String[] settings = {"tune.target=" + target, "exits.dynamic_token_weights=true"};
+    String[] settings = {
+      "tune.target=" + target,
+      "exits.dynamic_token_weights=true",
+      "train.steps=4",
+      "train.eval_interval=4"
+    };
     RunConfig alone = tuning(model, Optional.empty(), settings);
     Path expected = finish(Trainer.start(alone, folder.resolve("alone"))).checkpoint();
     List<ObjectNode> wanted = TimelessMetrics.of(folder.resolve("alone"));
@@ -439,7 +442,7 @@ final class TuningTest {
             .containsExactly(first.get(parameter.name()));
       }
     }
-    RunConfig other = TinyRun.config(folder, "train.steps=6", "train.seed=5");
+    RunConfig other = TinyRun.config(shared, "train.steps=6", "train.seed=5");
     Path trunk = finish(Trainer.start(other, folder.resolve("other"))).checkpoint();
     assertThatThrownBy(() -> heads(trunk, heads))
         .isInstanceOf(CheckpointException.class)

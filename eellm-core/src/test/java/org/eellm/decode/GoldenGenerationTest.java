@@ -34,7 +34,6 @@ import org.junit.jupiter.params.provider.FieldSource;
 
 /** Generation against an oracle that runs the whole prefix through the whole model each time. */
 @ExtendWith(OneThread.class)
-@Tag("vectors")
 public final class GoldenGenerationTest {
   static final List<String> CASES = GoldenCase.NAMES;
 
@@ -56,6 +55,7 @@ public final class GoldenGenerationTest {
     }
   }
 
+  @Tag("vectors")
   @ParameterizedTest
   @FieldSource("CASES")
   void generate_promptsTogetherAndAnyBoundOnWaitingRows_givesTheSame(String name) {
@@ -155,6 +155,7 @@ public final class GoldenGenerationTest {
     }
   }
 
+  @Tag("vectors")
   @ParameterizedTest
   @FieldSource("CASES")
   void predictions_ofEveryHeadAtEveryPosition_areTheOraclesLogits(String name) {

@@ -8,31 +8,24 @@ import java.util.List;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Three processes, of which one falls silent in the middle of a sum, and the others end by it. */
 @Timeout(300)
-@ParameterizedClass
-@ValueSource(strings = {"CPU", "GLOO", RankMain.STREAM})
 final class FailureTest {
   /** As if for ever: no rank ends by it. */
   private static final Duration TIMEOUT = Duration.ofMinutes(10);
 
-  private final String transport;
-
-  FailureTest(String transport) {
-    this.transport = transport;
-  }
-
-  private RankProcesses start() throws IOException {
+  private static RankProcesses start(String transport) throws IOException {
     return RankProcesses.start(
         RankMain.class, 3, List.of(Long.toString(TIMEOUT.toMillis()), transport));
   }
 
-  @Test
-  void await_aRankIsKilled_theOthersNameIt() throws Exception {
-    try (RankProcesses ranks = start()) {
+  @ParameterizedTest
+  @ValueSource(strings = {"CPU", "GLOO", RankMain.STREAM})
+  void await_aRankIsKilled_theOthersNameIt(String transport) throws Exception {
+    try (RankProcesses ranks = start(transport)) {
       ranks.signal(1, "KILL");
 
       assertThat(ranks.verdicts(1).values())
@@ -44,10 +37,11 @@ final class FailureTest {
     }
   }
 
+  /** The board hears nothing of what carries the sums. */
   @Tag("slow")
   @Test
   void await_theRankThatHoldsTheBoardIsKilled_theOthersNameIt() throws Exception {
-    try (RankProcesses ranks = start()) {
+    try (RankProcesses ranks = start("CPU")) {
       ranks.signal(0, "KILL");
 
       assertThat(ranks.verdicts(0).values())
@@ -55,10 +49,12 @@ final class FailureTest {
     }
   }
 
+  /** Whose connections stay open. */
   @Tag("slow")
-  @Test
-  void await_aRankIsStopped_theOthersNameIt() throws Exception {
-    try (RankProcesses ranks = start()) {
+  @ParameterizedTest
+  @ValueSource(strings = {"GLOO", RankMain.STREAM})
+  void await_aRankIsStopped_theOthersNameIt(String transport) throws Exception {
+    try (RankProcesses ranks = start(transport)) {
       ranks.signal(2, "STOP");
 
       assertThat(ranks.verdicts(2).values())
@@ -72,7 +68,7 @@ final class FailureTest {
   @Tag("slow")
   @Test
   void await_theRankThatHoldsTheBoardIsStopped_theOthersNameIt() throws Exception {
-    try (RankProcesses ranks = start()) {
+    try (RankProcesses ranks = start("CPU")) {
       ranks.signal(0, "STOP");
 
       assertThat(ranks.verdicts(0).values())

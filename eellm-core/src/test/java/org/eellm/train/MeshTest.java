@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.withinPercentage;
 
 import java.util.ArrayList;
-import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -20,7 +19,6 @@ import org.eellm.tensor.OneThread;
 import org.eellm.train.MeshSteps.Job;
 import org.eellm.train.MeshSteps.Learner;
 import org.eellm.train.MeshSteps.Outcome;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -215,37 +213,17 @@ final class MeshTest {
           context("cp2 dp2", 1, 2, 2, 1, false),
           context("tp2 sp cp2 pp2", 2, 2, 1, 2, true));
 
-  /** Of the cases on each mesh, so that each case has three meshes at least; and other ones. */
-  private enum Share {
-    EIGHTH,
-    OTHER_EIGHTH;
+  /** Of the cases on each mesh, so that each case has three meshes at least. */
+  private static final int SHARE = 8;
 
-    boolean has(int number) {
-      return number % 8 == 4 * ordinal();
-    }
-
-    boolean has(Layout layout, String name) {
-      return has(LAYOUTS.indexOf(layout) + GoldenCase.NAMES.indexOf(name));
-    }
-  }
-
-  static Stream<Arguments> eighth() {
-    return cases(Share.EIGHTH);
-  }
-
-  static Stream<Arguments> otherEighth() {
-    return cases(Share.OTHER_EIGHTH);
-  }
-
-  private static Stream<Arguments> cases(Share share) {
+  static Stream<Arguments> cases() {
     return LAYOUTS.stream()
-        .flatMap(
-            layout -> suitable(layout, share).stream().map(name -> Arguments.of(name, layout)));
+        .flatMap(layout -> suitable(layout).stream().map(name -> Arguments.of(name, layout)));
   }
 
-  private static List<String> suitable(Layout layout, Share share) {
+  private static List<String> suitable(Layout layout) {
     return GoldenCase.NAMES.stream()
-        .filter(name -> share.has(layout, name))
+        .filter(name -> (LAYOUTS.indexOf(layout) + GoldenCase.NAMES.indexOf(name)) % SHARE == 0)
         .filter(name -> suits(layout, GoldenCase.named(name).architecture()))
         .toList();
   }
@@ -288,30 +266,28 @@ final class MeshTest {
 
   private static final Map<Job, Outcome> CONTROLS = new HashMap<>();
 
-  /** Of each layout all jobs that tests of a share ask for. */
-  private static final Map<Share, Map<String, Map<Job, Outcome>>> MESHES =
-      new EnumMap<>(Map.of(Share.EIGHTH, new HashMap<>(), Share.OTHER_EIGHTH, new HashMap<>()));
+  /** Of each layout all jobs that tests ask for. */
+  private static final Map<String, Map<Job, Outcome>> MESHES = new HashMap<>();
 
-  private static List<Job> jobs(Layout layout, Share share) {
+  private static List<Job> jobs(Layout layout) {
     List<Job> jobs = new ArrayList<>();
-    suitable(layout, share).forEach(name -> jobs.add(Job.of(name, Learner.USUAL)));
+    suitable(layout).forEach(name -> jobs.add(Job.of(name, Learner.USUAL)));
     if (TAUGHT_MESHES.contains(layout.name())) {
-      taught(layout, share).forEach(name -> jobs.add(Job.of(name, TAUGHT)));
+      taught(layout).forEach(name -> jobs.add(Job.of(name, TAUGHT)));
     }
     if (MUON_MESHES.contains(layout.name())) {
-      suitable(layout, share).forEach(name -> jobs.add(Job.of(name, MUON)));
+      suitable(layout).forEach(name -> jobs.add(Job.of(name, MUON)));
     }
-    if (DROPOUT_MESHES.contains(layout.name()) && share == Share.EIGHTH) {
+    if (DROPOUT_MESHES.contains(layout.name())) {
       DROPOUT_CASES.forEach(name -> jobs.add(Job.dropping(name, DROPOUT)));
     }
     return jobs;
   }
 
-  private static Outcome onMesh(Layout layout, Share share, Job job) {
+  private static Outcome onMesh(Layout layout, Job job) {
     return Objects.requireNonNull(
-        Objects.requireNonNull(MESHES.get(share))
-            .computeIfAbsent(
-                layout.name(), _ -> MeshSteps.onMesh(layout.parallel(), jobs(layout, share)))
+        MESHES
+            .computeIfAbsent(layout.name(), _ -> MeshSteps.onMesh(layout.parallel(), jobs(layout)))
             .get(job));
   }
 
@@ -319,8 +295,8 @@ final class MeshTest {
     return CONTROLS.computeIfAbsent(job, MeshSteps::alone);
   }
 
-  private static void assertLikeAlone(Layout layout, Share share, Job job) {
-    Outcome mesh = onMesh(layout, share, job);
+  private static void assertLikeAlone(Layout layout, Job job) {
+    Outcome mesh = onMesh(layout, job);
     // When the heads run makes no difference on one rank.
     Outcome control = alone(Job.of(job.name(), job.learner()));
     compareWays(job.golden(), mesh, control);
@@ -328,16 +304,9 @@ final class MeshTest {
   }
 
   @ParameterizedTest
-  @MethodSource("eighth")
+  @MethodSource("cases")
   void steps_onMesh_equalAWorldOfOne(String name, Layout layout) {
-    assertLikeAlone(layout, Share.EIGHTH, Job.of(name, Learner.USUAL));
-  }
-
-  @Tag("slow")
-  @ParameterizedTest
-  @MethodSource("otherEighth")
-  void steps_ofOtherCasesOnMesh_equalAWorldOfOne(String name, Layout layout) {
-    assertLikeAlone(layout, Share.OTHER_EIGHTH, Job.of(name, Learner.USUAL));
+    assertLikeAlone(layout, Job.of(name, Learner.USUAL));
   }
 
   /** Weight gradients add up in the same order, whenever they are made. */
@@ -363,24 +332,13 @@ final class MeshTest {
   @ParameterizedTest
   @FieldSource("TAUGHT_MESHES")
   void steps_ofDistilledExits_equalAWorldOfOne(String mesh) {
-    assertTaughtLikeAlone(named(mesh), Share.EIGHTH);
-  }
-
-  @Tag("slow")
-  @ParameterizedTest
-  @FieldSource("TAUGHT_MESHES")
-  void steps_ofOtherCasesDistilledExits_equalAWorldOfOne(String mesh) {
-    assertTaughtLikeAlone(named(mesh), Share.OTHER_EIGHTH);
-  }
-
-  private static void assertTaughtLikeAlone(Layout layout, Share share) {
-    List<String> names = taught(layout, share);
+    List<String> names = taught(named(mesh));
     assertThat(names).isNotEmpty();
-    names.forEach(name -> assertLikeAlone(layout, share, Job.of(name, TAUGHT)));
+    names.forEach(name -> assertLikeAlone(named(mesh), Job.of(name, TAUGHT)));
   }
 
   /** A share of the cases whose exits can be taught there. */
-  private static List<String> taught(Layout layout, Share share) {
+  private static List<String> taught(Layout layout) {
     List<String> able =
         GoldenCase.NAMES.stream()
             .filter(name -> suits(layout, GoldenCase.named(name).architecture()))
@@ -389,24 +347,16 @@ final class MeshTest {
                     layout.parallel().pp() == 1
                         || GoldenCase.named(name).architecture().exits().tieOutput())
             .toList();
-    return IntStream.range(0, able.size()).filter(share::has).mapToObj(able::get).toList();
+    return IntStream.range(0, able.size())
+        .filter(number -> number % SHARE == 0)
+        .mapToObj(able::get)
+        .toList();
   }
 
   @ParameterizedTest
   @FieldSource("MUON_MESHES")
   void steps_ofMuon_equalAWorldOfOne(String mesh) {
-    assertMuonLikeAlone(named(mesh), Share.EIGHTH);
-  }
-
-  @Tag("slow")
-  @ParameterizedTest
-  @FieldSource("MUON_MESHES")
-  void steps_ofOtherCasesByMuon_equalAWorldOfOne(String mesh) {
-    assertMuonLikeAlone(named(mesh), Share.OTHER_EIGHTH);
-  }
-
-  private static void assertMuonLikeAlone(Layout layout, Share share) {
-    suitable(layout, share).forEach(name -> assertLikeAlone(layout, share, Job.of(name, MUON)));
+    suitable(named(mesh)).forEach(name -> assertLikeAlone(named(mesh), Job.of(name, MUON)));
   }
 
   @ParameterizedTest
@@ -414,7 +364,7 @@ final class MeshTest {
   void steps_withDropout_dropTheSameOnEveryMesh(String name) {
     Job job = Job.dropping(name, DROPOUT);
     for (String mesh : DROPOUT_MESHES) {
-      compareWays(job.golden(), onMesh(named(mesh), Share.EIGHTH, job), alone(job));
+      compareWays(job.golden(), onMesh(named(mesh), job), alone(job));
     }
   }
 

@@ -3,17 +3,13 @@ package org.eellm.eval;
 import java.awt.BasicStroke;
 import java.awt.Color;
 import java.awt.Font;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.knowm.xchart.BitmapEncoder;
 import org.knowm.xchart.BitmapEncoder.BitmapFormat;
-import org.knowm.xchart.VectorGraphicsEncoder;
-import org.knowm.xchart.VectorGraphicsEncoder.VectorGraphicsFormat;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYChartBuilder;
 import org.knowm.xchart.style.Styler.LegendPosition;
@@ -102,18 +98,6 @@ public final class Charts {
   /** An exit's shape. */
   public static Marker markerOfHead(int place) {
     return MARKERS.get(place % MARKERS.size());
-  }
-
-  /** As an element of HTML. */
-  public static String svg(XYChart chart) {
-    try {
-      ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-      VectorGraphicsEncoder.saveVectorGraphic(chart, bytes, VectorGraphicsFormat.SVG);
-      String file = bytes.toString(StandardCharsets.UTF_8);
-      return file.substring(file.indexOf("<svg"));
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
   }
 
   /** Writes a PNG file. */

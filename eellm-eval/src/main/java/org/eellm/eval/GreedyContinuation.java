@@ -33,12 +33,6 @@ public record GreedyContinuation(List<Integer> prompt, List<Integer> continuatio
   /** Lets the full model write. */
   public static List<GreedyContinuation> write(
       EvaluatedModel model, List<List<Integer>> prompts, int maxTokens) {
-    return write(model, prompts, maxTokens, DecodingMethod.full());
-  }
-
-  /** Goes on with prompts greedily in a way that may not be the full model's. */
-  public static List<GreedyContinuation> write(
-      EvaluatedModel model, List<List<Integer>> prompts, int maxTokens, DecodingMethod decoding) {
     List<Result> results =
         model.run(
             prompts.stream()
@@ -46,7 +40,11 @@ public record GreedyContinuation(List<Integer> prompt, List<Integer> continuatio
                     prompt ->
                         EvalRequest.withoutListener(
                             new Request(
-                                prompt, maxTokens, model.endTokens(), decoding, Sampler.greedy())))
+                                prompt,
+                                maxTokens,
+                                model.endTokens(),
+                                DecodingMethod.full(),
+                                Sampler.greedy())))
                 .toList());
     List<GreedyContinuation> texts = new ArrayList<>();
     for (int i = 0; i < prompts.size(); i++) {

@@ -15,7 +15,9 @@ import java.nio.file.StandardCopyOption;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 
 /** Scripts for Node.js with what npm installs for them, in a folder of {@code target}. */
@@ -30,6 +32,9 @@ public final class NodeScripts {
           "--no-fund",
           "--prefer-offline");
 
+  /** What npm has been asked to install, by its folder, and whether it has. */
+  private static final Map<Path, Boolean> INSTALLED = new ConcurrentHashMap<>();
+
   private final Class<?> test;
   private final String name;
   private final Path folder;
@@ -41,7 +46,7 @@ public final class NodeScripts {
   }
 
   /**
-   * Installs; a test that needs it is skipped where Node.js, npm or its packages are absent.
+   * Installs, once; a test that needs it is skipped where Node.js, npm or its packages are absent.
    *
    * @param test beside whose resources the folder is
    * @param name of the folder, which has scripts and their {@code package.json}
@@ -49,13 +54,17 @@ public final class NodeScripts {
   public static NodeScripts install(Class<?> test, String name) {
     assumeTrue(find("node").isPresent() && find("npm").isPresent(), "skipped: needs node and npm");
     NodeScripts scripts = new NodeScripts(test, name);
+    assumeTrue(
+        INSTALLED.computeIfAbsent(scripts.folder, _ -> scripts.install()),
+        "skipped: npm cannot install; see " + scripts.folder.resolve("npm.log"));
+    return scripts;
+  }
+
+  private boolean install() {
     try {
-      Files.createDirectories(scripts.folder);
-      scripts.copy("package.json");
-      boolean installed = scripts.run(INSTALL, "npm", 120);
-      assumeTrue(
-          installed, "skipped: npm cannot install; see " + scripts.folder.resolve("npm.log"));
-      return scripts;
+      Files.createDirectories(folder);
+      copy("package.json");
+      return run(INSTALL, "npm", 120);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

@@ -6,7 +6,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Locale;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -33,8 +32,7 @@ import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.LearnThenTest;
 import org.eellm.eval.ReliabilityPlot;
 import org.eellm.eval.Temperatures;
-import org.eellm.eval.sweep.TextLosses;
-import org.eellm.eval.task.Metric;
+import org.eellm.eval.sweep.AnswerLosses;
 import org.eellm.eval.task.TaskData;
 import org.eellm.eval.task.TaskFile;
 import org.eellm.eval.task.TaskSpec;
@@ -51,8 +49,6 @@ import picocli.CommandLine.Spec;
         "Finds the lowest threshold at which tokens, texts or answers, in all likelihood, are as"
             + " good as the full model's; docs/exits.md says how.")
 public final class CalibrateCommand implements Callable<Integer> {
-  private static final String TOKENS = "tokens";
-
   private static final int MAX_TOKENS = 64;
 
   /** Methods of {@code --code} by default. */
@@ -84,20 +80,12 @@ public final class CalibrateCommand implements Callable<Integer> {
   private Optional<Path> output;
 
   @Option(
-      names = "--loss",
-      paramLabel = "LOSS",
-      description =
-          "What the guarantee is of: tokens, the share that differs from the full model's, by"
-              + " default; or 1 less a metric between a text and the full model's, as in rouge_l"
-              + " or f1.")
-  private Optional<String> loss;
-
-  @Option(
       names = "--task",
       paramLabel = "TASK",
       description =
-          "In place of --loss: how much lower than the full model's an answer's score is, by the"
-              + " first metric of this task of eellm eval.")
+          "What the guarantee is of, in place of the share of tokens that differ from the full"
+              + " model's: how much lower than its an answer's score is, by the first metric of"
+              + " this task of eellm eval.")
   private Optional<String> task;
 
   @Option(names = "--data", paramLabel = "DIR", description = "For --task: folder of the data set.")
@@ -181,10 +169,7 @@ public final class CalibrateCommand implements Callable<Integer> {
   @FunctionalInterface
   private interface Losses {
     DoubleFunction<double[]> of(
-        EvaluatedModel subject,
-        List<GreedyContinuation> texts,
-        ExitTrace trace,
-        DoubleFunction<Calibration> calibrations);
+        EvaluatedModel subject, ExitTrace trace, DoubleFunction<Calibration> calibrations);
   }
 
   @Override
@@ -284,7 +269,7 @@ public final class CalibrateCommand implements Callable<Integer> {
           subject.exits().forEach(layer -> thresholds.put(layer, threshold));
           return new Calibration(rule, thresholds);
         };
-    DoubleFunction<double[]> losses = guarantee.losses().of(subject, others, trace, calibrations);
+    DoubleFunction<double[]> losses = guarantee.losses().of(subject, trace, calibrations);
     if (task.isPresent()) {
       requireEnough(task.get(), losses.apply(test.thresholds().getFirst()).length, test.minTexts());
     }
@@ -383,26 +368,17 @@ public final class CalibrateCommand implements Callable<Integer> {
       return new Guarantee(
           "what an answer's score of " + task.get() + " falls by",
           STEPS_OF_TEXTS,
-          (subject, texts, trace, calibrations) ->
-              TextLosses.ofTask(
+          (subject, trace, calibrations) ->
+              new AnswerLosses(
                   subject,
                   asked,
                   new TaskData(data.orElseThrow(), limit.itemsOrAll(), EvalCommand.SEED),
                   calibrations));
     }
-    String name = loss.orElse(TOKENS);
-    if (name.equals(TOKENS)) {
-      return new Guarantee(
-          "the share of a text's tokens that differ",
-          STEPS,
-          (subject, texts, trace, calibrations) -> trace::losses);
-    }
-    Metric metric = metric(name);
     return new Guarantee(
-        "1 less the %s of a text and the full model's".formatted(name),
-        STEPS_OF_TEXTS,
-        (subject, texts, trace, calibrations) ->
-            TextLosses.ofPrompts(subject, texts, tokens(), metric, calibrations));
+        "the share of a text's tokens that differ",
+        STEPS,
+        (subject, trace, calibrations) -> trace::losses);
   }
 
   private void validateOptions() {
@@ -429,10 +405,6 @@ public final class CalibrateCommand implements Callable<Integer> {
     }
     if (task.isPresent() != data.isPresent()) {
       throw new ConfigException("--task and --data go together; give both or neither");
-    }
-    if (task.isPresent() && loss.isPresent()) {
-      throw new ConfigException(
-          "--loss has no effect with --task, whose metric it is; leave it out");
     }
     if (beginnings.isCode() && task.isPresent()) {
       throw new ConfigException("--code takes the place of --task; give one of them");
@@ -463,17 +435,6 @@ public final class CalibrateCommand implements Callable<Integer> {
                       ? "give a file with one a line, or --code"
                       : "--temperatures, --gate and --picture need texts beside the task"));
     }
-  }
-
-  private static Metric metric(String name) {
-    return Arrays.stream(Metric.values())
-        .filter(metric -> metric.toString().equals(name.toLowerCase(Locale.ROOT)))
-        .findFirst()
-        .orElseThrow(
-            () ->
-                new ConfigException(
-                    "--loss: '%s' is unknown; use tokens, or a metric such as rouge_l or f1"
-                        .formatted(name)));
   }
 
   /** How many of so many prompts are kept from the guarantee, for temperatures or gates. */

@@ -65,8 +65,8 @@ public final class EvalCommand implements Callable<Integer> {
       required = true,
       paramLabel = "DIR",
       description =
-          "Folder for results.json, results.md, report.html and what was answered to each item; a"
-              + " run that was stopped goes on there.")
+          "Folder for results.json, results.md and what was answered to each item; a run that was"
+              + " stopped goes on there.")
   private Path output;
 
   @Option(

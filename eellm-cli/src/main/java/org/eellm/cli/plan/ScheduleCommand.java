@@ -12,7 +12,6 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
-import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.PlainOutput;
 import org.eellm.cli.plan.SimulatedLayout.Boundary;
 import org.eellm.cli.plan.SimulatedLayout.FinalHead;
@@ -33,7 +32,6 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Help.Ansi;
 import picocli.CommandLine.ITypeConverter;
-import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -60,7 +58,6 @@ public final class ScheduleCommand implements Callable<Integer> {
   }
 
   @Spec private CommandSpec spec;
-  @Mixin private JsonOption json;
 
   @Option(names = "--pp", required = true, paramLabel = "STAGES", description = "Pipeline stages.")
   private int stages;
@@ -175,8 +172,7 @@ public final class ScheduleCommand implements Callable<Integer> {
           TimelineSvg.draw(
               timeline, title(schedule), summary(timeline), "forward passes of one layer"));
     }
-    PrintWriter out = spec.commandLine().getOut();
-    json.print(out, ScheduleReport.of(timeline, model, fills), () -> print(timeline, model, out));
+    print(timeline, model, spec.commandLine().getOut());
   }
 
   private void requireModel(int virtualStages) {

@@ -279,14 +279,6 @@ final class CalibrateCommandTest {
   }
 
   @Test
-  void calibrate_onTexts_promisesThemToBeLikeTheFullModels() throws IOException {
-    Outcome outcome = calibrate(30, "--delta", "0.9", "--epsilon", "0.2", "--loss", "rouge_l");
-
-    assertThat(outcome.code()).as(outcome.err()).isZero();
-    assertThat(outcome.out()).contains("1 less the rouge_l of a text and the full model's");
-  }
-
-  @Test
   void calibrate_onATask_promisesItsScore() throws IOException {
     Path data = Files.createDirectories(folder.resolve("data"));
     List<String> records = new ArrayList<>(List.of("start,end"));
@@ -353,8 +345,6 @@ final class CalibrateCommandTest {
       delimiter = '|',
       value = {
         "--code=x.jar | --code takes the place of --prompts; give one of them",
-        "--loss=speed | --loss: 'speed' is unknown; use tokens, or a metric",
-        "--loss=acc | --loss: acc is not of texts; use rouge1",
         "--task=gsm8k | --task and --data go together",
         "--delta=0 | --delta: 0.0 is outside (0, 1); use a share such as 0.05",
         "--epsilon=1 | --epsilon: 1.0 is outside (0, 1); use a share such as 0.05",

@@ -162,16 +162,6 @@ final class EvalCommandTest {
     assertThat(hellaswag.get("acc_norm,none").asDouble()).isGreaterThan(0.95);
   }
 
-  /** A model this small knows no more than chance of the real set, where that is at hand. */
-  @Tag("slow")
-  @ParameterizedTest(allowZeroInvocations = true)
-  @MethodSource("stories260K")
-  void hellaswag_ofStories260K_isNearChance(Path model, Path sets) throws IOException {
-    JsonNode hellaswag = hellaswag(model, sets, 500);
-    assertThat(hellaswag.get("acc,none").asDouble()).isBetween(0.20, 0.33);
-    assertThat(hellaswag.get("acc_norm,none").asDouble()).isBetween(0.20, 0.33);
-  }
-
   private JsonNode hellaswag(Path model, Path sets, int limit) throws IOException {
     Outcome outcome =
         run(
@@ -219,8 +209,6 @@ final class EvalCommandTest {
           .isCloseTo(Math.pow(2, bits), within(1e-9 * Math.pow(2, bits)));
     }
     assertThat(outcome.out()).contains("| text | 0 | 2 | bits_per_byte | ↓ |");
-    String page = Files.readString(folder.resolve("out/report.html"));
-    assertThat(page).contains("<svg").contains("bits_per_byte").doesNotContain("{{");
   }
 
   @Test
@@ -245,7 +233,6 @@ final class EvalCommandTest {
     assertThat(outcome.out()).contains("| lambada | 0 | 1 | acc |").doesNotContain("NaN", "±");
     JsonNode figures = results("out").at("/results/lambada");
     assertThat(figures.get("acc_stderr,none").asText()).isEqualTo("N/A");
-    assertThat(Files.readString(folder.resolve("out/report.html"))).doesNotContain("± NaN");
   }
 
   @Test

@@ -31,6 +31,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -120,7 +121,8 @@ final class ServeRanksTest {
     assertThat(server.process().waitFor()).as(server.errors()).isZero();
   }
 
-  /** With OpenAI's client for Node.js; {@code -Dload.seconds=120} for longer. */
+  /** With OpenAI's client for Node.js, as others here that load it for moments. */
+  @EnabledIfSystemProperty(named = "load.seconds", matches = ".*")
   @ParameterizedTest
   @ValueSource(strings = {"--tp 2 --nproc 2", "--pp 2 --nproc 2"})
   void serve_sixteenClientsWithoutAPause_getWhatOneRankWrites(String mesh) throws Exception {

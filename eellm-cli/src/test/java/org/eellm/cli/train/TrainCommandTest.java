@@ -149,7 +149,8 @@ final class TrainCommandTest {
     }
     List<Long> steps = timeless("run").stream().map(line -> line.get("step").asLong()).toList();
     assertThat(steps).isSorted();
-    assertThat(train(with(longRun("run"), "--resume"))).isZero();
+    String last = "train.steps=" + (steps.getLast() + 1);
+    assertThat(train(with(longRun("run"), "--resume", "--set", last))).isZero();
   }
 
   @Test

@@ -5,7 +5,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import org.eellm.config.ConfigException;
@@ -81,8 +83,15 @@ final class MeshSearchTest {
     return ConfigFile.preset("30m", overrides);
   }
 
-  /** Every plan of a grid, written out by hand. */
+  private static final Map<Hardware, List<Plan>> GRIDS = new HashMap<>();
+
+  /** Every plan of a grid. */
   private static List<Plan> grid(Hardware hardware) {
+    return GRIDS.computeIfAbsent(hardware, MeshSearchTest::plans);
+  }
+
+  /** The grid, written out by hand. */
+  private static List<Plan> plans(Hardware hardware) {
     RunConfig config = config(List.of());
     List<Plan> plans = new ArrayList<>();
     for (int tp : List.of(1, 2, 4)) {

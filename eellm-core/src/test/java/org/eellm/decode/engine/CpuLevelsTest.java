@@ -179,7 +179,7 @@ final class CpuLevelsTest {
     return texts;
   }
 
-  private static final int SHAPES = 180;
+  private static final int SHAPES = 60;
   private static final int[] HIDDEN = {8, 16, 17, 48, 63, 64, 65, 100, 128, 255, 256, 257, 320};
   private static final int[] HEADS = {2, 4, 6, 10, 16, 30, 32, 64, 66, 128, 256};
   private static final int[] GROUPS = {1, 2, 3, 4, 5, 6, 7, 8, 16, 17};

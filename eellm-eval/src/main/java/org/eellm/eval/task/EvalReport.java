@@ -6,19 +6,12 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
-import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.SequencedMap;
 import org.eellm.config.HeadId;
-import org.eellm.eval.Charts;
 import org.eellm.eval.Estimate;
 import org.eellm.eval.SnakeCaseJson;
 import org.eellm.eval.task.TaskResult.Figures;
-import org.knowm.xchart.XYChart;
-import org.knowm.xchart.XYSeries;
-import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /**
  * An evaluation's results for tools and people.
@@ -32,7 +25,7 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
     results = List.copyOf(results);
   }
 
-  /** Writes {@code results.json}, {@code results.md} and {@code report.html}. */
+  /** Writes {@code results.json} and {@code results.md}. */
   public void write() {
     Path folder = evaluation.output();
     try {
@@ -41,7 +34,6 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
           folder.resolve("results.json"),
           SnakeCaseJson.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(json()) + "\n");
       Files.writeString(folder.resolve("results.md"), markdown());
-      Files.writeString(folder.resolve("report.html"), html());
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
@@ -169,89 +161,5 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
     double size = Math.abs(value);
     String format = size >= 1e6 ? "%.3g" : size >= 1000 ? "%.1f" : "%.4f";
     return format.formatted(value);
-  }
-
-  private String html() {
-    Map<String, Object> values = new LinkedHashMap<>();
-    values.put("title", "Evaluation of " + evaluation.model().name());
-    values.put("notes", notes());
-    List<Map<String, Object>> sections = new ArrayList<>();
-    for (TaskResult result : results) {
-      List<String> charts = new ArrayList<>();
-      if (result.whole().size() > 1) {
-        result.spec().metrics().forEach(metric -> charts.add(Charts.svg(byDepth(result, metric))));
-      }
-      sections.add(
-          Map.of(
-              "name", result.spec().task(),
-              "items", result.items(),
-              "truncated", result.truncated(),
-              "shots", result.spec().numFewshot(),
-              "heads", List.copyOf(result.whole().keySet()),
-              "rows", rows("all", result.whole()),
-              "subtasks", subtaskRows(result),
-              "charts", charts));
-    }
-    values.put("sections", sections);
-    return HtmlTemplate.render("report.html", values);
-  }
-
-  private List<String> notes() {
-    return List.of(
-        "%d layers, context %d, %s"
-            .formatted(
-                evaluation.model().layers(),
-                evaluation.model().context(),
-                evaluation.model().architecture().model().dtype()),
-        "%.0f s".formatted(seconds));
-  }
-
-  private static List<List<String>> rows(String name, SequencedMap<HeadId, Figures> figures) {
-    List<List<String>> rows = new ArrayList<>();
-    for (Metric metric : figures.firstEntry().getValue().byMetric().keySet()) {
-      List<String> row = new ArrayList<>(List.of(name, metric.toString()));
-      figures.values().forEach(head -> row.add(cell(head.of(metric))));
-      rows.add(row);
-    }
-    return rows;
-  }
-
-  private static List<List<String>> subtaskRows(TaskResult result) {
-    List<List<String>> rows = new ArrayList<>();
-    result.subtasks().forEach((name, figures) -> rows.addAll(rows(name, figures)));
-    return rows;
-  }
-
-  /** A metric over the layers that heads stand after, with standard errors. */
-  private XYChart byDepth(TaskResult result, Metric metric) {
-    List<HeadId> heads = List.copyOf(result.whole().keySet());
-    double[] layers = heads.stream().mapToDouble(this::layer).toArray();
-    List<Estimate> estimates = heads.stream().map(head -> result.figure(head, metric)).toList();
-    XYChart chart =
-        Charts.chart(
-            result.spec().task() + ": " + metric,
-            "after layer",
-            metric + ", with standard errors",
-            560,
-            340);
-    chart.getStyler().setLegendVisible(false);
-    chart.getStyler().setYAxisDecimalPattern("0.####");
-    chart.getStyler().setXAxisMin(0.0);
-    chart.getStyler().setXAxisMax((double) evaluation.model().layers());
-    XYSeries series =
-        chart.addSeries(
-            metric.toString(),
-            layers,
-            estimates.stream().mapToDouble(Estimate::value).toArray(),
-            estimates.stream().mapToDouble(Estimate::error).toArray());
-    series.setMarker(SeriesMarkers.CIRCLE);
-    return chart;
-  }
-
-  private double layer(HeadId head) {
-    return switch (head) {
-      case HeadId.Exit(int layer) -> layer;
-      case HeadId.DraftHead _, HeadId.Final _ -> evaluation.model().layers();
-    };
   }
 }

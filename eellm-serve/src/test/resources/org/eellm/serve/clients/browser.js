@@ -496,7 +496,7 @@ const scenarios = {
     seen.verdicts = [];
     seen.texts = [];
     seen.asked = [];
-    for (let i = 0; i < 10; i++) {
+    for (let i = 0; i < 4; i++) {
       let asked = 0;
       const count = request => { asked += request.url().endsWith('/v1/completions'); };
       page.on('request', count);

@@ -23,9 +23,7 @@ import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.Detokenizer;
 import org.eellm.eval.EvaluatedModel;
-import org.eellm.eval.GreedyContinuation;
-import org.eellm.eval.sweep.TextLosses;
-import org.eellm.eval.task.Metric;
+import org.eellm.eval.sweep.AnswerLosses;
 import org.eellm.eval.task.TaskData;
 import org.eellm.eval.task.TaskFile;
 import org.eellm.model.Decoder;
@@ -34,8 +32,8 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** Losses beside texts that were written apart. */
-final class TextLossesTest {
+/** Losses beside answers that were written apart. */
+final class AnswerLossesTest {
   private static final int MAX_TOKENS = 8;
 
   @TempDir private Path folder;
@@ -86,36 +84,6 @@ final class TextLossesTest {
     return new DecodingMethod.EarlyExit(calibration(threshold).policy());
   }
 
-  @Test
-  void losses_ofPrompts_areHowFarTextsAreFromTheFullModels() {
-    List<List<Integer>> prompts = model.prompts(List.of("the cat and", "the bird", "dog", "end a"));
-    List<GreedyContinuation> own = GreedyContinuation.write(subject, prompts, MAX_TOKENS);
-    TextLosses losses =
-        TextLosses.ofPrompts(
-            subject, own, MAX_TOKENS, Metric.EXACT_MATCH, TextLossesTest::calibration);
-
-    List<Double> expected = new ArrayList<>();
-    for (List<Integer> prompt : prompts) {
-      String full = text(prompt, DecodingMethod.full(), MAX_TOKENS);
-      expected.add(text(prompt, early(0), MAX_TOKENS).strip().equals(full.strip()) ? 0.0 : 1.0);
-    }
-    assertThat(expected).as("exits of a random model write other texts").contains(1.0);
-    assertThat(losses.apply(0)).containsExactly(numbers(expected));
-    assertThat(losses.apply(1)).as("no token leaves").containsOnly(0);
-  }
-
-  /** A text that is the same has no loss, even where a metric of it is 0. */
-  @Test
-  void losses_ofTheSameTexts_areNone() {
-    List<GreedyContinuation> own =
-        GreedyContinuation.write(subject, model.prompts(List.of("the cat")), MAX_TOKENS);
-    TextLosses losses =
-        TextLosses.ofPrompts(
-            subject, own, MAX_TOKENS, Metric.FINAL_NUMBER, TextLossesTest::calibration);
-
-    assertThat(losses.apply(1)).containsExactly(0);
-  }
-
   /** The full model's answers are the right ones, so that each other answer is lower by 1. */
   @Test
   void losses_ofATask_areHowMuchLowerScoresAre() throws IOException {
@@ -143,12 +111,12 @@ final class TextLossesTest {
             metrics: [exact_match]
             """
                 .formatted(MAX_TOKENS));
-    TextLosses losses =
-        TextLosses.ofTask(
+    AnswerLosses losses =
+        new AnswerLosses(
             subject,
             TaskFile.read(task.toString()),
             new TaskData(data, TaskData.ALL, 1),
-            TextLossesTest::calibration);
+            AnswerLossesTest::calibration);
 
     assertThat(expected).contains(1.0);
     assertThat(losses.apply(0)).containsExactly(numbers(expected));
