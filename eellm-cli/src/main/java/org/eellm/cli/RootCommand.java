@@ -30,6 +30,7 @@ import org.eellm.cli.option.PolicyTexts;
 import org.eellm.cli.plan.PlanCommand;
 import org.eellm.cli.plan.ScheduleCommand;
 import org.eellm.cli.train.CompareCommand;
+import org.eellm.cli.train.MergeCommand;
 import org.eellm.cli.train.PrepareCommand;
 import org.eellm.cli.train.TrainCommand;
 import org.eellm.cli.train.TuneCommand;
@@ -89,6 +90,7 @@ public final class RootCommand implements Runnable {
     all.put("lens", LensCommand::new);
     all.put("plan", PlanCommand::new);
     all.put("prepare", PrepareCommand::new);
+    all.put("merge", MergeCommand::new);
     all.put("quickstart", QuickstartCommand::new);
     all.put("ranks", RanksCommand::new);
     all.put("schedule", ScheduleCommand::new);

@@ -157,6 +157,65 @@ final class PrepareCommandTest {
   }
 
   @Test
+  void merge_shards_areTheWhole() throws IOException {
+    assertThat(prepare("--input", path("a.txt"), "--vocab-size", "264")).isZero();
+    String tokenizer = path("out-tokenizer");
+    Files.writeString(
+        folder.resolve("chat.jsonl"), "{\"prompt\": \"the\", \"completion\": \"end\"}");
+    for (String name : new String[] {"a.txt", "chat.jsonl"}) {
+      Commands.run(
+          out,
+          err,
+          "prepare",
+          "--output",
+          path("shard-" + name),
+          "--input",
+          path(name),
+          "--tokenizer",
+          tokenizer);
+    }
+    Commands.run(
+        out,
+        err,
+        "prepare",
+        "--output",
+        path("whole"),
+        "--input",
+        path("a.txt"),
+        path("chat.jsonl"),
+        "--tokenizer",
+        tokenizer);
+    out.getBuffer().setLength(0);
+    String[] merge = {
+      "merge", "--input", path("shard-a.txt"), path("shard-chat.jsonl"), "--output", path("both")
+    };
+    assertThat(Commands.run(out, err, merge)).isZero();
+
+    assertThat(err.toString()).isEmpty();
+    assertThat(out.toString()).contains(".bin and .idx and .mask\n").contains("documents   3\n");
+    for (String ending : new String[] {".bin", ".idx", ".mask", "-tokenizer/tokenizer.json"}) {
+      assertThat(folder.resolve("both" + ending))
+          .hasSameBinaryContentAs(folder.resolve("whole" + ending));
+    }
+    assertThat(Commands.run(out, err, "merge", "--input", path("both"), "--output", path("both")))
+        .isEqualTo(1);
+    assertThat(err.toString()).contains("is merged, and cannot be the output");
+    Files.writeString(folder.resolve("shard-a.txt-tokenizer/chat_template.jinja"), "{{ x }}");
+    assertThat(Commands.run(out, err, merge)).isEqualTo(1);
+    assertThat(err.toString())
+        .contains(
+            "shard-chat.jsonl: is of another chat template than %s; prepare both with one"
+                .formatted(path("shard-a.txt")));
+    prepare("--input", path("a.txt"), "--vocab-size", "262");
+    assertThat(
+            Commands.run(
+                out, err, "merge", "--input", path("both"), path("out"), "--output", path("x")))
+        .isEqualTo(1);
+    assertThat(err.toString()).contains("out: is of another tokenizer than " + path("both"));
+    assertThat(folder.resolve("x.bin")).doesNotExist();
+  }
+
+  @Test
   void prepare_chatsWithoutAModel_areRefused() throws IOException {
     Files.writeString(
         folder.resolve("chats.jsonl"), "{\"prompt\": \"the cat\", \"completion\": \"a dog\"}\n");
