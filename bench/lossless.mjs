@@ -32,9 +32,9 @@ const LOWER = join(work, "lower");
 const NUMBERS = {
   float32: {options: ["--dtype", "float32"]},
   "bfloat16, chain": {options: ["--dtype", "bfloat16"], order: "chain"},
-  "bfloat16, tiles": {options: ["--dtype", "bfloat16"], order: "tiles"},
   int8: {options: ["--quantize", "int8"]},
   int4: {options: ["--quantize", "int4"]},
+  "bfloat16, tiles": {options: ["--dtype", "bfloat16"], order: "tiles"},
 };
 // The default comes first, so that it cannot draft from the same text of another way.
 const WAYS = {
@@ -253,8 +253,8 @@ writeFileSync(begun, commit);
 left = Object.keys(NUMBERS).length * BATCHES.length * TEMPERATURES.length * Object.keys(WAYS).length;
 left += llamaCpp ? THEIR_NUMBERS.length * BATCHES.length * Object.keys(THEIR_WAYS).length : 0;
 const ours = [];
-for (const numbers of Object.keys(NUMBERS)) {
-  for (const batch of BATCHES) {
+for (const batch of BATCHES) {
+  for (const numbers of Object.keys(NUMBERS)) {
     ours.push(...(await fillOurs(numbers, batch)));
   }
 }
