@@ -54,6 +54,11 @@ public final class Torch {
     return torch.get_num_threads();
   }
 
+  /** CPU threads that the machine has work for at most, or this process's share of it. */
+  public static int processors() {
+    return Threads.all();
+  }
+
   /**
    * Sets the CPU threads of the calling thread's operations, libtorch's and those of kernels; 0
    * means all cores.

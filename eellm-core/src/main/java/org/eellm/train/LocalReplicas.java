@@ -17,7 +17,7 @@ import org.eellm.distributed.DistributedException;
 import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.World;
 import org.eellm.distributed.mesh.Mesh;
-import org.eellm.kernel.machine.Threads;
+import org.eellm.tensor.Torch;
 
 /**
  * Runs on this process alone, with all its processors. Replicas in threads wait for each other once
@@ -33,7 +33,7 @@ public final class LocalReplicas {
    * where replicas would fill the memory.
    */
   public static RunConfig sharing(RunConfig run) {
-    return sharing(run, Threads.all());
+    return sharing(run, Torch.processors());
   }
 
   static RunConfig sharing(RunConfig run, int processors) {
@@ -100,7 +100,7 @@ public final class LocalReplicas {
     try {
       return InProcessRanks.run(
               new Mesh(1, parallel.dp(), 1),
-              threads > 0 ? threads : Math.max(1, Threads.all() / parallel.dp()),
+              threads > 0 ? threads : Math.max(1, Torch.processors() / parallel.dp()),
               Duration.ofSeconds(parallel.timeoutSeconds()),
               body)
           .getFirst();

@@ -70,13 +70,13 @@ final class AcceptanceRate {
    */
   static final class Nature {
     /** The probability that a text changes with a draft, either way. */
-    private static final double CHANGE = 0.02;
+    private static final double CHANGE = 0.005;
 
     /** How often drafts hold in a text that has changed, as a share of what is expected of them. */
     private static final double REST = 0.1;
 
     /** However often drafts hold, those that fail come close together. */
-    private static final double MOST_EXPECTED = 0.85;
+    private static final double MOST_EXPECTED = 0.7;
 
     private double usual = 1; // the probability that it goes on as it was
 
