@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Objects;
 import org.eellm.config.RunConfig;
 import org.eellm.train.metrics.MetricsSink;
 import org.junit.jupiter.api.Test;
@@ -75,8 +76,8 @@ final class LocalReplicasTest {
   }
 
   private static double loss(Trainer.Outcome outcome, String head) {
-    return ((Number) outcome.evaluation().orElseThrow().values().get("validation_loss_" + head))
-        .doubleValue();
+    Object loss = outcome.evaluation().orElseThrow().values().get("validation_loss_" + head);
+    return ((Number) Objects.requireNonNull(loss)).doubleValue();
   }
 
   private Trainer.Outcome train(RunConfig run, String name) {
