@@ -101,9 +101,9 @@ public final class TrainingRun {
         output.orElseThrow(
             () -> new IllegalStateException("a training run needs a folder; give output(path)"));
     JvmSetup.requireTraining();
-    RunConfig here =
-        resumes ? LocalReplicas.sharingAs(folder, config) : LocalReplicas.sharing(config);
     try {
+      RunConfig here =
+          resumes ? LocalReplicas.sharingAs(folder, config) : LocalReplicas.sharing(config);
       return LocalReplicas.run(here, world -> train(here, folder, world));
     } catch (UnsatisfiedLinkError e) { // the class is there, but not its natives
       throw JvmSetup.libtorchIsMissing(e);

@@ -66,7 +66,7 @@ final class AcceptanceRate {
   /**
    * Whether a text goes on as it was: one that changes its nature makes all drafters wrong and sure
    * at once. Each draft tells the two states apart, by how likely each makes what became of it; so
-   * two or three failures in a row say more than the rate of each margin, which takes dozens.
+   * a few failures in a row say more than the rate of each margin, which takes dozens.
    */
   static final class Nature {
     /** The probability that a text changes with a draft, either way. */

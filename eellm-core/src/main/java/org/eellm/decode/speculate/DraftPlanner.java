@@ -21,8 +21,8 @@ import org.eellm.model.Head;
  * would spend most drafts on bad ones; here one acceptance rate an exit, told apart by margin,
  * serves all lengths. The price is that drafts of a cycle are taken to hold independently of each
  * other, that one cycle in 48 tries an exit which may be worse, and that two runs may draft
- * differently. Where a text changes its nature, two or three drafts that fail end them; trials that
- * become rarer begin them again.
+ * differently. Where a text changes its nature, a few drafts that fail in a row end them; trials
+ * that become rarer begin them again.
  *
  * <p>With a the chance that a draft is accepted, drafts of k tokens yield {@code E = (1 - a^(k+1))
  * / (1 - a)} tokens a cycle. The exit whose cycle takes the least time a token drafts, or none

@@ -5,20 +5,26 @@ import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.vector.CpuFlags;
 import org.eellm.kernel.weight.WeightFormat;
 
-/**
- * The processors that machine code of products is for.
- *
- * @param vectorBits 512 for AVX-512 with its instructions for products of bfloat16 and of bytes;
- *     256 for AVX2 with fused multiplications; 128 for NEON, with products of bytes where these are
- *     needed
- * @param vnni whether it has instructions for products of bytes; of 128 bits, of bfloat16
- * @param intel whether Intel made it
- */
-record CodeTarget(int vectorBits, boolean vnni, boolean intel) {
-  static final CodeTarget AVX2 = new CodeTarget(256, false, false);
-  static final CodeTarget AVX_VNNI = new CodeTarget(256, true, false);
-  static final CodeTarget NEON = new CodeTarget(128, false, false);
-  static final CodeTarget NEON_BF16 = new CodeTarget(128, true, false);
+/** The processors that machine code of products is for. */
+enum CodeTarget {
+  /** AVX-512 with its instructions for products of bfloat16 and of bytes. */
+  AVX512(512),
+  /** The same of Intel's making. */
+  AVX512_INTEL(512),
+  /** AVX2 with instructions for products of bytes. */
+  AVX_VNNI(256),
+  /** AVX2 with fused multiplications. */
+  AVX2(256),
+  /** NEON with instructions for products of bfloat16. */
+  NEON_BF16(128),
+  /** NEON, with products of bytes where these are needed. */
+  NEON(128);
+
+  private final int vectorBits;
+
+  CodeTarget(int vectorBits) {
+    this.vectorBits = vectorBits;
+  }
 
   /** Those to try here, the fastest first. */
   static List<CodeTarget> candidates() {
@@ -26,14 +32,29 @@ record CodeTarget(int vectorBits, boolean vnni, boolean intel) {
   }
 
   static CodeTarget avx512(boolean intel) {
-    return new CodeTarget(512, true, intel);
+    return intel ? AVX512_INTEL : AVX512;
+  }
+
+  int vectorBits() {
+    return vectorBits;
+  }
+
+  /** Whether it has x86-64's instructions for products of bytes. */
+  boolean vnni() {
+    return isAvx512() || this == AVX_VNNI;
+  }
+
+  boolean intel() {
+    return this == AVX512_INTEL;
   }
 
   /** Whether it has code of its own for a format, beside what those after it have. */
   boolean isFor(WeightFormat format) {
-    return equals(NEON_BF16)
-        ? format == WeightFormat.BFLOAT16
-        : format.hasGroups() || !equals(AVX_VNNI);
+    return switch (this) {
+      case NEON_BF16 -> format == WeightFormat.BFLOAT16;
+      case AVX_VNNI -> format.hasGroups();
+      case AVX512, AVX512_INTEL, AVX2, NEON -> true;
+    };
   }
 
   /** Most rows at once. */
@@ -53,10 +74,12 @@ record CodeTarget(int vectorBits, boolean vnni, boolean intel) {
 
   /** In words. */
   String text() {
-    if (isNeon()) {
-      return vnni ? "NEON with bfloat16" : "NEON";
-    }
-    return "%d bits".formatted(vectorBits) + (equals(AVX_VNNI) ? " with VNNI" : "");
+    return switch (this) {
+      case NEON_BF16 -> "NEON with bfloat16";
+      case NEON -> "NEON";
+      case AVX_VNNI -> "256 bits with VNNI";
+      case AVX512, AVX512_INTEL, AVX2 -> "%d bits".formatted(vectorBits);
+    };
   }
 
   boolean isAvx512() {

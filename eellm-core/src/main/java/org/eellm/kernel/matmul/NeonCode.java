@@ -62,7 +62,7 @@ final class NeonCode extends Arm64Assembler {
    * @param rows of x, 1 to {@link #MOST_ROWS}
    */
   static MachineCode of(WeightFormat format, int rows, CodeTarget target) {
-    return new NeonCode(format, rows, target.equals(CodeTarget.NEON_BF16)).write();
+    return new NeonCode(format, rows, target == CodeTarget.NEON_BF16).write();
   }
 
   private MachineCode write() {

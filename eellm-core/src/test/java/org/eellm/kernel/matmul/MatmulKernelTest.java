@@ -158,7 +158,8 @@ final class MatmulKernelTest {
   private static MatmulKernel machineCode(WeightFormat format, SumOrder order, CodeTarget target) {
     String flag =
         switch (target.vectorBits()) {
-          case 128 -> target.vnni() ? "bf16" : format.hasGroups() ? "asimddp" : "asimd";
+          case 128 ->
+              target == CodeTarget.NEON_BF16 ? "bf16" : format.hasGroups() ? "asimddp" : "asimd";
           case 256 -> target.vnni() ? "avx_vnni" : "avx2";
           default ->
               switch (format) {
