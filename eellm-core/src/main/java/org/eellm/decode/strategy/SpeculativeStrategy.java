@@ -1,6 +1,7 @@
 package org.eellm.decode.strategy;
 
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -22,15 +23,15 @@ import org.jspecify.annotations.Nullable;
  * <p>The prompt passes all layers, and the first token is the full model's.
  */
 final class SpeculativeStrategy implements DecodingStrategy {
-  /** Tokens that go in at once: as many as drafts. */
+  /** Most tokens of a draft that a grammar forces: as many as a planner's others. */
   private static final int MOST_FORCED = 12;
 
   private final DraftPlan plan;
   private final List<Integer> drafts = new ArrayList<>();
+  private final BitSet forced = new BitSet(); // those that a grammar leaves no choice for
   private @Nullable Head drafter; // none where the text drafts itself
   private boolean expectsToken;
   private boolean drafted; // in this step
-  private boolean forced; // the drafts are
 
   SpeculativeStrategy(DraftPlan plan) {
     this.plan = plan;
@@ -41,23 +42,21 @@ final class SpeculativeStrategy implements DecodingStrategy {
     if (drafts.isEmpty() && !sequence.inPrompt()) {
       drafter = null;
       addForced(sequence);
-      forced = !drafts.isEmpty();
-      int count = forced ? 0 : begin(sequence);
+      // A draft head knows no state behind tokens that have yet to go in.
+      int unseen = drafts.isEmpty() ? sequence.unseenByDraftHead() : DraftPlan.NO_HEAD;
+      int count = plan.begin(sequence.tokens(), room(sequence), unseen);
       for (int i = 0; i < count; i++) {
         draft(sequence, plan.lookUp(i));
       }
     }
   }
 
-  private int begin(Sequence sequence) {
-    return plan.begin(sequence.tokens(), room(sequence), sequence.unseenByDraftHead());
-  }
-
-  /** Tokens that come whatever the model says: a draft that always holds. */
+  /** Tokens that come whatever the model says: drafts that hold where those before do. */
   private void addForced(Sequence sequence) {
     Sampler sampler = sequence.request().sampler();
     OptionalInt next = sampler.forced(sequence.tokens());
-    while (next.isPresent() && drafts.size() < Math.min(MOST_FORCED, room(sequence))) {
+    while (next.isPresent() && forced.cardinality() < MOST_FORCED && room(sequence) > 0) {
+      forced.set(drafts.size());
       draft(sequence, next.getAsInt());
       next = sampler.forced(sequence.tokens());
     }
@@ -65,10 +64,18 @@ final class SpeculativeStrategy implements DecodingStrategy {
 
   @Override
   public boolean asksDraftHead(Sequence sequence, Head head) {
-    return !forced
-        && !sequence.inPrompt()
-        && mayDraft(sequence)
-        && plan.asks(head.index(), drafts.size());
+    return forced.isEmpty() && !sequence.inPrompt() && asks(sequence, head);
+  }
+
+  private boolean asks(Sequence sequence, Head drafter) {
+    return sequence.output().count() > 0
+        && room(sequence) > 0
+        && plan.asks(drafter.index(), guesses(drafts.size()));
+  }
+
+  /** How many of the first drafts are guesses. */
+  private int guesses(int count) {
+    return count - forced.get(0, count).cardinality();
   }
 
   private void draft(Sequence sequence, int id) {
@@ -90,7 +97,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
     if (sequence.isLast(head)) {
       return drafts.size() + 1;
     }
-    return !forced && mayDraft(sequence) && plan.asks(head.index(), drafts.size()) ? 1 : 0;
+    return asks(sequence, head) ? 1 : 0;
   }
 
   @Override
@@ -104,13 +111,12 @@ final class SpeculativeStrategy implements DecodingStrategy {
     return sampler.favored(sequence.tokens().size(), sequence.job().vocabSize());
   }
 
-  private boolean mayDraft(Sequence sequence) {
-    return sequence.output().count() > 0 && drafts.size() < room(sequence);
-  }
-
-  /** The full model adds a token of its own to those it confirms; all have to be asked for. */
-  private static int room(Sequence sequence) {
-    return sequence.request().maxTokens() - sequence.output().count() - 1;
+  /**
+   * Drafts that may follow: the full model adds a token of its own to those it confirms, and all
+   * have to be asked for.
+   */
+  private int room(Sequence sequence) {
+    return sequence.request().maxTokens() - sequence.output().count() - 1 - drafts.size();
   }
 
   @Override
@@ -125,6 +131,9 @@ final class SpeculativeStrategy implements DecodingStrategy {
       drafter = first.head();
       draft(sequence, choice.id());
       drafted = true;
+      if (drafter.isExit()) { // a draft head would have to see them one by one
+        addForced(sequence);
+      }
     }
   }
 
@@ -144,14 +153,13 @@ final class SpeculativeStrategy implements DecodingStrategy {
       accepted += holds ? 1 : 0;
       sequence.emit(prediction, id, holds);
     }
-    if (!forced) {
-      plan.onVerified(drafts.size(), accepted);
-    }
+    plan.onVerified(guesses(drafts.size()), guesses(accepted));
     if (!drafts.isEmpty()) {
       Optional<HeadId> exit = Optional.ofNullable(drafter).map(Head::id);
       sequence.output().add(new Draft(step, exit, drafts, accepted));
     }
     drafts.clear();
+    forced.clear();
     sequence.rollBack();
   }
 
