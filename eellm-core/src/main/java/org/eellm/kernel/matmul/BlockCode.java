@@ -11,7 +11,7 @@ import org.eellm.kernel.assembler.Vector;
  * The frame of a function that multiplies a few rows with packed weights, for x86-64 processors
  * with AVX-512 or AVX2: it goes through blocks of 64 outputs, whose sums stay in registers. AVX2
  * has a quarter of these: there it goes through the outputs of a block in slices, each some vectors
- * of its sums. A slice takes whole cache lines of the weights, so none is read from memory twice.
+ * of its sums.
  *
  * <p>The function, by the System V convention: {@code void f(long w, long blocks, long x, long
  * xRowBytes, long y, long yRowBytes, long blockUnits, long more)}, with units of 32 bits.
@@ -27,7 +27,7 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode, Ha
   static final int MOST_ROWS = 6;
 
   /** How far ahead weights of a stream are asked for, in bytes. */
-  private static final int AHEAD = 4096;
+  static final int AHEAD = 4096;
 
   private static final int LINE_BYTES = 64; // of a cache
   static final int STEP_BYTES = 256; // of a block's outputs in 32 bits
@@ -48,7 +48,8 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode, Ha
 
   final int vectorBytes = vectorBytes();
 
-  private final int slices;
+  /** Of a block's outputs: 1 if registers have room for their sums. */
+  final int slices;
 
   /**
    * A function to be written.
@@ -80,9 +81,8 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode, Ha
    * Writes outputs of the next blocks, and moves RDI to the end of the first.
    *
    * @param streams how many blocks
-   * @param slice of the blocks' outputs
    */
-  abstract void outputs(int streams, int slice);
+  abstract void outputs(int streams);
 
   /** The function. */
   final MachineCode write(int stackPlaces) {
@@ -106,14 +106,7 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode, Ha
       Label end = new Label();
       cmp(RSI, streams);
       jl(end);
-      for (int slice = 0; slice < slices; slice++) {
-        if (slice > 0) { // back to where the block begins
-          mov(RCX, parameter(7));
-          shl(RCX, 2);
-          sub(RDI, RCX);
-        }
-        outputs(streams, slice);
-      }
+      outputs(streams);
       if (streams > 1) {
         lea(RDI, at(RDI, STREAMS[streams - 2], 4, 0));
       }
@@ -124,6 +117,18 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode, Ha
     }
     leaveVectors();
     return finish();
+  }
+
+  /** Makes the blocks' outputs 0. */
+  final void clearOutputs(int streams) {
+    clear(vector(0));
+    mov(RCX, R8); // a row of y
+    for (int row = 0; row < rows; row++) {
+      for (int at = 0; at < streams * STEP_BYTES; at += vectorBytes) {
+        vmovups(at(RCX, at), vector(0));
+      }
+      add(RCX, R9);
+    }
   }
 
   /** Makes a vector 0. */
@@ -141,9 +146,9 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode, Ha
     return (slice * vectors + v) * vectorBytes;
   }
 
-  /** Asks for what of a stream's weights comes next, of all slices. */
-  final void prefetch(int stream, int offset) {
-    for (int line = 0; line < STEP_BYTES; line += LINE_BYTES) {
+  /** Asks for what comes next of a slice's weights of a stream. */
+  final void prefetch(int stream, int slice, int offset) {
+    for (int line = place(slice, 0); line < place(slice, vectors); line += LINE_BYTES) {
       prefetcht0(weights(stream, AHEAD + offset + line));
     }
   }

@@ -1,5 +1,6 @@
 package org.eellm.kernel.matmul;
 
+import org.eellm.kernel.assembler.Gp;
 import org.eellm.kernel.assembler.Label;
 import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.assembler.Memory;
@@ -15,6 +16,7 @@ import org.eellm.kernel.weight.WeightFormat;
  * <p>A step is an input, or a pair of them in bfloat16. {@code more} is not used.
  */
 final class DotCode extends BlockCode {
+  private static final int STEP_SHIFT = 8; // by which steps become bytes of weights
   private static final int PAIR_VECTORS = 2; // whose weights AVX2 has in registers at once
   private static final Vector PAIR_WEIGHTS = ymm(12);
   private static final Vector PAIR_INPUT = ymm(14);
@@ -50,15 +52,53 @@ final class DotCode extends BlockCode {
   }
 
   @Override
-  void outputs(int streams, int slice) {
+  void outputs(int streams) {
+    if (slices > 1) {
+      clearOutputs(streams);
+      inSlices();
+      return;
+    }
     for (int sum = 0; sum < rows * streams * vectors; sum++) {
       clear(vector(sum));
     }
     xor(R13D, R13D); // the step
+    steps(streams, 0, R14);
+    store(streams, 0);
+  }
+
+  /**
+   * Takes some steps at a time, and for these the outputs in slices: so weights come from memory in
+   * their order, and the next ones come while all slices of those before are multiplied.
+   */
+  private void inSlices() {
+    xor(R13D, R13D); // the step
+    Label chunk = here();
+    mov(R15, STEP); // where the chunk begins
+    lea(R12, at(STEP, AHEAD / STEP_BYTES)); // and ends
+    cmp(R12, R14);
+    cmovg(R12, R14);
+    for (int slice = 0; slice < slices; slice++) {
+      if (slice > 0) { // back
+        mov(RCX, R12);
+        sub(RCX, R15);
+        shl(RCX, STEP_SHIFT);
+        sub(RDI, RCX);
+        mov(STEP, R15);
+      }
+      load(slice);
+      steps(1, slice, R12);
+      store(1, slice);
+    }
+    cmp(STEP, R14);
+    jl(chunk);
+  }
+
+  /** Adds the products of steps to the sums of a slice. */
+  private void steps(int streams, int slice, Gp end) {
     Label step = here();
     for (int stream = 0; stream < streams; stream++) {
-      if (asksAhead() && slice == 0) {
-        prefetch(stream, 0);
+      if (asksAhead()) {
+        prefetch(stream, slice, 0);
       }
       if (isAvx512()) {
         multiply(streams, stream);
@@ -68,9 +108,8 @@ final class DotCode extends BlockCode {
     }
     add(RDI, STEP_BYTES);
     inc(STEP);
-    cmp(STEP, R14);
+    cmp(STEP, end);
     jl(step);
-    store(streams, slice);
   }
 
   private void multiply(int streams, int stream) {
@@ -139,6 +178,16 @@ final class DotCode extends BlockCode {
       vpandd(pairs, pairs, UPPER_HALVES);
     } else {
       vpslld(pairs, pairs, Short.SIZE);
+    }
+  }
+
+  private void load(int slice) {
+    mov(RCX, R8); // a row of y
+    for (int row = 0; row < rows; row++) {
+      for (int v = 0; v < vectors; v++) {
+        vmovups(sum(1, row, 0, v), at(RCX, place(slice, v)));
+      }
+      add(RCX, R9);
     }
   }
 

@@ -76,8 +76,21 @@ final class GroupCode extends BlockCode {
   }
 
   @Override
-  void outputs(int streams, int slice) {
-    clear(streams, slice);
+  void outputs(int streams) {
+    clearOutputs(streams);
+    // Slice after slice of the whole block: what one runs has to stay where decoded instructions
+    // are.
+    for (int slice = 0; slice < slices; slice++) {
+      if (slice > 0) { // back to where the block begins
+        mov(RCX, parameter(7));
+        shl(RCX, 2);
+        sub(RDI, RCX);
+      }
+      groups(streams, slice);
+    }
+  }
+
+  private void groups(int streams, int slice) {
     xor(R13D, R13D); // the unit
     Label group = here();
     beginSums(streams);
@@ -97,18 +110,6 @@ final class GroupCode extends BlockCode {
     add(STEP, QuantizedInput.MORE_UNITS);
     cmp(STEP, R14);
     jl(group);
-  }
-
-  /** Makes the blocks' outputs 0. */
-  private void clear(int streams, int slice) {
-    clear(vector(0));
-    mov(RCX, R8); // a row of y
-    for (int row = 0; row < rows; row++) {
-      for (int v = 0; v < streams * vectors; v++) {
-        vmovups(at(RCX, place(slice, v)), vector(0));
-      }
-      add(RCX, R9);
-    }
   }
 
   /** Lets sums begin with what the weights' offset from 0 would add, negative. */
@@ -132,7 +133,7 @@ final class GroupCode extends BlockCode {
   private void bytes(int streams, int slice) {
     for (int step = 0; step < STEPS; step++) {
       for (int stream = 0; stream < streams; stream++) {
-        askAhead(stream, step * STEP_BYTES);
+        askAhead(stream, slice, step * STEP_BYTES);
         step(streams, stream, slice, step, step * STEP_BYTES);
       }
     }
@@ -143,7 +144,7 @@ final class GroupCode extends BlockCode {
     for (int step = 0; step < STEPS; step += 2) {
       int first = step / 2 * STEP_BYTES;
       for (int stream = 0; stream < streams; stream++) {
-        askAhead(stream, first);
+        askAhead(stream, slice, first);
         step(streams, stream, slice, step, first);
       }
       for (int stream = 0; stream < streams; stream++) {
@@ -152,9 +153,9 @@ final class GroupCode extends BlockCode {
     }
   }
 
-  private void askAhead(int stream, int offset) {
+  private void askAhead(int stream, int slice, int offset) {
     if (target.intel()) {
-      prefetch(stream, offset);
+      prefetch(stream, slice, offset);
     }
   }
 

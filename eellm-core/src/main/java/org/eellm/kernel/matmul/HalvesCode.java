@@ -40,7 +40,7 @@ final class HalvesCode extends BlockCode {
   }
 
   @Override
-  void outputs(int streams, int slice) {
+  void outputs(int streams) {
     int sums = streams * vectors;
     for (int sum = 0; sum < sums; sum++) {
       clear(zmm(sum));
@@ -56,7 +56,7 @@ final class HalvesCode extends BlockCode {
       vpandd(ODD, ODD, UPPER_HALVES);
       for (int stream = 0; stream < streams; stream++) {
         if (target.intel()) { // as in DotCode
-          prefetch(stream, pair * BlockCode.STEP_BYTES);
+          prefetch(stream, 0, pair * BlockCode.STEP_BYTES);
         }
         for (int v = 0; v < vectors; v++) {
           int sum = stream * vectors + v;
