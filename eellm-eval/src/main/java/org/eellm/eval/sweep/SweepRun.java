@@ -51,12 +51,13 @@ import org.eellm.eval.task.OutcomeFile;
  * one early slip does not count again and again. Speculation, whose text is the full model's
  * anyway, writes by itself.
  *
- * <p>All settings take turns with the full model, in rounds. A round's time is that of all texts,
- * beyond what the full model takes in it to the first tokens: the same is left out in all ways,
- * also where a prompt's rows leave early, and go on later. Where they leave for good, at a fixed
- * exit, it is the time that this takes to the first tokens. A setting's speed-up is the median of
- * the rounds' ratios, so it lies within their range. The fastest round of each would favour what
- * varies most.
+ * <p>All settings take turns, in rounds, with the full model between each two: a setting is
+ * compared with the full model just before and just after, so that a processor whose speed drifts
+ * favours none. A time is that of all texts, beyond what the full model takes to the first tokens:
+ * the same is left out in all ways, also where a prompt's rows leave early, and go on later. Where
+ * they leave for good, at a fixed exit, it is the time that this takes to the first tokens. A
+ * setting's speed-up is the median of the rounds' ratios, so it lies within their range. The
+ * fastest round of each would favour what varies most.
  */
 public final class SweepRun {
   /** Settings that take turns, so that what is lost by stopping is little. */
@@ -65,8 +66,8 @@ public final class SweepRun {
   /** Rounds before those that count, in which Java compiles. */
   private static final int WARM_UP_ROUNDS = 1;
 
-  /** The full model and the control, which take part in all rounds. */
-  private static final int REFERENCES = 2;
+  /** The control, which takes part in all rounds. */
+  private static final int REFERENCES = 1;
 
   private final Function<List<Request>, List<Result>> generator;
   private final List<Integer> exits;
@@ -76,7 +77,16 @@ public final class SweepRun {
   private final double secondsPerToken; // of the full model, in the fastest of the texts
 
   /** One way through all texts. */
-  private record Pass(List<Result> results, double agreement) {}
+  private record Pass(List<Result> results, double agreement) {
+    double seconds() {
+      return results.stream().mapToDouble(Result::seconds).sum();
+    }
+
+    /** To the first tokens. */
+    double prompts() {
+      return results.stream().mapToDouble(Result::firstTokenSeconds).sum();
+    }
+  }
 
   /**
    * Lets the full model write.
@@ -173,9 +183,9 @@ public final class SweepRun {
         failures);
   }
 
-  /** Times that all texts are passed through: the full model and the control take part. */
+  /** Times that all texts are passed through, by the full model between each two others. */
   static int passes(List<SweepSetting> settings, int rounds) {
-    return (settings.size() + REFERENCES) * (WARM_UP_ROUNDS + rounds);
+    return (2 * (settings.size() + REFERENCES) + 1) * (WARM_UP_ROUNDS + rounds);
   }
 
   /**
@@ -186,15 +196,16 @@ public final class SweepRun {
    */
   private List<Row> rows(
       List<SweepSetting> settings, int rounds, IntConsumer passed, Consumer<Failure> failed) {
-    List<Supplier<Pass>> works = new ArrayList<>(List.of(() -> pass(DecodingMethod.full())));
-    works.add(() -> pass(control()));
+    List<Supplier<Pass>> works = new ArrayList<>(List.of(() -> pass(control())));
     settings.forEach(setting -> works.add(() -> pass(decoding(setting))));
     Map<Integer, Pass> passes = new HashMap<>(); // of the last round; all do the same work
     Set<Integer> left = new TreeSet<>(IntStream.range(0, works.size()).boxed().toList());
     double[][] seconds = new double[works.size()][rounds];
+    double[][] full = new double[works.size()][rounds]; // beside them
     int count = 0;
     for (int round = -WARM_UP_ROUNDS; round < rounds; round++) {
-      double prompts = 0; // in this round of the full model
+      Pass before = pass(DecodingMethod.full());
+      passed.accept(++count);
       for (int i : List.copyOf(left)) {
         Pass pass;
         try {
@@ -208,25 +219,25 @@ public final class SweepRun {
           continue;
         }
         passes.put(i, pass);
-        passed.accept(++count);
-        List<Result> results = pass.results();
-        double firsts = results.stream().mapToDouble(Result::firstTokenSeconds).sum();
-        prompts = i == 0 ? firsts : prompts;
+        Pass after = pass(DecodingMethod.full());
+        count += 2;
+        passed.accept(count);
         if (round >= 0) {
-          double all = results.stream().mapToDouble(Result::seconds).sum();
-          double begun = leavesAll(i, settings) ? firsts : prompts;
-          // Never 0, which texts of a single token would take.
-          seconds[i][round] = Math.max(1e-9, all - begun);
+          double prompts = (before.prompts() + after.prompts()) / 2;
+          full[i][round] = beyond(prompts, (before.seconds() + after.seconds()) / 2);
+          double begun = leavesAll(i, settings) ? pass.prompts() : prompts;
+          seconds[i][round] = beyond(begun, pass.seconds());
         }
+        before = after;
       }
     }
-    double[] control = ratios(seconds[0], seconds[1]);
+    double[] control = ratios(full[0], seconds[0]);
     Sweep.Control controlled =
         new Sweep.Control(
-            Median.of(control), Spread.of(control), tokensAfterFirst() / Median.of(seconds[0]));
+            Median.of(control), Spread.of(control), tokensAfterFirst() / Median.of(full[0]));
     List<Row> rows = new ArrayList<>();
     for (int i : left.stream().skip(REFERENCES).toList()) {
-      double[] speedUps = ratios(seconds[0], seconds[i]);
+      double[] speedUps = ratios(full[i], seconds[i]);
       Pass pass = Objects.requireNonNull(passes.get(i));
       List<GeneratedToken> tokens =
           pass.results().stream().flatMap(result -> result.tokens().stream()).toList();
@@ -246,6 +257,11 @@ public final class SweepRun {
               new LinkedHashMap<>()));
     }
     return rows;
+  }
+
+  /** Never 0, which texts of a single token would take. */
+  private static double beyond(double begun, double seconds) {
+    return Math.max(1e-9, seconds - begun);
   }
 
   /** Whether prompts leave for good, too: what is left out of them never comes later. */
