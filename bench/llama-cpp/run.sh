@@ -110,7 +110,7 @@ make_model() {
   eellm prepare --input "$work/text.txt" --output "$work/text" --vocab-size 32000 >&2
   # shellcheck disable=SC2086 # several words
   eellm train $model --output "$work/run" --set "data.sources=[$work/text]" \
-    --set "data.tokenizer=$work/text-tokenizer" --set data.sequence_length=32 \
+    --set "data.tokenizer=$work/text-tokenizer" --set data.sequence_length=32 --set model.dtype=float32 \
     --set train.steps=20 --set train.micro_batch_size=1 --set train.global_batch_size=1 \
     --set optimizer.learning_rate=1e-3 --set optimizer.warmup_steps=2 >&2
   for dtype in bfloat16 float32; do
