@@ -1,5 +1,6 @@
 package org.eellm.cli;
 
+import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatCode;
 
@@ -9,9 +10,14 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.regex.Pattern;
+import org.eellm.distributed.launch.RankInfo;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.snakeyaml.engine.v2.api.Load;
 import org.snakeyaml.engine.v2.api.LoadSettings;
@@ -19,6 +25,8 @@ import org.snakeyaml.engine.v2.api.LoadSettings;
 /** deploy/kubernetes: commands that can be called, and numbers of pods that agree. */
 final class KubernetesManifestsTest {
   private static final Pattern COMMAND = Pattern.compile("(?m)^exec ./eellm (.*?) \"\\$@\"$");
+
+  private static final Pattern EXPORT = Pattern.compile("([A-Z_]+)=\\$(PET_[A-Z_]+)");
 
   private static List<JsonNode> documents(String name) throws IOException {
     Path file = RepositoryFiles.root().resolve("deploy/kubernetes").resolve(name);
@@ -65,6 +73,73 @@ final class KubernetesManifestsTest {
     assertThat(values(documents, "parallelism")).extracting(JsonNode::asText).isEqualTo(sizes);
   }
 
+  private static String script(List<JsonNode> documents) {
+    return values(documents, "args").getFirst().get(0).asText();
+  }
+
+  /** With what Kubernetes adds to it. */
+  @ParameterizedTest
+  @CsvSource({"job.yaml, eellm-0.eellm", "jobset.yaml, eellm-node-0-0.eellm"})
+  void variables_ofTheSecondPod_areItsPlaceInTheWorld(String name, String first)
+      throws IOException {
+    List<JsonNode> documents = documents(name);
+    Map<String, String> environment = new HashMap<>(Map.of("JOB_COMPLETION_INDEX", "1"));
+    values(documents, "env")
+        .getFirst()
+        .forEach(each -> environment.put(each.get("name").asText(), each.get("value").asText()));
+    int pods = values(documents, "completions").getFirst().asInt();
+
+    assertThat(RankInfo.detect(environment)).contains(place(pods, first));
+    // The names that pods get: of a Job behind its Service, of a JobSet's Job behind its own.
+    List<String> names = new ArrayList<>(List.of("eellm"));
+    values(documents, "replicatedJobs")
+        .forEach(jobs -> names.addAll(List.of(jobs.get(0).get("name").asText(), "0")));
+    String service =
+        values(documents, "subdomain").stream().map(JsonNode::asText).findFirst().orElse("eellm");
+    assertThat(first).isEqualTo(String.join("-", names) + "-0." + service);
+  }
+
+  private static RankInfo place(int pods, String first) {
+    return new RankInfo(1, pods, 0, 1, first, 29500, new RankInfo.StoreHost.RankZero());
+  }
+
+  /** Trainer sets torchrun's options, as its documentation of the policy torch names them. */
+  @Test
+  void exports_ofTrainersVariables_areAPlaceInTheWorld() throws IOException {
+    List<JsonNode> documents = documents("trainjob.yaml");
+    JsonNode trainer = values(documents, "trainer").getFirst();
+    int pods = trainer.get("numNodes").asInt();
+    Map<String, String> given =
+        Map.of(
+            "PET_NNODES", Integer.toString(pods),
+            "PET_NPROC_PER_NODE", trainer.get("numProcPerNode").asText(),
+            "PET_NODE_RANK", "1",
+            "PET_MASTER_ADDR", "eellm-node-0-0.eellm",
+            "PET_MASTER_PORT", "29500");
+    Map<String, String> environment = new HashMap<>(given);
+    EXPORT
+        .matcher(script(documents))
+        .results()
+        .forEach(each -> environment.put(each.group(1), requireNonNull(given.get(each.group(2)))));
+
+    assertThat(RankInfo.detect(environment)).contains(place(pods, "eellm-node-0-0.eellm"));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"jobset.yaml", "trainjob.yaml"})
+  void ranksOfAPod_areAsManyAsItsGpus(String name) throws IOException {
+    List<JsonNode> documents = documents(name);
+    String ranks =
+        values(documents, "numProcPerNode").stream()
+            .map(JsonNode::asText)
+            .findFirst()
+            .orElseGet(() -> script(documents).replaceAll("(?s).*--nproc (\\d+) .*", "$1"));
+
+    assertThat(values(documents, "nvidia.com/gpu"))
+        .extracting(JsonNode::asText)
+        .containsOnly(ranks);
+  }
+
   @ParameterizedTest
   @ValueSource(strings = {"jobset.yaml", "trainjob.yaml"})
   void wrongUse_endsTheContainerThatIsThere(String name) throws IOException {
@@ -75,6 +150,9 @@ final class KubernetesManifestsTest {
         .satisfies(
             codes -> {
               assertThat(codes.get("values").toString()).isEqualTo("[2]");
+              assertThat(values(documents, "failurePolicy"))
+                  .singleElement()
+                  .satisfies(policy -> assertThat(policy.get("rules").get(0).has("name")).isTrue());
               assertThat(values(documents, "containers"))
                   .singleElement()
                   .extracting(containers -> containers.get(0).get("name"))
