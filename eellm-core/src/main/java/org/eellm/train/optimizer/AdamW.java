@@ -150,29 +150,31 @@ public final class AdamW implements Optimizer {
 
   /** The global L2 norm of the finished gradients. */
   public static double norm(Gradients gradients) {
-    return Math.sqrt(squares(gradients.flat()));
-  }
-
-  /**
-   * The sum of squares of a flat float32 buffer: by rows that are short enough for float32, and
-   * over rows in float64.
-   */
-  static double squares(Tensor flat) {
-    try (Scope scope = Scope.open()) {
-      long rows = flat.numel() / ROW;
-      double squares = squares(flat.narrow(0, rows * ROW, flat.numel() - rows * ROW), 1);
-      return rows == 0 ? squares : squares + squares(flat.narrow(0, 0, rows * ROW), rows);
+    try (Scope _ = Scope.open()) {
+      return Math.sqrt(squares(gradients.flat()).item_double());
     }
   }
 
-  private static double squares(Tensor flat, long rows) {
+  /**
+   * The sum of squares of a flat float32 buffer, a float64 scalar: by rows that are short enough
+   * for float32, and over rows in float64.
+   */
+  static Tensor squares(Tensor flat) {
+    try (Scope scope = Scope.open()) {
+      long rows = flat.numel() / ROW;
+      Tensor squares = squares(flat.narrow(0, rows * ROW, flat.numel() - rows * ROW), 1);
+      return scope.moveToOuter(
+          rows == 0 ? squares : squares.add_(squares(flat.narrow(0, 0, rows * ROW), rows)));
+    }
+  }
+
+  private static Tensor squares(Tensor flat, long rows) {
     return torch
         .linalg_vector_norm(
             flat.view(rows, -1), new Scalar(2.0), new long[] {1}, false, new ScalarTypeOptional())
         .to(ScalarType.Double)
         .square_()
-        .sum()
-        .item_double();
+        .sum();
   }
 
   /**

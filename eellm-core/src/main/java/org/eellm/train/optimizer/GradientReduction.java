@@ -314,18 +314,19 @@ public final class GradientReduction implements AutoCloseable {
    * stage that has it.
    */
   public double squares() {
-    double squares = 0;
     try (Scope scope = Scope.open()) {
+      // A GPU adds up, and is waited for once.
+      Tensor squares = Tensors.zeros(ScalarType.Double, model.device());
       for (FlatRange counted : counted()) {
         for (Bucket bucket : buckets) {
           FlatRange common = counted.common(bucket.share());
           if (common.length() > 0) {
-            squares += AdamW.squares(common.from(bucket.share().start()).of(bucket.sum()));
+            squares.add_(AdamW.squares(common.from(bucket.share().start()).of(bucket.sum())));
           }
         }
       }
+      return squares.item_double();
     }
-    return squares;
   }
 
   /** The ranges of the flat buffer that count on this rank, neighbours joined. */
