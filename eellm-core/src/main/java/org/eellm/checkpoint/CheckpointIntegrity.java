@@ -13,6 +13,8 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.JsonFiles;
@@ -33,6 +35,9 @@ public final class CheckpointIntegrity {
 
   private static final Set<String> CHANGING =
       Set.of(DraftVocabulary.FILE, ExamplePrompts.FILE, ModelFolder.CALIBRATION);
+
+  /** A file of several. */
+  private static final Pattern NUMBERED = Pattern.compile("-(\\d{5})-of-\\d{5}\\.");
 
   private static final String REMEDY =
       "; copy the file again, or remove %s to take the files as they are".formatted(NAME);
@@ -116,10 +121,16 @@ public final class CheckpointIntegrity {
 
   /**
    * The first damage to a checkpoint, in a line; empty if there is none. The ranks that ask share
-   * the files out.
+   * the files out: each takes the one of its number, which it reads again to go on from it.
    */
   public static Optional<String> damage(Path checkpoint, int rank, int ranks) {
-    return damage(checkpoint, name -> Math.floorMod(name.hashCode(), ranks) == rank);
+    return damage(checkpoint, name -> Math.floorMod(number(name), ranks) == rank);
+  }
+
+  /** Which of several files that ranks wrote this is, from 0. */
+  private static int number(String name) {
+    Matcher matcher = NUMBERED.matcher(name);
+    return matcher.find() ? Integer.parseInt(matcher.group(1)) - 1 : 0;
   }
 
   private static Optional<String> damage(Path folder, Predicate<String> asked) {

@@ -92,10 +92,11 @@ public final class ModelWeights {
    * As {@link #load(Path, Decoder)}, but of what is in the flat buffers only some pieces.
    *
    * @param pieces of the model's flat buffer of weights
+   * @return bytes of tensors that were read for these
    */
-  public static void load(Path folder, Decoder model, List<FlatStateShard> pieces) {
+  public static long load(Path folder, Decoder model, List<FlatStateShard> pieces) {
     try (WeightFiles weights = WeightFiles.open(folder)) {
-      load(weights, Decoder.parameterNames(model.architecture()), model, pieces);
+      return load(weights, Decoder.parameterNames(model.architecture()), model, pieces);
     }
   }
 
@@ -109,7 +110,7 @@ public final class ModelWeights {
     load(weights, known, model, List.of(new FlatStateShard("weights", 0, flat)));
   }
 
-  private static void load(
+  private static long load(
       WeightFiles weights, Set<String> known, Decoder model, List<FlatStateShard> pieces) {
     int rank = model.parallel().rank();
     int ranks = model.parallel().size();
@@ -124,6 +125,7 @@ public final class ModelWeights {
             .filter(name -> !ParameterName.isLowRank(name)) // they lie apart
             .filter(name -> !name.startsWith(ParameterName.DRAFT_HEAD)) // likewise
             .collect(Collectors.toSet()));
+    long read = 0;
     // In the files' order: a cold disk reads them from front to back.
     for (String name : weights.tensors().keySet()) {
       Parameter parameter = parameters.get(name);
@@ -132,14 +134,16 @@ public final class ModelWeights {
         requireShape(folder, name, stored, Arrays.stream(parameter.wholeShape()).boxed().toList());
         for (FlatStateShard piece : pieces) {
           if (piece.overlap(parameter).length() > 0) {
-            NamedTensors.copy(
-                StoredRange.whole(folder, name, stored), piece, parameter, model.parallel());
+            read +=
+                NamedTensors.copy(
+                    StoredRange.whole(folder, name, stored), piece, parameter, model.parallel());
           }
         }
       } else if (parameter != null) {
         NamedTensors.copy(folder, name, weights.tensor(name), parameter, rank, ranks);
       }
     }
+    return read;
   }
 
   /**

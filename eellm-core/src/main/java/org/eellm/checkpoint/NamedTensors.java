@@ -90,8 +90,10 @@ final class NamedTensors {
   /**
    * Copies what a piece of a flat buffer has of a parameter from a stored range of this, and reads
    * no more, converting its number format.
+   *
+   * @return bytes of the file that were read
    */
-  static void copy(
+  static long copy(
       StoredRange from, FlatStateShard piece, Parameter parameter, TensorParallel parallel) {
     StoredTensor stored = from.stored();
     ScalarType type = scalarType(from.place(), from.name(), stored);
@@ -104,6 +106,7 @@ final class NamedTensors {
             overlap.inParameter(),
             overlap.length());
     long width = stored.type().bits() / 8;
+    long read = 0;
     for (PartRange.Run run : from.range().of(own, parameter.split(), parameter.wholeShape())) {
       try (Scope _ = Scope.open();
           Arena arena = Arena.ofConfined()) {
@@ -112,8 +115,10 @@ final class NamedTensors {
             .values()
             .narrow(0, overlap.inPiece() + run.into(), run.length())
             .copy_(Tensors.view(aligned(bytes, width, arena), type, run.length()));
+        read += bytes.byteSize();
       }
     }
+    return read;
   }
 
   private static ScalarType scalarType(Path place, String name, StoredTensor stored) {

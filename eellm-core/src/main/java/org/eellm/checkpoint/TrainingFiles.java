@@ -165,10 +165,11 @@ public final class TrainingFiles {
    * Fills this rank's pieces of the optimizer's state from what ranks of any mesh wrote of the same
    * model.
    *
+   * @return bytes of tensors that were read
    * @throws CheckpointException if a file is missing or malformed, or they have not exactly the
    *     model's tensors
    */
-  public static void readOptimizer(Path checkpoint, Decoder model, List<FlatStateShard> pieces) {
+  public static long readOptimizer(Path checkpoint, Decoder model, List<FlatStateShard> pieces) {
     List<SafetensorsFile> files = new ArrayList<>();
     try {
       for (Path path : optimizerFiles(checkpoint.resolve(FOLDER))) {
@@ -188,6 +189,7 @@ public final class TrainingFiles {
                       .formatted(parts.getFirst().place(), name));
             }
           });
+      long read = 0;
       for (FlatStateShard piece : pieces) {
         for (Parameter parameter : model.parameters().trainable()) {
           if (piece.overlap(parameter).length() > 0) {
@@ -195,11 +197,12 @@ public final class TrainingFiles {
             List<StoredRange> parts = fragments.getOrDefault(name, List.of());
             requireWhole(checkpoint, name, parts, parameter);
             for (StoredRange part : parts) {
-              NamedTensors.copy(part, piece, parameter, model.parallel());
+              read += NamedTensors.copy(part, piece, parameter, model.parallel());
             }
           }
         }
       }
+      return read;
     } finally {
       files.forEach(SafetensorsFile::close);
     }

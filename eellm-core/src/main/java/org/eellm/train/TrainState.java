@@ -56,6 +56,7 @@ public final class TrainState implements AutoCloseable {
   private long step;
   private long samples;
   private double seconds;
+  private long bytesRead;
   private Optional<StateCopy> copy = Optional.empty();
 
   /**
@@ -137,12 +138,12 @@ public final class TrainState implements AutoCloseable {
   static TrainState load(RunConfig config, World world, Path checkpoint) {
     Position position = position(config, checkpoint);
     Decoder model = allocate(config, world);
-    tuned(config)
-        .ifPresentOrElse(
-            folder -> loadTuned(config, folder, checkpoint, model),
-            () -> loadShared(config, world, checkpoint, model));
+    Optional<ModelFolder> tuned = tuned(config);
+    tuned.ifPresent(folder -> loadTuned(config, folder, checkpoint, model));
+    long weights = tuned.isPresent() ? 0 : loadShared(config, world, checkpoint, model);
     TrainState state = new TrainState(config, world, model, position);
-    TrainingFiles.readOptimizer(checkpoint, model, state.optimizer.state());
+    state.bytesRead =
+        weights + TrainingFiles.readOptimizer(checkpoint, model, state.optimizer.state());
     requireFinite(checkpoint, "weights", model.parameters().flat());
     for (FlatStateShard piece : state.optimizer.state()) {
       requireFinite(checkpoint, "optimizer's " + piece.buffer(), piece.values());
@@ -165,7 +166,7 @@ public final class TrainState implements AutoCloseable {
   }
 
   /** Reads only what no other replica reads, and gets the rest from these. */
-  private static void loadShared(RunConfig config, World world, Path checkpoint, Decoder model) {
+  private static long loadShared(RunConfig config, World world, Path checkpoint, Decoder model) {
     List<FlatRange> ranges =
         GradientReduction.ranges(model.parameters(), world, bucketBytes(config));
     try (Scope _ = Scope.open()) {
@@ -174,8 +175,9 @@ public final class TrainState implements AutoCloseable {
           Optimizer.shares(ranges, world.dp()).stream()
               .map(share -> new FlatStateShard("weights", share.start(), share.of(flat)))
               .toList();
-      ModelWeights.load(checkpoint, model, own);
+      long read = ModelWeights.load(checkpoint, model, own);
       GradientReduction.gather(flat, ranges, world.dp());
+      return read;
     }
   }
 
@@ -333,6 +335,11 @@ public final class TrainState implements AutoCloseable {
   /** Time spent in steps so far. */
   double seconds() {
     return seconds;
+  }
+
+  /** Bytes of a checkpoint's tensors that this rank has read, its share of what learns. */
+  long bytesRead() {
+    return bytesRead;
   }
 
   /** Changes nothing until a copy is made. */

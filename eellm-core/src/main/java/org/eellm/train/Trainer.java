@@ -26,6 +26,7 @@ import org.eellm.cost.plan.MemoryCheck;
 import org.eellm.distributed.World;
 import org.eellm.distributed.launch.RankInfo;
 import org.eellm.distributed.mesh.Mesh;
+import org.eellm.file.IoErrors;
 import org.eellm.tensor.DeviceThroughput;
 import org.eellm.tensor.Torch;
 import org.eellm.train.metrics.MetricsFile;
@@ -60,6 +61,7 @@ public final class Trainer implements AutoCloseable {
   private final Trace trace;
   private final ModelFlops flops;
   private final double matrixRate;
+  private final double bytesRead;
 
   /**
    * How a run ended.
@@ -98,7 +100,9 @@ public final class Trainer implements AutoCloseable {
             config.architecture(), config.data().sequenceLength(), config.tune().learning());
     double rate =
         DeviceThroughput.gemm(state.model().scalarType(), state.model().device(), RATE_SECONDS);
-    this.matrixRate = world.all().sum(rate)[0];
+    double[] sums = world.all().sum(rate, state.bytesRead());
+    this.matrixRate = sums[0];
+    this.bytesRead = sums[1];
   }
 
   /**
@@ -231,7 +235,8 @@ public final class Trainer implements AutoCloseable {
     lines.add(
         state.step() == 0
             ? "from the first step, to step %,d".formatted(config.train().steps())
-            : "on after step %,d, to step %,d".formatted(state.step(), config.train().steps()));
+            : "on after step %,d, to step %,d; the ranks read %s of tensors"
+                .formatted(state.step(), config.train().steps(), IoErrors.bytes(bytesRead)));
     slowFormat().ifPresent(lines::add);
     lines.addAll(unfinished());
     return lines;

@@ -9,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.SplittableRandom;
 import java.util.stream.Stream;
@@ -109,6 +110,28 @@ final class DamagedCheckpointTest {
         .singleElement()
         .asString()
         .contains(WEIGHTS + ": is not as it was written (checksum ");
+  }
+
+  /** The one that reads it again to go on from it, from memory then. */
+  @Test
+  void damage_ofFilesThatRanksWrote_isFoundByTheRankOfTheirNumber() throws IOException {
+    int ranks = 5;
+    for (int number = 1; number <= ranks; number++) {
+      String name = "optimizer-%05d-of-%05d.safetensors".formatted(number, ranks);
+      Files.copy(newest.resolve(OPTIMIZER), newest.resolve("training").resolve(name));
+    }
+    Files.delete(newest.resolve("checksums.txt"));
+    CheckpointIntegrity.write(newest, Map.of());
+    for (int number = 1; number <= ranks; number++) {
+      Path file =
+          newest.resolve("training/optimizer-%05d-of-%05d.safetensors".formatted(number, ranks));
+      flip(file, 4000, 2);
+      for (int rank = 0; rank < ranks; rank++) {
+        assertThat(CheckpointIntegrity.damage(newest, rank, ranks).isPresent())
+            .isEqualTo(rank == number - 1);
+      }
+      flip(file, 4000, 2);
+    }
   }
 
   @Test

@@ -23,6 +23,8 @@ import org.eellm.checkpoint.FlatStateShard;
 import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.TrainingFiles;
 import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.checkpoint.safetensors.SafetensorsFile;
+import org.eellm.checkpoint.safetensors.StoredTensor;
 import org.eellm.checkpoint.safetensors.TensorFile;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
@@ -122,6 +124,61 @@ final class ReshardTest {
           .isEqualTo(expected);
       last = to;
     }
+  }
+
+  /**
+   * Each rank its own slices, and not whole parameters; norms are on every tensor-parallel rank.
+   */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "parallel.tp=2 parallel.dp=2",
+        "parallel.dp=4 train.micro_batch_size=1",
+        "parallel.tp=2 parallel.pp=2",
+        "parallel.cp=2 parallel.dp=2",
+        "parallel.dp=1"
+      })
+  void load_onAnyMesh_readsTheStateOnceInAll(String mesh) throws IOException {
+    String[] untied = {
+      "model.tie_embeddings=false", "exits.tie_output=false", "model.dtype=bfloat16"
+    };
+    RunConfig saving = config(List.of("parallel.tp=2", "parallel.dp=2"), untied);
+    Path checkpoint = folder.resolve("checkpoint");
+    InProcessRanks.run(
+        mesh(saving),
+        world -> {
+          try (TrainState state = TrainState.initial(saving, world)) {
+            write(state, checkpoint, world);
+          }
+          return true;
+        });
+    RunConfig resuming = config(List.of(mesh.split(" ")), untied);
+    List<Long> read =
+        InProcessRanks.run(
+            mesh(resuming),
+            world -> {
+              try (TrainState state = TrainState.load(resuming, world, checkpoint)) {
+                return state.bytesRead();
+              }
+            });
+
+    long state = tensorBytes(checkpoint);
+    assertThat(read.stream().mapToLong(Long::longValue).sum()).isBetween(state, state + state / 10);
+  }
+
+  /** Of weights and the optimizer's state, as the files' headers tell. */
+  private static long tensorBytes(Path checkpoint) throws IOException {
+    long bytes = 0;
+    try (Stream<Path> files = Files.walk(checkpoint)) {
+      for (Path path : files.filter(each -> each.toString().endsWith(".safetensors")).toList()) {
+        try (SafetensorsFile file = SafetensorsFile.open(path)) {
+          for (StoredTensor tensor : file.tensors().values()) {
+            bytes += tensor.file().byteSize();
+          }
+        }
+      }
+    }
+    return bytes;
   }
 
   private static void fill(FlatStateShard piece, int seed) {
