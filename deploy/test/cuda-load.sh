@@ -52,12 +52,15 @@ for library in libcublas.so.13 libcublasLt.so.13 libcusolver.so.12 libcusolverMg
 done
 stub libnccl.so.2 '^p?nccl[^@]*$' "$work/stubs"
 stub libcuda.so.1 '^cu[A-Z][^@]*$' "$work/stubs"
+# Gradients of bfloat16 products add up in float32, which older versions refused.
+grep -q 'self dtype must match either out_dtype or mat1 dtype' "$work/natives/libtorch_cuda.so"
 rm -r "$work/natives"
 export LD_LIBRARY_PATH=$work/stubs
 
 echo "== libraries"
 cat >"$work/Load.java" <<'JAVA'
 import org.bytedeco.javacpp.Loader;
+import org.bytedeco.pytorch.Dispatcher;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.cuda.CUDAAllocator;
 import org.bytedeco.pytorch.global.torch;
@@ -70,6 +73,22 @@ class Load {
     for (String library : new String[] {"torch", "torch_cuda", "torch_nccl"}) {
       Loader.load(Class.forName("org.bytedeco.pytorch.global." + library));
       System.out.println(library + " is loaded");
+    }
+    for (String operator : // that eellm calls on GPUs alone, or relies on there
+        new String[] {
+          "mm.dtype_out",
+          "addmm.dtype_out",
+          "_fused_rms_norm.",
+          "_fused_rms_norm_backward.",
+          "_scaled_dot_product_flash_attention.",
+          "_scaled_dot_product_efficient_attention."
+        }) {
+      String[] name = operator.split("\\.", 2);
+      if (!Dispatcher.singleton()
+          .findSchemaOrThrow("aten::" + name[0], name[1])
+          .hasKernelForDispatchKey(torch.DispatchKey.CUDA)) {
+        throw new IllegalStateException(operator + " has no kernel for GPUs");
+      }
     }
     CUDAAllocator allocator = torch_cuda.getAllocator();
     allocator.init(0); // GPUs

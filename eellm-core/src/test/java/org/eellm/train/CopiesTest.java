@@ -5,16 +5,23 @@ import static org.assertj.core.api.Assertions.assertThatCode;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.eellm.config.RunConfig;
+import org.eellm.distributed.ForwardingCommunicator;
 import org.eellm.distributed.InProcessRanks;
+import org.eellm.distributed.collective.Communicator;
+import org.eellm.distributed.collective.DistributedBackend;
+import org.eellm.distributed.collective.Reduction;
+import org.eellm.distributed.collective.WorkHandle;
 import org.eellm.distributed.mesh.Mesh;
 import org.eellm.tensor.OneThread;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Torch;
+import org.eellm.train.metrics.MetricsSink;
 import org.eellm.train.metrics.Trace;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
@@ -78,6 +85,56 @@ final class CopiesTest {
   @CsvSource({"2, 1, 1, 1", "1, 1, 2, 1", "1, 1, 1, 2", "2, 1, 2, 2", "2, 2, 1, 2"})
   void requireEqualCopies_afterAStep_holds(int tp, int cp, int dp, int pp) {
     assertThatCode(() -> drift(new Mesh(tp, cp, dp, pp), "")).doesNotThrowAnyException();
+  }
+
+  /** A group whose third sum of gradients is not on this rank what it is on the others. */
+  private static final class Drifting extends ForwardingCommunicator {
+    private int sums;
+
+    Drifting(Communicator group) {
+      super(group);
+    }
+
+    @Override
+    public WorkHandle allReduce(Tensor tensor, Reduction reduction) {
+      WorkHandle sum = super.allReduce(tensor, reduction);
+      boolean drifts = reduction == Reduction.SUM && ++sums == 3;
+      return () -> {
+        sum.await();
+        if (drifts) {
+          tensor.mul_(new Scalar(1.5));
+        }
+      };
+    }
+  }
+
+  /** Checked every so many steps, and with the checkpoint at the end. */
+  @ParameterizedTest
+  @CsvSource({"1, 3", "2, 4", "0, 6"})
+  void run_sumOfTheThirdStepDiffers_endsAtTheNextCheck(int interval, int step) {
+    Mesh mesh = new Mesh(2, 1, 1, 1);
+    RunConfig config =
+        TinyRun.config(
+            folder, "parallel.tp=2", "train.steps=6", "train.copies_interval=" + interval);
+    assertThatThrownBy(
+            () ->
+                InProcessRanks.run(
+                    mesh,
+                    1,
+                    Duration.ofMinutes(1),
+                    DistributedBackend.CPU,
+                    (members, group) ->
+                        members.name().equals("stage") && members.rank() == 1
+                            ? new Drifting(group)
+                            : group,
+                    world -> {
+                      try (Trainer trainer =
+                          Trainer.start(config, folder.resolve("run"), world, false)) {
+                        return trainer.run(MetricsSink.none(), () -> false);
+                      }
+                    }))
+        .hasMessageContaining("step " + step + ": ")
+        .hasMessageContaining("norm.weight is not the same on all of the 2 ranks that hold it");
   }
 
   @Test

@@ -33,7 +33,7 @@ final class StreamWaitsTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"tp2", "tp2 sp", "pp2 dp2"})
+  @ValueSource(strings = {"tp2", "tp2 sp", "pp2 dp2", "cp2 pp2"})
   void steps_onMesh_waitWithoutALimit(String name) {
     ParallelConfig parallel =
         MeshTest.LAYOUTS.stream()
