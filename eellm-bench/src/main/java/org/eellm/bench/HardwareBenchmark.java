@@ -35,7 +35,9 @@ import org.eellm.train.TrainException;
  * over when the rest is taken away.
  */
 public final class HardwareBenchmark {
+  /** The tokens of a small step. */
   private static final int ROWS = 1024;
+
   private static final List<Integer> WIDTHS = List.of(256, 512, 1024, 2048);
 
   /** Attention's products: heads, queries of a block, keys, head dimension. */
@@ -57,7 +59,7 @@ public final class HardwareBenchmark {
   private static final double GIB = 1L << 30;
 
   /**
-   * A rate of square products {@code [1024, width] x [width, width]}.
+   * A rate of products {@code [rows, width] x [width, width]}.
    *
    * @param flopsPerSecond of each rank
    */
@@ -72,11 +74,13 @@ public final class HardwareBenchmark {
 
   private final World world;
   private final double seconds;
+  private final int rows;
   private final RunConfig config;
 
-  private HardwareBenchmark(World world, double seconds, RunConfig config) {
+  private HardwareBenchmark(World world, double seconds, int rows, RunConfig config) {
     this.world = world;
     this.seconds = seconds;
+    this.rows = rows;
     this.config = config;
   }
 
@@ -90,12 +94,13 @@ public final class HardwareBenchmark {
    *     together
    */
   public static Report run(World world, double seconds, long machineBytes) {
-    return run(world, seconds, machineBytes, reference());
+    return run(world, seconds, machineBytes, ROWS, reference());
   }
 
-  /** {@link #run(World, double, long)} with another model to train. */
-  static Report run(World world, double seconds, long machineBytes, RunConfig reference) {
-    return new HardwareBenchmark(world, seconds, reference).run(machineBytes);
+  /** {@link #run(World, double, long)} with products of other rows and another model to train. */
+  static Report run(
+      World world, double seconds, long machineBytes, int rows, RunConfig reference) {
+    return new HardwareBenchmark(world, seconds, rows, reference).run(machineBytes);
   }
 
   private Report run(long machineBytes) {
@@ -191,10 +196,10 @@ public final class HardwareBenchmark {
 
   private Product product(DataType type, int width) {
     try (Scope scope = Scope.open()) {
-      Tensor x = random(type, ROWS, width);
+      Tensor x = random(type, rows, width);
       Tensor weight = random(type, width, width);
       double time = time(() -> torch.linear(x, weight));
-      return new Product(type, width, 2.0 * ROWS * width * width / time);
+      return new Product(type, width, 2.0 * rows * width * width / time);
     }
   }
 
@@ -267,7 +272,7 @@ public final class HardwareBenchmark {
   private double allReduce(long bytes) {
     try (Scope scope = Scope.open()) {
       Tensor sum = Tensors.zeros(ScalarType.BFloat16, world.device(), bytes / 2);
-      Tensor x = random(DataType.BFLOAT16, ROWS, 512);
+      Tensor x = random(DataType.BFLOAT16, rows, 512);
       Tensor weight = random(DataType.BFLOAT16, 1024, 512);
       double alone = leastTime(() -> torch.linear(x, weight));
       double both =

@@ -275,9 +275,10 @@ final class QuickstartCommand implements Callable<Integer> {
         "--output %s: %s; remove that folder, or give another one".formatted(output, why));
   }
 
-  /** The preset with this folder's data, in the number format that is faster here. */
+  /** The preset with this folder's data, in the format asked for, or the one that is faster here. */
   private RunConfig config() {
-    return config(given -> fastest(given.train()));
+    boolean asked = overrides.stream().anyMatch(setting -> setting.startsWith("model.dtype="));
+    return config(given -> asked ? given.model().dtype() : fastest(given.train()));
   }
 
   /**

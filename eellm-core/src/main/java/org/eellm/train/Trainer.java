@@ -8,8 +8,10 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.BooleanSupplier;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.ConfigException;
@@ -49,6 +51,12 @@ import org.eellm.train.optimizer.StepGuard.UpdateDecision;
 public final class Trainer implements AutoCloseable {
   /** How long the yardstick of MFU is measured. */
   private static final double RATE_SECONDS = 0.3;
+
+  /** Rates that this program has measured: they stay while it runs. */
+  private static final Map<Yardstick, Double> RATES = new ConcurrentHashMap<>();
+
+  /** A rank's matrix products; ranks of one program share its processors. */
+  private record Yardstick(ScalarType type, boolean cpu, int threads, int ranks, int rank) {}
 
   private final RunConfig config;
   private final RunFolder folder;
@@ -98,11 +106,21 @@ public final class Trainer implements AutoCloseable {
     this.flops =
         ModelFlops.perToken(
             config.architecture(), config.data().sequenceLength(), config.tune().learning());
-    double rate =
-        DeviceThroughput.gemm(state.model().scalarType(), state.model().device(), RATE_SECONDS);
-    double[] sums = world.all().sum(rate, state.bytesRead());
+    double[] sums =
+        world.all().sum(rate(state.model().scalarType(), state, world), state.bytesRead());
     this.matrixRate = sums[0];
     this.bytesRead = sums[1];
+  }
+
+  /** FLOP/s of this rank's matrix products, while other ranks of the program measure theirs. */
+  private static double rate(ScalarType type, TrainState state, World world) {
+    org.bytedeco.pytorch.Device device = state.model().device();
+    Yardstick yardstick =
+        new Yardstick(type, device.is_cpu(), Torch.threads(), world.mesh().size(), world.rank());
+    Double known = RATES.get(yardstick);
+    double rate = known == null ? DeviceThroughput.gemm(type, device, RATE_SECONDS) : known;
+    RATES.put(yardstick, rate);
+    return rate;
   }
 
   /**
@@ -248,7 +266,7 @@ public final class Trainer implements AutoCloseable {
       return Optional.empty();
     }
     double own = matrixRate / world.mesh().size();
-    double other = DeviceThroughput.gemm(ScalarType.Float, state.model().device(), RATE_SECONDS);
+    double other = rate(ScalarType.Float, state, world);
     return own > other
         ? Optional.empty()
         : Optional.of(

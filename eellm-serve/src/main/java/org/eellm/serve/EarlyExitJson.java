@@ -12,6 +12,7 @@ import org.eellm.config.HeadId;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
+import org.eellm.decode.exit.PolicyRule;
 import org.eellm.decode.request.DecodingSetting;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
@@ -91,6 +92,9 @@ final class EarlyExitJson {
                   policy
                       .put("threshold", rule.defaultThreshold())
                       .put("scale", rule.scale().toString()));
+      if (name.rule() instanceof PolicyRule.Counted rule) {
+        policy.put("number", DecodingSetting.of(rule).field()).put("meaning", rule.meaning());
+      }
       DecodingSetting.all().stream()
           .filter(setting -> setting.isRequestable())
           .filter(setting -> name.rule().settings().contains(setting.name()))

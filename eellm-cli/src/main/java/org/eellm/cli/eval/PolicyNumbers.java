@@ -8,7 +8,6 @@ import org.eellm.cli.option.GivenValues;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingSetting;
-import org.eellm.eval.sweep.SweepGrid;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Spec;
@@ -20,7 +19,7 @@ final class PolicyNumbers {
 
   @Spec(Spec.Target.MIXEE)
   void addTo(CommandSpec command) {
-    for (DecodingSetting<Integer> setting : SweepGrid.policyNumbers()) {
+    for (DecodingSetting<Integer> setting : DecodingSetting.policyNumbers()) {
       command.addOption(
           given
               .option(setting, "--" + setting)
@@ -41,7 +40,7 @@ final class PolicyNumbers {
   /** Those to try; where none is given, the one that there is by default. */
   Map<DecodingSetting<Integer>, List<Integer>> values() {
     Map<DecodingSetting<Integer>, List<Integer>> values = new LinkedHashMap<>();
-    for (DecodingSetting<Integer> setting : SweepGrid.policyNumbers()) {
+    for (DecodingSetting<Integer> setting : DecodingSetting.policyNumbers()) {
       List<Integer> own = of(setting);
       values.put(setting, own.isEmpty() ? List.of(setting.usual().orElseThrow()) : own);
     }
@@ -50,7 +49,7 @@ final class PolicyNumbers {
 
   /** Refuses numbers that none of the policies has. */
   void require(List<PolicyName> policies) {
-    for (DecodingSetting<Integer> setting : SweepGrid.policyNumbers()) {
+    for (DecodingSetting<Integer> setting : DecodingSetting.policyNumbers()) {
       if (!of(setting).isEmpty() && policies.stream().noneMatch(policy -> has(policy, setting))) {
         List<PolicyName> with =
             Arrays.stream(PolicyName.values()).filter(policy -> has(policy, setting)).toList();

@@ -24,7 +24,8 @@ public enum PolicyName {
       ThresholdRule.uncertainty(Prediction::entropy, 0.5)),
   PATIENCE(
       "as many exits in a row as the setting patience says have the same most probable token",
-      PolicyRule.Other.PATIENCE),
+      new PolicyRule.Counted(
+          "patience", 2, "exits in a row that agree", ExitPolicies::patience)),
   FIXED("always; just one exit is in use", PolicyRule.Other.ONE_EXIT),
   FULL("never", PolicyRule.Other.NO_EXIT);
 

@@ -1,14 +1,29 @@
 package org.eellm.decode.exit;
 
 import java.util.Set;
+import java.util.function.IntFunction;
 
 /** The rule that a named policy decides by. */
-public sealed interface PolicyRule permits ThresholdRule, PolicyRule.Other {
+public sealed interface PolicyRule permits ThresholdRule, PolicyRule.Counted, PolicyRule.Other {
 
-  /** A rule without a threshold. */
+  /**
+   * A rule of a whole number from 1 up, which has a setting of its own.
+   *
+   * @param setting that users give it by
+   * @param usual where none is given
+   * @param meaning of the number
+   * @param policy with a number
+   */
+  record Counted(String setting, int usual, String meaning, IntFunction<ExitPolicy> policy)
+      implements PolicyRule {
+    @Override
+    public Set<String> settings() {
+      return Set.of(setting, "exits", "max-pending");
+    }
+  }
+
+  /** A rule that decides by no figure. */
   enum Other implements PolicyRule {
-    /** As many exits in a row as the setting {@code patience} says have the same best token. */
-    PATIENCE("patience", "exits", "max-pending"),
     /** The one exit in use. */
     ONE_EXIT("exits"),
     /** No exit. */

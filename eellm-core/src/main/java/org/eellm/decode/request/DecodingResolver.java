@@ -10,7 +10,6 @@ import static org.eellm.decode.request.DecodingSetting.DRAFT_MEMORY;
 import static org.eellm.decode.request.DecodingSetting.DRAFT_SOURCE;
 import static org.eellm.decode.request.DecodingSetting.EXITS;
 import static org.eellm.decode.request.DecodingSetting.MODE;
-import static org.eellm.decode.request.DecodingSetting.PATIENCE;
 import static org.eellm.decode.request.DecodingSetting.POLICY;
 import static org.eellm.decode.request.DecodingSetting.THRESHOLD;
 import static org.eellm.decode.request.DecodingSetting.THRESHOLD_DECAY;
@@ -122,8 +121,9 @@ record DecodingResolver(
     return switch (rule) {
       case ThresholdRule compared ->
           ExitPolicies.among(used, compared.policy(decaying(threshold(compared, used))));
-      case PolicyRule.Other.PATIENCE ->
-          ExitPolicies.among(used, ExitPolicies.patience(settings.orUsual(PATIENCE)));
+      case PolicyRule.Counted counted ->
+          ExitPolicies.among(
+              used, counted.policy().apply(settings.orUsual(DecodingSetting.of(counted))));
       case PolicyRule.Other.ONE_EXIT -> ExitPolicies.fixed(only(used));
       case PolicyRule.Other.NO_EXIT -> ExitPolicies.full();
     };

@@ -5,8 +5,10 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
+import org.eellm.decode.exit.PolicyRule;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
 import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.speculate.DraftMemory;
@@ -141,14 +143,14 @@ public record DecodingSetting<T>(
               + " leave, the model's own calibration.json if it has one."
               + " docs/exits.md has its form.");
 
-  public static final DecodingSetting<Integer> PATIENCE =
-      new DecodingSetting<>(
-          "patience",
-          Part.POLICY,
-          FROM_1,
-          Optional.of(2),
-          "K",
-          "For the policy patience: exits in a row that agree; 2 by default.");
+  private static final List<DecodingSetting<Integer>> POLICY_NUMBERS =
+      Arrays.stream(PolicyName.values())
+          .flatMap(
+              policy ->
+                  policy.rule() instanceof PolicyRule.Counted rule
+                      ? Stream.of(number(policy, rule))
+                      : Stream.empty())
+          .toList();
 
   public static final DecodingSetting<List<Integer>> EXITS =
       new DecodingSetting<>(
@@ -231,24 +233,40 @@ public record DecodingSetting<T>(
               + " of fixed length.");
 
   private static final List<DecodingSetting<?>> ALL =
-      List.of(
-          MODE,
-          POLICY,
-          THRESHOLD,
-          THRESHOLD_DECAY,
-          CALIBRATION,
-          PATIENCE,
-          EXITS,
-          MAX_PENDING,
-          DRAFT_SOURCE,
-          DRAFT_MEMORY,
-          DRAFT_EXIT,
-          DRAFT_LENGTH,
-          DRAFT_MARGIN);
+      Stream.of(
+              List.of(MODE, POLICY, THRESHOLD, THRESHOLD_DECAY, CALIBRATION),
+              POLICY_NUMBERS,
+              List.of(EXITS, MAX_PENDING),
+              List.of(DRAFT_SOURCE, DRAFT_MEMORY, DRAFT_EXIT, DRAFT_LENGTH, DRAFT_MARGIN))
+          .<DecodingSetting<?>>flatMap(List::stream)
+          .toList();
+
+  private static DecodingSetting<Integer> number(PolicyName policy, PolicyRule.Counted rule) {
+    return new DecodingSetting<>(
+        rule.setting(),
+        Part.POLICY,
+        FROM_1,
+        Optional.of(rule.usual()),
+        "K",
+        "For the policy %s: %s; %d by default.".formatted(policy, rule.meaning(), rule.usual()));
+  }
 
   /** All, in the order in which fingerprints have them. */
   public static List<DecodingSetting<?>> all() {
     return ALL;
+  }
+
+  /** Those that are numbers of policies, such as patience. */
+  public static List<DecodingSetting<Integer>> policyNumbers() {
+    return POLICY_NUMBERS;
+  }
+
+  /** That of a policy's number. */
+  public static DecodingSetting<Integer> of(PolicyRule.Counted rule) {
+    return POLICY_NUMBERS.stream()
+        .filter(setting -> setting.name.equals(rule.setting()))
+        .findFirst()
+        .orElseThrow();
   }
 
   /** Whether a request can have it: not what is read from a file, or belongs to the engine. */

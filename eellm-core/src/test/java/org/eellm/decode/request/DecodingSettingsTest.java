@@ -16,6 +16,9 @@ import org.eellm.decode.speculate.DraftSource;
 import org.junit.jupiter.api.Test;
 
 final class DecodingSettingsTest {
+  private static final DecodingSetting<Integer> PATIENCE =
+      DecodingSetting.policyNumbers().getFirst();
+
   @Test
   void fingerprint_settings_keepsTheBytesOfResultFiles() {
     assertThat(DecodingSettings.NONE.fingerprint())
@@ -32,7 +35,7 @@ final class DecodingSettingsTest {
                 .with(DecodingSetting.POLICY, PolicyName.MAX_PROBABILITY)
                 .with(DecodingSetting.THRESHOLD, new ThresholdSetting.Same(0.5))
                 .with(DecodingSetting.THRESHOLD_DECAY, 4.0)
-                .with(DecodingSetting.PATIENCE, 2)
+                .with(PATIENCE, 2)
                 .with(DecodingSetting.EXITS, List.of(2, 4))
                 .with(DecodingSetting.MAX_PENDING, 8)
                 .with(DecodingSetting.DRAFT_SOURCE, DraftSource.TEXT)
@@ -84,7 +87,7 @@ final class DecodingSettingsTest {
 
   @Test
   void with_aValueOfAnotherType_isAMistake() {
-    assertThatThrownBy(() -> DecodingSettings.NONE.withValue(DecodingSetting.PATIENCE, 2.0))
+    assertThatThrownBy(() -> DecodingSettings.NONE.withValue(PATIENCE, 2.0))
         .isInstanceOf(IllegalArgumentException.class);
   }
 
@@ -128,7 +131,7 @@ final class DecodingSettingsTest {
         List.of(
             early().with(DecodingSetting.THRESHOLD, new ThresholdSetting.Same(0.5)),
             early().with(DecodingSetting.POLICY, PolicyName.MAX_PROBABILITY),
-            early().with(DecodingSetting.PATIENCE, 2),
+            early().with(PATIENCE, 2),
             early().with(DecodingSetting.EXITS, List.of(2)),
             early().with(DecodingSetting.CALIBRATION, own.withThreshold(0.3)))) {
       assertThat(said.orCalibrated(own)).isEqualTo(said);

@@ -41,16 +41,6 @@ public record SweepGrid(
   /** Where drafts end, by default. */
   public static final List<Double> DRAFT_MARGINS = List.of(0.2, 0.5);
 
-  /** Whole numbers of policies, each of which has an option of its own name. */
-  @SuppressWarnings("unchecked") // by their kind
-  public static List<DecodingSetting<Integer>> policyNumbers() {
-    return DecodingSetting.all().stream()
-        .filter(setting -> setting.part() == DecodingSetting.Part.POLICY)
-        .filter(setting -> setting.kind() instanceof DecodingSetting.Kind.WholeNumber)
-        .map(setting -> (DecodingSetting<Integer>) setting)
-        .toList();
-  }
-
   /**
    * The settings.
    *
@@ -101,7 +91,7 @@ public record SweepGrid(
       case "policy" -> "--policies";
       case "exits", "calibration" -> "--" + setting;
       default ->
-          policyNumbers().stream().anyMatch(each -> each.name().equals(setting))
+          DecodingSetting.policyNumbers().stream().anyMatch(each -> each.name().equals(setting))
               ? "--" + setting
               : "--" + setting + "s";
     };
@@ -113,6 +103,12 @@ public record SweepGrid(
         case ThresholdRule _ ->
             thresholds.forEach(
                 value -> settings.add(SweepSetting.atThreshold(mode, policy, value, asked)));
+        case PolicyRule.Counted counted -> {
+          DecodingSetting<Integer> number = DecodingSetting.of(counted);
+          for (int value : numbers.getOrDefault(number, List.of())) {
+            settings.add(SweepSetting.ofExits(mode, policy, asked).with(number, value));
+          }
+        }
         case PolicyRule.Other.ONE_EXIT -> {
           if (asked.size() != 1) {
             throw new ConfigException(
@@ -125,14 +121,6 @@ public record SweepGrid(
             throw new ConfigException(
                 "--policies: %s is what all others are measured beside; leave it out"
                     .formatted(policy));
-        case PolicyRule.Other other ->
-            numbers.forEach(
-                (setting, values) -> {
-                  if (other.settings().contains(setting.name())) {
-                    SweepSetting plain = SweepSetting.ofExits(mode, policy, asked);
-                    values.forEach(value -> settings.add(plain.with(setting, value)));
-                  }
-                });
       }
     }
   }

@@ -10,7 +10,6 @@ import org.eellm.config.ConfigException;
 import org.eellm.config.HeadId;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMode;
-import org.eellm.decode.request.DecodingSetting;
 import org.eellm.model.Head;
 import org.junit.jupiter.api.Test;
 
@@ -28,7 +27,7 @@ final class SweepGridTest {
         List.of(PolicyName.MAX_PROBABILITY),
         List.of(0.5),
         Optional.empty(),
-        Map.of(DecodingSetting.PATIENCE, List.of(2)),
+        Map.of(),
         List.of(List.of()),
         List.of(exits),
         List.of(4),

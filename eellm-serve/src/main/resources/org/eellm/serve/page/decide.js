@@ -43,34 +43,34 @@ const figure = (head, policy) => head[policy.replaceAll('-', '_')];
  * @return null if where tokens leave cannot be computed here
  */
 export function effective(side, { defaults, policies, calibration }) {
-  const settings = side.mode === 'server' ? ofServer(defaults) : side;
+  const settings = side.mode === 'server' ? ofServer(defaults, policies) : side;
   if (!settings || !leavesEarly(settings.mode)) {
     return settings;
   }
   if (settings.policy === 'calibrated' && calibration) {
     return { ...settings, scale: calibration.scale, exits: Object.keys(calibration.thresholds).map(Number) };
   }
-  const { scale, threshold, patience } = policies[settings.policy] ?? {};
+  const { scale, threshold, number, [number]: usual } = policies[settings.policy] ?? {};
   return scale in MEETS || Object.hasOwn(LEAVES, settings.policy)
-    ? { ...settings, scale, threshold: settings.threshold ?? threshold, patience: settings.patience ?? patience }
+    ? { ...settings, scale, threshold: settings.threshold ?? threshold, ...(number && { [number]: settings[number] ?? usual }) }
     : null;
 }
 
-function ofServer(defaults) {
-  const { policy, threshold, patience, exits, mode, threshold_decay: decay } = defaults;
+function ofServer(defaults, policies) {
+  const { policy, threshold, exits, mode, threshold_decay: decay } = defaults;
   if (defaults.temperatures || defaults.calibration === 'gate' || decay) {
     return null;
   }
   if (defaults.calibration) {
     return { mode: mode ?? 'early-exit', ...calibrated(defaults) };
   }
-  const leaves = policy || threshold !== undefined || patience || exits;
+  const leaves = policy || threshold !== undefined || exits || Object.values(policies).some(({ number }) => number in defaults);
   return {
+    ...defaults,
     mode: mode ?? (leaves ? 'early-exit' : 'speculative'),
     policy: policy ?? 'max-probability',
     threshold: typeof threshold === 'number' ? threshold : undefined,
     thresholds: typeof threshold === 'object' ? threshold : {},
-    patience,
     exits: exits ?? [],
   };
 }

@@ -55,13 +55,14 @@ async function describe() {
     $(id).hidden = !exits.length;
   }
   if (before?.id !== model.id || `${before.early_exit.exits}` !== `${exits}`) {
-    const settings = before ? read() : firstSettings();
+    const kept = before && read();
     const { open } = $('settings');
     $('settings').open = true; // some Chromium gives no size to a fieldset that is filled while folded away
     buildSide($('side-a'), 'a', model);
     buildSide($('side-b'), 'b', model);
     $('side-a').getBoundingClientRect();
     $('settings').open = open;
+    const settings = kept ?? firstSettings(); // of a link, whose policies' numbers have to be known
     if (!exits.length) {
       for (const side of [settings.a, settings.b]) {
         side.mode = ['speculative', 'server'].includes(side.mode) ? side.mode : 'full';

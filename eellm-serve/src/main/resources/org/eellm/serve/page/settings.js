@@ -14,7 +14,7 @@ let policies = {}; // the server's, by name
 let calibration = null; // the model's own
 
 const SIDE = {
-  mode: 'early-exit', policy: 'max-probability', threshold: 0.9, thresholds: {}, patience: 2, exits: [],
+  mode: 'early-exit', policy: 'max-probability', threshold: 0.9, thresholds: {}, exits: [],
   draftSource: 'both', draftExit: null, draftLength: null, draftConfidence: null,
 };
 
@@ -32,6 +32,7 @@ export const usualThresholds = policy =>
   (policy === 'calibrated' && new Set(Object.values(calibration.thresholds)).size > 1 ? calibration.thresholds : {});
 
 const hasThreshold = side => leavesEarly(side.mode) && usualThreshold(side.policy) !== undefined;
+const numberOf = policy => policies[policy]?.number; // the name of the number that it takes
 const isUncertainty = policy => policies[policy]?.scale === 'uncertainty';
 
 /** The largest threshold to choose from. */
@@ -101,8 +102,11 @@ export function buildSide(box, name, model) {
     box.querySelectorAll('.each input').forEach(input => { input.value = thresholds[input.dataset.key.split('.').at(-1)] ?? ''; });
     box.querySelector('[data-key$=policy]').dispatchEvent(new Event('change', { bubbles: true }));
   });
-  const patience = field(id('patience'), key('patience'), 'Exits in a row that agree', number(1, exits.length, 1));
-  patience.hidden = true; // until it has an effect: a model may have fewer exits than are usual
+  const counts = choices.filter(numberOf).map(policy => {
+    const { number: count, meaning, [count]: usual } = policies[policy];
+    DEFAULTS[name][count] = usual;
+    return field(id(count), key(count), meaning.replace(/^./, first => first.toUpperCase()), number(1, null, 1));
+  });
   const left = name === 'a';
   if (left) {
     document.getElementById('drag-threshold').replaceChildren(threshold);
@@ -112,7 +116,7 @@ export function buildSide(box, name, model) {
     field(id('mode'), key('mode'), 'Decoding', select(modes)),
     field(id('policy'), key('policy'), 'Policy', select(Object.fromEntries(choices.map(policy => [policy, policy === 'calibrated' ? `calibrated: ${calibration.policy}` : policy])))),
     ...(left ? [] : [threshold]),
-    patience,
+    ...counts,
     make('details', { className: 'exits' }, make('summary', {}, 'Exits, and a threshold for each'),
       make('div', { className: 'controls small which' }, ...boxes),
       make('div', { className: 'controls small each' }, ...each),
@@ -145,7 +149,8 @@ export function arrangeSide(box, side, range) {
   show('[data-key$=policy]', early);
   const threshold = range.closest('.control');
   threshold.hidden = !hasThreshold(side);
-  show('[data-key$=patience]', early && side.policy === 'patience');
+  Object.keys(policies).filter(numberOf)
+    .forEach(policy => show(`[data-key$=".${numberOf(policy)}"]`, early && side.policy === policy));
   show('.exits', early);
   show('.which', side.policy !== 'calibrated');
   if (early && side.policy === 'fixed') {
@@ -179,7 +184,7 @@ function put(object, path, value) {
 
 const nameOf = input => document.querySelector(`label[for="${input.id}"]`).firstChild.textContent.trim();
 
-function numberOf(input) {
+function valueOf(input) {
   const text = input.value.trim();
   const optional = input.placeholder !== '' || input.dataset.key.includes('thresholds.');
   if (text === '' && !input.validity.badInput && optional) {
@@ -217,7 +222,7 @@ export function read() {
       put(settings, path, input.checked);
     } else if (input.type === 'number') {
       try {
-        const value = numberOf(input);
+        const value = valueOf(input);
         if (value !== null || !path.includes('thresholds.')) {
           put(settings, path, value);
         }
@@ -330,7 +335,7 @@ export function earlyExit(side) {
     ...(side.policy === 'calibrated' ? { calibrated: true } : { policy: side.policy }),
     ...(hasThreshold(side) && !each ? { threshold: side.threshold } : {}),
     ...(hasThreshold(side) && each ? { threshold: thresholdsOf(side) } : {}),
-    ...(side.policy === 'patience' ? { patience: side.patience } : {}),
+    ...(numberOf(side.policy) ? { [numberOf(side.policy)]: side[numberOf(side.policy)] } : {}),
     ...(side.exits.length && side.policy !== 'calibrated' ? { exits: side.exits } : {}),
   };
 }
@@ -418,7 +423,7 @@ export function sideWords(side) {
   const common = haveOwn(side) ? '' : side.threshold.toFixed(2);
   const rule = hasThreshold(side)
     ? `${side.policy} ${sign} ${[common, byExit(side.thresholds)].filter(text => text).join(', ')}`
-    : side.policy === 'patience' ? `${side.patience} exits agree` : side.policy;
+    : [side.policy, side[numberOf(side.policy)]].join(' ').trim();
   const exits = side.exits.length && (common || !hasThreshold(side)) ? `, exits ${side.exits.join(', ')}` : '';
   return `${name}: ${rule}${exits}`;
 }
