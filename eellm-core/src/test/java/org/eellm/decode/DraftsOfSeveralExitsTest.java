@@ -9,6 +9,8 @@ import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import org.eellm.config.HeadId;
+import org.eellm.config.MatrixQuantization;
+import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Draft;
@@ -21,7 +23,7 @@ import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.decode.token.TokenListener.Reaction;
-import org.eellm.model.Decoder;
+import org.eellm.model.StoredDecoder;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -32,12 +34,13 @@ final class DraftsOfSeveralExitsTest {
   private static final double MARGIN = 0.15;
   private static final List<Integer> EXITS = List.of(1, 4);
 
-  private static Decoder model;
+  private static StoredDecoder model;
   private static Limits limits;
 
   @BeforeAll
   static void makeModel() {
-    model = SmallModel.plain();
+    model = StoredDecoder.of(SmallModel.plain(), MatrixQuantization.NONE);
+    KernelRunner.pack(model); // once, for thousands of texts
     limits = Limits.of(model).withVocabulary(Vocabulary.of(6)).withBatchSize(1);
   }
 

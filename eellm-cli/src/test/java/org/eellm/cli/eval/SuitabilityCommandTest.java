@@ -226,7 +226,11 @@ final class SuitabilityCommandTest {
   void suitability_onTwoRanks_agreesAsOnOne() throws IOException {
     Path model = model(new ExitLayout(List.of(2), true, true, false, false));
     new DraftVocabulary(SHORT_LIST).write(model);
-    String[] alone = {"suitability", model.toString(), "--max-tokens", "8", "--json"};
+    Path prompts = folder.resolve("prompts.txt");
+    Files.write(prompts, List.of("the cat and", "the bird", "dog and the", "end"));
+    String[] alone = {
+      "suitability", model.toString(), "--prompts=" + prompts, "--max-tokens=8", "--json"
+    };
     assertThat(run(alone)).as(err::toString).isZero();
     JsonNode expected = new ObjectMapper().readTree(out.toString()).path("figures");
     List<String> shared = new ArrayList<>(List.of(alone));

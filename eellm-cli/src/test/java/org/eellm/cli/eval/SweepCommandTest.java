@@ -130,7 +130,12 @@ final class SweepCommandTest {
   @Tag("slow")
   @Test
   void sweep_onTwoRanks_agreesAsOnOne() throws IOException {
-    List<String> alone = List.of("--thresholds", "1.0:0.0:0.5");
+    List<String> alone =
+        List.of(
+            "--thresholds=1.0:0.0:0.5",
+            "--draft-exits=1",
+            "--draft-lengths=3",
+            "--draft-margins=0.2");
     assertThat(sweep(alone.toArray(String[]::new))).as(err::toString).isZero();
     JsonNode expected = report().path("sweep").path("rows");
     Files.delete(folder.resolve("sweep/rows.jsonl"));
