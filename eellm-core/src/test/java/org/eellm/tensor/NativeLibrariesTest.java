@@ -54,6 +54,7 @@ final class NativeLibrariesTest {
             Path.of(System.getProperty("java.home"), "bin", "java").toString(),
             "--enable-native-access=ALL-UNNAMED",
             "--add-modules=jdk.incubator.vector",
+            "-XX:TieredStopAtLevel=1", // ready sooner
             "-Dorg.bytedeco.javacpp.cachedir=" + folder.resolve("cache"),
             "-XX:ErrorFile=" + folder.resolve("error.log"),
             "-cp",
