@@ -103,17 +103,6 @@ public final class NodeScripts {
     }
   }
 
-  /** Starts a script that goes on until its standard input ends. */
-  Process start(String script, String... arguments) throws IOException {
-    copy(script);
-    List<String> command = new ArrayList<>(List.of("node", script));
-    command.addAll(List.of(arguments));
-    return new ProcessBuilder(command)
-        .directory(folder.toFile())
-        .redirectError(Redirect.to(folder.resolve(script + ".log").toFile()))
-        .start();
-  }
-
   /** What a script prints, as JSON. */
   public JsonNode run(String script, String... arguments) {
     return run(Duration.ofSeconds(120), script, arguments);

@@ -1,6 +1,5 @@
 package org.eellm.serve;
 
-import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -31,8 +30,6 @@ import org.eellm.decode.request.DecodingSetting;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.token.GeneratedToken;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -45,41 +42,18 @@ final class PageTest extends WithServer {
 
   @TempDir private Path other;
 
-  private static NodeScripts scripts;
-  private static String chromium;
-
-  /** One browser for all tests, each of which opens pages of a profile of its own. */
-  private static Process browser;
-
-  private static String endpoint;
-
-  @BeforeAll
-  static void startBrowser() throws IOException {
-    Optional<Path> found =
-        Stream.of("chromium", "chromium-browser", "google-chrome")
-            .flatMap(name -> NodeScripts.find(name).stream())
-            .findFirst();
-    assumeTrue(found.isPresent(), "skipped: needs chromium");
-    chromium = found.get().toString();
-    scripts = NodeScripts.install(PageTest.class, "clients");
-    browser = scripts.start("browsers.js", chromium);
-    endpoint = requireNonNull(browser.inputReader().readLine());
-  }
-
-  @AfterAll
-  static void endBrowser() throws InterruptedException, IOException {
-    if (browser != null) {
-      browser.getOutputStream().close();
-      browser.waitFor();
-    }
-  }
-
   private static JsonNode play(TestServer on, String scenario) {
     return play(on, scenario, "");
   }
 
   private static JsonNode play(TestServer on, String scenario, String link) {
-    JsonNode seen = scripts.run("browser.js", on.base(), chromium, endpoint, scenario, link);
+    Optional<Path> chromium =
+        Stream.of("chromium", "chromium-browser", "google-chrome")
+            .flatMap(name -> NodeScripts.find(name).stream())
+            .findFirst();
+    assumeTrue(chromium.isPresent(), "skipped: needs chromium");
+    NodeScripts scripts = NodeScripts.install(PageTest.class, "clients");
+    JsonNode seen = scripts.run("browser.js", on.base(), chromium.get().toString(), scenario, link);
     on.awaitIdle();
     return seen;
   }
