@@ -98,8 +98,7 @@ public final class HardwareBenchmark {
   }
 
   /** {@link #run(World, double, long)} with products of other rows and another model to train. */
-  static Report run(
-      World world, double seconds, long machineBytes, int rows, RunConfig reference) {
+  static Report run(World world, double seconds, long machineBytes, int rows, RunConfig reference) {
     return new HardwareBenchmark(world, seconds, rows, reference).run(machineBytes);
   }
 

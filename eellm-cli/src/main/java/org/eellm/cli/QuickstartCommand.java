@@ -275,7 +275,9 @@ final class QuickstartCommand implements Callable<Integer> {
         "--output %s: %s; remove that folder, or give another one".formatted(output, why));
   }
 
-  /** The preset with this folder's data, in the format asked for, or the one that is faster here. */
+  /**
+   * The preset with this folder's data, in the format asked for, or the one that is faster here.
+   */
   private RunConfig config() {
     boolean asked = overrides.stream().anyMatch(setting -> setting.startsWith("model.dtype="));
     return config(given -> asked ? given.model().dtype() : fastest(given.train()));

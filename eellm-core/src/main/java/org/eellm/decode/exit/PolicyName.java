@@ -24,8 +24,7 @@ public enum PolicyName {
       ThresholdRule.uncertainty(Prediction::entropy, 0.5)),
   PATIENCE(
       "as many exits in a row as the setting patience says have the same most probable token",
-      new PolicyRule.Counted(
-          "patience", 2, "exits in a row that agree", ExitPolicies::patience)),
+      new PolicyRule.Counted("patience", 2, "exits in a row that agree", ExitPolicies::patience)),
   FIXED("always; just one exit is in use", PolicyRule.Other.ONE_EXIT),
   FULL("never", PolicyRule.Other.NO_EXIT);
 
