@@ -160,6 +160,10 @@ final class ServerTest extends WithServer {
                 {"description": "the entropy in nats is at most the threshold",
                  "threshold": 0.5, "scale": "uncertainty"}
                 """));
+    JsonNode patience = model.path("early_exit").path("policies").path("patience");
+    assertThat(patience.path("number").asText()).isEqualTo("patience");
+    assertThat(patience.path("patience").asInt()).isEqualTo(2);
+    assertThat(patience.path("meaning").asText()).isEqualTo("exits in a row that agree");
     assertThat(json(server.get("/v1/models/small"))).isEqualTo(model);
     assertThat(server.get("/v1/models/other").statusCode()).isEqualTo(404);
   }
