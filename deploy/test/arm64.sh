@@ -64,7 +64,7 @@ for quantize in none int8 int4; do
 done
 
 doctor vectors 'libtorch *on the class path, but not for linux-arm64'
-doctor neon 'machine code, NEON.*, bfloat16' 'machine code, NEON, float32'
+doctor neon 'machine code, NEON.*, bfloat16' 'machine code, NEON, float32' 'attention: machine code, NEON'
 if [ -n "$others" ]; then
   QEMU_CPU=max doctor neon 'machine code, NEON with bfloat16, bfloat16' 'machine code, NEON, int8'
   QEMU_CPU=neoverse-n1 doctor neon 'machine code, NEON, bfloat16' 'machine code, NEON, int8'
@@ -82,4 +82,4 @@ junit() { # TESTS...
   run "$arm" neon org.junit.platform.console.ConsoleLauncher execute --disable-banner --details=summary "$@"
 }
 junit --select-class org.eellm.kernel.machine.ExecutableMemoryTest --select-class org.eellm.kernel.vector.CpuLevelTest \
-  --select-class org.eellm.kernel.matmul.MatmulKernelTest
+  --select-class org.eellm.kernel.matmul.MatmulKernelTest --select-class org.eellm.kernel.PagedAttentionTest

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.eellm.kernel.PagedAttention;
 import org.eellm.kernel.machine.CpuCache;
 import org.eellm.kernel.matmul.MatmulKernel;
 import org.eellm.kernel.matmul.SumOrder;
@@ -25,7 +26,8 @@ import org.eellm.kernel.weight.WeightFormat;
  * @param bfloat16 what multiplies with bfloat16 weights
  * @param float32 the same with float32 weights
  * @param int8 what multiplies with weights of 8 and 4 bits
- * @param attentionCode whether attention, norms and activations are machine code
+ * @param attention what attends to keys and values
+ * @param rowCode whether norms and activations are machine code
  * @param vectorBits of what they take at once
  * @param lastCacheBytes of the processor's last cache
  * @param hugePages when the system gives huge pages: always, madvise (on request) or never; empty
@@ -39,7 +41,8 @@ record DecodingKernels(
     String bfloat16,
     String float32,
     String int8,
-    boolean attentionCode,
+    String attention,
+    boolean rowCode,
     int vectorBits,
     long lastCacheBytes,
     Optional<String> hugePages) {
@@ -56,6 +59,7 @@ record DecodingKernels(
         MatmulKernel.fastest(WeightFormat.BFLOAT16).text(),
         MatmulKernel.fastest(WeightFormat.FLOAT32).text(),
         MatmulKernel.fastest(WeightFormat.INT8).text(),
+        PagedAttention.text(),
         RowKernel.isMachineCode(),
         NativeNumbers.BYTES * Byte.SIZE,
         CpuCache.bytes(),
@@ -81,8 +85,9 @@ record DecodingKernels(
                 String.join(", ", levels)),
         "bfloat16 products: " + bfloat16,
         "products of 8 and 4 bits: " + int8,
-        "attention, norms, activations: "
-            + (attentionCode ? "machine code, %d bits".formatted(vectorBits) : "Java"),
+        "attention: " + attention,
+        "norms, activations: "
+            + (rowCode ? "machine code, %d bits".formatted(vectorBits) : "Java"),
         "float32 products: " + float32,
         sums(),
         memory());

@@ -119,6 +119,7 @@ final class DoctorTest {
         "machine code, 512 bits, bfloat16",
         "machine code, 512 bits, float32",
         "machine code, 512 bits, int8",
+        "machine code, 512 bits",
         true,
         512,
         32L << 20,

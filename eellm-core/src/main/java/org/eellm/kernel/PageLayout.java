@@ -124,10 +124,10 @@ public record PageLayout(WeightFormat format, int width) {
     return (byte) (scale == 0 ? 0 : Math.round(number / scale));
   }
 
-  /** Copies scales of positions from one of a page on to addresses. */
-  void readScales(long page, int offset, int count, long keys, long values) {
-    FloatArithmetic.copy(page + scalesAt() + 4L * offset, keys, count);
-    FloatArithmetic.copy(page + scalesAt() + 4L * (POSITIONS + offset), values, count);
+  /** Copies the scales of a page's keys, and of its values, to addresses. */
+  void readScales(long page, long keys, long values) {
+    FloatArithmetic.copy(page + scalesAt(), keys, POSITIONS);
+    FloatArithmetic.copy(page + scalesAt() + 4L * POSITIONS, values, POSITIONS);
   }
 
   /** Reads what was written of a position's key, for tests. */

@@ -17,7 +17,6 @@ import org.eellm.kernel.vector.NativeNumbers;
 public final class PagedAttention implements AutoCloseable {
   static final int VECTORS = 4; // of scores, and of a value, worked on together
   static final int GROUP = VECTORS * NativeNumbers.WIDTH; // positions worked on together
-  static final int PAGES = Math.max(1, GROUP / PageLayout.POSITIONS);
 
   private final PageLayout layout;
   private final AttentionKernel kernel;
@@ -76,9 +75,23 @@ public final class PagedAttention implements AutoCloseable {
 
   /** Attention over pages of this layout, by machine code where the processor takes it. */
   public static PagedAttention fastest(PageLayout layout, ScoreFunction scores) {
-    return RowKernel.isMachineCode()
-        ? new PagedAttention(layout, new MachineAttention(layout, scores))
-        : java(layout, scores);
+    if (RowKernel.isMachineCode()) {
+      return new PagedAttention(layout, new MachineAttention(layout, scores));
+    }
+    return NeonAttention.of(layout, scores)
+        .map(kernel -> new PagedAttention(layout, kernel))
+        .orElseGet(() -> java(layout, scores));
+  }
+
+  /** What {@link #fastest} takes, in words. */
+  public static String text() {
+    if (RowKernel.isMachineCode()) {
+      return "machine code, %d bits".formatted(NativeNumbers.BYTES * Byte.SIZE);
+    }
+    if (CpuLevel.chosen() == CpuLevel.NEON) {
+      return "machine code, NEON";
+    }
+    return CpuLevel.hasVectors() ? "Vector API" : "Java";
   }
 
   /**

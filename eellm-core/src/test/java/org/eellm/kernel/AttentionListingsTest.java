@@ -10,7 +10,10 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** Attention's machine code is that of its listings, for heads of 64 and one and six rows. */
+/**
+ * Attention's machine code is that of its listings, for heads of 64 and one and six rows; for arm64
+ * of one and four.
+ */
 final class AttentionListingsTest {
   private static final List<String> BY_ROWS =
       List.of("products", "half-products", "first-mixtures", "mixtures");
@@ -33,6 +36,29 @@ final class AttentionListingsTest {
       code = new AttentionCode(vectorBits);
       Disassembly.check("attention-int8-capped-exponentials" + suffix, code.exponentials(true, 50));
     }
+  }
+
+  @ParameterizedTest
+  @EnumSource(mode = EnumSource.Mode.EXCLUDE, names = "INT4")
+  void code_ofArm64_isThatOfItsListing(WeightFormat format) throws Exception {
+    String prefix = "attention-%s-neon-".formatted(format.name().toLowerCase(Locale.ROOT));
+    List<Supplier<MachineCode>> codes =
+        NeonAttention.Functions.codes(
+            new MachineAttention.Shape(new PageLayout(format, 64), 0));
+    int most = NeonAttentionCode.MOST_ROWS;
+    for (int rows : new int[] {1, most}) {
+      Disassembly.check(prefix + "scores-" + rows, codes.get(rows - 1).get());
+      Disassembly.check(prefix + "mixture-" + rows, codes.get(most + rows - 1).get());
+    }
+    Disassembly.check(prefix + "weighing", codes.get(2 * most).get());
+    Disassembly.check(prefix + "division", codes.getLast().get());
+  }
+
+  @Test
+  void code_ofArm64AndCappedScores_isThatOfItsListing() throws Exception {
+    PageLayout layout = new PageLayout(WeightFormat.INT8, 64);
+    Disassembly.check(
+        "attention-int8-capped-neon-weighing", NeonAttentionCode.weighing(layout, 50));
   }
 
   private static void check(WeightFormat format, int vectorBits, String suffix) throws Exception {

@@ -9,7 +9,9 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 
 /**
  * Writes a function of AArch64 by its procedure call standard, instruction by instruction, with the
@@ -21,6 +23,7 @@ import java.util.Set;
  */
 public abstract class Arm64Assembler {
   private final List<Integer> code = new ArrayList<>();
+  private final Map<Integer, Label> jumps = new TreeMap<>(); // by their places
   private final Set<CpuFeature> needs = EnumSet.of(ASIMD);
 
   /** A general register of 64 bits. */
@@ -45,23 +48,36 @@ public abstract class Arm64Assembler {
 
   /** The function. */
   public final MachineCode finish() {
+    jumps.forEach(
+        (at, label) -> code.set(at, code.get(at) | (label.position - at & 0x7FFFF) << 5));
     ByteBuffer bytes =
         ByteBuffer.allocate(code.size() * Integer.BYTES).order(ByteOrder.LITTLE_ENDIAN);
     code.forEach(bytes::putInt);
     return new MachineCode(bytes.array(), bytes.capacity(), Set.copyOf(needs));
   }
 
-  /** A place that a jump backwards ends at. */
+  /** A place that jumps end at. */
   public final Label here() {
     Label label = new Label();
-    label.position = code.size();
+    bind(label);
     return label;
+  }
+
+  /** Lets jumps to a label end here. */
+  public final void bind(Label label) {
+    label.position = code.size();
   }
 
   // General registers.
 
   public final void mov(X to, X from) {
     code.add(0xAA0003E0 | from.number << 16 | to.number);
+  }
+
+  /** {@code movz} and {@code movk} of 32 bits; the upper ones become 0. */
+  public final void mov(X to, int value) {
+    code.add(0x52800000 | (value & 0xFFFF) << 5 | to.number);
+    code.add(0x72A00000 | value >>> 16 << 5 | to.number);
   }
 
   public final void add(X to, X first, X second) {
@@ -84,9 +100,16 @@ public abstract class Arm64Assembler {
     code.add(0xD340FC00 | bits << 16 | operands(to.number, from.number, 0));
   }
 
-  /** Jumps back where a register is not 0. */
-  public final void cbnz(X register, Label back) {
-    code.add(0xB5000000 | (back.position - code.size() & 0x7FFFF) << 5 | register.number);
+  /** Jumps where a register is 0. */
+  public final void cbz(X register, Label label) {
+    jumps.put(code.size(), label);
+    code.add(0xB4000000 | register.number);
+  }
+
+  /** Jumps where a register is not 0. */
+  public final void cbnz(X register, Label label) {
+    jumps.put(code.size(), label);
+    code.add(0xB5000000 | register.number);
   }
 
   public final void ret() {
@@ -115,9 +138,26 @@ public abstract class Arm64Assembler {
     code.add(0xBD400000 | unsigned(offset, 4) << 10 | operands(to.number, base.number, 0));
   }
 
-  /** {@code ldr s, [base], step}: as {@link #ldrS}, and adds the step, below 256, to the base. */
+  /**
+   * {@code ldr [base], step}: the first lane of a vector, the lower half, or all; the rest becomes
+   * 0. Adds the step to the base.
+   *
+   * @param step 4, 8 or 16: as many bytes are read
+   */
   public final void ldrThenAdd(V to, X base, int step) {
-    code.add(0xBC400400 | (step & 0xFF) << 12 | operands(to.number, base.number, 0));
+    int opcode =
+        switch (step) {
+          case 4 -> 0xBC400400;
+          case 8 -> 0xFC400400;
+          case 16 -> 0x3CC00400;
+          default -> throw new IllegalArgumentException(step + " bytes; a vector takes 4, 8 or 16");
+        };
+    code.add(opcode | step << 12 | operands(to.number, base.number, 0));
+  }
+
+  /** {@code ldr w, [base], 4}: 32 bits without a sign, and adds their size to the base. */
+  public final void ldrThenAdd(X to, X base) {
+    code.add(0xB8404400 | operands(to.number, base.number, 0));
   }
 
   /** A number of 32 bits for all lanes. */
@@ -130,7 +170,32 @@ public abstract class Arm64Assembler {
     code.add(0x3D800000 | unsigned(offset, 16) << 10 | operands(from.number, base.number, 0));
   }
 
+  /** {@code str s, [base, offset]}: the first lane. */
+  public final void strS(V from, X base, int offset) {
+    code.add(0xBD000000 | unsigned(offset, 4) << 10 | operands(from.number, base.number, 0));
+  }
+
   // Vectors.
+
+  /** {@code fmov w, s}: the first lane. */
+  public final void mov(X to, V from) {
+    code.add(0x1E260000 | operands(to.number, from.number, 0));
+  }
+
+  /** {@code dup}: the lower 32 bits of a register in all lanes. */
+  public final void dup(V to, X from) {
+    code.add(0x4E040C00 | operands(to.number, from.number, 0));
+  }
+
+  /** {@code dup}: one lane in all. */
+  public final void dup(V to, V from, int lane) {
+    code.add(0x4E040400 | lane << 19 | operands(to.number, from.number, 0));
+  }
+
+  /** {@code mov to.s[lane], from}: the lower 32 bits of a register into one lane. */
+  public final void insert(V to, int lane, X from) {
+    code.add(0x4E041C00 | lane << 19 | operands(to.number, from.number, 0));
+  }
 
   public final void mov(V to, V from) {
     code.add(0x4EA01C00 | operands(to.number, from.number, from.number));
@@ -150,12 +215,30 @@ public abstract class Arm64Assembler {
     code.add(0x4E201C00 | operands(to.number, first.number, second.number));
   }
 
+  public final void orr(V to, V first, V second) {
+    code.add(0x4EA01C00 | operands(to.number, first.number, second.number));
+  }
+
+  /** {@code to = first & ~second}. */
+  public final void bic(V to, V first, V second) {
+    code.add(0x4E601C00 | operands(to.number, first.number, second.number));
+  }
+
+  /** Where a bit is set, that of the first, else that of the second. */
+  public final void bsl(V to, V first, V second) {
+    code.add(0x6E601C00 | operands(to.number, first.number, second.number));
+  }
+
   public final void eor(V to, V first, V second) {
     code.add(0x6E201C00 | operands(to.number, first.number, second.number));
   }
 
   public final void shl(V to, V from, int bits) {
     code.add(0x4F005400 | Integer.SIZE + bits << 16 | operands(to.number, from.number, 0));
+  }
+
+  public final void sshr(V to, V from, int bits) {
+    code.add(0x4F000400 | 2 * Integer.SIZE - bits << 16 | operands(to.number, from.number, 0));
   }
 
   /** {@code ushr} of bytes. */
@@ -175,6 +258,70 @@ public abstract class Arm64Assembler {
 
   public final void scvtf(V to, V from) {
     code.add(0x4E21D800 | operands(to.number, from.number, 0));
+  }
+
+  /** Adds integers. */
+  public final void add(V to, V first, V second) {
+    code.add(0x4EA08400 | operands(to.number, first.number, second.number));
+  }
+
+  /** Of integers: all bits of a lane where the first is greater. */
+  public final void cmgt(V to, V first, V second) {
+    code.add(0x4EA03400 | operands(to.number, first.number, second.number));
+  }
+
+  /** As {@link #cmgt}, or equal. */
+  public final void cmge(V to, V first, V second) {
+    code.add(0x4EA03C00 | operands(to.number, first.number, second.number));
+  }
+
+  /** The largest lane as an integer without a sign, in the first lane. */
+  public final void umaxv(V to, V from) {
+    code.add(0x6EB0A800 | operands(to.number, from.number, 0));
+  }
+
+  public final void fcmgt(V to, V first, V second) {
+    code.add(0x6EA0E400 | operands(to.number, first.number, second.number));
+  }
+
+  public final void fcmeq(V to, V first, V second) {
+    code.add(0x4E20E400 | operands(to.number, first.number, second.number));
+  }
+
+  public final void fadd(V to, V first, V second) {
+    code.add(0x4E20D400 | operands(to.number, first.number, second.number));
+  }
+
+  /** The sums of neighbours, of the first's lanes and then of the second's. */
+  public final void faddp(V to, V first, V second) {
+    code.add(0x6E20D400 | operands(to.number, first.number, second.number));
+  }
+
+  public final void fsub(V to, V first, V second) {
+    code.add(0x4EA0D400 | operands(to.number, first.number, second.number));
+  }
+
+  public final void fdiv(V to, V first, V second) {
+    code.add(0x6E20FC00 | operands(to.number, first.number, second.number));
+  }
+
+  /** The larger; NaN where one is. */
+  public final void fmax(V to, V first, V second) {
+    code.add(0x4E20F400 | operands(to.number, first.number, second.number));
+  }
+
+  /** The smaller; NaN where one is. */
+  public final void fmin(V to, V first, V second) {
+    code.add(0x4EA0F400 | operands(to.number, first.number, second.number));
+  }
+
+  /** The largest lane, in the first lane; NaN if one is. */
+  public final void fmaxv(V to, V from) {
+    code.add(0x6E30F800 | operands(to.number, from.number, 0));
+  }
+
+  public final void fmul(V to, V first, V second) {
+    code.add(0x6E20DC00 | operands(to.number, first.number, second.number));
   }
 
   /** {@code to = first * second[lane]}. */

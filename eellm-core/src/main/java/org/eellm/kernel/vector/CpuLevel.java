@@ -13,7 +13,7 @@ public enum CpuLevel {
   SCALAR,
   /** Java's Vector API for products, on any processor where Java runs with its module. */
   VECTORS,
-  /** Machine code of arm64 for products; the rest is as without it. */
+  /** Machine code of arm64 for products and attention; the rest is as without it. */
   NEON("asimd"),
   /** Machine code for vectors of 256 bits. */
   AVX2("avx2", "fma", "f16c", "bmi2"),

@@ -2,6 +2,7 @@ package org.eellm.decode.engine;
 
 import static java.util.stream.Collectors.toMap;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -45,6 +46,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * Decodes on every level that the machine has, in processes without libtorch and, but for the
@@ -53,6 +55,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 @Timeout(300)
 final class CpuLevelsTest {
   private static final int TOKENS = 12;
+  private static final String JAVA =
+      Path.of(System.getProperty("java.home"), "bin", "java").toString();
 
   @TempDir private Path folder;
 
@@ -84,7 +88,7 @@ final class CpuLevelsTest {
   @ParameterizedTest
   @MethodSource("levels")
   void generate_onAnyLevel_writesWhatOthersWithVectorsAsWideWrite(CpuLevel level) throws Exception {
-    List<String> texts = run(Program.class, level);
+    List<String> texts = run(JAVA, Program.class, level);
 
     assertThat(texts).hasSize(RunnerFamily.values().length * 4 * 3);
     if (isWide(level) == isWide(CpuLevel.chosen())) {
@@ -103,7 +107,7 @@ final class CpuLevelsTest {
   void generate_randomShapes_touchesNothingBehindABufferOnAnyLevel() throws Exception {
     Map<Boolean, List<String>> before = new HashMap<>();
     for (CpuLevel level : CpuLevel.available()) {
-      List<String> texts = run(GuardedProgram.class, level);
+      List<String> texts = run(JAVA, GuardedProgram.class, level);
 
       assertThat(texts).as("%s", level).hasSize(SHAPES);
       assertThat(before.computeIfAbsent(isWide(level), _ -> texts))
@@ -112,10 +116,23 @@ final class CpuLevelsTest {
     }
   }
 
-  private List<String> run(Class<?> program, CpuLevel level) throws Exception {
+  @ParameterizedTest
+  @ValueSource(classes = {Program.class, GuardedProgram.class})
+  @Tag("slow")
+  @Timeout(1800)
+  void generate_onEmulatedArm64_writesWhatPlainVectorsWriteHere(Class<?> program) throws Exception {
+    String arm64 = System.getenv("ARM64_JAVA");
+    assumeTrue(
+        arm64 != null,
+        "ARM64_JAVA names no java of an arm64 JDK; deploy/test/arm64.sh says how to emulate one");
+
+    assertThat(run(arm64, program, CpuLevel.NEON)).isEqualTo(run(JAVA, program, CpuLevel.VECTORS));
+  }
+
+  private List<String> run(String java, Class<?> program, CpuLevel level) throws Exception {
     Path out = folder.resolve("out.txt");
     List<String> command = new ArrayList<>();
-    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.add(java);
     if (level == CpuLevel.VECTORS || level == CpuLevel.NEON) {
       command.add("--add-modules=" + NativeNumbers.VECTOR_MODULE);
     } else if (level != CpuLevel.SCALAR) { // whose kernels need the second compiler, too

@@ -61,6 +61,34 @@ final class Arm64InstructionsTest {
       as("bfmlalb v16.4s, v4.8h, v3.h[0]", 0x0FC3F090).bfmlalb(v(16), v(4), v(3), 0);
       as("bfmlalt v31.4s, v4.8h, v15.h[1]", 0x4FDFF09F).bfmlalt(v(31), v(4), v(15), 1);
       as("bfmlalt v31.4s, v4.8h, v2.h[6]", 0x4FE2F89F).bfmlalt(v(31), v(4), v(2), 6);
+      as("mov w6, #0xbfc7", 0x5297F8E6).as("movk w6, #0x42ae, lsl #16", 0x72A855C6).mov(x(6), 0x42AEBFC7);
+      as("cbz x6, L0", 0xB4FFFAE6).cbz(x(6), begin);
+      as("ldr d2, [x5], #8", 0xFC4084A2).ldrThenAdd(v(2), x(5), 8);
+      as("ldr q3, [x7], #16", 0x3CC104E3).ldrThenAdd(v(3), x(7), 16);
+      as("ldr w6, [x1], #4", 0xB8404426).ldrThenAdd(x(6), x(1));
+      as("str s7, [x0, #288]", 0xBD012007).strS(v(7), x(0), 288);
+      as("fmov w6, s5", 0x1E2600A6).mov(x(6), v(5));
+      as("dup v16.4s, w6", 0x4E040CD0).dup(v(16), x(6));
+      as("dup v3.4s, v24.s[3]", 0x4E1C0703).dup(v(3), v(24), 3);
+      as("mov v25.s[2], w6", 0x4E141CD9).insert(v(25), 2, x(6));
+      as("orr v18.16b, v18.16b, v6.16b", 0x4EA61E52).orr(v(18), v(18), v(6));
+      as("bic v0.16b, v0.16b, v6.16b", 0x4E661C00).bic(v(0), v(0), v(6));
+      as("bsl v6.16b, v5.16b, v20.16b", 0x6E741CA6).bsl(v(6), v(5), v(20));
+      as("sshr v5.4s, v5.4s, #24", 0x4F2804A5).sshr(v(5), v(5), 24);
+      as("add v1.4s, v1.4s, v21.4s", 0x4EB58421).add(v(1), v(1), v(21));
+      as("cmgt v6.4s, v28.4s, v27.4s", 0x4EBB3786).cmgt(v(6), v(28), v(27));
+      as("cmge v2.4s, v27.4s, v29.4s", 0x4EBD3F62).cmge(v(2), v(27), v(29));
+      as("umaxv s18, v18.4s", 0x6EB0AA52).umaxv(v(18), v(18));
+      as("fcmgt v6.4s, v7.4s, v30.4s", 0x6EBEE4E6).fcmgt(v(6), v(7), v(30));
+      as("fcmeq v6.4s, v5.4s, v20.4s", 0x4E34E4A6).fcmeq(v(6), v(5), v(20));
+      as("fadd v28.4s, v28.4s, v0.4s", 0x4E20D79C).fadd(v(28), v(28), v(0));
+      as("faddp v28.4s, v28.4s, v6.4s", 0x6E26D79C).faddp(v(28), v(28), v(6));
+      as("fsub v2.4s, v1.4s, v18.4s", 0x4EB2D422).fsub(v(2), v(1), v(18));
+      as("fdiv v6.4s, v6.4s, v28.4s", 0x6E3CFCC6).fdiv(v(6), v(6), v(28));
+      as("fmax v7.4s, v7.4s, v6.4s", 0x4E26F4E7).fmax(v(7), v(7), v(6));
+      as("fmin v0.4s, v0.4s, v17.4s", 0x4EB1F400).fmin(v(0), v(0), v(17));
+      as("fmaxv s7, v7.4s", 0x6E30F8E7).fmaxv(v(7), v(7));
+      as("fmul v2.4s, v0.4s, v0.4s", 0x6E20DC02).fmul(v(2), v(0), v(0));
     }
 
     private Everything as(String text, int word) {

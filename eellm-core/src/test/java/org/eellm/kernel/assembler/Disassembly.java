@@ -30,7 +30,7 @@ public final class Disassembly {
   private static final int VECTOR_BYTES = 32; // of a constant
   private static final boolean WRITES = Boolean.getBoolean("listings.write");
   private static final Pattern LINE = Pattern.compile("\\s*([0-9a-f]+):\\s+(.*)");
-  private static final Pattern JUMP = Pattern.compile("(j\\w+|cbnz \\w+,) +0x([0-9a-f]+)");
+  private static final Pattern JUMP = Pattern.compile("(j\\w+|cbn?z \\w+,) +0x([0-9a-f]+)");
 
   private Disassembly() {}
 
@@ -85,7 +85,7 @@ public final class Disassembly {
   private static List<String> withLabels(String output) {
     Map<Long, String> instructions = new TreeMap<>();
     for (Matcher line : output.lines().map(LINE::matcher).filter(Matcher::matches).toList()) {
-      String text = line.group(2).strip().replaceAll(" *# .*", "").replaceAll("\\s+", " ");
+      String text = line.group(2).strip().replaceAll("\\s*(#|//) .*", "").replaceAll("\\s+", " ");
       instructions.put(Long.parseLong(line.group(1), 16), text);
     }
     NavigableSet<Long> targets = new TreeSet<>();
