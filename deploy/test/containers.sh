@@ -89,8 +89,9 @@ requests() { # ROUND
       for (letter = 0; letter < 700; letter++) {
         prompt = prompt (rand() < 0.2 ? " " : sprintf("%c", 97 + int(rand() * 26)))
       }
+      if (request > 0) print "next"
       printf "url = \"%s\"\njson = \"{\\\"prompt\\\": \\\"%s\\\", \\\"max_tokens\\\": 16, \\\"temperature\\\": 0}\"\n", url, prompt
-      printf "output = /dev/null\nwrite-out = \"%%{http_code}\\n\"\nnext\n"
+      printf "output = /dev/null\nwrite-out = \"%%{http_code}\\n\"\n"
     }
   }'
 }

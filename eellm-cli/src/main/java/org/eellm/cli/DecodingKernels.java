@@ -86,8 +86,7 @@ record DecodingKernels(
         "bfloat16 products: " + bfloat16,
         "products of 8 and 4 bits: " + int8,
         "attention: " + attention,
-        "norms, activations: "
-            + (rowCode ? "machine code, %d bits".formatted(vectorBits) : "Java"),
+        "norms, activations: " + (rowCode ? "machine code, %d bits".formatted(vectorBits) : "Java"),
         "float32 products: " + float32,
         sums(),
         memory());

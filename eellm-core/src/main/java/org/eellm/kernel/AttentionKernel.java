@@ -9,7 +9,8 @@ import org.eellm.kernel.vector.NativeInts;
  *
  * <p>What is asked for may be done later, in its order, but no later than {@link #finish}.
  */
-sealed interface AttentionKernel extends AutoCloseable permits JavaAttention, MachineAttention, NeonAttention {
+sealed interface AttentionKernel extends AutoCloseable
+    permits JavaAttention, MachineAttention, NeonAttention {
   /** In place of a page that is replaced. */
   int NONE = -1;
 

@@ -119,7 +119,8 @@ final class NeonAttention implements AttentionKernel {
       long from = queries + 4L * i * width;
       long to = row(row + i) + places.query();
       for (int j = 0; j < width; j++) {
-        NativeNumbers.putFloat(NativeNumbers.getFloat(from + 4L * j) * function.scale(), to + 4L * j);
+        NativeNumbers.putFloat(
+            NativeNumbers.getFloat(from + 4L * j) * function.scale(), to + 4L * j);
       }
     }
   }

@@ -150,8 +150,8 @@ final class NeonAttentionCode extends Arm64Assembler {
   }
 
   /**
-   * Products of rows of float32 numbers and weights: {@code f(w, steps, x, y)}. Takes the outputs in
-   * slices, whose sums are in registers.
+   * Products of rows of float32 numbers and weights: {@code f(w, steps, x, y)}. Takes the outputs
+   * in slices, whose sums are in registers.
    *
    * @param vectors of outputs, a multiple of 4
    * @param stepBytes from a group of inputs to the next
@@ -333,7 +333,9 @@ final class NeonAttentionCode extends Arm64Assembler {
     mov(PLACE, LANE);
   }
 
-  /** Finishes a vector of scores; minus infinity are those of positions that the row does not see. */
+  /**
+   * Finishes a vector of scores; minus infinity are those of positions that the row does not see.
+   */
   private void score(int v, float softcap) {
     ldrQ(SCORE, ROW, Row.SCORES + v * BYTES);
     if (layout.hasScales()) {

@@ -43,8 +43,7 @@ final class AttentionListingsTest {
   void code_ofArm64_isThatOfItsListing(WeightFormat format) throws Exception {
     String prefix = "attention-%s-neon-".formatted(format.name().toLowerCase(Locale.ROOT));
     List<Supplier<MachineCode>> codes =
-        NeonAttention.Functions.codes(
-            new MachineAttention.Shape(new PageLayout(format, 64), 0));
+        NeonAttention.Functions.codes(new MachineAttention.Shape(new PageLayout(format, 64), 0));
     int most = NeonAttentionCode.MOST_ROWS;
     for (int rows : new int[] {1, most}) {
       Disassembly.check(prefix + "scores-" + rows, codes.get(rows - 1).get());

@@ -48,8 +48,7 @@ public abstract class Arm64Assembler {
 
   /** The function. */
   public final MachineCode finish() {
-    jumps.forEach(
-        (at, label) -> code.set(at, code.get(at) | (label.position - at & 0x7FFFF) << 5));
+    jumps.forEach((at, label) -> code.set(at, code.get(at) | (label.position - at & 0x7FFFF) << 5));
     ByteBuffer bytes =
         ByteBuffer.allocate(code.size() * Integer.BYTES).order(ByteOrder.LITTLE_ENDIAN);
     code.forEach(bytes::putInt);

@@ -61,7 +61,9 @@ final class Arm64InstructionsTest {
       as("bfmlalb v16.4s, v4.8h, v3.h[0]", 0x0FC3F090).bfmlalb(v(16), v(4), v(3), 0);
       as("bfmlalt v31.4s, v4.8h, v15.h[1]", 0x4FDFF09F).bfmlalt(v(31), v(4), v(15), 1);
       as("bfmlalt v31.4s, v4.8h, v2.h[6]", 0x4FE2F89F).bfmlalt(v(31), v(4), v(2), 6);
-      as("mov w6, #0xbfc7", 0x5297F8E6).as("movk w6, #0x42ae, lsl #16", 0x72A855C6).mov(x(6), 0x42AEBFC7);
+      as("mov w6, #0xbfc7", 0x5297F8E6)
+          .as("movk w6, #0x42ae, lsl #16", 0x72A855C6)
+          .mov(x(6), 0x42AEBFC7);
       as("cbz x6, L0", 0xB4FFFAE6).cbz(x(6), begin);
       as("ldr d2, [x5], #8", 0xFC4084A2).ldrThenAdd(v(2), x(5), 8);
       as("ldr q3, [x7], #16", 0x3CC104E3).ldrThenAdd(v(3), x(7), 16);
