@@ -82,4 +82,15 @@ junit() { # TESTS...
   run "$arm" neon org.junit.platform.console.ConsoleLauncher execute --disable-banner --details=summary "$@"
 }
 junit --select-class org.eellm.kernel.machine.ExecutableMemoryTest --select-class org.eellm.kernel.vector.CpuLevelTest \
-  --select-class org.eellm.kernel.matmul.MatmulKernelTest --select-class org.eellm.kernel.PagedAttentionTest
+  --select-class org.eellm.kernel.matmul.MatmulKernelTest
+# Of attention some layouts, by their numbers: all of them take very long when emulated.
+attention=()
+for cases in of_neonOnArm64Alone_isThere/0 attend_severalRows_givesEachAsAlone/10,17 \
+  attend_severalRowsWithWindows_givesEachAsAlone/4,5,9 attend_cappedScores_agreesWithFloat64AndRowsAlone/5,7,15 \
+  attend_laterPositionsOfNanOrInfinity_changeNoEarlierRow/2,4,5 attend_nanBeforeARowsWindow_changesOnlyRowsThatSeeIt/3,4,8 \
+  attend_pagesBeforeTheWindow_areNotRead/9,10,11 attend_whatPagesHadBefore_doesNotMatter/4,5 \
+  attend_queriesOfAnySize_isTheSameByAllKernels/12,13,14; do
+  attention+=(--select-iteration
+    "method:org.eellm.kernel.PagedAttentionTest#${cases%/*}(org.eellm.kernel.PageLayout)[${cases#*/}]")
+done
+junit "${attention[@]}"

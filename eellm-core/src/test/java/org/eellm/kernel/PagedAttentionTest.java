@@ -14,6 +14,7 @@ import java.util.Random;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.kernel.PagedAttention.Queries;
+import org.eellm.kernel.vector.CpuLevel;
 import org.eellm.kernel.vector.NativeInts;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.WeightFormat;
@@ -316,6 +317,13 @@ final class PagedAttentionTest {
         }
       }
     }
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void of_neonOnArm64Alone_isThere(PageLayout layout) {
+    assertThat(NeonAttention.of(layout, ScoreFunction.plain(layout.width())).isPresent())
+        .isEqualTo(CpuLevel.chosen() == CpuLevel.NEON);
   }
 
   @Test
