@@ -3,6 +3,7 @@ package org.eellm.decode;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.eellm.decode.cache.Frontier;
 import org.eellm.decode.cache.HiddenStateSlots;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.ModelRunner;
@@ -20,7 +21,8 @@ import org.eellm.model.Head;
  * hidden state before it; then its own drafts, one by one, with its own states.
  *
  * <p>It sees a text when it is to draft for it, not before: where others draft, its time is spared.
- * Of a prompt that has been taken from other requests it has the keys and values that these left.
+ * Of a long text it sees the end alone ({@link Frontier#draftStart}), from which its positions
+ * count, and of a prompt that has been taken from other requests what is behind that.
  */
 final class HeadDrafts {
   private final ModelRunner runner;
@@ -105,19 +107,24 @@ final class HeadDrafts {
       Sequence sequence = sequences.get(i);
       HiddenStateSlots states = sequence.frontier().finals();
       Tokens tokens = sequence.tokens();
-      rows.begin(sequence.pageTable().pages(), sequence.job().request().adapter());
+      int start = sequence.frontier().draftStart();
+      int[] pages = sequence.pageTable().pages();
+      rows.begin(
+          Arrays.copyOfRange(pages, start / ModelRunner.PAGE, pages.length),
+          sequence.job().request().adapter());
       for (int row = first ? 0 : states.count() - 1; row < states.count(); row++) {
-        add(states.slot(row), first ? states.first() + row + 1 : tokens.size() - 1, tokens);
+        int position = first ? states.first() + row + 1 : tokens.size() - 1;
+        add(states.slot(row), position - start, tokens.get(position));
       }
       last[i] = rows.rows() - 1;
     }
   }
 
-  private void add(int slot, int position, Tokens tokens) {
+  private void add(int slot, int position, int id) {
     if (ids.length == rows.rows()) {
       ids = Arrays.copyOf(ids, 2 * ids.length);
     }
-    ids[rows.rows()] = tokens.get(position);
+    ids[rows.rows()] = id;
     rows.add(slot, position);
   }
 

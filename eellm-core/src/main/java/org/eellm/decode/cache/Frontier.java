@@ -14,6 +14,12 @@ import org.eellm.model.Head;
  * the running step are in flight.
  */
 public final class Frontier implements AutoCloseable {
+  /**
+   * Final hidden states that wait for a draft head, at most: what is further back tells it little,
+   * and a long prompt would take it longer than its drafts gain.
+   */
+  static final int MOST_FINALS = 64;
+
   private final ModelRunner runner;
   private final int[] taps; // of the heads in use, ascending
   private final HiddenStateSlots[] pending; // by place of the tap
@@ -22,6 +28,7 @@ public final class Frontier implements AutoCloseable {
   private final int[] seen; // by index of the head
   private final HiddenStateSlots inFlight = new HiddenStateSlots();
   private final HiddenStateSlots finals = new HiddenStateSlots(); // that a draft head has not seen
+  private int draftStart; // the draft head's first position, of a page
   private final int[] complete; // one number
   private int entered;
   private int exactEnd = Integer.MAX_VALUE; // from here on keys and values are not the model's
@@ -41,6 +48,7 @@ public final class Frontier implements AutoCloseable {
     seen = new int[indices];
     Arrays.fill(seen, reused);
     entered = reused;
+    draftStart = reused;
     complete = new int[] {reused};
   }
 
@@ -199,10 +207,27 @@ public final class Frontier implements AutoCloseable {
     finals.append(entered - 1, slot);
   }
 
-  /** Lets the in-flight rows whose tokens stay wait for the draft head, and others go. */
+  /**
+   * Lets the in-flight rows whose tokens stay wait for the draft head, and others go. Where many
+   * wait, the first of them go, too, and it begins anew behind these.
+   */
   public void leaveToDraftHead() {
     inFlight.cut(complete[0], runner);
     finals.moveFrom(inFlight);
+    if (finals.count() > MOST_FINALS) {
+      // The state of a position goes in with the token behind it.
+      int least = finals.end() + 1 - MOST_FINALS;
+      draftStart = Math.ceilDiv(least, ModelRunner.PAGE) * ModelRunner.PAGE;
+      finals.cutBefore(draftStart - 1, runner);
+    }
+  }
+
+  /**
+   * The position that is the draft head's first, where a page begins: its keys and values begin
+   * there, whatever those of earlier pages are.
+   */
+  public int draftStart() {
+    return draftStart;
   }
 
   /** Final hidden states that the draft head has not seen, in whose place it puts its own. */

@@ -49,6 +49,17 @@ public final class HiddenStateSlots {
     others.count = 0;
   }
 
+  /** Releases the rows before position {@code start}. */
+  void cutBefore(int start, ModelRunner runner) {
+    int gone = Math.clamp(start - first, 0, count);
+    for (int row = 0; row < gone; row++) {
+      runner.release(slots[row]);
+    }
+    System.arraycopy(slots, gone, slots, 0, count - gone);
+    first += gone;
+    count -= gone;
+  }
+
   /** Releases the rows of position {@code end} and beyond. */
   void cut(int end, ModelRunner runner) {
     while (count > 0 && end() > end) {

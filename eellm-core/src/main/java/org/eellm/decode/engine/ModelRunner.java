@@ -128,8 +128,9 @@ public interface ModelRunner extends AutoCloseable {
   interface DraftLayer {
     /**
      * Takes rows through: of a token's position, with the final hidden state of the position before
-     * it, or the draft head's own. Its own takes that one's place, for {@link #draft} and the next
-     * position.
+     * it, or the draft head's own. Of each sequence's last, its own takes that one's place, for
+     * {@link #draft} and the next position; others leave keys and values alone, which in one layer
+     * depend on nothing before it.
      *
      * @param rows positions of tokens; a sequence's earlier ones have passed before
      * @param ids of the tokens

@@ -3,7 +3,6 @@ package org.eellm.decode.request;
 import java.io.Serializable;
 import org.eellm.config.DataType;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.SettingException;
 import org.eellm.config.StageLayout.Slice;
 import org.eellm.decode.engine.ModelRunner;
@@ -39,9 +38,6 @@ public record Limits(
 
   /** Requests that may wait by default. */
   public static final int MAX_QUEUED = 1024;
-
-  /** Bytes of final hidden states that wait for a draft head, of each text, at most. */
-  private static final int DRAFT_HEAD_BYTES = 32 << 20;
 
   private static final int CACHE_TEXTS = 16;
 
@@ -79,37 +75,20 @@ public record Limits(
     long texts = (long) CACHE_TEXTS * context;
     long wanted = Math.max(context, Math.min(texts, CACHE_BYTES / positionBytes(model)));
     // Where not even a page fits, requireMemory says so.
-    return (int) Math.max(ModelRunner.PAGE, Math.min(wanted, fitting(model, BATCH_SIZE)));
+    return (int) Math.max(ModelRunner.PAGE, Math.min(wanted, fitting(model)));
   }
 
   /**
    * Positions that there is memory for, less a tenth: other buffers come and go, and ranks of a
    * machine are not quite alike.
    */
-  private static long fitting(DecodingModel model, int batchSize) {
-    return (long) (0.9 * memoryLeft(model, batchSize) / positionBytes(model));
+  private static long fitting(DecodingModel model) {
+    return (long) (0.9 * memoryLeft() / positionBytes(model));
   }
 
-  /** Less what waits for a draft head. */
-  private static long memoryLeft(DecodingModel model, int batchSize) {
-    ModelConfig shape = model.architecture().model();
-    long states =
-        model.draftHead().isPresent()
-            ? Math.min(draftHeadStates(shape), shape.maxPositions()) * stateBytes(shape)
-            : 0;
+  private static long memoryLeft() {
     int ranks = RankInfo.detect(System.getenv()).orElse(RankInfo.ALONE).localWorldSize();
-    return MachineMemory.left(ranks)
-        - 2 * states * batchSize; // twice while there is more room made
-  }
-
-  /** Final hidden states of a text that wait for a draft head, at most. */
-  public static long draftHeadStates(ModelConfig shape) {
-    return DRAFT_HEAD_BYTES / stateBytes(shape);
-  }
-
-  private static long stateBytes(ModelConfig shape) {
-    int width = shape.residual() == Residual.PARALLEL ? 2 * shape.hiddenSize() : shape.hiddenSize();
-    return (long) Float.BYTES * width;
+    return MachineMemory.left(ranks);
   }
 
   /** Bytes of a position's keys and values in all layers and exits that are here. */
@@ -134,9 +113,9 @@ public record Limits(
    */
   public void requireMemory(DecodingModel model) {
     double bytes = (double) cacheTokens * positionBytes(model);
-    long left = memoryLeft(model, batchSize);
+    long left = memoryLeft();
     if (bytes > left) {
-      long fitting = fitting(model, batchSize);
+      long fitting = fitting(model);
       throw new SettingException(
           "cache-tokens",
           "%d positions take %.1f GB of keys and values, and weights and Java's heap leave %.1f of the machine's %.1f GB; %s"

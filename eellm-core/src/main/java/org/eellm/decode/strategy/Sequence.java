@@ -9,7 +9,6 @@ import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Job;
-import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.speculate.DraftPlan;
 import org.eellm.decode.token.GeneratedToken;
@@ -37,8 +36,7 @@ public final class Sequence implements AutoCloseable {
   private final int lastHead;
   private final boolean[] uses; // by index of the head
   private final Guesses guesses; // of this text
-  private final long mostUnseen; // final hidden states, by a draft head that is not asked
-  private boolean feedsDraftHead;
+  private final boolean feedsDraftHead;
   private final List<GeneratedToken> held = new ArrayList<>(); // behind a guess
   private @Nullable Sequence guessed; // waits for the token that this goes on behind
   private @Nullable Sequence before; // whose rows this one's follow
@@ -65,7 +63,6 @@ public final class Sequence implements AutoCloseable {
     uses = new boolean[lastHead + 1];
     job.heads().forEach(head -> uses[head.index()] = true);
     guesses = new Guesses();
-    mostUnseen = Limits.draftHeadStates(runner.model().architecture().model());
     feedsDraftHead = request.decoding().usesDraftHead() && runner.draftLayer().isPresent();
     if (feedsDraftHead) {
       frontier.beginFinals();
@@ -83,7 +80,6 @@ public final class Sequence implements AutoCloseable {
     lastHead = guessed.lastHead;
     uses = guessed.uses;
     guesses = guessed.guesses;
-    mostUnseen = guessed.mostUnseen;
     feedsDraftHead = false;
     this.guessed = guessed;
     before = guessed;
@@ -247,10 +243,6 @@ public final class Sequence implements AutoCloseable {
     frontier.setComplete(Math.min(frontier.inFlight().end(), tokens.size() - 1));
     if (feedsDraftHead) {
       frontier.leaveToDraftHead();
-    }
-    if (frontier.finals().count() > mostUnseen) { // others draft for this text
-      frontier.dropFinals();
-      feedsDraftHead = false;
     }
   }
 

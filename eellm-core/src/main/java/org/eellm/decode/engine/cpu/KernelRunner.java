@@ -362,6 +362,8 @@ public final class KernelRunner implements ModelRunner {
     requireOpen();
     EmbeddingTable tokens = packed.weights().tokens().orElseThrow();
     long inputs = workspace.embedded.orElseThrow().address();
+    List<KernelBranch> branches = packed.draftLayer();
+    boolean hasOthers = rows.rows() > rows.ranges(); // than each sequence's last
     for (int first = 0; first < rows.rows(); ) {
       int end = pass.load(rows, first);
       for (int i = first; i < end; i++) {
@@ -370,9 +372,26 @@ public final class KernelRunner implements ModelRunner {
         write(row, to);
         embed(to, rows.position(i), to);
       }
-      pass.run(packed.draftLayer(), 0, packed.draftLayer().size());
+      pass.run(branches, 0, 1);
+      if (hasOthers) {
+        pass.propagate(branches, 1, branches.size());
+      }
       first = end;
     }
+    ForwardBatch last = hasOthers ? lastOfEach(rows) : rows;
+    for (int row = 0; row < last.rows(); ) {
+      row = pass.load(last, row);
+      pass.run(branches, 1, branches.size());
+    }
+  }
+
+  private ForwardBatch lastOfEach(ForwardBatch rows) {
+    headRows.clear();
+    for (int range = 0; range < rows.ranges(); range++) {
+      headRows.begin(rows.pages(range), rows.adapter(range));
+      headRows.add(rows.slot(rows.end(range) - 1), rows.position(rows.end(range) - 1));
+    }
+    return headRows;
   }
 
   private static final int[] NO_PAGES = {};
