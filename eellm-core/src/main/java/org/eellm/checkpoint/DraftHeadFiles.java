@@ -91,7 +91,8 @@ public final class DraftHeadFiles {
    *
    * @param tuned folder of the head, or the output of the run that tuned it
    * @return the model's folder
-   * @throws CheckpointException if there is none, or it was made for another trunk
+   * @throws CheckpointException if there is none, or it was made for another trunk or by another
+   *     program
    */
   public static Path put(ModelFolder model, Path tuned) throws IOException {
     Path folder = model.folder();
@@ -99,6 +100,7 @@ public final class DraftHeadFiles {
       throw new CheckpointException(
           folder + ": a draft head lies in a model folder; make one with eellm convert");
     }
+    refuseForeign(tuned);
     Path from = CheckpointStore.resolveDraftHead(tuned);
     String trunk = JsonFiles.read(from.resolve(DESCRIPTION), Trunk.class).trunk();
     model.requireTrunk(trunk, from, "this draft head was", "it was");
@@ -110,5 +112,15 @@ public final class DraftHeadFiles {
       CheckpointIntegrity.add(folder, name);
     }
     return folder;
+  }
+
+  /** Others' heads read other states, or have other norms: EAGLE's, and those of MTP. */
+  private static void refuseForeign(Path folder) {
+    Path config = folder.resolve("config.json");
+    if (Files.exists(config) && !isIn(folder)) {
+      throw new CheckpointException(
+          "%s: %s is not eellm's draft head, and heads of other layouts (EAGLE, MTP) are not read; make one with eellm tune --preset tune-draft-head"
+              .formatted(config, JsonFiles.read(config).path("architectures")));
+    }
   }
 }

@@ -26,6 +26,7 @@ import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.speculate.DraftLength;
+import org.eellm.decode.speculate.DraftMemory;
 import org.eellm.decode.speculate.DraftSource;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.gguf.GgufRows;
@@ -61,6 +62,8 @@ final class LosslessFormatsTest {
           new DecodingMethod.Speculative(List.of(1, 4), new DraftLength.Adaptive(3, 0.1)),
           new DecodingMethod.AdaptiveDrafts(DraftSource.EXITS),
           OF_HEAD,
+          fixed(DraftSource.HEAD),
+          fixed(DraftSource.TEXT),
           new DecodingMethod.AdaptiveDrafts(DraftSource.TEXT),
           new DecodingMethod.AdaptiveDrafts(DraftSource.PROMPT),
           new DecodingMethod.AdaptiveDrafts(DraftSource.REPLIES),
@@ -167,7 +170,9 @@ final class LosslessFormatsTest {
     Limits limits = Limits.of(stored).withVocabulary(new Vocabulary(IDS, listed));
     List<List<Integer>> full = ids(texts(stored, limits, DecodingMethod.full()));
     for (DecodingMethod drafting : DRAFTS) {
-      if (drafting.equals(OF_HEAD) && stored.draftHead().isEmpty()) {
+      if (drafting instanceof DecodingMethod.OfSource drafts
+          && drafts.source() == DraftSource.HEAD
+          && stored.draftHead().isEmpty()) {
         continue;
       }
       for (int batchSize : new int[] {1, 8}) {
@@ -176,13 +181,18 @@ final class LosslessFormatsTest {
         assertThat(ids(drafted)).as("%s in batches of %d", drafting, batchSize).isEqualTo(full);
         int judged = drafted.stream().mapToInt(text -> text.usage().draftedTokens()).sum();
         int held = drafted.stream().mapToInt(text -> text.usage().acceptedTokens()).sum();
-        if (drafting instanceof DecodingMethod.Speculative) { // others may find drafts too dear
+        if (drafting instanceof DecodingMethod.Speculative
+            || drafting instanceof DecodingMethod.FixedDrafts) { // others may find drafts too dear
           assertThat(held).isBetween(1, judged - 1); // both verdicts have been tried
         } else if (drafting.equals(OF_HEAD)) {
           assertThat(judged).isPositive(); // it is tried at least
         }
       }
     }
+  }
+
+  private static DecodingMethod fixed(DraftSource source) {
+    return new DecodingMethod.FixedDrafts(source, DraftMemory.SHARED, new DraftLength.Fixed(3));
   }
 
   private static List<List<Integer>> ids(List<Result> texts) {

@@ -201,6 +201,16 @@ final class DraftHeadTuningTest {
     assertThat(accepted(model, DraftSource.HEAD)).isPositive();
 
     Path other = model("other", "train.seed=5", "train.steps=6");
+    Path eagle = Files.createDirectories(folder.resolve("eagle"));
+    Files.writeString(
+        eagle.resolve("config.json"), "{\"architectures\": [\"LlamaForCausalLMEagle3\"]}");
+    assertThatThrownBy(() -> DraftHeadFiles.put(ModelFolder.resolve(model), eagle))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessage(
+            eagle.resolve("config.json")
+                + ": [\"LlamaForCausalLMEagle3\"] is not eellm's draft head, and heads of other"
+                + " layouts (EAGLE, MTP) are not read; make one with eellm tune --preset"
+                + " tune-draft-head");
     assertThatThrownBy(() -> DraftHeadFiles.put(ModelFolder.resolve(other), run))
         .isInstanceOf(CheckpointException.class)
         .hasMessageContaining("this draft head was made for another trunk");

@@ -90,18 +90,52 @@ public sealed interface DecodingMethod extends Serializable {
     }
   }
 
-  /**
-   * Speculative decoding whose drafter and draft lengths are chosen while the text is written, from
-   * what steps cost and how often drafts were accepted; the full model alone where nothing gains.
-   * Where a text's last tokens came before, what followed drafts, with no exit needed.
-   */
-  record AdaptiveDrafts(DraftSource source, DraftMemory memory) implements DecodingMethod {
-    public AdaptiveDrafts {
+  /** Speculative decoding that says where drafts come from. */
+  sealed interface OfSource extends DecodingMethod {
+    DraftSource source();
+
+    DraftMemory memory();
+
+    @Override
+    default boolean usesDraftHead() {
+      return source().hasDraftHead();
+    }
+
+    private static void require(DraftSource source, DraftMemory memory) {
       if (source.isShared() && memory == DraftMemory.OWN) {
         throw new SettingException(
             "draft-memory",
             "own leaves nothing to draft from by the source %s; use shared".formatted(source));
       }
+    }
+  }
+
+  /**
+   * Speculative decoding by one source, whatever its drafts cost: what is drafted depends on no
+   * clock. A text drafts at most 12 tokens at once.
+   *
+   * @param source one without exits, which {@link Speculative} has
+   */
+  record FixedDrafts(DraftSource source, DraftMemory memory, DraftLength length)
+      implements OfSource {
+    public FixedDrafts {
+      OfSource.require(source, memory);
+    }
+
+    @Override
+    public List<Head> heads(List<Head> all) {
+      return List.of(all.getLast());
+    }
+  }
+
+  /**
+   * Speculative decoding whose drafter and draft lengths are chosen while the text is written, from
+   * what steps cost and how often drafts were accepted; the full model alone where nothing gains.
+   * Where a text's last tokens came before, what followed drafts, with no exit needed.
+   */
+  record AdaptiveDrafts(DraftSource source, DraftMemory memory) implements OfSource {
+    public AdaptiveDrafts {
+      OfSource.require(source, memory);
     }
 
     /** Drafts from other requests, too. */
@@ -112,11 +146,6 @@ public sealed interface DecodingMethod extends Serializable {
     @Override
     public List<Head> heads(List<Head> all) {
       return source.hasExits() ? all : List.of(all.getLast());
-    }
-
-    @Override
-    public boolean usesDraftHead() {
-      return source.hasDraftHead();
     }
   }
 

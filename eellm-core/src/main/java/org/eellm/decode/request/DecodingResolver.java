@@ -71,6 +71,11 @@ record DecodingResolver(
       }
       return new DecodingMethod.AdaptiveDrafts(source, settings.orUsual(DRAFT_MEMORY));
     }
+    boolean byExits = Stream.of(DRAFT_EXIT, EXITS).anyMatch(set -> settings.get(set).isPresent());
+    DraftSource source = settings.orUsual(DRAFT_SOURCE);
+    if (!byExits && !source.hasExits()) {
+      return new DecodingMethod.FixedDrafts(source, settings.orUsual(DRAFT_MEMORY), length());
+    }
     for (DecodingSetting<?> adaptive : List.of(DRAFT_SOURCE, DRAFT_MEMORY)) {
       refuse(settings.get(adaptive).isPresent(), adaptive, "where an exit drafts at fixed length");
     }

@@ -173,7 +173,7 @@ public record DecodingSetting<T>(
           "Hidden states that may wait at an exit before they go through the layers above; %d by default. Changes speed; no text but by rounding."
               .formatted(Limits.MAX_PENDING));
 
-  /** Only where exit and length are chosen as the text is written. */
+  /** Of exits only where exit and length are chosen as the text is written. */
   public static final DecodingSetting<DraftSource> DRAFT_SOURCE =
       new DecodingSetting<>(
           "draft-source",
@@ -182,12 +182,12 @@ public record DecodingSetting<T>(
           Optional.of(DraftSource.BOTH),
           "SOURCE",
           "For the mode speculative without the options for a fixed exit or length: exits alone;"
+              + " both, the default, for all. At a fixed length, too:"
               + " head, for a draft head beside the model; text, for what followed the last tokens"
               + " where these came before, and of that prompt, table, replies or recycled for the"
-              + " text itself, the draft table, other replies or the model's last choices alone; or"
-              + " both, the default, for all of them.");
+              + " text itself, the draft table, other replies or the model's last choices alone.");
 
-  /** Only where exit and length are chosen as the text is written. */
+  /** Not where an exit drafts at fixed length. */
   public static final DecodingSetting<DraftMemory> DRAFT_MEMORY =
       new DecodingSetting<>(
           "draft-memory",
@@ -207,7 +207,7 @@ public record DecodingSetting<T>(
           Optional.empty(),
           "LAYER",
           "For the mode speculative: the exit that drafts, the shallowest if just the length is"
-              + " given; without any of these three, who drafts and how far adapts to text and"
+              + " given, and no other source; without any of these three, who drafts and how far adapts to text and"
               + " machine.");
 
   public static final DecodingSetting<Integer> DRAFT_LENGTH =
@@ -228,9 +228,9 @@ public record DecodingSetting<T>(
           new Kind.RealNumber(0, 1),
           Optional.of(0.5),
           "X",
-          "For the mode speculative: a draft ends where the exit's choice is ahead of the next one"
-              + " by less than X of its own probability, from 0 to 1; 0.5 by default, 0 for drafts"
-              + " of fixed length.");
+          "For the mode speculative: a draft ends where the drafter's choice is ahead of the next"
+              + " one by less than X of its own probability, or a text's draft holds less often, from"
+              + " 0 to 1; 0.5 by default, 0 for drafts of fixed length.");
 
   private static final List<DecodingSetting<?>> ALL =
       Stream.of(

@@ -8,7 +8,6 @@ import org.eellm.decode.exit.Gate;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.request.Result.FinishReason;
 import org.eellm.decode.request.Result.Usage;
-import org.eellm.decode.speculate.DraftMemory;
 import org.eellm.decode.speculate.DraftSource;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
@@ -70,9 +69,10 @@ public final class Job implements RequestHandle {
 
   private static void requireDrafter(
       DecodingModel model, Vocabulary vocabulary, DecodingMethod decoding) {
-    if (!(decoding instanceof DecodingMethod.AdaptiveDrafts(DraftSource source, DraftMemory _))) {
+    if (!(decoding instanceof DecodingMethod.OfSource drafts)) {
       return;
     }
+    DraftSource source = drafts.source();
     if (source == DraftSource.TABLE && !vocabulary.hasDraftTable()) {
       throw new SettingException(
           "draft-source",

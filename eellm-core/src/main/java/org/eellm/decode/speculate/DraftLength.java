@@ -3,7 +3,7 @@ package org.eellm.decode.speculate;
 import java.io.Serializable;
 import org.eellm.config.SettingException;
 
-/** How many tokens an exit drafts before the full model verifies them. */
+/** How many tokens are drafted before the full model verifies them. */
 public sealed interface DraftLength extends Serializable {
 
   /**
@@ -15,9 +15,9 @@ public sealed interface DraftLength extends Serializable {
   int most();
 
   /**
-   * Whether what the exit says of the next token belongs to the draft.
+   * Whether what the drafter says of the next token belongs to the draft.
    *
-   * @param margin how far its choice is ahead, from 0 to 1
+   * @param margin how far its choice is ahead, or how likely it is to hold, from 0 to 1
    */
   boolean keepsDrafting(double margin);
 

@@ -1,5 +1,6 @@
 package org.eellm.decode.speculate;
 
+import java.util.Optional;
 import org.eellm.decode.token.Tokens;
 
 /** Who drafts how many tokens of a sequence before the full model verifies them. */
@@ -56,7 +57,80 @@ public interface DraftPlan {
    */
   default void onEnd(Tokens text, int end) {}
 
-  /** Always the same exit. */
+  /** What followed a text's last tokens where they came before, as far as it is likely enough. */
+  final class OfText implements DraftPlan {
+    private final PrecedentStore store;
+    private final DraftSource source;
+    private final boolean shared;
+    private final DraftLength length;
+    private final JudgedRows predictions = new JudgedRows();
+    private Optional<Precedents> precedents = Optional.empty();
+
+    /**
+     * @param shared whether it takes from other requests, and leaves something for them
+     */
+    OfText(PrecedentStore store, DraftSource source, boolean shared, DraftLength length) {
+      this.store = store;
+      this.source = source;
+      this.shared = shared;
+      this.length = length;
+    }
+
+    /** What is expected behind a text, none of which may be a draft. */
+    Precedents follow(Tokens text) {
+      if (precedents.isEmpty()) {
+        precedents = Optional.of(new Precedents(text, store, source, shared));
+      }
+      precedents.get().follow();
+      predictions.learn(store); // not before: what is known already would seem to be foreseen
+      return precedents.get();
+    }
+
+    @Override
+    public int begin(Tokens text, int room, int unseen) {
+      Precedents known = follow(text);
+      int most = Math.min(room, Math.min(length.most(), DraftPlanner.MOST));
+      int count = 0;
+      while (count < most && known.expectsFurther() && length.keepsDrafting(known.chance())) {
+        count++;
+      }
+      return count;
+    }
+
+    @Override
+    public int lookUp(int drafted) {
+      return precedents.orElseThrow().expected(drafted);
+    }
+
+    @Override
+    public boolean asks(int exit, int drafted) {
+      return false;
+    }
+
+    @Override
+    public boolean keepsDrafting(double margin) {
+      return false;
+    }
+
+    @Override
+    public void onVerified(int drafted, int accepted) {}
+
+    @Override
+    public void onPredicted(Tokens text, int best) {
+      if (shared) {
+        predictions.add(text, best);
+      }
+    }
+
+    @Override
+    public void onEnd(Tokens text, int end) {
+      if (shared) {
+        store.add(text, end);
+      }
+    }
+  }
+
+  /** Always the same drafter with layers. */
   record Fixed(DraftLength length) implements DraftPlan {
     @Override
     public int begin(Tokens text, int room, int unseen) {

@@ -2,7 +2,6 @@ package org.eellm.decode.speculate;
 
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.Predicate;
 import org.eellm.checkpoint.DraftTable;
@@ -44,6 +43,8 @@ import org.eellm.model.Head;
 public final class DraftPlanner {
   /** Most tokens of a draft. */
   static final int MOST = 12;
+
+  private static final DraftLength MOST_TOKENS = new DraftLength.Fixed(MOST);
 
   /** Cycles between two choices of the exit; at first there is one before each. */
   private static final int CYCLES = 8;
@@ -140,7 +141,17 @@ public final class DraftPlanner {
   public DraftPlan plan(DraftSource source, DraftMemory memory) {
     newest = source;
     contested = source == DraftSource.BOTH && !drafters.isEmpty();
-    return new Plan(source, memory == DraftMemory.SHARED && source.hasText());
+    return new Plan(source, ofText(source, memory, MOST_TOKENS));
+  }
+
+  /** Makes a plan for a sequence whose drafts are as long whatever they cost. */
+  public DraftPlan plan(DraftSource source, DraftMemory memory, DraftLength length) {
+    return source.hasText() ? ofText(source, memory, length) : new DraftPlan.Fixed(length);
+  }
+
+  private DraftPlan.OfText ofText(DraftSource source, DraftMemory memory, DraftLength length) {
+    boolean shared = memory == DraftMemory.SHARED && source.hasText();
+    return new DraftPlan.OfText(store, source, shared, length);
   }
 
   private boolean isExit(int head) {
@@ -270,20 +281,18 @@ public final class DraftPlanner {
 
   private final class Plan implements DraftPlan {
     private final DraftSource source;
-    private final boolean shared;
+    private final DraftPlan.OfText precedents;
     private final double[] margins = new double[MOST];
-    private Optional<Precedents> precedents = Optional.empty();
     private final AcceptanceRate.Nature nature = new AcceptanceRate.Nature();
-    private final JudgedRows predictions = new JudgedRows();
     private int exit; // the drafter's index, or NONE
     private int drafted;
     private double chance; // that the draft so far holds
     private boolean headHasDrafted; // of this text
     private boolean tries; // a drafter that is not the best, as far as is known
 
-    Plan(DraftSource source, boolean shared) {
+    Plan(DraftSource source, DraftPlan.OfText precedents) {
       this.source = source;
-      this.shared = shared;
+      this.precedents = precedents;
     }
 
     @Override
@@ -337,12 +346,7 @@ public final class DraftPlanner {
 
     /** How many tokens of its own the text drafts: those that gain most. */
     private int ofText(Tokens text, int most) {
-      if (precedents.isEmpty()) {
-        precedents = Optional.of(new Precedents(text, store, source, shared));
-      }
-      Precedents known = precedents.get();
-      known.follow();
-      predictions.learn(store); // not before: what is known already would seem to be foreseen
+      Precedents known = precedents.follow(text);
       if (source == DraftSource.BOTH && sequences > 1 && length > 0) {
         return 0;
       }
@@ -367,7 +371,7 @@ public final class DraftPlanner {
 
     @Override
     public int lookUp(int drafted) {
-      return precedents.orElseThrow().expected(drafted);
+      return precedents.lookUp(drafted);
     }
 
     @Override
@@ -417,16 +421,12 @@ public final class DraftPlanner {
 
     @Override
     public void onPredicted(Tokens text, int best) {
-      if (shared) {
-        predictions.add(text, best);
-      }
+      precedents.onPredicted(text, best);
     }
 
     @Override
     public void onEnd(Tokens text, int end) {
-      if (shared) {
-        store.add(text, end);
-      }
+      precedents.onEnd(text, end);
     }
   }
 }

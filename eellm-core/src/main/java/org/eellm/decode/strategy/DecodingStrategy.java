@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.OptionalInt;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.speculate.DraftMemory;
 import org.eellm.decode.speculate.DraftPlan;
 import org.eellm.decode.speculate.DraftPlanner;
@@ -46,6 +47,11 @@ public sealed interface DecodingStrategy
           new SpeculativeStrategy(new DraftPlan.Fixed(draft.length()));
       case DecodingMethod.AdaptiveDrafts(DraftSource source, DraftMemory memory) ->
           new SpeculativeStrategy(planner.plan(source, memory));
+      case DecodingMethod.FixedDrafts(
+              DraftSource source,
+              DraftMemory memory,
+              DraftLength length) ->
+          new SpeculativeStrategy(planner.plan(source, memory, length));
       case DecodingMethod.Score score -> new ScoreStrategy(score);
     };
   }

@@ -202,7 +202,7 @@ public final class Sequence implements AutoCloseable {
         && request().alternatives() == 0
         && switch (request().decoding()) {
           case DecodingMethod.ByPolicy _ -> isLast(head);
-          case DecodingMethod.Speculative _, DecodingMethod.AdaptiveDrafts _ -> true;
+          case DecodingMethod.Speculative _, DecodingMethod.OfSource _ -> true;
           case DecodingMethod.Score _ -> false;
         };
   }

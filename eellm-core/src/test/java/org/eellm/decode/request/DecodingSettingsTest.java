@@ -11,6 +11,7 @@ import org.eellm.config.ConfigException;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
+import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.speculate.DraftMemory;
 import org.eellm.decode.speculate.DraftSource;
 import org.junit.jupiter.api.Test;
@@ -140,6 +141,27 @@ final class DecodingSettingsTest {
 
   private static DecodingSettings early() {
     return DecodingSettings.NONE.with(DecodingSetting.MODE, DecodingMode.EARLY_EXIT);
+  }
+
+  @Test
+  void decoding_aSourceWithALength_draftsAsManyWhateverTheyCost() {
+    DecodingSettings ofHead =
+        DecodingSettings.NONE
+            .with(DecodingSetting.DRAFT_SOURCE, DraftSource.HEAD)
+            .with(DecodingSetting.DRAFT_LENGTH, 4)
+            .with(DecodingSetting.DRAFT_MARGIN, 0.0);
+
+    assertThat(ofHead.decoding(List.of(2), 8, name -> name))
+        .isEqualTo(
+            new DecodingMethod.FixedDrafts(
+                DraftSource.HEAD, DraftMemory.SHARED, new DraftLength.Fixed(4)));
+    assertThatThrownBy(
+            () ->
+                ofHead
+                    .with(DecodingSetting.DRAFT_SOURCE, DraftSource.EXITS)
+                    .decoding(List.of(2), 8, name -> "--" + name))
+        .hasMessage(
+            "--draft-source has no effect where an exit drafts at fixed length; leave it out");
   }
 
   @Test

@@ -449,7 +449,7 @@ public final class SweepRun {
     List<TeacherForcedSampler> dictations = texts.stream().map(TeacherForcedSampler::new).toList();
     boolean own =
         decoding instanceof DecodingMethod.Speculative
-            || decoding instanceof DecodingMethod.AdaptiveDrafts;
+            || decoding instanceof DecodingMethod.OfSource;
     List<Request> requests =
         dictations.stream()
             .map(
