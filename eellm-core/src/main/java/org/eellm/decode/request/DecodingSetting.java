@@ -207,8 +207,8 @@ public record DecodingSetting<T>(
           Optional.empty(),
           "LAYER",
           "For the mode speculative: the exit that drafts, the shallowest if just the length is"
-              + " given, and no other source; without any of these three, who drafts and how far adapts to text and"
-              + " machine.");
+              + " given, and no other source; without any of these three, who drafts and how far"
+              + " adapts to text and machine.");
 
   public static final DecodingSetting<Integer> DRAFT_LENGTH =
       new DecodingSetting<>(
@@ -229,8 +229,8 @@ public record DecodingSetting<T>(
           Optional.of(0.5),
           "X",
           "For the mode speculative: a draft ends where the drafter's choice is ahead of the next"
-              + " one by less than X of its own probability, or a text's draft holds less often, from"
-              + " 0 to 1; 0.5 by default, 0 for drafts of fixed length.");
+              + " one by less than X of its own probability, or a text's draft holds less often,"
+              + " from 0 to 1; 0.5 by default, 0 for drafts of fixed length.");
 
   private static final List<DecodingSetting<?>> ALL =
       Stream.of(

@@ -47,10 +47,7 @@ public sealed interface DecodingStrategy
           new SpeculativeStrategy(new DraftPlan.Fixed(draft.length()));
       case DecodingMethod.AdaptiveDrafts(DraftSource source, DraftMemory memory) ->
           new SpeculativeStrategy(planner.plan(source, memory));
-      case DecodingMethod.FixedDrafts(
-              DraftSource source,
-              DraftMemory memory,
-              DraftLength length) ->
+      case DecodingMethod.FixedDrafts(DraftSource source, DraftMemory memory, DraftLength length) ->
           new SpeculativeStrategy(planner.plan(source, memory, length));
       case DecodingMethod.Score score -> new ScoreStrategy(score);
     };

@@ -134,8 +134,7 @@ final class DraftPlannerTest {
   void begin_fixedLengthWhereRowsAreDear_draftsAsManyAllTheSame() {
     learn(1);
     Tokens text = tokens(1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 3);
-    DraftPlan plan =
-        planner.plan(DraftSource.PROMPT, DraftMemory.OWN, new DraftLength.Fixed(5));
+    DraftPlan plan = planner.plan(DraftSource.PROMPT, DraftMemory.OWN, new DraftLength.Fixed(5));
 
     assertThat(plan.begin(text, 64, 0)).isEqualTo(5);
     assertThat(List.of(plan.lookUp(0), plan.lookUp(4))).containsExactly(4, 2);
