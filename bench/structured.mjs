@@ -10,6 +10,7 @@ import {execFileSync, spawn} from "node:child_process";
 import {existsSync, mkdtempSync, writeFileSync} from "node:fs";
 import {tmpdir} from "node:os";
 import {join} from "node:path";
+import {lines, people, SCHEMA} from "./people.mjs";
 
 const [rounds, given] = process.argv.slice(2);
 if (!(Number(rounds) > 0)) {
@@ -20,65 +21,14 @@ const PEOPLE = 60_000;
 const ASKED = 24;
 const PORT = 8123;
 
-// The same people each time: a linear congruential generator.
-let state = 12345;
-const draw = (n) => {
-  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-  return Math.floor((state / 2 ** 32) * n);
-};
-const one = (list) => list[draw(list.length)];
-const NAMES = ["Ana", "Boris", "Chen", "Dora", "Emil", "Fatima", "Goran", "Hana", "Ivo", "Jana", "Kofi", "Lena", "Marko", "Nina"];
-const SURNAMES = ["Kovac", "Berg", "Silva", "Okafor", "Tanaka", "Novak", "Haas", "Moreau", "Rossi", "Lund", "Petrov", "Weber"];
-const CITIES = ["Porto", "Graz", "Split", "Lagos", "Osaka", "Lyon", "Bergen", "Turin", "Gdansk", "Basel"];
-const HOBBIES = ["chess", "tea", "running", "poems", "bees", "sailing", "maps", "radio", "bread", "stamps"];
-const SCHEMA = {
-  type: "object",
-  additionalProperties: false,
-  required: ["full_name", "age_in_years", "address", "hobbies", "is_member"],
-  properties: {
-    full_name: {type: "string", maxLength: 40},
-    age_in_years: {type: "integer", minimum: 0, maximum: 130},
-    address: {
-      type: "object",
-      additionalProperties: false,
-      required: ["street_number", "city"],
-      properties: {street_number: {type: "integer", minimum: 1, maximum: 999}, city: {enum: CITIES}},
-    },
-    hobbies: {type: "array", items: {enum: HOBBIES}, minItems: 1, maxItems: 3},
-    is_member: {type: "boolean"},
-  },
-};
-
-function person() {
-  const name = `${one(NAMES)} ${one(SURNAMES)}`;
-  const age = 18 + draw(70);
-  const number = 1 + draw(200);
-  const city = one(CITIES);
-  const hobbies = [...new Set([one(HOBBIES), one(HOBBIES)])];
-  const member = draw(2) === 1;
-  const sentence =
-    `${name} is ${age}, lives at number ${number} in ${city}, likes ${hobbies.join(" and ")}` +
-    ` and is ${member ? "a" : "no"} member.\n`;
-  const json = {
-    full_name: name,
-    age_in_years: age,
-    address: {street_number: number, city},
-    hobbies,
-    is_member: member,
-  };
-  return {sentence, json: JSON.stringify(json)};
-}
-
 function train(folder) {
-  const lines = Array.from({length: PEOPLE}, person).map(({sentence, json}) => JSON.stringify({text: `${sentence}${json}`}));
-  writeFileSync(join(folder, "people.jsonl"), lines.join("\n"));
+  writeFileSync(join(folder, "people.jsonl"), lines(PEOPLE).join("\n"));
   const show = {stdio: ["ignore", "inherit", "inherit"]};
   const run = join(folder, "run");
   execFileSync(eellm, ["prepare", "--input", join(folder, "people.jsonl"), "--output", join(folder, "set"), "--vocab-size", "1024"], show);
   const data = [`data.sources=["${join(folder, "set")}"]`, `data.tokenizer=${join(folder, "set-tokenizer")}`];
-  const settings = [...data, "model.dtype=float32", "train.steps=500", "train.eval_interval=500", "optimizer.warmup_steps=15"];
-  const sets = settings.flatMap((setting) => ["--set", setting]);
-  execFileSync(eellm, ["train", "--config", "configs/quickstart.yaml", ...sets, "--output", run], show);
+  const sets = data.flatMap((setting) => ["--set", setting]);
+  execFileSync(eellm, ["train", "--config", "configs/json-8m.yaml", ...sets, "--output", run], show);
   return run;
 }
 
@@ -116,8 +66,7 @@ try {
     }
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
-  state = 987654321; // other people
-  const asked = Array.from({length: ASKED}, person);
+  const asked = Array.from({length: ASKED}, people(987654321)); // others
   const full = {early_exit: {mode: "full"}};
   const drafts = {early_exit: {mode: "speculative"}};
   const schema = {response_format: {type: "json_schema", json_schema: {name: "person", schema: SCHEMA}}, max_tokens: 120};

@@ -60,6 +60,7 @@ import org.eellm.eval.sweep.Sweep;
 import org.eellm.eval.sweep.SweepPlot;
 import org.eellm.eval.sweep.SweepRun;
 import org.eellm.eval.sweep.SweepSetting;
+import org.eellm.eval.sweep.SweepTable;
 import org.eellm.kernel.machine.Threads;
 import org.eellm.tensor.DeviceThroughput;
 import org.eellm.tensor.Torch;
@@ -217,7 +218,7 @@ final class QuickstartCommand implements Callable<Integer> {
         sweep = run.measure(settings(model), rounds, progress);
       }
       if (sweep.trusted()) {
-        SweepPlot.write(sweep, output.resolve("tradeoff.png"));
+        SweepPlot.write(SweepTable.of(sweep), output.resolve("tradeoff.png"));
       }
       Report report =
           new Report(

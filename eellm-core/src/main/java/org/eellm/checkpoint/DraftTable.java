@@ -135,6 +135,11 @@ public final class DraftTable implements Serializable {
     return table;
   }
 
+  /** Of memory. */
+  public long bytes() {
+    return (long) size() * (Long.BYTES + Integer.BYTES + Byte.BYTES);
+  }
+
   /** Number of pairs. */
   public int size() {
     return pairs.length;

@@ -70,6 +70,13 @@ public final class TrainingFiles {
     return JsonFiles.read(existing(state(checkpoint))).has(field);
   }
 
+  /** How long the run of a folder has trained; absent where it has no training state. */
+  public static Optional<Double> seconds(Path folder) {
+    return Files.exists(state(folder)) && stateHas(folder, "seconds")
+        ? Optional.of(JsonFiles.read(state(folder)).get("seconds").doubleValue())
+        : Optional.empty();
+  }
+
   /**
    * Writes what tells the datasets of a run, by the paths that its configuration has.
    *

@@ -242,6 +242,12 @@ public final class Batch implements AutoCloseable {
    * @throws org.eellm.config.ConfigException if the model lacks what its decoding needs
    */
   public Job job(Request request, String name, RequestListener listener) {
+    if (runner.stages() > 1
+        && request.decoding() instanceof DecodingMethod.Speculative drafts
+        && drafts.resume() > 0) {
+      throw new GenerateException(
+          name + ": draft-resume needs all layers on a rank; leave it out, or use --pp 1");
+    }
     Request asked = runner.stages() > 1 ? GuessPolicy.addTo(request, runner) : request;
     Job job = Job.of(runner.model(), limits.vocabulary(), asked, name, listener);
     job.requireRoom(name, neededPages(runner.model(), limits, job), pool.size());

@@ -173,6 +173,9 @@ public final class DecodeStep {
         Head head = heads[questions / 2];
         boolean drafts = questions % 2 == 0; // a gate may then ask for a token of all ids
         questions++;
+        if (head.tap() == tap && drafts) {
+          draftByUpperLayers(head);
+        }
         if (head.tap() == tap && prepare(head, drafts)) {
           HeadOutput output = ask(head, drafts);
           if (runner.isRemote(head)) {
@@ -281,6 +284,7 @@ public final class DecodeStep {
       Sequence sequence = inFlight.get(i);
       if (sequence.uses(head)
           && !sequence.isOver()
+          && sequence.strategy().resumesAt(head) == 0
           && sequence.strategy().draftsAt(sequence, head) == drafts) {
         int count = sequence.strategy().rowsToPredict(sequence, head);
         if (count > 0) {
@@ -291,6 +295,54 @@ public final class DecodeStep {
       }
     }
     return !evaluated.isEmpty();
+  }
+
+  /**
+   * Lets copies of rows that are at a head's tap go on from a higher branch to the last head, for
+   * those that draft so. The keys and values that they leave there are written anew when the rows
+   * themselves come by.
+   */
+  private void draftByUpperLayers(Head head) {
+    for (int from = nextResumption(head, 0); from > 0; from = nextResumption(head, from)) {
+      block.clear();
+      evaluated.clear();
+      rowsToPredictCount = 0;
+      for (int i = 0; i < inFlight.size(); i++) {
+        Sequence sequence = inFlight.get(i);
+        if (resumption(sequence, head) == from
+            && sequence.strategy().rowsToPredict(sequence, head) > 0) {
+          evaluated.add(sequence);
+          begin(sequence);
+          sequence.frontier().addCopiesTo(block);
+          addRowToPredict(block.rows() - 1);
+        }
+      }
+      if (!evaluated.isEmpty()) {
+        runner.run(from, top, block);
+        HeadOutput output =
+            runner.draft(heads[heads.length - 1], block, rowsToPredict, rowsToPredictCount);
+        for (int i = 0; i < evaluated.size(); i++) {
+          deliver(evaluated.get(i), output, i, 1);
+        }
+        for (int row = 0; row < block.rows(); row++) {
+          runner.release(block.slot(row));
+        }
+      }
+    }
+  }
+
+  private static int resumption(Sequence sequence, Head head) {
+    return sequence.uses(head) && !sequence.isOver() ? sequence.strategy().resumesAt(head) : 0;
+  }
+
+  /** The lowest branch above another one from which some sequence drafts; 0 if there is none. */
+  private int nextResumption(Head head, int above) {
+    int next = 0;
+    for (int i = 0; i < inFlight.size(); i++) {
+      int from = resumption(inFlight.get(i), head);
+      next = from > above && (next == 0 || from < next) ? from : next;
+    }
+    return next;
   }
 
   private HeadOutput ask(Head head, boolean drafts) {
@@ -341,12 +393,16 @@ public final class DecodeStep {
     } else {
       sequence.frontier().addTo(block, count);
     }
-    if (rowsToPredict.length < rowsToPredictCount + count) {
-      rowsToPredict = Arrays.copyOf(rowsToPredict, 2 * (rowsToPredictCount + count));
-    }
     for (int row = block.rows() - count; row < block.rows(); row++) {
-      rowsToPredict[rowsToPredictCount++] = row;
+      addRowToPredict(row);
     }
+  }
+
+  private void addRowToPredict(int row) {
+    if (rowsToPredict.length == rowsToPredictCount) {
+      rowsToPredict = Arrays.copyOf(rowsToPredict, 2 * rowsToPredictCount);
+    }
+    rowsToPredict[rowsToPredictCount++] = row;
   }
 
   /**
@@ -380,7 +436,7 @@ public final class DecodeStep {
         requireNumbers(prediction);
         predictions.add(
             prediction.isOfShortList()
-                ? prediction.withRecentIds(strategy.favored(sequence))
+                ? prediction.withRecentIds(strategy.favored(sequence, from + i))
                 : prediction);
       }
       strategy.onPredictions(sequence, predictions);

@@ -53,6 +53,23 @@ public final class Generator {
   }
 
   /**
+   * Continues so many at a time as the limits say, and only when all of these are done the next
+   * ones, on the calling thread.
+   *
+   * @return a result for each request, in order
+   */
+  static List<Result> generateInGroups(DecodingModel model, Limits limits, List<Request> requests) {
+    try (Batch batch = new Batch(model, needed(limits, requests))) {
+      List<Result> results = new ArrayList<>();
+      for (int from = 0; from < requests.size(); from += limits.batchSize()) {
+        int end = Math.min(from + limits.batchSize(), requests.size());
+        results.addAll(generate(batch, requests.subList(from, end), TokenListener.none()));
+      }
+      return results;
+    }
+  }
+
+  /**
    * Continues all requests on the ranks of a world, each of which calls this with its part of the
    * model, and the same limits and requests.
    *

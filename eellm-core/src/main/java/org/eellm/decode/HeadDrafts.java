@@ -140,7 +140,7 @@ final class HeadDrafts {
               sequence,
               List.of(
                   prediction.isOfShortList()
-                      ? prediction.withRecentIds(sequence.strategy().favored(sequence))
+                      ? prediction.withRecentIds(sequence.strategy().favored(sequence, before))
                       : prediction));
     } catch (RuntimeException e) {
       sequence.output().fail(e);

@@ -14,6 +14,7 @@ import org.eellm.checkpoint.DraftTable;
 import org.eellm.checkpoint.DraftVocabulary;
 import org.eellm.checkpoint.ExamplePrompts;
 import org.eellm.checkpoint.ModelFolder;
+import org.eellm.checkpoint.TrainingFiles;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.config.Architecture;
@@ -33,7 +34,6 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.SamplingDefaults;
 import org.eellm.decode.token.Detokenizer;
-import org.eellm.decode.token.TokenListener;
 import org.eellm.model.Adapter;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.StoredDecoder;
@@ -156,6 +156,14 @@ public record LoadedModel(
     return files.calibrationFolder().resolve(ModelFolder.CALIBRATION);
   }
 
+  /**
+   * How long the run trained that made the exits, which is the trunk's where both were trained
+   * together; absent where no file says.
+   */
+  public Optional<Double> exitTrainingSeconds() {
+    return TrainingFiles.seconds(files.heads().orElse(folder()));
+  }
+
   /** Settings by the model's own calibration, where tokens leave early and nothing says when. */
   public DecodingSettings settings(DecodingSettings given) {
     return calibration.map(given::orCalibrated).orElse(given);
@@ -240,7 +248,12 @@ public record LoadedModel(
 
   /** Continues texts, one after the other, on the calling thread. */
   public List<Result> generate(List<Request> requests) {
-    return Generator.generate(decoder, limits().withBatchSize(1), requests, TokenListener.none());
+    return generate(requests, 1);
+  }
+
+  /** Continues so many texts at a time, and then the next ones, on the calling thread. */
+  public List<Result> generate(List<Request> requests, int batchSize) {
+    return Generator.generateInGroups(decoder, limits().withBatchSize(batchSize), requests);
   }
 
   @Override

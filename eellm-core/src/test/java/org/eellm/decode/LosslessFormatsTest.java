@@ -13,6 +13,7 @@ import java.util.Set;
 import java.util.function.IntUnaryOperator;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import org.eellm.checkpoint.DraftTable;
 import org.eellm.checkpoint.huggingface.GgufMatrix;
 import org.eellm.config.DataType;
 import org.eellm.config.MatrixQuantization;
@@ -38,6 +39,7 @@ import org.eellm.model.StoredDecoder;
 import org.eellm.model.StoredDecoder.Part;
 import org.eellm.model.parameter.ParameterSpec;
 import org.eellm.tensor.OneThread;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -45,7 +47,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 /**
  * That drafts leave the full model's text as it is, in every format that weights, keys and values
- * may have; {@code -Dtexts=240} for more texts.
+ * may have; {@code -Dtexts=240} for more texts in all of them.
  */
 @ExtendWith(OneThread.class)
 final class LosslessFormatsTest {
@@ -60,12 +62,15 @@ final class LosslessFormatsTest {
       List.of(
           new DecodingMethod.Speculative(2, new DraftLength.Fixed(3)),
           new DecodingMethod.Speculative(List.of(1, 4), new DraftLength.Adaptive(3, 0.1)),
+          new DecodingMethod.Speculative(List.of(1), new DraftLength.Adaptive(4, 0.05), 4, 0),
+          new DecodingMethod.Speculative(List.of(2), new DraftLength.Fixed(3), 0, 4),
           new DecodingMethod.AdaptiveDrafts(DraftSource.EXITS),
           OF_HEAD,
           fixed(DraftSource.HEAD),
           fixed(DraftSource.TEXT),
           new DecodingMethod.AdaptiveDrafts(DraftSource.TEXT),
           new DecodingMethod.AdaptiveDrafts(DraftSource.PROMPT),
+          new DecodingMethod.AdaptiveDrafts(DraftSource.TABLE),
           new DecodingMethod.AdaptiveDrafts(DraftSource.REPLIES),
           new DecodingMethod.AdaptiveDrafts(DraftSource.RECYCLED),
           new DecodingMethod.AdaptiveDrafts(DraftSource.BOTH));
@@ -164,11 +169,30 @@ final class LosslessFormatsTest {
     return DecodedRows.of(new GgufMatrix(rows));
   }
 
+  @Tag("slow")
+  @ParameterizedTest
+  @EnumSource(DataType.class)
+  void generate_draftsOf240Texts_areTheFullModelsText(DataType type) {
+    try (StoredDecoder stored =
+        StoredDecoder.of(
+            SmallModel.withDraftHead(type),
+            new MatrixQuantization(Quantization.NONE, Quantization.NONE, Quantization.NONE))) {
+      requireFullModelsText(stored, 240);
+    }
+  }
+
   private static void requireFullModelsText(StoredDecoder stored) {
+    requireFullModelsText(stored, TEXTS);
+  }
+
+  private static void requireFullModelsText(StoredDecoder stored, int count) {
     KernelRunner.pack(stored);
     List<Integer> listed = IntStream.range(0, IDS / 2).map(i -> 2 * i).boxed().toList();
     Limits limits = Limits.of(stored).withVocabulary(new Vocabulary(IDS, listed));
-    List<List<Integer>> full = ids(texts(stored, limits, DecodingMethod.full()));
+    List<List<Integer>> full = ids(texts(stored, limits, DecodingMethod.full(), count));
+    int[] written = full.stream().flatMap(List::stream).mapToInt(id -> id).toArray();
+    DraftTable table = DraftTable.count(written, 1000);
+    limits = limits.withVocabulary(new Vocabulary(IDS, listed, table));
     for (DecodingMethod drafting : DRAFTS) {
       if (drafting instanceof DecodingMethod.OfSource drafts
           && drafts.source() == DraftSource.HEAD
@@ -176,7 +200,7 @@ final class LosslessFormatsTest {
         continue;
       }
       for (int batchSize : new int[] {1, 8}) {
-        List<Result> drafted = texts(stored, limits.withBatchSize(batchSize), drafting);
+        List<Result> drafted = texts(stored, limits.withBatchSize(batchSize), drafting, count);
 
         assertThat(ids(drafted)).as("%s in batches of %d", drafting, batchSize).isEqualTo(full);
         int judged = drafted.stream().mapToInt(text -> text.usage().draftedTokens()).sum();
@@ -200,9 +224,10 @@ final class LosslessFormatsTest {
   }
 
   /** Greedy texts and drawn ones. */
-  private static List<Result> texts(StoredDecoder stored, Limits limits, DecodingMethod decoding) {
+  private static List<Result> texts(
+      StoredDecoder stored, Limits limits, DecodingMethod decoding, int count) {
     List<Request> requests = new ArrayList<>();
-    for (int i = 0; i < TEXTS; i++) {
+    for (int i = 0; i < count; i++) {
       Random random = new Random(i);
       List<Integer> prompt =
           random.ints(1 + random.nextInt(40), 0, SmallModel.VOCABULARY).boxed().toList();

@@ -95,8 +95,8 @@ public final class Charts {
         (int) Math.round(from.getBlue() + share * (to.getBlue() - from.getBlue())));
   }
 
-  /** An exit's shape. */
-  public static Marker markerOfHead(int place) {
+  /** The shape of an exit, or of another series, by its place. */
+  public static Marker marker(int place) {
     return MARKERS.get(place % MARKERS.size());
   }
 

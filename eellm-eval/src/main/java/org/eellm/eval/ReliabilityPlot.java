@@ -36,11 +36,11 @@ public final class ReliabilityPlot {
     for (int i = 0; i < plain.exits().size(); i++) {
       Color colour = Charts.ofHead(i, plain.exits().size() + 1);
       String name = "exit " + plain.exits().get(i);
-      add(chart, name, plain.reliability(i), colour).setMarker(Charts.markerOfHead(i));
+      add(chart, name, plain.reliability(i), colour).setMarker(Charts.marker(i));
       if (!tempered.equals(plain)) {
         XYSeries series =
             add(chart, name + ", at its temperature", tempered.reliability(i), colour);
-        series.setMarker(Charts.markerOfHead(i));
+        series.setMarker(Charts.marker(i));
         series.setLineStyle(Charts.DASHED);
       }
     }

@@ -9,6 +9,7 @@ import org.eellm.config.ConfigException;
 import org.eellm.data.corpus.JavaSources;
 import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.sweep.MethodCompletions;
+import org.eellm.eval.sweep.SweepConditions;
 import picocli.CommandLine.Option;
 
 /** The options {@code --prompts} and {@code --code}, as a mixin: what the model goes on from. */
@@ -56,11 +57,12 @@ final class BeginningsOption {
   record Sources(List<String> files) implements Beginnings {
     @Override
     public List<List<Integer>> tokens(EvaluatedModel subject, int methods, int maxTokens) {
-      return methods(subject, methods, maxTokens).prompts();
+      return methods(subject, methods, maxTokens, SweepConditions.USUAL).prompts();
     }
 
-    MethodCompletions methods(EvaluatedModel subject, int count, int maxTokens) {
-      return MethodCompletions.of(subject, files, count, maxTokens, EvalCommand.SEED);
+    MethodCompletions methods(
+        EvaluatedModel subject, int count, int maxTokens, SweepConditions conditions) {
+      return MethodCompletions.of(subject, files, count, maxTokens, EvalCommand.SEED, conditions);
     }
   }
 

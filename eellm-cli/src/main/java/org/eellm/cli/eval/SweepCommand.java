@@ -26,7 +26,6 @@ import org.eellm.cli.option.WorkProgress;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
-import org.eellm.decode.TensorParallelEngine.EngineStarter;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.Gate;
 import org.eellm.decode.exit.PolicyName;
@@ -36,10 +35,12 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.eval.EvalException;
 import org.eellm.eval.EvaluatedModel;
+import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.sweep.ComparedMethod;
 import org.eellm.eval.sweep.MethodCompletions;
 import org.eellm.eval.sweep.Sweep;
 import org.eellm.eval.sweep.Sweep.Row;
+import org.eellm.eval.sweep.SweepConditions;
 import org.eellm.eval.sweep.SweepGrid;
 import org.eellm.eval.sweep.SweepPlot;
 import org.eellm.eval.sweep.SweepRun;
@@ -100,7 +101,9 @@ public final class SweepCommand implements Callable<Integer> {
       paramLabel = "DIR",
       description =
           "Folder for sweep.md, sweep.json, sweep.csv, sweep.png, a picture for each score and, ten"
-              + " settings at a time, rows.jsonl; a sweep that was stopped goes on there.")
+              + " settings at a time, rows.jsonl; a sweep that was stopped goes on there. Of"
+              + " several temperatures, batch sizes or contexts, a folder in it for each"
+              + " combination, and sweep.csv for all.")
   private Path output;
 
   @Option(
@@ -182,6 +185,30 @@ public final class SweepCommand implements Callable<Integer> {
   private int maxTokens;
 
   @Option(
+      names = "--temperatures",
+      split = ",",
+      paramLabel = "X",
+      description =
+          "Draw the texts at these, with the same seeds for all settings; 0, greedily, by default.")
+  private List<Double> temperatures = List.of();
+
+  @Option(
+      names = "--batch-sizes",
+      split = ",",
+      paramLabel = "N",
+      description = "Write so many texts at a time; 1 by default.")
+  private List<Integer> batchSizes = List.of();
+
+  @Option(
+      names = "--contexts",
+      split = ",",
+      paramLabel = "N",
+      description =
+          "Prompts of so many tokens: the last ones, behind others' where there are fewer; as they"
+              + " are by default.")
+  private List<Integer> contexts = List.of();
+
+  @Option(
       names = "--rounds",
       paramLabel = "N",
       defaultValue = "5",
@@ -226,6 +253,14 @@ public final class SweepCommand implements Callable<Integer> {
       List<Pick> picks,
       List<SweepTable.Line> methods) {}
 
+  /** What is measured, under whatever conditions. */
+  private record Work(
+      EvaluatedModel subject,
+      Beginnings begun,
+      List<ComparedMethod> methods,
+      List<TaskSpec> tasks,
+      WorkProgress progress) {}
+
   /**
    * The best setting for a wish, if there is one.
    *
@@ -263,6 +298,7 @@ public final class SweepCommand implements Callable<Integer> {
             : Optional.empty();
     List<TaskSpec> specs = tasks.stream().map(TaskFile::read).toList();
     List<ComparedMethod> methods = ComparedMethod.of(methodNames);
+    List<SweepConditions> conditions = conditions();
     Files.createDirectories(output);
     return meshOptions.onFirstRank(
         spec,
@@ -271,95 +307,138 @@ public final class SweepCommand implements Callable<Integer> {
           read.ifPresent(
               file ->
                   Gate.requireModel(file.policy().gates(), model.decoder(), model.vocabulary()));
-          sweep(begun, methods, specs, model, engines);
+          try (Engine engine = model.engine(engines, Limits.BATCH_SIZE, Limits.MAX_PENDING);
+              WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
+            EvaluatedModel subject = new EvaluatedModel(model, engine);
+            sweep(new Work(subject, begun, methods, specs, progress), conditions);
+          }
         });
   }
 
-  private void sweep(
-      Beginnings begun,
-      List<ComparedMethod> compared,
-      List<TaskSpec> specs,
-      LoadedModel model,
-      EngineStarter engines)
-      throws IOException {
-    try (Engine engine = model.engine(engines, Limits.BATCH_SIZE, Limits.MAX_PENDING);
-        WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
-      List<Integer> available = model.architecture().exits().layers();
-      if (available.isEmpty() && compared.isEmpty()) {
-        throw new EvalException(
-            model.folder() + ": the model has no exits to measure; add some with add-exits");
+  private void sweep(Work work, List<SweepConditions> all) throws IOException {
+    LoadedModel model = work.subject().model();
+    List<Integer> exits = work.subject().exits();
+    if (exits.isEmpty() && work.methods().isEmpty()) {
+      throw new EvalException(
+          model.folder() + ": the model has no exits to measure; add some with add-exits");
+    }
+    for (SweepConditions conditions : all) {
+      if (conditions.context() > work.subject().context() - maxTokens) {
+        throw new ConfigException(
+            "--contexts: %d and %d tokens behind it are beyond the model's %d positions; use %d or less"
+                .formatted(
+                    conditions.context(),
+                    maxTokens,
+                    work.subject().context(),
+                    work.subject().context() - maxTokens));
       }
-      List<SweepSetting> listed =
-          compared.isEmpty() ? grid(available).settings(model.decoder().allHeads()) : List.of();
-      EvaluatedModel subject = new EvaluatedModel(model, engine);
-      Optional<MethodCompletions> methods =
-          begun instanceof Sources sources
-              ? Optional.of(sources.methods(subject, limit.items().orElse(METHODS), maxTokens))
-              : Optional.empty();
-      List<List<Integer>> texts =
-          methods
-              .map(MethodCompletions::prompts)
-              .orElseGet(() -> begun.tokens(subject, METHODS, maxTokens));
-      SweepTasks scored =
-          specs.isEmpty()
-              ? methods.<SweepTasks>map(task -> task).orElse(SweepTasks.none())
-              : SweepTasks.of(
-                  subject,
-                  specs,
-                  new TaskData(data.orElseThrow(), limit.itemsOrAll(), EvalCommand.SEED),
-                  modelOptions.variant(),
-                  output.resolve("tasks"),
-                  progress);
-      Function<List<Request>, List<Result>> generator =
-          meshOptions.isAlone() ? model::generate : subject::runOneByOne;
-      SweepRun run = new SweepRun(generator, available, model.endTokens(), texts, maxTokens);
-      List<SweepTable.Line> lines =
-          compared.stream().map(method -> line(method, subject, run)).toList();
-      List<SweepSetting> settings =
-          compared.isEmpty()
-              ? listed
-              : lines.stream().flatMap(line -> line.setting().stream()).toList();
-      if (settings.isEmpty()) {
-        throw new EvalException("--methods: " + lines.getFirst().note());
-      }
-      String dtype = model.architecture().model().dtype().toString();
-      int threads = Threads.count();
-      Sweep sweep =
-          run.measure(
-              settings,
-              rounds,
-              output.resolve("rows.jsonl"),
-              about(model.folder(), dtype, threads),
-              scored,
-              progress);
-      report(new Report(model.folder().toString(), dtype, threads, sweep, picks(sweep), lines));
+    }
+    List<SweepTable.Line> lines = lines(work, all.getFirst().ofChoice());
+    List<SweepSetting> settings =
+        work.methods().isEmpty()
+            ? grid(exits).settings(model.decoder().allHeads())
+            : lines.stream().flatMap(line -> line.setting().stream()).toList();
+    if (settings.isEmpty()) {
+      throw new EvalException("--methods: " + lines.getFirst().note());
+    }
+    StringBuilder csv = new StringBuilder();
+    List<Sweep> sweeps = new ArrayList<>();
+    for (SweepConditions conditions : all) {
+      Path folder = all.size() == 1 ? output : output.resolve(conditions.name());
+      Sweep sweep = measure(work, settings, conditions, folder);
+      String rows = report(folder, report(model, sweep, lines));
+      csv.append(sweeps.isEmpty() ? rows : rows.substring(rows.indexOf('\n') + 1));
+      Files.writeString(output.resolve("sweep.csv"), csv);
+      sweeps.add(sweep);
+    }
+    for (Sweep sweep : sweeps) {
       if (!sweep.failures().isEmpty()) {
         throw new EvalException(
-            "%d of %d settings failed: %s says why"
-                .formatted(sweep.failures().size(), settings.size(), output.resolve("sweep.md")),
+            "%d of %d settings failed: sweep.md in %s says why"
+                .formatted(sweep.failures().size(), settings.size(), output),
             sweep.failures().getFirst().cause());
       }
     }
   }
 
+  /** What the full model goes on from, and what gives scores where it is code. */
+  private record Begun(List<List<Integer>> prompts, Optional<SweepTasks> scores) {}
+
+  private Begun begin(Work work, SweepConditions conditions) {
+    EvaluatedModel subject = work.subject();
+    if (work.begun() instanceof Sources sources) {
+      MethodCompletions methods =
+          sources.methods(subject, limit.items().orElse(METHODS), maxTokens, conditions);
+      return new Begun(methods.prompts(), Optional.of(methods));
+    }
+    List<List<Integer>> prompts = work.begun().tokens(subject, METHODS, maxTokens);
+    return new Begun(conditions.prompts(prompts, subject.bosTokens()), Optional.empty());
+  }
+
+  private SweepRun run(Work work, List<List<Integer>> prompts, SweepConditions conditions) {
+    LoadedModel model = work.subject().model();
+    Function<List<Request>, List<Result>> generator =
+        meshOptions.isAlone()
+            ? requests -> model.generate(requests, conditions.batchSize())
+            : work.subject()::runOneByOne;
+    return new SweepRun(
+        generator, work.subject().exits(), model.endTokens(), prompts, maxTokens, conditions);
+  }
+
+  private Sweep measure(
+      Work work, List<SweepSetting> settings, SweepConditions conditions, Path folder) {
+    Begun begun = begin(work, conditions);
+    SweepTasks scored =
+        work.tasks().isEmpty()
+            ? begun.scores().orElseGet(SweepTasks::none)
+            : SweepTasks.of(
+                work.subject(),
+                work.tasks(),
+                new TaskData(data.orElseThrow(), limit.itemsOrAll(), EvalCommand.SEED),
+                modelOptions.variant(),
+                output.resolve("tasks"),
+                work.progress());
+    return run(work, begun.prompts(), conditions)
+        .measure(
+            settings,
+            rounds,
+            folder.resolve("rows.jsonl"),
+            about(work.subject().model()),
+            scored,
+            work.progress());
+  }
+
+  /** Methods' settings, by what the full model writes under some conditions. */
+  private List<SweepTable.Line> lines(Work work, SweepConditions conditions) {
+    if (work.methods().isEmpty()) {
+      return List.of();
+    }
+    List<GreedyContinuation> texts =
+        run(work, begin(work, conditions).prompts(), conditions).texts();
+    return work.methods().stream().map(method -> line(method, work.subject(), texts)).toList();
+  }
+
   /** A method's setting for a model, or what it lacks. */
-  private SweepTable.Line line(ComparedMethod method, EvaluatedModel subject, SweepRun run) {
+  private SweepTable.Line line(
+      ComparedMethod method, EvaluatedModel subject, List<GreedyContinuation> texts) {
     if (!method.need().isMetBy(subject.model())) {
       return SweepTable.Line.without(
           method, "skipped: the model lacks what %s makes".formatted(method.need().command()));
     }
     return SweepTable.Line.of(
-        method, method.setting(subject, run.texts(), minAgreement.orElse(LEAST_AGREEMENT)));
+        method,
+        method.setting(subject, texts, minAgreement.orElse(LEAST_AGREEMENT)),
+        subject.model());
   }
 
-  private String about(Path folder, String dtype, int threads) {
+  private String about(LoadedModel model) {
     return "%s, %s, %s, %s, %d threads%s, medians beyond the full model's first token, code %s, tasks %s of %s, limit %s%s"
         .formatted(
-            folder,
+            model.folder(),
             modelOptions.variant(),
             modelOptions.device(),
-            dtype,
-            threads,
+            model.architecture().model().dtype(),
+            Threads.count(),
             meshOptions.variant(),
             beginnings.isCode() ? beginnings.file().orElseThrow() : "none",
             tasks,
@@ -377,19 +456,29 @@ public final class SweepCommand implements Callable<Integer> {
     }
   }
 
-  private void report(Report report) throws IOException {
+  private Report report(LoadedModel model, Sweep sweep, List<SweepTable.Line> methods) {
+    return new Report(
+        model.folder().toString(),
+        model.architecture().model().dtype().toString(),
+        Threads.count(),
+        sweep,
+        picks(sweep),
+        methods);
+  }
+
+  /** Writes and prints what was measured; returns the rows as CSV. */
+  private String report(Path folder, Report report) throws IOException {
     Sweep sweep = report.sweep();
     SweepTable table =
         report.methods().isEmpty() ? SweepTable.of(sweep) : new SweepTable(sweep, report.methods());
     String markdown = table.markdown();
     StringWriter line = new StringWriter();
     JsonOption.print(new PrintWriter(line), report);
-    Files.writeString(output.resolve("sweep.json"), line.toString());
-    Files.writeString(output.resolve("sweep.csv"), table.csv());
-    Files.writeString(output.resolve("sweep.md"), markdown);
+    Files.writeString(folder.resolve("sweep.json"), line.toString());
+    Files.writeString(folder.resolve("sweep.md"), markdown);
     if (sweep.trusted()) {
-      SweepPlot.write(sweep, output.resolve("sweep.png"));
-      SweepPlot.writeScores(sweep, output);
+      SweepPlot.write(table, folder.resolve("sweep.png"));
+      SweepPlot.writeScores(table, folder);
     }
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
@@ -399,6 +488,7 @@ public final class SweepCommand implements Callable<Integer> {
       report.picks().forEach(pick -> out.println(pick.line()));
       out.flush();
     }
+    return table.csv();
   }
 
   /** The best settings for each wish; none where speed-ups mean nothing. */
@@ -418,6 +508,13 @@ public final class SweepCommand implements Callable<Integer> {
                     .map(best -> Pick.of(wish.getKey(), best))
                     .orElseGet(() -> Pick.none(wish.getKey())))
         .toList();
+  }
+
+  private List<SweepConditions> conditions() {
+    return SweepConditions.all(
+        temperatures.isEmpty() ? List.of(0.0) : temperatures,
+        batchSizes.isEmpty() ? List.of(1) : batchSizes,
+        contexts.isEmpty() ? List.of(0) : contexts);
   }
 
   private SweepGrid grid(List<Integer> available) {
@@ -446,6 +543,9 @@ public final class SweepCommand implements Callable<Integer> {
       if (!meshOptions.isAlone()) {
         throw new ConfigException("--methods: needs a single rank; leave out --tp and --pp");
       }
+    }
+    if (!meshOptions.isAlone() && !batchSizes.isEmpty()) {
+      throw new ConfigException("--batch-sizes: needs a single rank; leave out --tp and --pp");
     }
     if (maxTokens < 2 || rounds < 1) { // what is timed comes behind the first token
       throw new ConfigException(

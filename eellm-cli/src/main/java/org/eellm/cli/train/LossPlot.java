@@ -55,7 +55,7 @@ final class LossPlot {
     style(chart, training);
     int place = 0;
     for (var head : training.entrySet()) {
-      Marker marker = Charts.markerOfHead(place);
+      Marker marker = Charts.marker(place);
       Color colour = Charts.ofHead(place++, training.size());
       String label = HeadId.parse(head.getKey()).label();
       XYSeries curve = add(chart, label + ", training", smoothed(head.getValue()));

@@ -73,6 +73,7 @@ final class EeLlmScriptsTest {
       strings = {
         "ablations.sh",
         "convergence.sh",
+        "designs.sh",
         "fills.sh",
         "inference.sh",
         "novels.sh",

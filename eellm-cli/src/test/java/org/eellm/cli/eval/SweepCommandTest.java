@@ -382,6 +382,50 @@ final class SweepCommandTest {
     assertThat(Files.readAllLines(folder.resolve("sweep/sweep.csv"))).isEqualTo(csv);
   }
 
+  @Test
+  void sweep_ofSeveralConditions_measuresEachInAFolderAndGoesOnThere() throws IOException {
+    String[] options = {
+      "--methods=layerskip,token-recycling,max-probability",
+      "--min-agreement=0.5",
+      "--temperatures=0,0.8",
+      "--batch-sizes=1,2",
+      "--contexts=12"
+    };
+    assertThat(sweep(options)).as(err::toString).isZero();
+
+    Path table = folder.resolve("sweep/sweep.csv");
+    List<String> csv = Files.readAllLines(table);
+    assertThat(csv).hasSize(1 + 4 * (1 + 3));
+    assertThat(csv.stream().filter(line -> line.matches("(layerskip|token-recycling),.*")))
+        .hasSize(8)
+        .as("drafts leave the text as it is")
+        .allMatch(line -> line.contains(",true,"));
+    // A norm of 32 numbers and a matrix of 264 rows for each of three exits, in float32.
+    assertThat(csv.stream().filter(line -> line.startsWith("layerskip,")))
+        .anyMatch(line -> line.contains("," + 4 * (32 + 264 * 32) + ",,0.8,2,12"));
+    assertThat(csv.stream().filter(line -> line.startsWith("max-probability,")))
+        .anyMatch(line -> line.contains("," + 3 * 4 * (32 + 264 * 32) + ",,0.0,1,12"));
+    assertThat(csv.stream().filter(line -> line.startsWith("token-recycling,")))
+        .allMatch(line -> line.contains("," + 13 * 65536 + ",0.0,"));
+
+    Path rows = folder.resolve("sweep/temperature-0.8-batch-2-context-12/rows.jsonl");
+    Path others = folder.resolve("sweep/temperature-0.8-batch-1-context-12/rows.jsonl");
+    assertThat(rows.resolveSibling("sweep.md"))
+        .content()
+        .contains("2 texts at a time, drawn at temperature 0.8, prompts of 12 tokens");
+    List<String> measured = Files.readAllLines(rows);
+    Files.writeString(
+        rows, String.join("\n", measured.subList(0, 2)) + "\n" + measured.get(2).substring(0, 9));
+    String before = Files.readString(others);
+    assertThat(sweep(options)).as(err::toString).isZero();
+    assertThat(others).content().isEqualTo(before);
+    assertThat(Files.readAllLines(rows)).hasSize(4).startsWith(measured.get(0), measured.get(1));
+
+    assertThat(sweep("--methods=layerskip", "--contexts=91")).isEqualTo(2);
+    assertThat(err.toString())
+        .contains("--contexts: 91 and 6 tokens behind it are beyond the model's 96 positions; use");
+  }
+
   /** The agreement of real early exits on both sides of the threshold. */
   @Test
   void sweep_ofAMethodWithAThreshold_hasTheLaxestThatKeepsEnough() throws IOException {
@@ -464,6 +508,8 @@ final class SweepCommandTest {
         "--methods=medusa | --methods: 'medusa' is no method; use all, or some of [fixed-exit, ",
         "--methods=all --modes=recompute | --modes has no effect with --methods; leave it out",
         "--methods=all --tp=2 --nproc=2 | --methods: needs a single rank; leave out --tp and --pp",
+        "--batch-sizes=2 --tp=2 --nproc=2 | --batch-sizes: needs a single rank; leave out --tp",
+        "--batch-sizes=0 | --temperatures, --batch-sizes, --contexts: 0.0, 0, 0; use at least 0, 1",
       })
   void sweep_wrongUse_isRefused(String options, String message) {
     assertThat(sweep(options.split(" "))).isEqualTo(2);

@@ -66,7 +66,9 @@ final class GenerateRefusalTest extends WithGenerateCommand {
         "--mode speculative --draft-exit 3 | --draft-exit: there is no exit after layer 3; this"
             + " model has exits after layer 1, layer 2, layer 4",
         "--mode speculative --exits 1,2 --draft-exit 2 | --draft-exit has no effect where several"
-            + " exits draft; leave it out",
+            + " exits draft, unless it is the first of two; leave it out",
+        "--mode speculative --exits 1,2 --draft-resume 4 | --draft-resume has no effect where"
+            + " several exits draft; leave it out",
         "--mode speculative --exits 3 | --exits: there is no exit after layer 3; this model has"
             + " exits after layer 1, layer 2, layer 4",
         "--mode speculative --draft-length 0 | --draft-length: 0 is not a whole number in 1..64",

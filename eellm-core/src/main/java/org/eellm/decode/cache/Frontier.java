@@ -101,6 +101,15 @@ public final class Frontier implements AutoCloseable {
     }
   }
 
+  /** Adds copies of the in-flight rows, whose slots the caller releases. */
+  public void addCopiesTo(ForwardBatch block) {
+    for (int row = 0; row < inFlight.count(); row++) {
+      int slot = runner.allocateSlot();
+      runner.copy(inFlight.slot(row), slot);
+      block.add(slot, inFlight.first() + row);
+    }
+  }
+
   /** Adds the rows that a head with attention has not seen, which are not in flight. */
   public void addUnseenTo(ForwardBatch block, Head head) {
     HiddenStateSlots rows = unseen[head.index()];
@@ -254,6 +263,12 @@ public final class Frontier implements AutoCloseable {
       }
     }
     return least;
+  }
+
+  /** {@link #rollBack}, of rows in flight, too. */
+  public void cut(int end) {
+    inFlight.cut(end, runner);
+    rollBack(end);
   }
 
   /** Forgets hidden states, keys and values of position {@code end} and beyond. */

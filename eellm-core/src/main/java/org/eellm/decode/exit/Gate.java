@@ -28,6 +28,11 @@ public record Gate(double bias, double logOdds, double gap, float[] hidden)
     hidden = hidden.clone();
   }
 
+  /** Of memory. */
+  public long bytes() {
+    return 3L * Double.BYTES + (long) hidden.length * Float.BYTES;
+  }
+
   /**
    * How probably a prediction of the short list and recent ids is the full model's, from 0 to 1.
    */

@@ -43,6 +43,11 @@ public record Vocabulary(int size, List<Integer> draftIds, DraftTable draftTable
     return draftTable.size() > 0;
   }
 
+  /** Bytes of memory of the draft table. */
+  public long draftTableBytes() {
+    return draftTable.bytes();
+  }
+
   /** Exits draft from all ids. */
   public static Vocabulary of(int size) {
     return new Vocabulary(size, List.of());

@@ -2,6 +2,7 @@ package org.eellm.decode.request;
 
 import java.io.Serializable;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import org.eellm.config.ConfigException;
@@ -64,10 +65,20 @@ public sealed interface DecodingMethod extends Serializable {
    *
    * @param layers of the exits, from 1: a token is drafted by the first that is sure enough, and
    *     the draft ends where none is (DSSD, arXiv 2407.21082)
+   * @param filter layer of a deeper exit, or 0 for none: drafts pass it first, and go on from its
+   *     own token where it would choose another one (HiSpec, arXiv 2510.01336)
+   * @param resume layer from which drafts go on behind the exit's, up to the full model's head, in
+   *     place of the exit's head: those between are skipped (SWIFT, arXiv 2410.06916); 0 for none
    */
-  record Speculative(List<Integer> layers, DraftLength length) implements DecodingMethod {
+  record Speculative(List<Integer> layers, DraftLength length, int filter, int resume)
+      implements DecodingMethod {
     public Speculative {
       layers = List.copyOf(layers);
+    }
+
+    /** Without a filter. */
+    public Speculative(List<Integer> layers, DraftLength length) {
+      this(layers, length, 0, 0);
     }
 
     /** By one exit. */
@@ -78,13 +89,23 @@ public sealed interface DecodingMethod extends Serializable {
     @Override
     public List<Head> heads(List<Head> all) {
       Head full = all.getLast();
-      if (layers.contains(full.layer())) {
+      List<Integer> asked = new ArrayList<>(layers);
+      if (filter > 0) {
+        asked.add(filter);
+      }
+      if (asked.contains(full.layer())) {
         throw new SettingException(
             "draft-exit",
             "layer %d is the model's last, which drafts no faster than the full model; use an exit below"
                 .formatted(full.layer()));
       }
-      List<Head> heads = new ArrayList<>(ExitPolicies.exits(all, layers));
+      if (resume > 0 && (resume <= Collections.max(layers) + 1 || resume > full.layer())) {
+        throw new SettingException(
+            "draft-resume",
+            "layer %d skips nothing between layer %s and the last, %d; use one between"
+                .formatted(resume, Collections.max(layers), full.layer()));
+      }
+      List<Head> heads = new ArrayList<>(ExitPolicies.exits(all, asked));
       heads.add(full);
       return heads;
     }

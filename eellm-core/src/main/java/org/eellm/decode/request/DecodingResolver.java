@@ -7,6 +7,7 @@ import static org.eellm.decode.request.DecodingSetting.DRAFT_EXIT;
 import static org.eellm.decode.request.DecodingSetting.DRAFT_LENGTH;
 import static org.eellm.decode.request.DecodingSetting.DRAFT_MARGIN;
 import static org.eellm.decode.request.DecodingSetting.DRAFT_MEMORY;
+import static org.eellm.decode.request.DecodingSetting.DRAFT_RESUME;
 import static org.eellm.decode.request.DecodingSetting.DRAFT_SOURCE;
 import static org.eellm.decode.request.DecodingSetting.EXITS;
 import static org.eellm.decode.request.DecodingSetting.MODE;
@@ -14,6 +15,7 @@ import static org.eellm.decode.request.DecodingSetting.POLICY;
 import static org.eellm.decode.request.DecodingSetting.THRESHOLD;
 import static org.eellm.decode.request.DecodingSetting.THRESHOLD_DECAY;
 
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import java.util.SortedMap;
@@ -61,7 +63,7 @@ record DecodingResolver(
   }
 
   private DecodingMethod drafts() {
-    if (Stream.of(DRAFT_EXIT, DRAFT_LENGTH, DRAFT_MARGIN, EXITS)
+    if (Stream.of(DRAFT_EXIT, DRAFT_RESUME, DRAFT_LENGTH, DRAFT_MARGIN, EXITS)
         .noneMatch(setting -> settings.get(setting).isPresent())) {
       DraftSource source = settings.orUsual(DRAFT_SOURCE);
       if (source == DraftSource.EXITS && available.isEmpty()) {
@@ -71,7 +73,8 @@ record DecodingResolver(
       }
       return new DecodingMethod.AdaptiveDrafts(source, settings.orUsual(DRAFT_MEMORY));
     }
-    boolean byExits = Stream.of(DRAFT_EXIT, EXITS).anyMatch(set -> settings.get(set).isPresent());
+    boolean byExits = Stream.of(DRAFT_EXIT, DRAFT_RESUME, EXITS)
+            .anyMatch(set -> settings.get(set).isPresent());
     DraftSource source = settings.orUsual(DRAFT_SOURCE);
     if (!byExits && !source.hasExits()) {
       return new DecodingMethod.FixedDrafts(source, settings.orUsual(DRAFT_MEMORY), length());
@@ -79,7 +82,8 @@ record DecodingResolver(
     for (DecodingSetting<?> adaptive : List.of(DRAFT_SOURCE, DRAFT_MEMORY)) {
       refuse(settings.get(adaptive).isPresent(), adaptive, "where an exit drafts at fixed length");
     }
-    return new DecodingMethod.Speculative(draftingLayers(), length());
+    return new DecodingMethod.Speculative(
+        draftingLayers(), length(), filter(), settings.get(DRAFT_RESUME).orElse(0));
   }
 
   /** The mode where none is set: early exit if one of its settings is there, else speculative. */
@@ -215,14 +219,31 @@ record DecodingResolver(
   }
 
   private List<Integer> draftingLayers() {
-    if (!settings.exits().isEmpty()) {
-      refuse(settings.get(DRAFT_EXIT).isPresent(), DRAFT_EXIT, "where several exits draft");
-      settings.exits().forEach(layer -> requireExit(EXITS, layer));
+    refuse(
+        !settings.exits().isEmpty() && settings.get(DRAFT_RESUME).isPresent(),
+        DRAFT_RESUME,
+        "where several exits draft");
+    settings.exits().forEach(layer -> requireExit(EXITS, layer));
+    if (!settings.exits().isEmpty() && settings.get(DRAFT_EXIT).isEmpty()) {
       return settings.exits();
     }
     int layer = settings.get(DRAFT_EXIT).orElse(available.isEmpty() ? 1 : available.getFirst());
     requireExit(DRAFT_EXIT, layer);
     return List.of(layer);
+  }
+
+  /** The exit that drafts pass first, where one drafts and another is named beside it; or 0. */
+  private int filter() {
+    List<Integer> exits = settings.exits();
+    Optional<Integer> drafter = settings.get(DRAFT_EXIT);
+    if (exits.isEmpty() || drafter.isEmpty()) {
+      return 0;
+    }
+    refuse(
+        exits.size() != 2 || !Collections.min(exits).equals(drafter.get()),
+        DRAFT_EXIT,
+        "where several exits draft, unless it is the first of two");
+    return Collections.max(exits);
   }
 
   private DraftLength length() {

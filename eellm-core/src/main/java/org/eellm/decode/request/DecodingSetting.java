@@ -160,7 +160,8 @@ public record DecodingSetting<T>(
           Optional.empty(),
           "LAYER",
           "Layers of the exits to use, as in 2,4; all by default. In the mode speculative: exits"
-              + " that draft at fixed length, each token by the first that is sure enough.");
+              + " that draft at fixed length, each token by the first that is sure enough; beside"
+              + " draft-exit that one and a deeper one, which its drafts have to pass first.");
 
   /** Belongs to {@link Limits}: here it is only refused where nothing waits. */
   public static final DecodingSetting<Integer> MAX_PENDING =
@@ -210,6 +211,17 @@ public record DecodingSetting<T>(
               + " given, and no other source; without any of these three, who drafts and how far"
               + " adapts to text and machine.");
 
+  /** Only where one exit drafts. */
+  public static final DecodingSetting<Integer> DRAFT_RESUME =
+      new DecodingSetting<>(
+          "draft-resume",
+          Part.DRAFTS,
+          FROM_1,
+          Optional.empty(),
+          "LAYER",
+          "For the mode speculative: drafts skip the layers between draft-exit and this one, and"
+              + " the full model's head drafts.");
+
   public static final DecodingSetting<Integer> DRAFT_LENGTH =
       new DecodingSetting<>(
           "draft-length",
@@ -237,7 +249,7 @@ public record DecodingSetting<T>(
               List.of(MODE, POLICY, THRESHOLD, THRESHOLD_DECAY, CALIBRATION),
               POLICY_NUMBERS,
               List.of(EXITS, MAX_PENDING),
-              List.of(DRAFT_SOURCE, DRAFT_MEMORY, DRAFT_EXIT, DRAFT_LENGTH, DRAFT_MARGIN))
+              List.of(DRAFT_SOURCE, DRAFT_MEMORY, DRAFT_EXIT, DRAFT_RESUME, DRAFT_LENGTH, DRAFT_MARGIN))
           .<DecodingSetting<?>>flatMap(List::stream)
           .toList();
 

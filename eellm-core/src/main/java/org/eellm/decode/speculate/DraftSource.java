@@ -33,6 +33,18 @@ public enum DraftSource {
     return this == REPLIES || this == RECYCLED;
   }
 
+  /**
+   * Bytes that it takes at most, without heads.
+   *
+   * @param table those of the model's draft table
+   */
+  public long mostBytes(long table, DraftMemory memory) {
+    boolean shared = memory == DraftMemory.SHARED;
+    return (includes(TABLE) ? table : 0)
+        + (shared && includes(REPLIES) ? RecentReplies.MOST_BYTES : 0)
+        + (shared && includes(RECYCLED) ? RecycledTable.BYTES : 0);
+  }
+
   /** Whether exits draft. */
   public boolean hasExits() {
     return this == BOTH || this == EXITS;

@@ -13,6 +13,9 @@ final class RecentReplies {
   /** Tokens by default: some thousand replies, 28 MB with the index. */
   static final int MOST = 1 << 20;
 
+  /** Of that many tokens, with the index. */
+  static final long MOST_BYTES = (long) MOST * Integer.BYTES * (1 + 2 * 3);
+
   private static final int FIRST = 1 << 10;
 
   /** Between replies; where one ends. */

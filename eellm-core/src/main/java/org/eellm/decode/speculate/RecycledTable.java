@@ -15,7 +15,11 @@ final class RecycledTable {
   /** Times in a row that a pair led to its token, above which no more are told apart. */
   static final int MOST_SURE = 7;
 
-  private static final int BITS = 16; // a megabyte
+  private static final int BITS = 16;
+
+  /** Of memory. */
+  static final long BYTES = (1L << BITS) * (Long.BYTES + Integer.BYTES + Byte.BYTES);
+
   private static final long GOLDEN = 0x9E3779B97F4A7C15L;
 
   private final long[] pairs = new long[1 << BITS];

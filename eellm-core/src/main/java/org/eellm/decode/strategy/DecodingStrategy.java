@@ -44,11 +44,12 @@ public sealed interface DecodingStrategy
       case DecodingMethod.Recompute anew -> new ExitStrategy(anew.policy(), AfterExit.RECOMPUTE);
       case DecodingMethod.Propagate on -> new ExitStrategy(on.policy(), AfterExit.PROPAGATE);
       case DecodingMethod.Speculative draft ->
-          new SpeculativeStrategy(new DraftPlan.Fixed(draft.length()));
+          new SpeculativeStrategy(
+              new DraftPlan.Fixed(draft.length()), draft.filter(), draft.resume());
       case DecodingMethod.AdaptiveDrafts(DraftSource source, DraftMemory memory) ->
-          new SpeculativeStrategy(planner.plan(source, memory));
+          new SpeculativeStrategy(planner.plan(source, memory), 0, 0);
       case DecodingMethod.FixedDrafts(DraftSource source, DraftMemory memory, DraftLength length) ->
-          new SpeculativeStrategy(planner.plan(source, memory, length));
+          new SpeculativeStrategy(planner.plan(source, memory, length), 0, 0);
       case DecodingMethod.Score score -> new ScoreStrategy(score);
     };
   }
@@ -70,8 +71,12 @@ public sealed interface DecodingStrategy
   /** Of how many of the last in-flight rows a head is to predict: none, where it is not asked. */
   int rowsToPredict(Sequence sequence, Head head);
 
-  /** Ids that an exit is to look at beside a short list and those of the text's last tokens. */
-  default int[] favored(Sequence sequence) {
+  /**
+   * Ids that an exit is to look at beside a short list and those of the text's last tokens.
+   *
+   * @param position of the predicted token
+   */
+  default int[] favored(Sequence sequence, int position) {
     return Sampler.NO_IDS;
   }
 
@@ -81,6 +86,14 @@ public sealed interface DecodingStrategy
    */
   default boolean draftsAt(Sequence sequence, Head head) {
     return false;
+  }
+
+  /**
+   * The trunk branch from which a copy of the newest row goes on to the last head, in place of the
+   * head that taps the stream here; 0 for none.
+   */
+  default int resumesAt(Head head) {
+    return 0;
   }
 
   /** A guess at the token that is being waited for; none where no other is likelier than any. */

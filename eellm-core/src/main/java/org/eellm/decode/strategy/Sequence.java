@@ -246,6 +246,12 @@ public final class Sequence implements AutoCloseable {
     }
   }
 
+  /** Takes back the last tokens, whose rows are in flight. */
+  void takeBack(int count) {
+    tokens.truncate(tokens.size() - count);
+    frontier.cut(tokens.size());
+  }
+
   /** Forgets hidden states, keys and values of positions whose tokens have been rolled back. */
   void rollBack() {
     frontier.rollBack(tokens.size() - 1); // the newest token has yet to go in

@@ -27,14 +27,24 @@ final class SpeculativeStrategy implements DecodingStrategy {
   private static final int MOST_FORCED = 12;
 
   private final DraftPlan plan;
+  private final int filter;
+  private final int resume;
   private final List<Integer> drafts = new ArrayList<>();
   private final BitSet forced = new BitSet(); // those that a grammar leaves no choice for
   private @Nullable Head drafter; // none where the text drafts itself
   private boolean expectsToken;
   private boolean drafted; // in this step
+  private int passed; // drafts that the filter would choose, too
+  private @Nullable Head skipping; // the exit behind which layers are left out, while that drafts
 
-  SpeculativeStrategy(DraftPlan plan) {
+  /**
+   * @param filter layer of an exit that drafts pass before the full model; 0 for none
+   * @param resume layer from which drafts go on behind the exit's; 0 for none
+   */
+  SpeculativeStrategy(DraftPlan plan, int filter, int resume) {
     this.plan = plan;
+    this.filter = filter;
+    this.resume = resume;
   }
 
   @Override
@@ -97,7 +107,19 @@ final class SpeculativeStrategy implements DecodingStrategy {
     if (sequence.isLast(head)) {
       return drafts.size() + 1;
     }
-    return asks(sequence, head) ? 1 : 0;
+    if (head.layer() == filter) {
+      return passed == drafts.size() ? 0 : drafts.size() - passed + 1;
+    }
+    if (!asks(sequence, head)) {
+      return 0;
+    }
+    skipping = resume > 0 ? head : null;
+    return 1;
+  }
+
+  @Override
+  public int resumesAt(Head head) {
+    return resume > 0 && head.isExit() ? 2 * (resume - 1) : 0;
   }
 
   @Override
@@ -106,9 +128,9 @@ final class SpeculativeStrategy implements DecodingStrategy {
   }
 
   @Override
-  public int[] favored(Sequence sequence) {
+  public int[] favored(Sequence sequence, int position) {
     Sampler sampler = sequence.request().sampler();
-    return sampler.favored(sequence.tokens().size(), sequence.job().vocabSize());
+    return sampler.favored(position, sequence.job().vocabSize());
   }
 
   /**
@@ -122,18 +144,49 @@ final class SpeculativeStrategy implements DecodingStrategy {
   @Override
   public void onPredictions(Sequence sequence, List<Prediction> predictions) {
     Prediction first = predictions.getFirst();
-    if (sequence.isLast(first.head())) {
+    Head skipped = skipping;
+    skipping = null;
+    if (skipped != null) {
+      draft(sequence, skipped, sequence.request().sampler().choose(first));
+    } else if (sequence.isLast(first.head())) {
       verify(sequence, predictions);
-      return;
+    } else if (first.head().layer() == filter) {
+      filter(sequence, predictions);
+    } else {
+      draft(sequence, first.head(), sequence.request().sampler().choose(first));
     }
-    Sampler.Choice choice = sequence.request().sampler().choose(first);
+  }
+
+  private void draft(Sequence sequence, Head head, Sampler.Choice choice) {
     if (plan.keepsDrafting(choice.margin())) {
-      drafter = first.head();
+      drafter = head;
       draft(sequence, choice.id());
       drafted = true;
-      if (drafter.isExit()) { // a draft head would have to see them one by one
+      if (head.isExit()) { // a draft head would have to see them one by one
         addForced(sequence);
       }
+    }
+  }
+
+  /**
+   * Takes back the drafts from the first one on that the filter would not choose. Its own choice
+   * there is a draft, if it is sure, and the rows wait for more.
+   */
+  private void filter(Sequence sequence, List<Prediction> predictions) {
+    Sampler sampler = sequence.request().sampler();
+    int before = passed;
+    Sampler.Choice choice = sampler.choose(predictions.getFirst());
+    while (passed < drafts.size() && choice.id() == drafts.get(passed)) {
+      passed++;
+      choice = sampler.choose(predictions.get(passed - before));
+    }
+    sequence.takeBack(drafts.size() - passed);
+    drafts.subList(passed, drafts.size()).clear();
+    forced.clear(passed, Math.max(passed, forced.length()));
+    Head head = predictions.getFirst().head();
+    if (asks(sequence, head)) {
+      draft(sequence, head, choice);
+      passed = drafts.size();
     }
   }
 
@@ -160,6 +213,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
     }
     drafts.clear();
     forced.clear();
+    passed = 0;
     sequence.rollBack();
   }
 

@@ -3,6 +3,7 @@ package org.eellm.eval.sweep;
 import static org.eellm.decode.request.DecodingMode.EARLY_EXIT;
 import static org.eellm.decode.request.DecodingSetting.DRAFT_EXIT;
 import static org.eellm.decode.request.DecodingSetting.DRAFT_MEMORY;
+import static org.eellm.decode.request.DecodingSetting.DRAFT_RESUME;
 import static org.eellm.decode.request.DecodingSetting.DRAFT_SOURCE;
 import static org.eellm.decode.request.DecodingSetting.EXITS;
 import static org.eellm.decode.request.DecodingSetting.THRESHOLD_DECAY;
@@ -91,6 +92,19 @@ public enum ComparedMethod {
       "2407.21082",
       Need.EXITS,
       subject -> SweepSetting.adaptiveDrafts().with(EXITS, subject.below())),
+  /** HiSpec: what the first exit drafts passes the next one before the full model. */
+  HISPEC(
+      "2510.01336",
+      Need.TWO_EXITS,
+      subject ->
+          SweepSetting.adaptiveDrafts()
+              .with(EXITS, subject.below().subList(0, 2))
+              .with(DRAFT_EXIT, subject.below().getFirst())),
+  /**
+   * SWIFT, with the middle layers left out: as many of the last ones as lie below an exit follow on
+   * it. CLaSp (2505.24196) and KnapSpec (2602.20217) choose layers by measurements.
+   */
+  SKIPPED_LAYERS("2410.06916", Need.EXITS, Subject::skippedLayers),
   /** DEL: exit and length follow from what drafts are worth. */
   ADAPTIVE_EXITS("2504.05598", Need.EXITS, _ -> drafts(DraftSource.EXITS)),
   /** LLMA, prompt lookup: what followed in the text itself. */
@@ -110,6 +124,7 @@ public enum ComparedMethod {
   public enum Need {
     NOTHING("", _ -> true),
     EXITS("eellm add-exits, then eellm tune", model -> !below(model).isEmpty()),
+    TWO_EXITS("eellm add-exits for two layers, then eellm tune", model -> below(model).size() > 1),
     GATES(
         "eellm calibrate --gate",
         model ->
@@ -176,6 +191,18 @@ public enum ComparedMethod {
       return fromStrictest.stream()
           .takeWhile(value -> Suitability.agreement(trace, sign * value) >= leastAgreement)
           .reduce(fromStrictest.getFirst(), (_, laxer) -> laxer);
+    }
+
+    SweepSetting skippedLayers() {
+      int layers = model.layers();
+      int exit =
+          below().reversed().stream()
+              .filter(layer -> 2 * layer < layers)
+              .findFirst()
+              .orElse(below().getFirst());
+      return SweepSetting.adaptiveDrafts()
+          .with(DRAFT_EXIT, exit)
+          .with(DRAFT_RESUME, Math.max(layers - exit + 1, exit + 2));
     }
 
     SweepSetting gates() {

@@ -56,22 +56,35 @@ public final class MethodCompletions implements SweepTasks {
    * @param files Java sources
    * @param count of methods; fewer, where there are not as many
    * @param maxTokens of a continuation; longer methods are left out
+   * @param conditions of which the prompts' length counts: other files stand in front of a short
+   *     one
    * @throws EvalException if no method is suitable
    */
   public static MethodCompletions of(
-      EvaluatedModel model, List<String> files, int count, int maxTokens, long seed) {
+      EvaluatedModel model,
+      List<String> files,
+      int count,
+      int maxTokens,
+      long seed,
+      SweepConditions conditions) {
     List<Item> items = new ArrayList<>();
     List<Integer> order = new ArrayList<>(IntStream.range(0, files.size()).boxed().toList());
     Collections.shuffle(order, new Random(seed));
     // A method of each file, then another of each, so that many files have a part.
     List<List<Method>> methods =
         order.stream().map(file -> shuffled(JavaMethods.of(files.get(file)), seed)).toList();
+    List<List<Integer>> texts =
+        conditions.context() == 0
+            ? List.of()
+            : order.stream().map(file -> model.encode(files.get(file))).toList();
     int most = methods.stream().mapToInt(List::size).max().orElse(0);
     for (int round = 0; round < most; round++) {
       for (int i = 0; i < order.size() && items.size() < count; i++) {
         if (round < methods.get(i).size()) {
+          List<List<Integer>> others =
+              texts.isEmpty() ? List.of() : SweepConditions.others(texts, i);
           HalfMethod.of(files.get(order.get(i)), methods.get(i).get(round))
-              .flatMap(method -> item(model, method, maxTokens))
+              .flatMap(method -> item(model, method, maxTokens, conditions, others))
               .ifPresent(items::add);
         }
       }
@@ -90,16 +103,29 @@ public final class MethodCompletions implements SweepTasks {
     return mixed;
   }
 
-  private static Optional<Item> item(EvaluatedModel model, HalfMethod method, int maxTokens) {
+  /**
+   * @param others files that may stand in front
+   */
+  private static Optional<Item> item(
+      EvaluatedModel model,
+      HalfMethod method,
+      int maxTokens,
+      SweepConditions conditions,
+      List<List<Integer>> others) {
     List<Integer> rest = model.encode(method.rest());
-    List<Integer> prompt = new ArrayList<>(model.bosTokens());
-    prompt.addAll(model.encode(method.before()));
     int room = model.context() - maxTokens;
-    return rest.size() > maxTokens || room < 1
-        ? Optional.empty()
-        : Optional.of(
-            new Item(
-                method, prompt.subList(Math.max(0, prompt.size() - room), prompt.size()), rest));
+    if (rest.size() > maxTokens || room < 1) {
+      return Optional.empty();
+    }
+    List<Integer> text = model.encode(method.before());
+    if (conditions.context() > 0) {
+      return Optional.of(
+          new Item(method, conditions.prompt(others, text, model.bosTokens()), rest));
+    }
+    List<Integer> prompt = new ArrayList<>(model.bosTokens());
+    prompt.addAll(text);
+    return Optional.of(
+        new Item(method, prompt.subList(Math.max(0, prompt.size() - room), prompt.size()), rest));
   }
 
   /** The tokens that the methods' second halves follow. */

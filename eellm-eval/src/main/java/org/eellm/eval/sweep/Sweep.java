@@ -19,6 +19,7 @@ import org.eellm.eval.Estimate;
 /**
  * The gains of ways to decode and the changes that they make, beside the full model.
  *
+ * @param conditions of the texts
  * @param prompts number of texts
  * @param tokens of all texts, prompts not counted
  * @param rounds times that each speed was measured
@@ -31,6 +32,7 @@ import org.eellm.eval.Estimate;
  * @param failures the other settings
  */
 public record Sweep(
+    SweepConditions conditions,
     int prompts,
     int tokens,
     int rounds,
@@ -60,8 +62,8 @@ public record Sweep(
    *
    * @param shares of the tokens that left at each head, shallowest first
    * @param meanLayer that tokens left after
-   * @param tokensPerSecond one text at a time, without the time that the full model takes to the
-   *     first token: median of the rounds
+   * @param tokensPerSecond of all texts at a time, without the time that the full model takes to
+   *     the first token: median of the rounds
    * @param speedUp over the full model in the same round: median of the rounds
    * @param spread of the speed-up in single rounds, within which it lies
    * @param tokensPerPass tokens that one pass of the full model yields, accepted drafts and its
@@ -294,12 +296,12 @@ public record Sweep(
     return text.append(
             """
 
-            Measured on the full model's own %,d tokens after %,d prompts, one text at a time, without the time that the
+            Measured on the full model's own %,d tokens after %,d prompts, %s, without the time that the
             full model takes to the first token. %s
             A setting agrees where its token, given the full model's text before it, is the full model's. A star: no other setting is
             faster and agrees no less.
             """
-                .formatted(tokens, prompts, method()))
+                .formatted(tokens, prompts, conditions.words(), method()))
         .append(distrust().map(reason -> "\n" + reason + "\n").orElse(""))
         .toString();
   }

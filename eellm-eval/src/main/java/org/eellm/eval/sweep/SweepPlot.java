@@ -39,7 +39,8 @@ public final class SweepPlot {
   private SweepPlot() {}
 
   /** Writes a PNG file. */
-  public static void write(Sweep sweep, Path picture) {
+  public static void write(SweepTable table, Path picture) {
+    Sweep sweep = table.sweep();
     List<Row> rows = sweep.rows();
     double least = rows.stream().mapToDouble(row -> 100 * row.agreement()).min().orElseThrow();
     double width = Math.max(1, 100 - least);
@@ -58,7 +59,7 @@ public final class SweepPlot {
     chart.getStyler().setYAxisDecimalPattern("0.0#");
     chart.getStyler().setXAxisMin(100 - width);
     chart.getStyler().setXAxisMax(100.0); // the chart leaves some room by itself
-    families(sweep).forEach((name, some) -> add(chart, name, some));
+    families(table).forEach((name, some) -> add(chart, name, some));
     XYSeries full = chart.addSeries("full model", new double[] {100}, new double[] {1});
     full.setXYSeriesRenderStyle(XYSeriesRenderStyle.Scatter);
     full.setMarker(SeriesMarkers.DIAMOND).setMarkerColor(Color.BLACK);
@@ -69,7 +70,7 @@ public final class SweepPlot {
           new double[] {100 * row.agreement(), 100 * row.agreement()},
           new double[] {row.spread().least(), row.spread().most()});
     }
-    label(chart, sweep, Row::speedUp, row -> 100 * row.agreement(), new double[] {width, height});
+    label(chart, table, Row::speedUp, row -> 100 * row.agreement(), new double[] {width, height});
     Charts.png(chart, picture);
   }
 
@@ -77,22 +78,24 @@ public final class SweepPlot {
    * Writes a PNG file for each score, {@code sweep-next-line-exact.png}: the score against the
    * speed-up, a dot a setting, with standard errors (EE-LLM, arXiv 2312.04916, figures 8 and 9).
    */
-  public static void writeScores(Sweep sweep, Path folder) {
-    sweep
+  public static void writeScores(SweepTable table, Path folder) {
+    table
+        .sweep()
         .fullScores()
         .forEach(
             (name, full) ->
                 Charts.png(
-                    scores(sweep, name, full),
+                    scores(table, name, full),
                     folder.resolve("sweep-" + name.replaceAll("\\W+", "-") + ".png")));
   }
 
-  private static XYChart scores(Sweep sweep, String score, Estimate full) {
+  private static XYChart scores(SweepTable table, String score, Estimate full) {
+    Sweep sweep = table.sweep();
     XYChart chart =
         Charts.chart(score, "speed-up over the full model", "with standard errors", 1000, 620);
     chart.getStyler().setXAxisDecimalPattern("0.0#");
     chart.getStyler().setYAxisDecimalPattern("0.##");
-    families(sweep)
+    families(table)
         .forEach(
             (name, some) -> {
               XYSeries series =
@@ -101,7 +104,7 @@ public final class SweepPlot {
                       some.stream().mapToDouble(Row::speedUp).toArray(),
                       some.stream().mapToDouble(row -> row.score(score).value()).toArray(),
                       some.stream().mapToDouble(row -> row.score(score).error()).toArray());
-              style(series, some);
+              style(chart, series, some);
             });
     XYSeries alone =
         chart.addSeries(
@@ -113,7 +116,7 @@ public final class SweepPlot {
     alone.setMarker(SeriesMarkers.DIAMOND).setMarkerColor(Color.BLACK);
     label(
         chart,
-        sweep,
+        table,
         row -> row.score(score).value(),
         Row::speedUp,
         new double[] {span(sweep, Row::speedUp), span(sweep, row -> row.score(score).value())});
@@ -154,10 +157,11 @@ public final class SweepPlot {
    */
   private static void label(
       XYChart chart,
-      Sweep sweep,
+      SweepTable table,
       ToDoubleFunction<Row> y,
       ToDoubleFunction<Row> x,
       double[] spans) {
+    Sweep sweep = table.sweep();
     double rightmost = sweep.rows().stream().mapToDouble(x).max().orElseThrow() / spans[0] + MARGIN;
     List<Box> taken = new ArrayList<>();
     for (Row row : sweep.rows()) {
@@ -170,8 +174,7 @@ public final class SweepPlot {
         .sorted(Comparator.comparing(row -> !sweep.isBest(row)))
         .forEach(
             row -> {
-              String numbers = row.setting().numbers();
-              String text = numbers.isEmpty() ? row.setting().family() : numbers;
+              String text = table.label(row);
               double width = LETTER * text.length();
               Arrays.stream(PLACES)
                   .map(
@@ -194,11 +197,9 @@ public final class SweepPlot {
             });
   }
 
-  private static Map<String, List<Row>> families(Sweep sweep) {
-    return sweep.rows().stream()
-        .collect(
-            Collectors.groupingBy(
-                row -> row.setting().family(), LinkedHashMap::new, Collectors.toList()));
+  private static Map<String, List<Row>> families(SweepTable table) {
+    return table.sweep().rows().stream()
+        .collect(Collectors.groupingBy(table::family, LinkedHashMap::new, Collectors.toList()));
   }
 
   private static void add(XYChart chart, String name, List<Row> some) {
@@ -207,11 +208,11 @@ public final class SweepPlot {
             name,
             some.stream().mapToDouble(row -> 100 * row.agreement()).toArray(),
             some.stream().mapToDouble(Row::speedUp).toArray());
-    style(series, some);
+    style(chart, series, some);
   }
 
-  private static void style(XYSeries series, List<Row> some) {
-    series.setMarker(SeriesMarkers.CIRCLE);
+  private static void style(XYChart chart, XYSeries series, List<Row> some) {
+    series.setMarker(Charts.marker((chart.getSeriesMap().size() - 1) / Charts.COLOURS.size()));
     boolean speculates = some.getFirst().setting().mode() == DecodingMode.SPECULATIVE;
     series.setXYSeriesRenderStyle(
         speculates ? XYSeriesRenderStyle.Scatter : XYSeriesRenderStyle.Line);

@@ -17,6 +17,7 @@ import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.IntConsumer;
 import java.util.function.Supplier;
+import java.util.function.ToDoubleFunction;
 import java.util.stream.IntStream;
 import java.util.zip.CRC32C;
 import org.eellm.config.HeadId;
@@ -45,18 +46,18 @@ import org.eellm.eval.task.OutcomeFile;
 /**
  * Measures ways to decode.
  *
- * <p>First the full model continues some prompts greedily. Then every setting goes through these
- * same texts, one at a time: it says its own next token, which counts as agreement if it is the
+ * <p>First the full model continues some prompts, under {@link SweepConditions}. Then every setting
+ * goes through these same texts: it says its own next token, which counts as agreement if it is the
  * full model's, and is then given the full model's. So all do the same work on the same text, and
  * one early slip does not count again and again. Speculation, whose text is the full model's
- * anyway, writes by itself.
+ * anyway, writes by itself. What is drawn is drawn with the full model's seed and so its chance.
  *
  * <p>All settings take turns, in rounds, with the full model between each two: a setting is
  * compared with the full model just before and just after, so that a processor whose speed drifts
  * favours none. A time is that of all texts, beyond what the full model takes to the first tokens:
  * the same is left out in all ways, also where a prompt's rows leave early, and go on later. Where
- * they leave for good, at a fixed exit, it is the time that this takes to the first tokens. A
- * setting's speed-up is the median of the rounds' ratios, so it lies within their range. The
+ * they leave for good, at a fixed exit, it is the time that this takes to the first tokens. Of
+ * texts that run together, the last first token and the last token count. A setting's speed-up is the median of the rounds' ratios, so it lies within their range. The
  * fastest round of each would favour what varies most.
  */
 public final class SweepRun {
@@ -73,25 +74,37 @@ public final class SweepRun {
   private final List<Integer> exits;
   private final Set<Integer> endTokens;
   private final int maxTokens;
+  private final SweepConditions conditions;
   private final List<GreedyContinuation> texts;
   private final double secondsPerToken; // of the full model, in the fastest of the texts
 
   /** One way through all texts. */
-  private record Pass(List<Result> results, double agreement) {
+  private record Pass(List<Result> results, double agreement, int batchSize) {
     double seconds() {
-      return results.stream().mapToDouble(Result::seconds).sum();
+      return until(Result::seconds);
     }
 
     /** To the first tokens. */
     double prompts() {
-      return results.stream().mapToDouble(Result::firstTokenSeconds).sum();
+      return until(Result::firstTokenSeconds);
+    }
+
+    /** Of texts that run together the last one's. */
+    private double until(ToDoubleFunction<Result> time) {
+      double seconds = 0;
+      for (int from = 0; from < results.size(); from += batchSize) {
+        int end = Math.min(from + batchSize, results.size());
+        seconds += results.subList(from, end).stream().mapToDouble(time).max().orElseThrow();
+      }
+      return seconds;
     }
   }
 
   /**
    * Lets the full model write.
    *
-   * @param generator continues texts one at a time, on the calling thread
+   * @param generator continues texts on the calling thread: so many at a time as the conditions
+   *     say, and then the next ones
    * @param exits layers of the model's exits
    * @param endTokens ids that end a text
    * @param maxTokens of a text
@@ -101,11 +114,13 @@ public final class SweepRun {
       List<Integer> exits,
       Set<Integer> endTokens,
       List<List<Integer>> prompts,
-      int maxTokens) {
+      int maxTokens,
+      SweepConditions conditions) {
     this.generator = generator;
     this.exits = List.copyOf(exits);
     this.endTokens = Set.copyOf(endTokens);
     this.maxTokens = maxTokens;
+    this.conditions = conditions;
     List<Result> results = write(prompts, DecodingMethod.full());
     texts =
         IntStream.range(0, prompts.size())
@@ -118,11 +133,22 @@ public final class SweepRun {
             .orElse(0);
   }
 
+  /** Under the usual conditions. */
+  public SweepRun(
+      Function<List<Request>, List<Result>> generator,
+      List<Integer> exits,
+      Set<Integer> endTokens,
+      List<List<Integer>> prompts,
+      int maxTokens) {
+    this(generator, exits, endTokens, prompts, maxTokens, SweepConditions.USUAL);
+  }
+
   private SweepRun(SweepRun of, List<GreedyContinuation> texts) {
     generator = of.generator;
     exits = of.exits;
     endTokens = of.endTokens;
     maxTokens = of.maxTokens;
+    conditions = of.conditions;
     secondsPerToken = of.secondsPerToken;
     this.texts = texts;
   }
@@ -172,6 +198,7 @@ public final class SweepRun {
   /** Without own texts and scores. */
   private Sweep sweep(int rounds, List<Row> rows, List<Failure> failures) {
     return new Sweep(
+        conditions,
         texts.size(),
         tokens(),
         rounds,
@@ -388,6 +415,9 @@ public final class SweepRun {
     all.put("rounds", rounds);
     all.put("max_tokens", maxTokens);
     all.put("texts", checksum.getValue());
+    if (!conditions.equals(SweepConditions.USUAL)) {
+      all.put("conditions", conditions);
+    }
     return SnakeCaseJson.line(all);
   }
 
@@ -422,8 +452,11 @@ public final class SweepRun {
 
   private List<Result> write(List<List<Integer>> prompts, DecodingMethod decoding) {
     return generator.apply(
-        prompts.stream()
-            .map(prompt -> new Request(prompt, maxTokens, endTokens, decoding, Sampler.greedy()))
+        IntStream.range(0, prompts.size())
+            .mapToObj(
+                i ->
+                    new Request(
+                        prompts.get(i), maxTokens, endTokens, decoding, conditions.sampler(i)))
             .toList());
   }
 
@@ -446,7 +479,10 @@ public final class SweepRun {
   }
 
   private Pass pass(DecodingMethod decoding) {
-    List<TeacherForcedSampler> dictations = texts.stream().map(TeacherForcedSampler::new).toList();
+    List<TeacherForcedSampler> dictations =
+        IntStream.range(0, texts.size())
+            .mapToObj(i -> new TeacherForcedSampler(texts.get(i), conditions.sampler(i)))
+            .toList();
     boolean own =
         decoding instanceof DecodingMethod.Speculative
             || decoding instanceof DecodingMethod.OfSource;
@@ -459,14 +495,14 @@ public final class SweepRun {
                         dictation.text.continuation().size(),
                         Set.of(),
                         decoding,
-                        own ? Sampler.greedy() : dictation))
+                        own ? dictation.sampler : dictation))
             .toList();
     List<Result> results = generator.apply(requests);
     int same = 0;
     for (int i = 0; i < results.size(); i++) {
       same += own ? dictations.get(i).same(results.get(i).ids()) : dictations.get(i).same;
     }
-    return new Pass(results, (double) same / tokens());
+    return new Pass(results, (double) same / tokens(), conditions.batchSize());
   }
 
   private SequencedMap<HeadId, Double> shares(List<GeneratedToken> tokens) {
@@ -490,22 +526,26 @@ public final class SweepRun {
   /** Goes on with the full model's token, whatever the head says, and counts where they agree. */
   private static final class TeacherForcedSampler implements Sampler {
     private final GreedyContinuation text;
+    private final Sampler sampler;
     private int same;
 
-    TeacherForcedSampler(GreedyContinuation text) {
+    /**
+     * @param sampler whose speed and tokens it measures
+     */
+    TeacherForcedSampler(GreedyContinuation text, Sampler sampler) {
       this.text = text;
+      this.sampler = sampler;
     }
 
-    /** As greedy sampling does, whose speed and tokens it measures. */
     @Override
     public boolean takesBest() {
-      return true;
+      return sampler.takesBest();
     }
 
     @Override
     public int next(Prediction prediction) {
       int id = text.continuation().get(prediction.position() - text.prompt().size());
-      if (prediction.best() == id) {
+      if (sampler.next(prediction) == id) {
         same++;
       }
       return id;

@@ -6,6 +6,7 @@ import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.eellm.decode.LoadedModel;
 import org.eellm.eval.Estimate;
 import org.eellm.eval.sweep.Sweep.FreeRunning;
 import org.eellm.eval.sweep.Sweep.Row;
@@ -18,7 +19,8 @@ public record SweepTable(Sweep sweep, List<Line> lines) {
   /** Of CSV; scores follow. */
   private static final String COLUMNS =
       "name,paper,options,note,speed_up,speed_up_least,speed_up_most,tokens_per_second,"
-          + "tokens_per_pass,mean_layer,agreement,same_texts,lossless,perplexity,acceptance";
+          + "tokens_per_pass,mean_layer,agreement,same_texts,lossless,perplexity,acceptance,"
+          + "bytes,training_seconds,temperature,batch_size,context";
 
   private static final int FIGURES = 11;
 
@@ -28,21 +30,32 @@ public record SweepTable(Sweep sweep, List<Line> lines) {
    * @param paper number at arXiv; empty for none
    * @param setting which may have a row; none where the model lacks what the method needs
    * @param note why there is no row; empty where there is one
+   * @param cost beside the full model, where it is known
    */
-  public record Line(String name, String paper, Optional<SweepSetting> setting, String note) {
+  public record Line(
+      String name,
+      String paper,
+      Optional<SweepSetting> setting,
+      String note,
+      Optional<MethodCost> cost) {
 
-    /** A method that can be measured. */
-    public static Line of(ComparedMethod method, SweepSetting setting) {
-      return new Line(method.toString(), method.paper(), Optional.of(setting), "");
+    /** A method that can be measured with a model. */
+    public static Line of(ComparedMethod method, SweepSetting setting, LoadedModel model) {
+      return new Line(
+          method.toString(),
+          method.paper(),
+          Optional.of(setting),
+          "",
+          Optional.of(MethodCost.of(setting, model)));
     }
 
     /** A method without a setting. */
     public static Line without(ComparedMethod method, String note) {
-      return new Line(method.toString(), method.paper(), Optional.empty(), note);
+      return new Line(method.toString(), method.paper(), Optional.empty(), note, Optional.empty());
     }
 
     private Line with(String other) {
-      return new Line(name, paper, setting, other);
+      return new Line(name, paper, setting, other, cost);
     }
 
     /** Its name, with its paper behind it. */
@@ -65,7 +78,9 @@ public record SweepTable(Sweep sweep, List<Line> lines) {
         Stream.concat(
                 sweep.rows().stream().map(Row::setting),
                 sweep.failures().stream().map(Sweep.Failure::setting))
-            .map(setting -> new Line(setting.label(), "", Optional.of(setting), ""))
+            .map(
+                setting ->
+                    new Line(setting.label(), "", Optional.of(setting), "", Optional.empty()))
             .toList());
   }
 
@@ -92,7 +107,8 @@ public record SweepTable(Sweep sweep, List<Line> lines) {
         text,
         Stream.of(
                 cells("full model", "", "--mode full", "", one, one, one, perSecond, 1.0, ""),
-                cells(1.0, 1.0, true, sweep.fullPerplexity(), ""),
+                cells(1.0, 1.0, true, sweep.fullPerplexity(), "", 0, 0.0),
+                conditions(),
                 scores(full))
             .flatMap(some -> some));
     for (Line line : lines) {
@@ -102,11 +118,20 @@ public record SweepTable(Sweep sweep, List<Line> lines) {
           Stream.of(
                   cells(line.name, line.paper, line.setting.map(SweepSetting::options), line.note),
                   row.map(this::figures).orElseGet(() -> Stream.generate(() -> "").limit(FIGURES)),
+                  cells(
+                      line.cost.map(MethodCost::bytes),
+                      line.cost.flatMap(MethodCost::trainingSeconds)),
+                  conditions(),
                   row.map(of -> scores(of.scores()))
                       .orElseGet(() -> full.keySet().stream().map(_ -> "")))
               .flatMap(some -> some));
     }
     return text.toString();
+  }
+
+  private Stream<String> conditions() {
+    SweepConditions all = sweep.conditions();
+    return cells(all.temperature(), all.batchSize(), all.context() == 0 ? "" : all.context());
   }
 
   private Stream<String> figures(Row row) {
@@ -164,10 +189,25 @@ public record SweepTable(Sweep sweep, List<Line> lines) {
   }
 
   private String name(Row row) {
+    return line(row).linked();
+  }
+
+  private Line line(Row row) {
     return lines.stream()
         .filter(line -> line.setting().equals(Optional.of(row.setting())))
         .findFirst()
-        .orElseThrow()
-        .linked();
+        .orElseThrow();
+  }
+
+  /** A method's name; of other settings what those share that differ in a number only. */
+  String family(Row row) {
+    Line line = line(row);
+    return line.paper().isEmpty() ? row.setting().family() : line.name();
+  }
+
+  /** A method's name; of other settings the numbers, if there are any. */
+  String label(Row row) {
+    String numbers = line(row).paper().isEmpty() ? row.setting().numbers() : "";
+    return numbers.isEmpty() ? family(row) : numbers;
   }
 }

@@ -103,6 +103,35 @@ final class SweepRunTest {
     assertThat(sweep.rows().getFirst().speedUp()).isCloseTo(4, within(1e-9));
   }
 
+  /** Two groups of texts: the later first token and the later last one of each count. */
+  @Test
+  void measure_textsThatRunTogether_takeAsLongAsTheLastOfEachGroup() {
+    SweepRun run =
+        new SweepRun(
+            requests ->
+                IntStream.range(0, requests.size())
+                    .mapToObj(
+                        i ->
+                            requests.get(i).decoding() instanceof DecodingMethod.Speculative
+                                ? result(i, i + 3)
+                                : result(i, i + 5))
+                    .toList(),
+            List.of(2),
+            Set.of(),
+            List.of(List.of(1), List.of(2), List.of(3)),
+            3,
+            new SweepConditions(0.8, 2, 0));
+
+    Row row =
+        run.measure(List.of(SweepSetting.speculative(2, 2, 0)), 1, EvalProgress.NONE)
+            .rows()
+            .getFirst();
+
+    // The full model: 6 + 7 seconds, of which 1 + 2 to first tokens; drafts: 4 + 5.
+    assertThat(row.speedUp()).isCloseTo((13 - 3) / (9.0 - 3), within(1e-9));
+    assertThat(row.tokensPerSecond()).isCloseTo((9 - 3) / (9.0 - 3), within(1e-9));
+  }
+
   /** The full model and the control take 4 seconds a round, drafts those that are left. */
   private static final class Rounds {
     private final Iterator<Double> drafts;

@@ -23,6 +23,7 @@ final class SweepTableTest {
   private static final SweepSetting DRAFTS = SweepSetting.speculative(2, 4, 0);
   private static final SweepSetting EXITS = SweepSetting.atThreshold(0.5);
   private static final SweepSetting BROKEN = SweepSetting.atThreshold(0.1);
+  private static final MethodCost COST = new MethodCost(1234, Optional.of(56.5));
   private static final Pattern CELL =
       Pattern.compile("\\G(?:\"((?:[^\"]|\"\")*)\"|([^,\n]*))[,\n]");
 
@@ -48,6 +49,7 @@ final class SweepTableTest {
   private static SweepTable table(double control) {
     Sweep sweep =
         new Sweep(
+            SweepConditions.USUAL,
             2,
             40,
             5,
@@ -60,9 +62,9 @@ final class SweepTableTest {
     return new SweepTable(
         sweep,
         List.of(
-            new Line("layerskip", "2404.16710", Optional.of(DRAFTS), ""),
-            new Line("max-probability", "1810.07052", Optional.of(EXITS), ""),
-            new Line("entropy", "1709.01686", Optional.of(BROKEN), ""),
+            new Line("layerskip", "2404.16710", Optional.of(DRAFTS), "", Optional.of(COST)),
+            new Line("max-probability", "1810.07052", Optional.of(EXITS), "", Optional.empty()),
+            new Line("entropy", "1709.01686", Optional.of(BROKEN), "", Optional.empty()),
             Line.without(ComparedMethod.GATES, "skipped: the model lacks what X makes")));
   }
 
@@ -103,6 +105,11 @@ final class SweepTableTest {
         .containsEntry("tokens_per_pass", "1.75")
         .containsEntry("lossless", "true")
         .containsEntry("lambada acc", "0.25")
+        .containsEntry("bytes", "1234")
+        .containsEntry("training_seconds", "56.5")
+        .containsEntry("temperature", "0.0")
+        .containsEntry("batch_size", "1")
+        .containsEntry("context", "")
         .containsEntry("note", "");
     assertThat(records.get(2))
         .containsEntry("same_texts", "0.9")
@@ -134,7 +141,17 @@ final class SweepTableTest {
             row.own(),
             row.scores());
     Sweep sweep =
-        new Sweep(2, 40, 5, 1, 100, Optional.empty(), quiet.fullScores(), List.of(busy), List.of());
+        new Sweep(
+            SweepConditions.USUAL,
+            2,
+            40,
+            5,
+            1,
+            100,
+            Optional.empty(),
+            quiet.fullScores(),
+            List.of(busy),
+            List.of());
 
     assertThat(records(SweepTable.of(sweep).csv()).get(1))
         .containsEntry("speed_up", "")

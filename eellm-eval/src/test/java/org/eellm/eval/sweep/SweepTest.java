@@ -55,6 +55,7 @@ final class SweepTest {
 
   private static Sweep sweep(Control control) {
     return new Sweep(
+        SweepConditions.USUAL,
         2,
         40,
         5,
@@ -140,7 +141,7 @@ final class SweepTest {
   void plot_ofRows_isAPicture() throws IOException {
     Path picture = folder.resolve("sweep.png");
 
-    SweepPlot.write(sweep(GOOD), picture);
+    SweepPlot.write(SweepTable.of(sweep(GOOD)), picture);
 
     BufferedImage read = ImageIO.read(picture.toFile());
     assertThat(read.getWidth()).isEqualTo(1000);
