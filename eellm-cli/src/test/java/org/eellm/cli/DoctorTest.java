@@ -89,7 +89,8 @@ final class DoctorTest {
                 + " one of scalar, avx2, amx",
             "bfloat16 products: machine code, 512 bits, bfloat16",
             "products of 8 and 4 bits: machine code, 512 bits, int8",
-            "attention, norms, activations: machine code, 512 bits",
+            "attention: machine code, 512 bits",
+            "norms, activations: machine code, 512 bits",
             "float32 products: machine code, 512 bits, float32",
             "bfloat16 sums: in the order of tiles; EELLM_JAVA_OPTS=-Deellm.kernel.order=chain takes"
                 + " the other",
