@@ -239,7 +239,7 @@ public final class CheckpointStore {
      * Gives it its name, once all its files are on the disk. {@link #prune} is left to the caller.
      *
      * @param checksums those of its files that need not be computed, by their paths in it
-     * @throws CheckpointException as {@link #save}
+     * @throws CheckpointException if a file cannot be written, or the checkpoint is there already
      */
     public Checkpoint commit(Map<String, FileChecksum> checksums) {
       try {

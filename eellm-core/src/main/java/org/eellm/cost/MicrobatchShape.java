@@ -18,7 +18,7 @@ import org.eellm.config.TrainConfig.Device;
  * @param vocabulary this rank's rows of an output matrix
  * @param bytes of an element
  * @param ring ranks that share sequences
- * @param fused whether eellm's own kernels do the elementwise work: in bfloat16 on the CPU
+ * @param device by which it is known what a head computes at a time
  * @param ranks that share the matrices
  */
 public record MicrobatchShape(

@@ -119,8 +119,7 @@ final class ChatTuningTest {
             "data.tokenizer=\"" + folder.resolve("text-tokenizer") + "\"",
             "data.sequence_length=64",
             "train.steps=150",
-            "train.micro_batch_size=8",
-            "train.global_batch_size=8",
+            "train.micro_batch_size=16",
             "train.eval_interval=150",
             "train.eval_batches=4",
             "train.threads=1",
@@ -165,7 +164,7 @@ final class ChatTuningTest {
             "[\"%s\", \"%s\"]".formatted(text, folder.resolve("chats")),
             "model: {hidden_size: 64, num_layers: 4, num_heads: 2, max_positions: 64}\n"
                 + "exits: {layers: []}\n"
-                + "train: {steps: 600, micro_batch_size: 8, global_batch_size: 8,"
+                + "train: {steps: 600, micro_batch_size: 16, global_batch_size: 16,"
                 + " eval_interval: 600, eval_batches: 4, threads: 1}");
     run("train", "--config", both, "--output", folder.resolve("model"));
     assertThat(answered(folder.resolve("model"))).isGreaterThanOrEqualTo(WORDS.length - 2);

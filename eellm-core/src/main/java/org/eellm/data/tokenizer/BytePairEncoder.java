@@ -142,7 +142,8 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
    *
    * @param addedTokens by their names
    * @param place the file's name for messages
-   * @throws DataException if the file contradicts itself, or may take time without end
+   * @throws org.eellm.data.DataException if the file contradicts itself, or may take time without
+   *     end
    */
   static Optional<Tokenizer.TextEncoder> of(
       TokenizerJson json, Map<String, JsonNode> addedTokens, String place) {

@@ -15,8 +15,8 @@ import org.eellm.tensor.Tensors;
  * polynomial of a matrix, {@code a X + b X X^T X + c (X X^T)^2 X}, is one of its singular values
  * (Newton-Schulz iteration), and takes matrix products alone.
  *
- * <p>Of all polynomials, the first is that which brings the values from {@link #LEAST} to 1 nearest
- * to 1, the second does so with what the first leaves, and so on, which no other three can better
+ * <p>Of all polynomials, the first is that which brings the values from a least one to 1 nearest to
+ * 1, the second does so with what the first leaves, and so on, which no other three can better
  * (Polar Express, arXiv 2505.16932). Three are as near as Muon's five of one kind (Jordan 2024):
  * values from 0.02 on come to 0.9 to 1.1, smaller ones to less.
  */
