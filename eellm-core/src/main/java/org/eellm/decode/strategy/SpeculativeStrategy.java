@@ -85,7 +85,11 @@ final class SpeculativeStrategy implements DecodingStrategy {
 
   /** How many of the first drafts are guesses. */
   private int guesses(int count) {
-    return count - forced.get(0, count).cardinality();
+    int guesses = 0;
+    for (int i = 0; i < count; i++) {
+      guesses += forced.get(i) ? 0 : 1;
+    }
+    return guesses;
   }
 
   private void draft(Sequence sequence, int id) {
