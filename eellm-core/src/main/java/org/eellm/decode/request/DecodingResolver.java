@@ -73,8 +73,8 @@ record DecodingResolver(
       }
       return new DecodingMethod.AdaptiveDrafts(source, settings.orUsual(DRAFT_MEMORY));
     }
-    boolean byExits = Stream.of(DRAFT_EXIT, DRAFT_RESUME, EXITS)
-            .anyMatch(set -> settings.get(set).isPresent());
+    boolean byExits =
+        Stream.of(DRAFT_EXIT, DRAFT_RESUME, EXITS).anyMatch(set -> settings.get(set).isPresent());
     DraftSource source = settings.orUsual(DRAFT_SOURCE);
     if (!byExits && !source.hasExits()) {
       return new DecodingMethod.FixedDrafts(source, settings.orUsual(DRAFT_MEMORY), length());

@@ -249,7 +249,8 @@ public record DecodingSetting<T>(
               List.of(MODE, POLICY, THRESHOLD, THRESHOLD_DECAY, CALIBRATION),
               POLICY_NUMBERS,
               List.of(EXITS, MAX_PENDING),
-              List.of(DRAFT_SOURCE, DRAFT_MEMORY, DRAFT_EXIT, DRAFT_RESUME, DRAFT_LENGTH, DRAFT_MARGIN))
+              List.of(
+                  DRAFT_SOURCE, DRAFT_MEMORY, DRAFT_EXIT, DRAFT_RESUME, DRAFT_LENGTH, DRAFT_MARGIN))
           .<DecodingSetting<?>>flatMap(List::stream)
           .toList();
 

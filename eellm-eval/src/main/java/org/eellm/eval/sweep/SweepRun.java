@@ -57,8 +57,9 @@ import org.eellm.eval.task.OutcomeFile;
  * favours none. A time is that of all texts, beyond what the full model takes to the first tokens:
  * the same is left out in all ways, also where a prompt's rows leave early, and go on later. Where
  * they leave for good, at a fixed exit, it is the time that this takes to the first tokens. Of
- * texts that run together, the last first token and the last token count. A setting's speed-up is the median of the rounds' ratios, so it lies within their range. The
- * fastest round of each would favour what varies most.
+ * texts that run together, the last first token and the last token count. A setting's speed-up is
+ * the median of the rounds' ratios, so it lies within their range. The fastest round of each would
+ * favour what varies most.
  */
 public final class SweepRun {
   /** Settings that take turns, so that what is lost by stopping is little. */
