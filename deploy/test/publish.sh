@@ -44,7 +44,7 @@ for pom in "$work"/repository/org/eellm/*/*/*.pom; do
   facts="name description"
   case $name in */eellm-parent/* | */eellm-bom/*) facts="name description url licenses developers scm" ;; esac
   for fact in $facts; do
-    require "$fact in $pom" grep -qE "^  <$fact>(.*[^ ].*</$fact>)?$" "$pom"
+    require "$fact in $pom" grep -qE "^  <$fact( .*)?>(.*[^ ].*</$fact>)?$" "$pom"
   done
   # shellcheck disable=SC2016 # Maven's variables, not ours.
   require "a value of \${publish...} in $pom" test "$(grep -c '\${publish\.' "$pom")" = 0
