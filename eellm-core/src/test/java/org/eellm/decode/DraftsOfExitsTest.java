@@ -7,7 +7,6 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
-import java.util.concurrent.CompletableFuture;
 import java.util.stream.IntStream;
 import org.eellm.config.HeadId;
 import org.eellm.config.MatrixQuantization;
@@ -20,14 +19,11 @@ import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Draft;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
-import org.eellm.decode.request.RequestListener;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.speculate.DraftSource;
-import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TokenListener;
-import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.model.StoredDecoder;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -58,34 +54,6 @@ final class DraftsOfExitsTest {
     return new Request(prompt, 40, Set.of(), decoding, Sampler.greedy());
   }
 
-  /** A text's drafts, and what came of it. */
-  private static final class Drafts implements RequestListener {
-    private final List<Draft> all = new ArrayList<>();
-    private final List<Integer> ids = new ArrayList<>();
-    private final CompletableFuture<Result> end = new CompletableFuture<>();
-
-    @Override
-    public void onEnd(Result result) {
-      end.complete(result);
-    }
-
-    @Override
-    public void onFailure(RuntimeException cause) {
-      end.completeExceptionally(cause);
-    }
-
-    @Override
-    public Reaction onToken(GeneratedToken token) {
-      ids.add(token.id());
-      return Reaction.CONTINUE;
-    }
-
-    @Override
-    public void onDraft(Draft draft) {
-      all.add(draft);
-    }
-  }
-
   /** What a text's drafts have to be, by what exits say of it. */
   @FunctionalInterface
   private interface Expected {
@@ -99,11 +67,11 @@ final class DraftsOfExitsTest {
     return new Random(seed).ints(5, 0, 6).boxed().toList();
   }
 
-  private static Drafts write(List<Integer> prompt, DecodingMethod method) {
-    Drafts drafts = new Drafts();
+  private static RecordedDrafts write(List<Integer> prompt, DecodingMethod method) {
+    RecordedDrafts drafts = new RecordedDrafts();
     try (Engine engine = Engine.start(model, limits)) {
       assertThat(engine.submit(request(prompt, method), drafts)).isPresent();
-      drafts.end.join();
+      drafts.await();
     }
     return drafts;
   }
@@ -119,7 +87,7 @@ final class DraftsOfExitsTest {
     List<Draft> all = new ArrayList<>();
     for (int seed = 0; seed < 20; seed++) {
       List<Integer> prompt = prompt(seed);
-      Drafts drafts = write(prompt, method);
+      RecordedDrafts drafts = write(prompt, method);
       List<Integer> full =
           Generator.generate(
                   model,
@@ -128,14 +96,14 @@ final class DraftsOfExitsTest {
                   TokenListener.none())
               .getFirst()
               .ids();
-      assertThat(drafts.ids).isEqualTo(full);
-      for (Draft draft : drafts.all) {
+      assertThat(drafts.await().ids()).isEqualTo(full);
+      for (Draft draft : drafts.all()) {
         List<Integer> text = new ArrayList<>(prompt);
         text.addAll(full.subList(0, draft.step()));
         int room = Math.min(MOST, 40 - draft.step() - 1);
         assertThat(draft.ids()).as("behind %s", text).isEqualTo(expected.of(text, room));
       }
-      all.addAll(drafts.all);
+      all.addAll(drafts.all());
     }
     assertThat(all).isNotEmpty();
     return all;
@@ -235,11 +203,11 @@ final class DraftsOfExitsTest {
     int count = 0;
     for (int seed = 0; seed < 20; seed++) {
       List<Integer> prompt = prompt(seed);
-      Drafts drafts = write(prompt, new DecodingMethod.AdaptiveDrafts(DraftSource.EXITS));
-      count += drafts.all.size();
-      for (Draft draft : drafts.all) {
+      RecordedDrafts drafts = write(prompt, new DecodingMethod.AdaptiveDrafts(DraftSource.EXITS));
+      count += drafts.all().size();
+      for (Draft draft : drafts.all()) {
         List<Integer> text = new ArrayList<>(prompt);
-        text.addAll(drafts.ids.subList(0, draft.step()));
+        text.addAll(drafts.await().ids().subList(0, draft.step()));
         int layer = ((HeadId.Exit) draft.exit().orElseThrow()).layer();
         assertThat(draft.ids()).isEqualTo(drafted(text, draft.ids().size(), List.of(layer), 0));
       }

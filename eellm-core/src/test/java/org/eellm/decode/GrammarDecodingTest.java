@@ -28,21 +28,16 @@ import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.request.DecodingMethod;
-import org.eellm.decode.request.Draft;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
-import org.eellm.decode.request.RequestListener;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.request.Result.FinishReason;
-import org.eellm.decode.request.ResultFuture;
 import org.eellm.decode.sample.GrammarMasks;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.SamplingParams;
 import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.speculate.DraftSource;
-import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TokenListener;
-import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.grammar.GrammarSource;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.OneThread;
@@ -180,45 +175,19 @@ final class GrammarDecodingTest {
     return tokenizer.decode(ids);
   }
 
-  /** A listener that keeps the drafts. */
-  private static final class Drafts implements RequestListener {
-    private final ResultFuture result = new ResultFuture(_ -> Reaction.CONTINUE);
-    private final List<Draft> all = new ArrayList<>();
-
-    @Override
-    public Reaction onToken(GeneratedToken token) {
-      return result.onToken(token);
-    }
-
-    @Override
-    public void onDraft(Draft draft) {
-      all.add(draft);
-    }
-
-    @Override
-    public void onEnd(Result end) {
-      result.onEnd(end);
-    }
-
-    @Override
-    public void onFailure(RuntimeException cause) {
-      result.onFailure(cause);
-    }
-  }
-
   @Test
   void draftOfAnExit_behindWhichOneContinuationIsLeft_goesOnWithIt() {
     GrammarSource source = new GrammarSource.Expression("(red|blue) tomatoes, (red|blue) onions");
-    Drafts drafts = new Drafts();
+    RecordedDrafts drafts = new RecordedDrafts();
     try (Engine engine = Engine.start(model, Limits.of(model))) {
       DecodingMethod single = new DecodingMethod.Speculative(1, new DraftLength.Fixed(1));
       assertThat(engine.submit(request(source, 3, single), drafts)).isPresent();
-      Result result = drafts.result.await();
+      Result result = drafts.await();
       assertThat(result.ids())
           .isEqualTo(
               generate(List.of(request(source, 3, DecodingMethod.full())), 1).getFirst().ids());
     }
-    assertThat(drafts.all)
+    assertThat(drafts.all())
         .filteredOn(draft -> draft.exit().isPresent())
         .isNotEmpty()
         .allSatisfy(draft -> assertThat(draft.ids()).hasSizeGreaterThan(1));

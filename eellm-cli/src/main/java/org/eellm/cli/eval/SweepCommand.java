@@ -4,13 +4,10 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
-import java.math.BigDecimal;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.Callable;
@@ -39,7 +36,6 @@ import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.sweep.ComparedMethod;
 import org.eellm.eval.sweep.MethodCompletions;
 import org.eellm.eval.sweep.Sweep;
-import org.eellm.eval.sweep.Sweep.Row;
 import org.eellm.eval.sweep.SweepConditions;
 import org.eellm.eval.sweep.SweepGrid;
 import org.eellm.eval.sweep.SweepPlot;
@@ -67,8 +63,6 @@ import picocli.CommandLine.Spec;
 public final class SweepCommand implements Callable<Integer> {
   private static final List<DecodingMode> MODES =
       List.of(DecodingMode.EARLY_EXIT, DecodingMode.RECOMPUTE, DecodingMode.SPECULATIVE);
-
-  private static final int MOST_VALUES = 1000;
 
   /** Share of the tokens that methods' thresholds keep by default. */
   private static final double LEAST_AGREEMENT = 0.95;
@@ -232,17 +226,7 @@ public final class SweepCommand implements Callable<Integer> {
       description = "For --tasks: folder of the data sets.")
   private Optional<Path> data;
 
-  @Option(
-      names = "--min-agreement",
-      paramLabel = "X",
-      description = "Tell the fastest setting that agrees at least this much, as in 0.95.")
-  private Optional<Double> minAgreement;
-
-  @Option(
-      names = "--min-speedup",
-      paramLabel = "X",
-      description = "Tell the setting that agrees most among those at least this fast, as in 1.5.")
-  private Optional<Double> minSpeedup;
+  @Mixin private SweepWishes wishes;
 
   /** The report of {@code --json}, also in {@code sweep.json}. */
   private record Report(
@@ -250,7 +234,7 @@ public final class SweepCommand implements Callable<Integer> {
       String dtype,
       int threads,
       Sweep sweep,
-      List<Pick> picks,
+      List<SweepWishes.Pick> picks,
       List<SweepTable.Line> methods) {}
 
   /** What is measured, under whatever conditions. */
@@ -260,33 +244,6 @@ public final class SweepCommand implements Callable<Integer> {
       List<ComparedMethod> methods,
       List<TaskSpec> tasks,
       WorkProgress progress) {}
-
-  /**
-   * The best setting for a wish, if there is one.
-   *
-   * @param options of {@code eellm generate}
-   */
-  private record Pick(
-      String wish, Optional<String> options, Optional<Double> speedUp, Optional<Double> agreement) {
-    static Pick of(String wish, Row best) {
-      return new Pick(
-          wish,
-          Optional.of(best.setting().options()),
-          Optional.of(best.speedUp()),
-          Optional.of(best.agreement()));
-    }
-
-    static Pick none(String wish) {
-      return new Pick(wish, Optional.empty(), Optional.empty(), Optional.empty());
-    }
-
-    String line() {
-      return options.isEmpty()
-          ? wish + ": no setting"
-          : "%s: %s (speed-up %.2f, agreement %.1f %%)"
-              .formatted(wish, options.get(), speedUp.orElseThrow(), 100 * agreement.orElseThrow());
-    }
-  }
 
   @Override
   public Integer call() throws IOException {
@@ -427,7 +384,7 @@ public final class SweepCommand implements Callable<Integer> {
     }
     return SweepTable.Line.of(
         method,
-        method.setting(subject, texts, minAgreement.orElse(LEAST_AGREEMENT)),
+        method.setting(subject, texts, wishes.minAgreement().orElse(LEAST_AGREEMENT)),
         subject.model());
   }
 
@@ -462,7 +419,7 @@ public final class SweepCommand implements Callable<Integer> {
         model.architecture().model().dtype().toString(),
         Threads.count(),
         sweep,
-        picks(sweep),
+        wishes.picks(sweep),
         methods);
   }
 
@@ -491,25 +448,6 @@ public final class SweepCommand implements Callable<Integer> {
     return table.csv();
   }
 
-  /** The best settings for each wish; none where speed-ups mean nothing. */
-  private List<Pick> picks(Sweep sweep) {
-    if (!sweep.trusted()) {
-      return List.of();
-    }
-    Map<String, Optional<Row>> wishes = new LinkedHashMap<>();
-    minAgreement.ifPresent(
-        least -> wishes.put("agreement of at least " + least, sweep.fastest(least)));
-    minSpeedup.ifPresent(
-        least -> wishes.put("speed-up of at least " + least, sweep.mostAgreeing(least)));
-    return wishes.entrySet().stream()
-        .map(
-            wish ->
-                wish.getValue()
-                    .map(best -> Pick.of(wish.getKey(), best))
-                    .orElseGet(() -> Pick.none(wish.getKey())))
-        .toList();
-  }
-
   private List<SweepConditions> conditions() {
     return SweepConditions.all(
         temperatures.isEmpty() ? List.of(0.0) : temperatures,
@@ -521,7 +459,7 @@ public final class SweepCommand implements Callable<Integer> {
     return new SweepGrid(
         modes,
         policies.isEmpty() ? List.of(PolicyName.MAX_PROBABILITY) : policies,
-        values(thresholds.orElse("1.0:0.0:0.05")),
+        NumberList.parse("--thresholds", thresholds.orElse("1.0:0.0:0.05")),
         calibration.map(Path::toString),
         numbers.values(),
         exits.isEmpty()
@@ -553,8 +491,7 @@ public final class SweepCommand implements Callable<Integer> {
               .formatted(maxTokens, rounds));
     }
     OutputPath.requireFolder("--output", output);
-    minAgreement.ifPresent(least -> requireWish("--min-agreement", least, 1));
-    minSpeedup.ifPresent(least -> requireWish("--min-speedup", least, Double.MAX_VALUE));
+    wishes.require();
     boolean leaves = modes.stream().anyMatch(DecodingMode::leavesEarly);
     boolean drafts = modes.contains(DecodingMode.SPECULATIVE);
     refuse(!leaves && !policies.isEmpty(), "--policies", "early-exit, recompute or propagate");
@@ -587,51 +524,10 @@ public final class SweepCommand implements Callable<Integer> {
     beginnings.require(limit);
   }
 
-  private static void requireWish(String option, double least, double most) {
-    if (!(least >= 0 && least <= most)) {
-      throw new ConfigException(
-          "%s: %s is outside [0, %s; use a number that can be reached"
-              .formatted(option, least, most == 1 ? "1]" : "infinity)"));
-    }
-  }
-
   private static void refuse(boolean condition, String option, String modes) {
     if (condition) {
       throw new ConfigException(
           "%s has no effect without %s among --modes; leave it out".formatted(option, modes));
     }
-  }
-
-  /** Numbers as people list them: {@code 0.9,0.5} or {@code 1.0:0.0:0.05}. */
-  private static List<Double> values(String text) {
-    try {
-      String[] range = text.split(":", -1);
-      if (range.length != 3) {
-        List<Double> values = new ArrayList<>();
-        for (String part : text.split(",", -1)) {
-          values.add(Double.valueOf(part));
-        }
-        return values;
-      }
-      BigDecimal first = new BigDecimal(range[0]);
-      BigDecimal last = new BigDecimal(range[1]);
-      BigDecimal step = new BigDecimal(range[2]);
-      BigDecimal distance = last.subtract(first).abs();
-      if (step.signum() > 0
-          && distance.compareTo(step.multiply(BigDecimal.valueOf(MOST_VALUES))) <= 0) {
-        BigDecimal signed = last.compareTo(first) < 0 ? step.negate() : step;
-        List<Double> values = new ArrayList<>();
-        for (BigDecimal value = first;
-            value.subtract(first).abs().compareTo(distance) <= 0;
-            value = value.add(signed)) {
-          values.add(value.doubleValue());
-        }
-        return values;
-      }
-    } catch (NumberFormatException | ArithmeticException expected) {
-      // said below, for steps that lead nowhere alike
-    }
-    throw new ConfigException(
-        "--thresholds: '%s' is no list of numbers; write 0.9,0.5 or 1.0:0.0:0.05".formatted(text));
   }
 }

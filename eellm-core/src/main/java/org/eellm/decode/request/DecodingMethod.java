@@ -133,7 +133,7 @@ public sealed interface DecodingMethod extends Serializable {
 
   /**
    * Speculative decoding by one source, whatever its drafts cost: what is drafted depends on no
-   * clock. A text drafts at most 12 tokens at once.
+   * clock.
    *
    * @param source one without exits, which {@link Speculative} has
    */

@@ -135,7 +135,6 @@ public record DecodingSettings(Map<DecodingSetting<?>, Object> said) {
   public String fingerprint() {
     return DecodingSetting.all().stream()
         .filter(setting -> setting != DecodingSetting.DRAFT_MEMORY) // which no result depends on
-        .filter(setting -> setting != DecodingSetting.DRAFT_RESUME || said.containsKey(setting))
         .map(setting -> setting.fingerprintName() + "=" + fingerprint(setting))
         .collect(Collectors.joining(", ", "DecodingSettings[", "]"));
   }

@@ -89,7 +89,7 @@ public interface DraftPlan {
     @Override
     public int begin(Tokens text, int room, int unseen) {
       Precedents known = follow(text);
-      int most = Math.min(room, Math.min(length.most(), DraftPlanner.MOST));
+      int most = Math.min(room, length.most());
       int count = 0;
       while (count < most && known.expectsFurther() && length.keepsDrafting(known.chance())) {
         count++;

@@ -5,7 +5,7 @@ import org.eellm.decode.token.Tokens;
 /** A text as far as it is known, and the tokens that are expected behind it. */
 final class Outlook {
   private final Tokens tokens;
-  private final int[] expected = new int[DraftPlanner.MOST];
+  private final int[] expected = new int[DraftLength.MAX_TOKENS];
   private int known;
   private int ahead;
 

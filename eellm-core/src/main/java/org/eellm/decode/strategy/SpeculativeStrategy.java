@@ -123,7 +123,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
 
   @Override
   public int resumesAt(Head head) {
-    return resume > 0 && head.isExit() ? 2 * (resume - 1) : 0;
+    return resume > 0 && head.isExit() ? 2 * (resume - 1) : 0; // a layer has two branches
   }
 
   @Override

@@ -26,7 +26,10 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode, Ha
   /** Most rows, whose sums leave registers for weights. */
   static final int MOST_ROWS = 6;
 
-  /** How far ahead weights of a stream are asked for, in bytes. */
+  /**
+   * How far ahead weights of a stream are asked for, in bytes; {@link DotCode} takes as many at a
+   * time.
+   */
   static final int AHEAD = 4096;
 
   private static final int LINE_BYTES = 64; // of a cache

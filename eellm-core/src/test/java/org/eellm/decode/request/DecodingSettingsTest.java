@@ -28,8 +28,8 @@ final class DecodingSettingsTest {
                 + " threshold=Optional.empty, thresholdDecay=Optional.empty,"
                 + " calibration=Optional.empty, patience=Optional.empty, exits=[],"
                 + " maxPending=Optional.empty, draftSource=Optional.empty,"
-                + " draftExit=Optional.empty, draftLength=Optional.empty,"
-                + " draftMargin=Optional.empty]");
+                + " draftExit=Optional.empty, draftResume=Optional.empty,"
+                + " draftLength=Optional.empty, draftMargin=Optional.empty]");
     assertThat(
             DecodingSettings.NONE
                 .with(DecodingSetting.MODE, DecodingMode.EARLY_EXIT)
@@ -50,7 +50,7 @@ final class DecodingSettingsTest {
                 + " threshold=Optional[Same[value=0.5]], thresholdDecay=Optional[4.0],"
                 + " calibration=Optional.empty, patience=Optional[2], exits=[2, 4],"
                 + " maxPending=Optional[8], draftSource=Optional[text], draftExit=Optional[2],"
-                + " draftLength=Optional[6], draftMargin=Optional[0.0]]");
+                + " draftResume=Optional.empty, draftLength=Optional[6], draftMargin=Optional[0.0]]");
   }
 
   /** A line of the table is known to all; what becomes of it, its part says until somebody does. */

@@ -20,6 +20,17 @@ public record SweepConditions(double temperature, int batchSize, int context) {
   public static final SweepConditions USUAL = new SweepConditions(0, 1, 0);
 
   /**
+   * @throws ConfigException if a value is out of range
+   */
+  public SweepConditions {
+    if (!(temperature >= 0 && Double.isFinite(temperature)) || batchSize < 1 || context < 0) {
+      throw new ConfigException(
+          "--temperatures, --batch-sizes, --contexts: %s, %d, %d; use at least 0, 1 and 0"
+              .formatted(temperature, batchSize, context));
+    }
+  }
+
+  /**
    * Every combination.
    *
    * @throws ConfigException if a value is out of range
@@ -30,20 +41,11 @@ public record SweepConditions(double temperature, int batchSize, int context) {
     for (int context : contexts) {
       for (int batchSize : batchSizes) {
         for (double temperature : temperatures) {
-          all.add(new SweepConditions(temperature, batchSize, context).checked());
+          all.add(new SweepConditions(temperature, batchSize, context));
         }
       }
     }
     return all;
-  }
-
-  private SweepConditions checked() {
-    if (!(temperature >= 0 && Double.isFinite(temperature)) || batchSize < 1 || context < 0) {
-      throw new ConfigException(
-          "--temperatures, --batch-sizes, --contexts: %s, %d, %d; use at least 0, 1 and 0"
-              .formatted(temperature, batchSize, context));
-    }
-    return this;
   }
 
   /** Those under which settings are chosen: greedily, one text at a time. */

@@ -52,14 +52,14 @@ import org.eellm.eval.task.OutcomeFile;
  * one early slip does not count again and again. Speculation, whose text is the full model's
  * anyway, writes by itself. What is drawn is drawn with the full model's seed and so its chance.
  *
- * <p>All settings take turns, in rounds, with the full model between each two: a setting is
- * compared with the full model just before and just after, so that a processor whose speed drifts
- * favours none. A time is that of all texts, beyond what the full model takes to the first tokens:
- * the same is left out in all ways, also where a prompt's rows leave early, and go on later. Where
- * they leave for good, at a fixed exit, it is the time that this takes to the first tokens. Of
- * texts that run together, the last first token and the last token count. A setting's speed-up is
- * the median of the rounds' ratios, so it lies within their range. The fastest round of each would
- * favour what varies most.
+ * <p>All settings take turns, in rounds, with the full model between each few: a setting is
+ * compared with the full model shortly before and shortly after, so that a processor whose speed
+ * drifts favours none. A time is that of all texts, beyond what the full model takes to the first
+ * tokens: the same is left out in all ways, also where a prompt's rows leave early, and go on
+ * later. Where they leave for good, at a fixed exit, it is the time that this takes to the first
+ * tokens. Of texts that run together, the last first token and the last token count. A setting's
+ * speed-up is the median of the rounds' ratios, so it lies within their range. The fastest round of
+ * each would favour what varies most.
  */
 public final class SweepRun {
   /** Settings that take turns, so that what is lost by stopping is little. */
@@ -67,6 +67,9 @@ public final class SweepRun {
 
   /** Rounds before those that count, in which Java compiles. */
   private static final int WARM_UP_ROUNDS = 1;
+
+  /** Settings between two passes of the full model. */
+  private static final int BETWEEN = 3;
 
   /** The control, which takes part in all rounds. */
   private static final int REFERENCES = 1;
@@ -211,9 +214,10 @@ public final class SweepRun {
         failures);
   }
 
-  /** Times that all texts are passed through, by the full model between each two others. */
+  /** Times that all texts are passed through, by the full model, too. */
   static int passes(List<SweepSetting> settings, int rounds) {
-    return (2 * (settings.size() + REFERENCES) + 1) * (WARM_UP_ROUNDS + rounds);
+    int others = settings.size() + REFERENCES;
+    return (others + 1 + Math.ceilDiv(others, BETWEEN)) * (WARM_UP_ROUNDS + rounds);
   }
 
   /**
@@ -234,24 +238,27 @@ public final class SweepRun {
     for (int round = -WARM_UP_ROUNDS; round < rounds; round++) {
       Pass before = pass(DecodingMethod.full());
       passed.accept(++count);
-      for (int i : List.copyOf(left)) {
-        Pass pass;
-        try {
-          pass = works.get(i).get();
-        } catch (RuntimeException e) {
-          if (i < REFERENCES) {
-            throw e;
+      List<Integer> turns = List.copyOf(left);
+      for (int from = 0; from < turns.size(); from += BETWEEN) {
+        Map<Integer, Pass> done = new LinkedHashMap<>();
+        for (int i : turns.subList(from, Math.min(from + BETWEEN, turns.size()))) {
+          try {
+            done.put(i, works.get(i).get());
+            passed.accept(++count);
+          } catch (RuntimeException e) {
+            if (i < REFERENCES) {
+              throw e;
+            }
+            left.remove(i);
+            failed.accept(new Failure(settings.get(i - REFERENCES), e));
           }
-          left.remove(i);
-          failed.accept(new Failure(settings.get(i - REFERENCES), e));
-          continue;
         }
-        passes.put(i, pass);
+        passes.putAll(done);
         Pass after = pass(DecodingMethod.full());
-        count += 2;
-        passed.accept(count);
-        if (round >= 0) {
-          double prompts = (before.prompts() + after.prompts()) / 2;
+        passed.accept(++count);
+        double prompts = (before.prompts() + after.prompts()) / 2;
+        for (int i : round < 0 ? Set.<Integer>of() : done.keySet()) {
+          Pass pass = Objects.requireNonNull(done.get(i));
           full[i][round] = beyond(prompts, (before.seconds() + after.seconds()) / 2);
           double begun = leavesAll(i, settings) ? pass.prompts() : prompts;
           seconds[i][round] = beyond(begun, pass.seconds());
