@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Trains under torchrun on this machine, as two nodes with a rank each, loses the second node amid
-# the run, and checks that deploy/torchrun/elastic.sh goes on with the first one alone.
+# Trains under torchrun on this machine, as two nodes with a rank each, loses first a rank amid the
+# run and then its node, and checks that deploy/torchrun/elastic.sh goes on with both nodes, and with
+# the first one alone.
 #
 #   deploy/test/torchrun-elastic.sh
 #
@@ -49,10 +50,20 @@ for node in 0 1; do
   sleep 5 # The nodes meet at the first one.
 done
 
-until grep -qs '"step":15,' "$work/run/metrics.jsonl"; do
-  kill -0 "${nodes[0]}" || { cat "$work"/node* >&2; exit 1; }
-  sleep 0.2
-done
+reach() { # STEP
+  until grep -qs "\"step\":$1," "$work/run/metrics.jsonl"; do
+    kill -0 "${nodes[0]}" || { cat "$work"/node* >&2; exit 1; }
+    sleep 0.2
+  done
+}
+
+reach 15
+mapfile -t rank < <(tree "${nodes[1]}" | tail -n +2)
+kill -9 "${rank[@]}" 2>/dev/null || true
+echo "the second node's rank is lost" >&2
+
+reach 45
+[ "$(grep -c '^tp 1 x dp 2 x pp 1: 2 ranks' "$work/node0")" = 2 ]
 mapfile -t lost < <(tree "${nodes[1]}")
 kill -9 "${lost[@]}" 2>/dev/null || true
 echo "the second node is lost" >&2

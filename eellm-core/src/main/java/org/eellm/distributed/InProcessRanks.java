@@ -51,46 +51,21 @@ public final class InProcessRanks {
    *     the cause. The others end when they next wait for one that has ended
    */
   public static <T> List<T> run(Mesh mesh, int threads, Duration timeout, Function<World, T> body) {
-    return run(mesh, threads, timeout, DistributedBackend.CPU, (_, group) -> group, body);
+    return run(mesh, threads, timeout, InProcessRanks::transport, (_, group) -> group, body);
   }
 
-  /**
-   * Runs {@code body} with another backend of CPUs, and other groups: see {@link World#connect}.
-   */
+  /** How ranks talk by default. */
+  public static CommunicatorFactory transport(RendezvousStore store) {
+    return new CommunicatorFactory(DistributedBackend.CPU, store, 0);
+  }
+
+  /** Runs {@code body} with other groups: see {@link World#connect}. */
   public static <T> List<T> run(
       Mesh mesh,
       int threads,
-      Duration timeout,
-      DistributedBackend backend,
-      BiFunction<RankGroup, Communicator, Communicator> groups,
-      Function<World, T> body) {
-    return run(
-        mesh,
-        threads,
-        timeout,
-        place -> World.connect(place, mesh, timeout, backend, groups),
-        body);
-  }
-
-  /** Runs {@code body} with groups that {@code transport} makes: see {@link World#connect}. */
-  public static <T> List<T> run(
-      Mesh mesh,
       Duration timeout,
       Function<RendezvousStore, CommunicatorFactory> transport,
-      Function<World, T> body) {
-    return run(
-        mesh,
-        1,
-        timeout,
-        place -> World.connect(place, mesh, timeout, transport, (_, group) -> group),
-        body);
-  }
-
-  private static <T> List<T> run(
-      Mesh mesh,
-      int threads,
-      Duration timeout,
-      Function<RankInfo, World> connect,
+      BiFunction<RankGroup, Communicator, Communicator> groups,
       Function<World, T> body) {
     AtomicReference<Optional<DistributedException>> first = new AtomicReference<>(Optional.empty());
     ExecutorService pool =
@@ -109,7 +84,11 @@ public final class InProcessRanks {
                 LocalLauncher.LOOPBACK,
                 store.port(),
                 new StoreHost.Launcher(0));
-        Supplier<World> join = () -> connect.apply(place);
+        Supplier<World> join =
+            () ->
+                mesh.size() == 1
+                    ? World.singleRank()
+                    : World.connect(place, mesh, timeout, transport, groups);
         ranks.add(pool.submit(() -> runRank(join, mesh, rank, threads, body, first)));
       }
       List<T> results = new ArrayList<>();

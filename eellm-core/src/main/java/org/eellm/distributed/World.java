@@ -108,38 +108,30 @@ public final class World implements AutoCloseable {
                   .formatted(mesh, mesh.size(), mesh.size())
               + " it with srun, mpirun, torchrun or Kubernetes (docs/cluster.md)");
     }
-    return connect(place.orElse(RankInfo.ALONE), mesh, timeout, backend, (_, group) -> group);
+    RankInfo here = place.orElse(RankInfo.ALONE);
+    return mesh.size() == 1 && here.size() == 1
+        ? new World(backend)
+        : connect(
+            here,
+            mesh,
+            timeout,
+            store -> new CommunicatorFactory(backend, store, here.localRank()),
+            (_, group) -> group);
   }
 
   /**
-   * Joins the world of {@code place.size()} ranks.
+   * Joins a world of several ranks.
    *
-   * @param groups what becomes of each group, such as one that delays messages
+   * @param transport makes the groups
+   * @param groups what becomes of each of them, such as one that delays messages
    */
-  static World connect(
-      RankInfo place,
-      Mesh mesh,
-      Duration timeout,
-      DistributedBackend backend,
-      BiFunction<RankGroup, Communicator, Communicator> groups) {
-    mesh.requireSize(place.size());
-    return mesh.size() == 1
-        ? new World(backend)
-        : connect(
-            place,
-            mesh,
-            timeout,
-            store -> new CommunicatorFactory(backend, store, place.localRank()),
-            groups);
-  }
-
-  /** Joins a world of several ranks whose groups {@code transport} makes. */
   static World connect(
       RankInfo place,
       Mesh mesh,
       Duration timeout,
       Function<RendezvousStore, CommunicatorFactory> transport,
       BiFunction<RankGroup, Communicator, Communicator> groups) {
+    mesh.requireSize(place.size());
     boolean hosts = place.rank() == 0 && place.storeHost() instanceof StoreHost.RankZero;
     String prefix =
         place.storeHost() instanceof StoreHost.Launcher(int attempt)

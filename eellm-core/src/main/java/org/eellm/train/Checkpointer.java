@@ -92,7 +92,8 @@ final class Checkpointer implements AutoCloseable {
   private record Written(
       SequencedMap<String, FileChecksum> checksums, Optional<Exception> failure, double seconds) {}
 
-  private Checkpointer(RunFolder folder, RunData data, World world) {
+  /** The checkpoints of a run, of which the ranks look for the newest. */
+  Checkpointer(RunFolder folder, RunData data, World world) {
     this.folder = folder;
     this.data = data;
     this.world = world;
@@ -152,11 +153,6 @@ final class Checkpointer implements AutoCloseable {
           damages.forEach(damage -> CheckpointStore.logPassedOver(damage, taken));
           damaged.forEach(present::setAside);
         });
-  }
-
-  /** The checkpoints of a run. */
-  static Checkpointer open(RunFolder folder, RunData data, World world) {
-    return new Checkpointer(folder, data, world);
   }
 
   /** The newest whole checkpoint. */

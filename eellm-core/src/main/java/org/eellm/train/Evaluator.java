@@ -15,12 +15,10 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.HeadId;
 import org.eellm.config.Learning;
 import org.eellm.config.RunConfig;
-import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.cost.plan.RunSchedules;
 import org.eellm.data.SampleSource;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
-import org.eellm.model.Stage;
 import org.eellm.schedule.MicrobatchId;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
@@ -29,12 +27,11 @@ import org.eellm.train.metrics.Trace;
 import org.eellm.train.metrics.TrainEvent.Evaluation;
 import org.eellm.train.metrics.TrainEvent.HeadQuality;
 import org.eellm.train.objective.HeadTuningExecutor;
+import org.eellm.train.objective.HeadTuningExecutor.HeadScore;
 import org.eellm.train.objective.HeadTuningExecutor.TapActivations;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
 import org.eellm.train.objective.Received;
-import org.eellm.train.objective.StageExecutor;
-import org.eellm.train.objective.StageExecutor.HeadScore;
 
 /** Measures every exit and the final head on the same first samples of the validation text. */
 final class Evaluator {
@@ -46,8 +43,7 @@ final class Evaluator {
   private final IntUnaryOperator bytesOfToken;
   private final World world;
   private final Decoder model;
-  private final List<StageExecutor> executors;
-  private final List<HeadTuningExecutor> headExecutors;
+  private final List<HeadTuningExecutor> executors;
   private final Trace trace;
 
   /**
@@ -66,12 +62,7 @@ final class Evaluator {
     this.world = world;
     this.model = model;
     this.trace = trace;
-    executors = new ArrayList<>();
-    headExecutors = new ArrayList<>();
-    for (Stage stage : model.stages()) {
-      headExecutors.add(new HeadTuningExecutor(model, stage));
-      executors.add(new StageExecutor(model, stage, Recompute.NONE));
-    }
+    executors = model.stages().stream().map(stage -> new HeadTuningExecutor(model, stage)).toList();
   }
 
   /** The model as it is after a step; the same on every rank. */
@@ -161,7 +152,7 @@ final class Evaluator {
       if (teacherIsHere()) {
         return compare(id, chunk, batch);
       }
-      StageExecutor.ScoreResult scored = executors.get(chunk).score(batch, input);
+      HeadTuningExecutor.Scored scored = executors.get(chunk).score(batch, input);
       add(id, chunk, scored.heads(), batch);
       return scored.stream();
     }
@@ -169,7 +160,7 @@ final class Evaluator {
     /** Forward and every head, each compared with the final one. */
     private Tensor compare(MicrobatchId id, int chunk, Microbatch batch) {
       try (Scope scope = Scope.open();
-          TapActivations taps = headExecutors.get(chunk).forward(batch, Received.NOTHING)) {
+          TapActivations taps = executors.get(chunk).forward(batch, Received.NOTHING)) {
         add(id, chunk, taps.score(taps.output()), batch);
         return scope.moveToOuter(taps.output());
       }
@@ -177,7 +168,7 @@ final class Evaluator {
 
     @Override
     public Tensor forward(MicrobatchId id, int chunk, Received input) {
-      TapActivations taps = headExecutors.get(chunk).forward(microbatch(id), input);
+      TapActivations taps = executors.get(chunk).forward(microbatch(id), input);
       waiting.put(MicrobatchChunk.of(id, chunk), taps);
       return taps.output();
     }

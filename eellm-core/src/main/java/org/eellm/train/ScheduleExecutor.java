@@ -18,7 +18,7 @@ import org.eellm.schedule.Action.Send;
 import org.eellm.schedule.CompletedSends;
 import org.eellm.schedule.MicrobatchId;
 import org.eellm.schedule.Schedule;
-import org.eellm.tensor.RetainedTensors;
+import org.eellm.tensor.OwnedTensor;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.train.metrics.Trace;
@@ -93,15 +93,7 @@ final class ScheduleExecutor {
   }
 
   /** A posted receive. */
-  private record PostedReceive(RetainedTensors retained, Tensor tensor, WorkHandle pending) {}
-
-  /** A computed tensor that waits to be sent. */
-  private record PendingSend(RetainedTensors retained, Tensor tensor) implements AutoCloseable {
-    @Override
-    public void close() {
-      retained.close();
-    }
-  }
+  private record PostedReceive(OwnedTensor buffer, WorkHandle pending) {}
 
   private final Schedule schedule;
   private final int stage;
@@ -111,7 +103,7 @@ final class ScheduleExecutor {
   private final Trace trace;
   private final CompletedSends completedSends;
   private final Map<Receive, PostedReceive> postedReceives = new HashMap<>();
-  private final Map<Integer, PendingSend> pendingSends = new HashMap<>();
+  private final Map<Integer, OwnedTensor> pendingSends = new HashMap<>();
   private final Map<Send, WorkHandle> sends = new HashMap<>();
   private long waitNanos;
 
@@ -147,8 +139,8 @@ final class ScheduleExecutor {
       executor.run();
       return executor.waitNanos;
     } finally {
-      executor.postedReceives.values().forEach(arrival -> arrival.retained().close());
-      executor.pendingSends.values().forEach(PendingSend::close);
+      executor.postedReceives.values().forEach(arrival -> arrival.buffer().close());
+      executor.pendingSends.values().forEach(OwnedTensor::close);
     }
   }
 
@@ -226,13 +218,10 @@ final class ScheduleExecutor {
 
   private void post(Receive receive, int tag, int from, long rows) {
     try (Scope scope = Scope.open()) {
-      RetainedTensors retained = new RetainedTensors();
-      Tensor buffer =
-          retained.retain(Tensors.empty(message.type(), message.device(), rows, message.width()));
-      postedReceives.put(
-          receive,
-          new PostedReceive(
-              retained, buffer, transport.receive(buffer, schedule.stageOf(from), tag)));
+      OwnedTensor buffer =
+          new OwnedTensor(Tensors.empty(message.type(), message.device(), rows, message.width()));
+      WorkHandle pending = transport.receive(buffer.get(), schedule.stageOf(from), tag);
+      postedReceives.put(receive, new PostedReceive(buffer, pending));
     }
   }
 
@@ -240,13 +229,13 @@ final class ScheduleExecutor {
   private record ReceivedInput(Optional<PostedReceive> arrival) implements AutoCloseable {
     Received received() {
       return arrival
-          .<Received>map(present -> new Received.Message(present.tensor()))
+          .<Received>map(present -> new Received.Message(present.buffer().get()))
           .orElse(Received.NOTHING);
     }
 
     @Override
     public void close() {
-      arrival.ifPresent(present -> present.retained().close());
+      arrival.ifPresent(present -> present.buffer().close());
     }
   }
 
@@ -273,13 +262,12 @@ final class ScheduleExecutor {
   }
 
   private void queueSend(int tag, Tensor tensor) {
-    RetainedTensors retained = new RetainedTensors();
-    pendingSends.put(tag, new PendingSend(retained, retained.retain(tensor)));
+    pendingSends.put(tag, new OwnedTensor(tensor));
   }
 
   private void send(Send send, int tag, int to) {
-    try (PendingSend departure = Objects.requireNonNull(pendingSends.remove(tag))) {
-      sends.put(send, transport.send(departure.tensor(), schedule.stageOf(to), tag));
+    try (OwnedTensor departure = Objects.requireNonNull(pendingSends.remove(tag))) {
+      sends.put(send, transport.send(departure.get(), schedule.stageOf(to), tag));
     }
   }
 }

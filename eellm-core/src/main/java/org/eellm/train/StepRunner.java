@@ -59,7 +59,6 @@ public final class StepRunner implements AutoCloseable {
   private final GradientReduction reduction;
   private final List<StageExecutor> executors;
   private final List<HeadTuningExecutor> headExecutors;
-  private final List<Integer> virtualStages;
   private final RunSchedules runSchedules;
   private final ModelFlops flops;
   private final Map<Integer, Schedule> schedules = new HashMap<>();
@@ -80,7 +79,6 @@ public final class StepRunner implements AutoCloseable {
             .toList();
     headExecutors =
         stages.stream().map(stage -> new HeadTuningExecutor(state.model(), stage)).toList();
-    virtualStages = stages.stream().map(Stage::index).toList();
     runSchedules = RunSchedules.of(config);
     flops =
         ModelFlops.perToken(
@@ -205,21 +203,11 @@ public final class StepRunner implements AutoCloseable {
 
   private StepCompute work(Schedule schedule, StepCompute.Input input, Objective objective) {
     if (config.tune().learning().goesThroughTrunk()) {
-      return new TrainingCompute(
-          schedule,
-          TrainingCompute.Chunk.of(executors, virtualStages),
-          input,
-          objective,
-          reduction);
+      return new TrainingCompute(schedule, executors, input, objective, reduction);
     }
     reduction.awaitParameters();
     return new TuningCompute(
-        headExecutors,
-        virtualStages,
-        input.microbatches(),
-        objective,
-        input.scale().regularWeight(),
-        gradients);
+        headExecutors, input.microbatches(), objective, input.scale().regularWeight(), gradients);
   }
 
   /**

@@ -185,7 +185,7 @@ public final class Trainer implements AutoCloseable {
   }
 
   private static Trainer open(RunFolder folder, RunData data, World world, Trace trace) {
-    Checkpointer checkpoints = Checkpointer.open(folder, data, world);
+    Checkpointer checkpoints = new Checkpointer(folder, data, world);
     Optional<Path> latest = checkpoints.latest();
     latest.ifPresent(data::requireThoseOf);
     latest.ifPresent(data::seek);

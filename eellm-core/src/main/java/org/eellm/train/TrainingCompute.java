@@ -6,7 +6,6 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.function.IntConsumer;
-import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.model.Dropout;
@@ -29,7 +28,7 @@ import org.eellm.train.optimizer.GradientReduction;
 /** A step's forward and backward passes through the chunks of a rank. */
 final class TrainingCompute implements StepCompute {
   private final Schedule schedule;
-  private final List<Chunk> chunks;
+  private final List<StageExecutor> chunks;
   private final Input input;
   private final Objective objective;
   private final GradientReduction reduction;
@@ -39,18 +38,12 @@ final class TrainingCompute implements StepCompute {
   private final Map<MicrobatchChunk, ForwardTape> forwardTapes = new HashMap<>();
   private final Map<MicrobatchChunk, PostponedProducts> postponed = new HashMap<>();
 
-  /** A chunk of the model on this rank. */
-  record Chunk(StageExecutor executor, int virtualStage) {
-    static List<Chunk> of(List<StageExecutor> executors, List<Integer> virtualStages) {
-      return IntStream.range(0, executors.size())
-          .mapToObj(i -> new Chunk(executors.get(i), virtualStages.get(i)))
-          .toList();
-    }
-  }
-
+  /**
+   * @param chunks of the model on this rank
+   */
   TrainingCompute(
       Schedule schedule,
-      List<Chunk> chunks,
+      List<StageExecutor> chunks,
       Input input,
       Objective objective,
       GradientReduction reduction) {
@@ -65,7 +58,7 @@ final class TrainingCompute implements StepCompute {
 
   @Override
   public Tensor forward(MicrobatchId microbatch, int chunk, Received below) {
-    StageExecutor executor = chunks.get(chunk).executor();
+    StageExecutor executor = chunks.get(chunk);
     Microbatch batch = input.microbatches().apply(microbatch);
     Dropout dropout = input.dropouts().apply(microbatch);
     ForwardTape forwardTape = executor.forward(batch, below, dropout, reduction::awaitParameters);
@@ -81,7 +74,7 @@ final class TrainingCompute implements StepCompute {
 
   @Override
   public boolean hasEarlyHeads(int chunk) {
-    return chunks.get(chunk).executor().hasEarlyHeads(objective);
+    return chunks.get(chunk).hasEarlyHeads(objective);
   }
 
   @Override
@@ -98,7 +91,6 @@ final class TrainingCompute implements StepCompute {
   private void runHeads(MicrobatchId microbatch, int chunk) {
     chunks
         .get(chunk)
-        .executor()
         .backwardHeads(
             Objects.requireNonNull(forwardTapes.get(MicrobatchChunk.of(microbatch, chunk))),
             objective,
@@ -144,7 +136,6 @@ final class TrainingCompute implements StepCompute {
       StageExecutor.BackwardResult returned =
           chunks
               .get(chunk)
-              .executor()
               .backward(
                   forwardTape,
                   objective,

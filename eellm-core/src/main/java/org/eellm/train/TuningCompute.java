@@ -26,7 +26,6 @@ import org.eellm.train.objective.StageExecutor.HeadResult;
  */
 final class TuningCompute implements StepCompute {
   private final List<HeadTuningExecutor> executors;
-  private final List<Integer> virtualStages;
   private final Function<MicrobatchId, Microbatch> microbatches;
   private final Objective objective;
   private final double tokenWeight;
@@ -37,18 +36,15 @@ final class TuningCompute implements StepCompute {
 
   /**
    * @param executors of the chunks
-   * @param virtualStages of the chunks
    * @param tokenWeight of each counted token's loss in the step
    */
   TuningCompute(
       List<HeadTuningExecutor> executors,
-      List<Integer> virtualStages,
       Function<MicrobatchId, Microbatch> microbatches,
       Objective objective,
       double tokenWeight,
       Gradients gradients) {
     this.executors = executors;
-    this.virtualStages = virtualStages;
     this.microbatches = microbatches;
     this.objective = objective;
     this.tokenWeight = tokenWeight;
@@ -79,7 +75,9 @@ final class TuningCompute implements StepCompute {
     try (TapActivations taps = Objects.requireNonNull(waiting.remove(microbatchChunk))) {
       Tensor stream = top.orElseGet(taps::output);
       add(taps.distill(stream, objective, tokenWeight, gradients));
-      return virtualStages.get(chunk) > 0 ? Optional.of(stream.clone()) : Optional.empty();
+      return executors.get(chunk).virtualStage() > 0
+          ? Optional.of(stream.clone())
+          : Optional.empty();
     }
   }
 

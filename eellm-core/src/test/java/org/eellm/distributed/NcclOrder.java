@@ -16,7 +16,6 @@ import java.util.function.Function;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.distributed.collective.Communicator;
-import org.eellm.distributed.collective.DistributedBackend;
 import org.eellm.distributed.collective.Reduction;
 import org.eellm.distributed.collective.WorkHandle;
 import org.eellm.distributed.mesh.Mesh;
@@ -81,7 +80,7 @@ public final class NcclOrder {
         mesh,
         1,
         Duration.ofMinutes(1),
-        DistributedBackend.CPU,
+        InProcessRanks::transport,
         this::ordered,
         world -> {
           try {

@@ -35,7 +35,8 @@ final class WatchdogTest {
             transport.equals(RankMain.STREAM)
                 ? StreamBackend.factory(store, calls)
                 : new CommunicatorFactory(DistributedBackend.valueOf(transport), store, 0);
-    return InProcessRanks.run(new Mesh(1, ranks, 1), timeout, factory, body);
+    return InProcessRanks.run(
+        new Mesh(1, ranks, 1), 1, timeout, factory, (_, group) -> group, body);
   }
 
   @ParameterizedTest

@@ -16,7 +16,6 @@ import java.util.concurrent.Future;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.distributed.collective.Communicator;
-import org.eellm.distributed.collective.DistributedBackend;
 import org.eellm.distributed.launch.LocalLauncher;
 import org.eellm.distributed.launch.RankInfo;
 import org.eellm.distributed.launch.RankInfo.StoreHost;
@@ -38,7 +37,7 @@ final class WorldTest {
   }
 
   private static World connect(RankInfo place, Mesh mesh, Duration timeout) {
-    return World.connect(place, mesh, timeout, DistributedBackend.CPU, (_, group) -> group);
+    return World.connect(place, mesh, timeout, InProcessRanks::transport, (_, group) -> group);
   }
 
   private static int freePort() throws IOException {

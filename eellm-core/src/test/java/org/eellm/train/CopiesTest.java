@@ -14,7 +14,6 @@ import org.eellm.config.RunConfig;
 import org.eellm.distributed.ForwardingCommunicator;
 import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.collective.Communicator;
-import org.eellm.distributed.collective.DistributedBackend;
 import org.eellm.distributed.collective.Reduction;
 import org.eellm.distributed.collective.WorkHandle;
 import org.eellm.distributed.mesh.Mesh;
@@ -122,7 +121,7 @@ final class CopiesTest {
                     mesh,
                     1,
                     Duration.ofMinutes(1),
-                    DistributedBackend.CPU,
+                    InProcessRanks::transport,
                     (members, group) ->
                         members.name().equals("stage") && members.rank() == 1
                             ? new Drifting(group)

@@ -24,7 +24,6 @@ import org.eellm.model.ContextParallel;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecoderShard;
 import org.eellm.model.Dropout;
-import org.eellm.model.Stage;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameter;
@@ -258,7 +257,7 @@ final class FillGradientTest {
       try (TrainingCompute work =
           new TrainingCompute(
               schedule,
-              TrainingCompute.Chunk.of(chains, model.stages().stream().map(Stage::index).toList()),
+              chains,
               new StepCompute.Input(
                   id -> batches.get(id.index()),
                   _ -> Dropout.NONE,

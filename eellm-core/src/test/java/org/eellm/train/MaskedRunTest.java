@@ -12,7 +12,6 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 import org.eellm.config.HeadId;
 import org.eellm.config.RunConfig;
-import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.data.CountedTokens;
 import org.eellm.data.IndexedDatasetWriter;
 import org.eellm.data.SampleSource;
@@ -25,9 +24,10 @@ import org.eellm.tensor.Tensors;
 import org.eellm.train.StepRunner.Result;
 import org.eellm.train.metrics.Trace;
 import org.eellm.train.metrics.TrainEvent.Evaluation;
+import org.eellm.train.objective.HeadTuningExecutor;
+import org.eellm.train.objective.HeadTuningExecutor.HeadScore;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Received;
-import org.eellm.train.objective.StageExecutor;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
@@ -218,10 +218,8 @@ final class MaskedRunTest {
         for (float weight : batch.lossMask()) {
           counted += weight;
         }
-        for (StageExecutor.HeadScore score :
-            new StageExecutor(state.model(), Recompute.NONE)
-                .score(batch, Received.NOTHING)
-                .heads()) {
+        for (HeadScore score :
+            new HeadTuningExecutor(state.model()).score(batch, Received.NOTHING).heads()) {
           sums[score.index()] += Tensors.toDoubles(score.sums())[0];
         }
       }

@@ -25,7 +25,6 @@ import org.eellm.model.ContextParallel;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecoderShard;
 import org.eellm.model.Dropout;
-import org.eellm.model.Stage;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameter;
@@ -174,6 +173,15 @@ final class MeshSteps {
     return batches.stream().mapToDouble(Microbatch::counted).sum();
   }
 
+  /** The gradients' L2 norm, summed in float64. */
+  static double norm(Gradients gradients) {
+    double squares = 0;
+    for (float each : Tensors.toFloats(gradients.flat())) {
+      squares += (double) each * each;
+    }
+    return Math.sqrt(squares);
+  }
+
   private static int[] twoDocuments(Microbatch batch) {
     int[] starts = new int[batch.inputs().length];
     for (int i = 0; i < starts.length; i++) {
@@ -217,7 +225,7 @@ final class MeshSteps {
         }
         gradients.finish();
         losses.add(sums);
-        norms.add(AdamW.norm(gradients));
+        norms.add(norm(gradients));
         if (step == 1) {
           model
               .parameters()
@@ -314,8 +322,7 @@ final class MeshSteps {
         try (TrainingCompute work =
             new TrainingCompute(
                 schedule,
-                TrainingCompute.Chunk.of(
-                    chains, model.stages().stream().map(Stage::index).toList()),
+                chains,
                 new StepCompute.Input(
                     id -> batches.get(id.index() * dp + world.coordinate().dp()),
                     id -> job.dropout(id.index() * dp + world.coordinate().dp()),

@@ -12,7 +12,6 @@ import org.eellm.config.RunConfig;
 import org.eellm.distributed.ForwardingCommunicator;
 import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.collective.Communicator;
-import org.eellm.distributed.collective.DistributedBackend;
 import org.eellm.distributed.collective.WorkHandle;
 import org.eellm.distributed.mesh.Mesh;
 import org.eellm.model.parameter.Gradients;
@@ -58,7 +57,7 @@ final class ParameterGatherTest {
             new Mesh(1, 2, 1),
             1,
             Duration.ofMinutes(1),
-            DistributedBackend.CPU,
+            InProcessRanks::transport,
             (members, group) ->
                 members.name().equals("dp") ? new Counted(group, underWay[members.rank()]) : group,
             world -> {

@@ -28,7 +28,12 @@ final class StreamWaitsTest {
     @Override
     public <T> List<T> run(Mesh mesh, Function<World, T> body) {
       return InProcessRanks.run(
-          mesh, Duration.ofMinutes(1), store -> StreamBackend.factory(store, calls), body);
+          mesh,
+          1,
+          Duration.ofMinutes(1),
+          store -> StreamBackend.factory(store, calls),
+          (_, group) -> group,
+          body);
     }
   }
 

@@ -28,8 +28,8 @@ public interface Communicator extends AutoCloseable {
   WorkHandle allReduce(Tensor tensor, Reduction reduction);
 
   /**
-   * Sums the ranks' inputs in rank order and leaves each rank with its part. bfloat16 is added up
-   * in float32.
+   * Sums the ranks' inputs and leaves each rank with its part: between CPUs in rank order, bfloat16
+   * in float32; NCCL has an order of its own, and rounds each sum of two.
    *
    * @param out receives this rank's part: the {@link #rank}-th of {@link #size} equal parts.
    *     Perhaps written from the start of the operation on; it overlaps nothing of {@code in} but

@@ -5,7 +5,6 @@ import java.util.List;
 import java.util.Optional;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.eellm.model.Decoder;
 import org.eellm.model.DraftHead;
@@ -17,8 +16,8 @@ import org.eellm.tensor.Scope;
 import org.eellm.train.objective.HeadLoss.Reference;
 import org.eellm.train.objective.HeadLoss.Target.Teacher;
 import org.eellm.train.objective.HeadLoss.TokenWeights;
+import org.eellm.train.objective.HeadTuningExecutor.HeadScore;
 import org.eellm.train.objective.StageExecutor.HeadResult;
-import org.eellm.train.objective.StageExecutor.HeadScore;
 
 /**
  * Through a draft head and back: it learns what the final head says of the token behind each
@@ -101,15 +100,12 @@ record DraftHeadExecutor(
     try (Scope scope = Scope.open();
         RetainedTensors retained = new RetainedTensors()) {
       DraftHead.Pass pass = head.forward(top, embedded, context, retained);
-      HeadLoss.Score score =
+      Tensor sums =
           HeadLoss.score(
               head.output().normed(pass.top()),
               head.output().output(),
               new Reference(batch.targets(), Optional.of(teacher)),
               batch.mask());
-      Tensor sums =
-          torch.stack(
-              new TensorVector(score.loss(), score.correct(), score.agreed().orElseThrow()), 0);
       return new HeadScore(
           head.head().index(), head.head().id(), scope.moveToOuter(sums), batch.counted());
     }

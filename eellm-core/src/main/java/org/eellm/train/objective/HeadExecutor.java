@@ -2,10 +2,7 @@ package org.eellm.train.objective;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorVector;
-import org.bytedeco.pytorch.global.torch;
 import org.eellm.model.Branch;
 import org.eellm.model.ForwardContext;
 import org.eellm.model.HeadLayers;
@@ -15,8 +12,8 @@ import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.train.objective.HeadLoss.Reference;
 import org.eellm.train.objective.HeadLoss.TokenWeights;
+import org.eellm.train.objective.HeadTuningExecutor.HeadScore;
 import org.eellm.train.objective.StageExecutor.HeadResult;
-import org.eellm.train.objective.StageExecutor.HeadScore;
 
 /**
  * Through a head and back.
@@ -35,13 +32,11 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
       HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
     try (RetainedTensors retained = new RetainedTensors();
         Scope scope = Scope.open()) {
-      LossGradient lossGradient =
-          lossGradient(forward(retained), target, weight, objective, gradients);
-      Tensor g = lossGradient.gradient();
-      for (int i = lossGradient.tapes().size() - 1; i >= 0; i--) {
-        g = backward(i, lossGradient, g, gradients);
-      }
-      return new HeadLoss.Result(scope.moveToOuter(lossGradient.loss()), scope.moveToOuter(g));
+      List<Branch.Tape> tapes = new ArrayList<>();
+      Tensor top = forward(tapes, retained);
+      HeadLoss.Result result = lossGradient(top, target, weight, objective, gradients);
+      Tensor g = backward(tapes, 0, result.gradient(), gradients);
+      return new HeadLoss.Result(scope.moveToOuter(result.loss()), scope.moveToOuter(g));
     }
   }
 
@@ -49,74 +44,52 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
   Tensor tune(HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
     try (Scope scope = Scope.open();
         RetainedTensors retained = new RetainedTensors()) {
-      LossGradient lossGradient =
-          lossGradient(forward(retained), target, weight, objective, gradients);
-      Tensor g = lossGradient.gradient();
-      for (int i = lossGradient.tapes().size() - 1; i > 0; i--) {
-        g = backward(i, lossGradient, g, gradients);
+      List<Branch.Tape> tapes = new ArrayList<>();
+      Tensor top = forward(tapes, retained);
+      HeadLoss.Result result = lossGradient(top, target, weight, objective, gradients);
+      if (!tapes.isEmpty()) {
+        Tensor g = backward(tapes, 1, result.gradient(), gradients);
+        head.branches().getFirst().backwardWeights(tapes.getFirst(), g, context, gradients);
       }
-      if (!lossGradient.tapes().isEmpty()) {
-        head.branches()
-            .getFirst()
-            .backwardWeights(lossGradient.tapes().getFirst(), g, context, gradients);
-      }
-      return scope.moveToOuter(lossGradient.loss());
+      return scope.moveToOuter(result.loss());
     }
   }
 
-  /**
-   * The forward pass through the head.
-   *
-   * @param top the stream behind the head's branches
-   * @param normed what the output matrix multiplies
-   */
-  private record HeadTape(List<Branch.Tape> tapes, Tensor top, Tensor normed) {}
-
-  private HeadTape forward(RetainedTensors retained) {
+  /** The stream behind the head's branches, which leave their tapes. */
+  private Tensor forward(List<Branch.Tape> tapes, RetainedTensors retained) {
     Tensor x = stream;
-    List<Branch.Tape> tapes = new ArrayList<>();
     for (Branch branch : head.branches()) {
       Branch.Output output = branch.forward(x, context, retained);
       tapes.add(output.tape());
       x = branch.path().add(x, output.delta());
     }
-    return new HeadTape(tapes, x, head.normed(x));
+    return x;
   }
 
-  /**
-   * Back from the loss through the head's norm.
-   *
-   * @param gradient of the stream behind the head's branches
-   */
-  private record LossGradient(List<Branch.Tape> tapes, Tensor loss, Tensor gradient) {}
-
-  private LossGradient lossGradient(
-      HeadTape headTape,
-      HeadLoss.Target target,
-      double weight,
-      Objective objective,
-      Gradients gradients) {
+  /** The loss, and the gradient of the stream behind the head's branches. */
+  private HeadLoss.Result lossGradient(
+      Tensor top, HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
     HeadLoss.Result result =
         HeadLoss.forwardBackward(
-            headTape.normed(),
+            head.normed(top),
             head.output(),
             target,
             new TokenWeights(
                 batch.mask(), weight, objective.dynamicTokenWeights() && head.head().isExit()),
             objective.temperatures().get(head.index()),
             gradients);
-    return new LossGradient(
-        headTape.tapes(),
-        result.loss(),
-        head.normBackward(headTape.top(), result.gradient(), gradients));
+    return new HeadLoss.Result(result.loss(), head.normBackward(top, result.gradient(), gradients));
   }
 
-  /** Through a branch and the residual beside it. */
-  private Tensor backward(int i, LossGradient lossGradient, Tensor g, Gradients gradients) {
-    Branch branch = head.branches().get(i);
-    return branch
-        .path()
-        .gradient(g, branch.backward(lossGradient.tapes().get(i), g, context, gradients));
+  /** Through the branches and the residuals beside them, from the last to number {@code first}. */
+  private Tensor backward(
+      List<Branch.Tape> tapes, int first, Tensor gradient, Gradients gradients) {
+    Tensor g = gradient;
+    for (int i = tapes.size() - 1; i >= first; i--) {
+      Branch branch = head.branches().get(i);
+      g = branch.path().gradient(g, branch.backward(tapes.get(i), g, context, gradients));
+    }
+    return g;
   }
 
   /** The result that a loss summed over the mask stands for. */
@@ -124,26 +97,13 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
     return new HeadResult(head.index(), head.id(), loss, batch.counted());
   }
 
-  /** Loss and accuracy without gradients or dropout. */
-  HeadScore score() {
-    return score(new Reference(batch.targets(), Optional.empty()));
-  }
-
-  /** Loss, accuracy and agreement with another head, without gradients or dropout. */
-  HeadScore scoreAgainst(HeadLoss.Target.Teacher teacher) {
-    return score(new Reference(batch.targets(), Optional.of(teacher)));
-  }
-
-  private HeadScore score(Reference reference) {
+  /** The figures of {@link HeadLoss#score}, without dropout. */
+  HeadScore score(Reference reference) {
     try (Scope scope = Scope.open();
         OwnedTensor x = new OwnedTensor(stream)) {
       head.branches().forEach(branch -> advance(x, branch, context));
-      HeadLoss.Score score =
-          HeadLoss.score(head.normed(x.get()), head.output(), reference, batch.mask());
-      TensorVector sums = new TensorVector(score.loss(), score.correct());
-      score.agreed().ifPresent(sums::push_back);
-      return new HeadScore(
-          head.index(), head.id(), scope.moveToOuter(torch.stack(sums, 0)), batch.counted());
+      Tensor sums = HeadLoss.score(head.normed(x.get()), head.output(), reference, batch.mask());
+      return new HeadScore(head.index(), head.id(), scope.moveToOuter(sums), batch.counted());
     }
   }
 

@@ -6,6 +6,7 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.TrainConfig.Device;
@@ -58,15 +59,6 @@ public final class HeadLoss {
    * @param gradient of the normed hidden state, [n, hidden]
    */
   public record Result(Tensor loss, Tensor gradient) {}
-
-  /**
-   * Sums over tokens, float32 scalars.
-   *
-   * @param loss mask * cross entropy
-   * @param correct mask where the likeliest token is the target
-   * @param agreed mask where it is the teacher's likeliest, too; absent without a teacher
-   */
-  record Score(Tensor loss, Tensor correct, Optional<Tensor> agreed) {}
 
   /**
    * The weights of the tokens' losses.
@@ -193,8 +185,13 @@ public final class HeadLoss {
         text.gradient().mul_(new Scalar(1 + share)).add_(other, new Scalar(-share)));
   }
 
-  /** Loss and accuracy without gradients; shapes as above. */
-  static Score score(Tensor hidden, OutputMatrix matrix, Reference reference, Tensor mask) {
+  /**
+   * Figures without gradients, summed over the tokens that the mask counts; shapes as above.
+   *
+   * @return float32 [2 or 3]: cross entropy in nats; tokens where the likeliest is the target;
+   *     those where it is the teacher's likeliest, too, if there is one
+   */
+  static Tensor score(Tensor hidden, OutputMatrix matrix, Reference reference, Tensor mask) {
     Weight output = matrix.weight();
     TensorParallel parallel = matrix.parallel();
     try (Scope scope = Scope.open()) {
@@ -220,10 +217,9 @@ public final class HeadLoss {
           }
         }
       }
-      return new Score(
-          scope.moveToOuter(loss),
-          scope.moveToOuter(correct),
-          whole.map(_ -> scope.moveToOuter(agreed)));
+      TensorVector sums = new TensorVector(loss, correct);
+      whole.ifPresent(_ -> sums.push_back(agreed));
+      return scope.moveToOuter(torch.stack(sums, 0));
     }
   }
 

@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.config.HeadId;
 import org.eellm.model.Decoder;
 import org.eellm.model.Dropout;
 import org.eellm.model.ForwardContext;
@@ -17,7 +18,6 @@ import org.eellm.tensor.OwnedTensor;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.train.objective.StageExecutor.HeadResult;
-import org.eellm.train.objective.StageExecutor.HeadScore;
 
 /**
  * Microbatches through a stage whose trunk stays as it is (EE-Tuning, arXiv 2402.00518, section
@@ -34,6 +34,35 @@ public final class HeadTuningExecutor {
     this.model = model;
     this.stage = stage;
   }
+
+  /** The chain of a model in one stage. */
+  public HeadTuningExecutor(Decoder model) {
+    this(model, model.stages().getFirst());
+  }
+
+  /** Which virtual stage of the pipeline it is. */
+  public int virtualStage() {
+    return stage.index();
+  }
+
+  /**
+   * A head's sums over the positions of a microbatch that the mask counts, on the model's device.
+   *
+   * @param index the head's, among the model's
+   * @param head its name
+   * @param sums float32: cross entropy in nats; positions where the likeliest token is the target;
+   *     positions where it is the final head's, too, if that was asked
+   * @param tokens positions
+   */
+  public record HeadScore(int index, HeadId head, Tensor sums, double tokens) {}
+
+  /**
+   * Result of a forward pass in which heads are measured.
+   *
+   * @param heads every head here, in order of depth
+   * @param stream the stage's output, [local rows, hidden]
+   */
+  public record Scored(List<HeadScore> heads, Tensor stream) {}
 
   /**
    * Result of a forward pass in which heads learn from text.
@@ -91,6 +120,29 @@ public final class HeadTuningExecutor {
                       results,
                       scope));
       return new Tuned(List.copyOf(results), scope.moveToOuter(output));
+    }
+  }
+
+  /** The forward pass through the stage and every head, without gradients or dropout. */
+  public Scored score(Microbatch batch, Received input) {
+    try (Scope scope = Scope.open();
+        RetainedTensors retained = new RetainedTensors()) {
+      DeviceBatch device = DeviceBatch.of(batch, model, retained);
+      ForwardContext context = context(batch, device, retained);
+      HeadLoss.Reference text = new HeadLoss.Reference(device.targets(), Optional.empty());
+      List<HeadScore> scores = new ArrayList<>();
+      Tensor output =
+          forwardTrunk(
+              device,
+              context,
+              input,
+              (head, stream) -> {
+                HeadExecutor executor = new HeadExecutor(head, stream, context, device);
+                HeadScore score = executor.score(text);
+                scope.moveToOuter(score.sums());
+                scores.add(score);
+              });
+      return new Scored(List.copyOf(scores), scope.moveToOuter(output));
     }
   }
 
@@ -209,9 +261,10 @@ public final class HeadTuningExecutor {
         return List.of();
       }
       try (Scope scope = Scope.open()) {
-        HeadLoss.Target.Teacher teacher = teacher(top);
+        HeadLoss.Reference teacher =
+            new HeadLoss.Reference(device.targets(), Optional.of(teacher(top)));
         List<HeadScore> scores = new ArrayList<>();
-        stage.heads().forEach(head -> scores.add(headExecutor(head).scoreAgainst(teacher)));
+        stage.heads().forEach(head -> scores.add(headExecutor(head).score(teacher)));
         model
             .draftLayers()
             .map(head -> DraftHeadExecutor.of(model, head, top, context, device).score())

@@ -50,6 +50,11 @@ public final class StageExecutor {
     this(model, model.stages().getFirst(), recompute);
   }
 
+  /** Which virtual stage of the pipeline it is. */
+  public int virtualStage() {
+    return stage.index();
+  }
+
   /**
    * A head's part of a microbatch, still on the model's device, so that no pass waits for it.
    *
@@ -74,17 +79,6 @@ public final class StageExecutor {
   }
 
   /**
-   * A head's sums over the positions of a microbatch that the mask counts, on the model's device.
-   *
-   * @param index the head's, among the model's
-   * @param head its name
-   * @param sums float32: cross entropy in nats; positions where the likeliest token is the target;
-   *     positions where it is the final head's, too, if that was asked
-   * @param tokens positions
-   */
-  public record HeadScore(int index, HeadId head, Tensor sums, double tokens) {}
-
-  /**
    * Result of a backward pass.
    *
    * @param heads the heads here whose weight is not 0, in order of depth
@@ -93,14 +87,6 @@ public final class StageExecutor {
    *     where the stage embeds
    */
   public record BackwardResult(List<HeadResult> heads, Optional<Tensor> gradient) {}
-
-  /**
-   * Result of a forward pass without a backward pass.
-   *
-   * @param heads every head here, in order of depth
-   * @param stream the stage's output, [local rows, hidden]
-   */
-  public record ScoreResult(List<HeadScore> heads, Tensor stream) {}
 
   /**
    * The forward pass through the stage.
@@ -304,34 +290,6 @@ public final class StageExecutor {
     }
   }
 
-  /** Runs forward and every head, without gradients or dropout. */
-  public ScoreResult score(Microbatch batch, Received input) {
-    try (Scope scope = Scope.open();
-        RetainedTensors retained = new RetainedTensors()) {
-      DeviceBatch device = DeviceBatch.of(batch, model, retained);
-      ForwardContext context =
-          model.context(
-              batch.batch(), batch.sequence(), device.starts(), Dropout.NONE, false, retained);
-      List<HeadScore> scores = new ArrayList<>();
-      try (OwnedTensor stream =
-          new OwnedTensor(
-              input.orElseGet(() -> model.embedding().forward(device.inputs(), context)))) {
-        for (int branch = stage.firstBranch(); branch <= stage.endBranch(); branch++) {
-          if (branch > stage.firstBranch()) {
-            HeadExecutor.advance(
-                stream, stage.trunk().get(branch - stage.firstBranch() - 1), context);
-          }
-          for (HeadLayers head : headsAt(branch).reversed()) {
-            HeadScore score = new HeadExecutor(head, stream.get(), context, device).score();
-            scope.moveToOuter(score.sums());
-            scores.add(score);
-          }
-        }
-        return new ScoreResult(List.copyOf(scores), scope.moveToOuter(stream.get()));
-      }
-    }
-  }
-
   /** The heads that tap the stream in front of a branch, deepest first. */
   private List<HeadLayers> headsAt(int branch) {
     return stage.heads().stream().filter(head -> head.tap() == branch).toList().reversed();
@@ -403,16 +361,12 @@ public final class StageExecutor {
           stream.set(path(i).add(x, nothing(x.size(0))));
           return new BranchTape(x, retained, Optional.empty());
         }
-        if (recompute == Recompute.FULL) {
-          try (RetainedTensors forgotten = new RetainedTensors()) {
-            Tensor delta = run(i, x, forgotten).delta();
-            stream.set(path(i).add(x, spread(i, delta, x.size(0))));
-          }
-          return new BranchTape(x, retained, Optional.empty());
+        boolean again = recompute == Recompute.FULL; // nothing but the stream is kept
+        try (RetainedTensors forgotten = new RetainedTensors()) {
+          Branch.Output output = run(i, x, again ? forgotten : retained);
+          stream.set(path(i).add(x, spread(i, output.delta(), x.size(0))));
+          return new BranchTape(x, retained, again ? Optional.empty() : Optional.of(output.tape()));
         }
-        Branch.Output output = run(i, x, retained);
-        stream.set(path(i).add(x, spread(i, output.delta(), x.size(0))));
-        return new BranchTape(x, retained, Optional.of(output.tape()));
       }
     }
 

@@ -10,7 +10,6 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.checkpoint.FlatStateShard;
 import org.eellm.config.OptimizerConfig;
-import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameters;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
@@ -49,7 +48,7 @@ public final class AdamW implements Optimizer {
    *
    * @param pieces of the flat buffer that this rank updates
    */
-  public AdamW(Parameters parameters, OptimizerConfig config, List<FlatRange> pieces) {
+  AdamW(Parameters parameters, OptimizerConfig config, List<FlatRange> pieces) {
     this.parameters = parameters;
     this.config = config;
     Tensor flat = parameters.flat();
@@ -66,11 +65,6 @@ public final class AdamW implements Optimizer {
       }
     }
     this.pieces = List.copyOf(moments);
-  }
-
-  /** The optimizer of all parameters. */
-  public AdamW(Parameters parameters, OptimizerConfig config) {
-    this(parameters, config, List.of(FlatRange.all(parameters)));
   }
 
   /**
@@ -145,13 +139,6 @@ public final class AdamW implements Optimizer {
       Tensor p = moments.master().narrow(0, start, count);
       Tensor out = isMixed() ? moments.piece().of(parameters.flat()).narrow(0, start, count) : p;
       update.apply(g, m, v, p, out);
-    }
-  }
-
-  /** The global L2 norm of the finished gradients. */
-  public static double norm(Gradients gradients) {
-    try (Scope _ = Scope.open()) {
-      return Math.sqrt(squares(gradients.flat()).item_double());
     }
   }
 

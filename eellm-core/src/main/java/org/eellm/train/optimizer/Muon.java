@@ -266,14 +266,7 @@ public final class Muon implements Optimizer {
               .copy_(state.momentum().mul(new Scalar(keep)).add_(gradient, gain));
         }
       }
-      if (replicas.size() > 1) {
-        List<WorkHandle> gathers = new ArrayList<>();
-        for (FlatRange range : ranges) {
-          Tensor share = range.share(replicas.rank(), replicas.size()).of(directions);
-          gathers.add(replicas.allGather(range.of(directions), share));
-        }
-        gathers.forEach(WorkHandle::await);
-      }
+      GradientReduction.gather(directions, ranges, replicas);
       return scope.moveToOuter(directions);
     }
   }

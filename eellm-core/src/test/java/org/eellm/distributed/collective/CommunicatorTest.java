@@ -63,7 +63,13 @@ final class CommunicatorTest {
   }
 
   private <T> List<T> run(Mesh mesh, Function<World, T> body) {
-    return InProcessRanks.run(mesh, 1, Duration.ofMinutes(2), backend, (_, group) -> group, body);
+    return InProcessRanks.run(
+        mesh,
+        1,
+        Duration.ofMinutes(2),
+        store -> new CommunicatorFactory(backend, store, 0),
+        (_, group) -> group,
+        body);
   }
 
   private static List<Long> longs(Tensor tensor) {
