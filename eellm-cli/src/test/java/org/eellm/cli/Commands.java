@@ -7,11 +7,15 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
+import org.eellm.distributed.launch.LocalLauncher;
+import org.eellm.kernel.row.RowKernel;
 
-/** Runs commands within this process. */
+/** Runs commands, within this process or as one. */
 public final class Commands {
   private Commands() {}
 
@@ -37,6 +41,33 @@ public final class Commands {
             .setOut(new PrintWriter(out, true))
             .setErr(new PrintWriter(err, true)),
         args);
+  }
+
+  /**
+   * Runs a command that starts ranks of its own as a process: they have its options, and are ready
+   * sooner with Java's first compiler alone.
+   */
+  public static Outcome runAsProcess(Path folder, List<String> arguments) throws IOException {
+    List<String> command = LocalLauncher.sameProgram(Main.class.getName(), arguments, 1);
+    if (RowKernel.isMachineCode()) { // else the second compiler is needed
+      command.add(1, "-XX:TieredStopAtLevel=1");
+    }
+    Path out = folder.resolve("ranks.out");
+    Path err = folder.resolve("ranks.err");
+    Process process =
+        new ProcessBuilder(command)
+            .redirectOutput(out.toFile())
+            .redirectError(err.toFile())
+            .start();
+    try {
+      int code = process.waitFor();
+      return new Outcome(code, Files.readString(out), Files.readString(err));
+    } catch (InterruptedException e) {
+      throw new IllegalStateException(e);
+    } finally {
+      process.descendants().forEach(ProcessHandle::destroyForcibly);
+      process.destroyForcibly();
+    }
   }
 
   /** With the words of {@code command}, then the other arguments as they are. */

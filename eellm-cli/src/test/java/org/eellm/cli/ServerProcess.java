@@ -11,6 +11,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.eellm.distributed.launch.LocalLauncher;
+import org.eellm.kernel.row.RowKernel;
 
 /**
  * {@code eellm serve} in a process of its own, which is ended with this.
@@ -34,6 +35,9 @@ public record ServerProcess(Process process, String address, Path log) implement
     List<String> command =
         LocalLauncher.sameProgram(
             Main.class.getName(), Stream.concat(words, Stream.of(options)).toList(), 1);
+    if (RowKernel.isMachineCode()) { // else the second compiler is needed
+      command.add(1, "-XX:TieredStopAtLevel=1"); // Ranks inherit it, and are ready sooner.
+    }
     Process process =
         new ProcessBuilder(command)
             .redirectOutput(folder.resolve("out").toFile())

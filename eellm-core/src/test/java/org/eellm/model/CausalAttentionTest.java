@@ -157,33 +157,35 @@ final class CausalAttentionTest {
       int ranks, long length, ScalarType type) {
     try (Scope _ = Scope.open()) {
       Inputs whole = Inputs.random(BATCH, length, type);
+      List<Sharing> sharings = new ArrayList<>();
       for (KeyStarts starts : List.of(KeyStarts.SEQUENCE, documents(length, 2, 3))) {
         for (Attention attention :
             List.of(ALL, attention(Integer.MAX_VALUE, 0, 0.3), attention(7, 1.5, 0.3))) {
           ForwardContext alone = context(BATCH, length, starts, ContextParallel.singleRank());
           Tensor out = torch.empty_like(whole.query());
           CausalAttention.Result expected = forwardBackward(alone, attention, whole, out);
-          InProcessRanks.run(
-              new Mesh(1, ranks, 1, 1),
-              world -> {
-                try (Scope _ = Scope.open()) {
-                  requirePart(
-                      new ContextParallel(world.cp()), whole, starts, attention, out, expected);
-                }
-                return true;
-              });
+          sharings.add(new Sharing(starts, attention, out, expected));
         }
       }
+      InProcessRanks.run(
+          new Mesh(1, ranks, 1, 1),
+          world -> {
+            ContextParallel ring = new ContextParallel(world.cp());
+            for (Sharing sharing : sharings) {
+              try (Scope _ = Scope.open()) {
+                requirePart(ring, whole, sharing);
+              }
+            }
+            return true;
+          });
     }
   }
 
-  private static void requirePart(
-      ContextParallel ring,
-      Inputs whole,
-      KeyStarts starts,
-      Attention attention,
-      Tensor out,
-      CausalAttention.Result expected) {
+  /** What one rank computes of some attention. */
+  private record Sharing(
+      KeyStarts starts, Attention attention, Tensor out, CausalAttention.Result expected) {}
+
+  private static void requirePart(ContextParallel ring, Inputs whole, Sharing sharing) {
     Inputs own =
         new Inputs(
             local(ring, whole.query()),
@@ -191,15 +193,16 @@ final class CausalAttentionTest {
             local(ring, whole.value()),
             local(ring, whole.gradient()));
     KeyStarts ownStarts =
-        starts instanceof KeyStarts.OfTokens(Tensor all)
+        sharing.starts() instanceof KeyStarts.OfTokens(Tensor all)
             ? new KeyStarts.OfTokens(ring.local(all.view(-1), BATCH).view(BATCH, -1))
-            : starts;
+            : sharing.starts();
     Tensor ownOut = torch.empty_like(own.query());
     CausalAttention.Result result =
         forwardBackward(
-            context(BATCH, own.query().size(3), ownStarts, ring), attention, own, ownOut);
+            context(BATCH, own.query().size(3), ownStarts, ring), sharing.attention(), own, ownOut);
 
-    requireClose(ownOut, local(ring, out));
+    requireClose(ownOut, local(ring, sharing.out()));
+    CausalAttention.Result expected = sharing.expected();
     requireClose(result.query(), local(ring, expected.query()));
     requireClose(result.key(), local(ring, expected.key()));
     requireClose(result.value(), local(ring, expected.value()));

@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.apache.commons.compress.archivers.tar.TarArchiveInputStream;
+import org.eellm.cli.Commands;
 import org.eellm.cli.Commands.Outcome;
 import org.eellm.cli.SmallModelFolder;
 import org.eellm.decode.SmallModel;
@@ -131,7 +132,10 @@ final class EvalCommandTest {
                 output.toString()));
     arguments.addAll(List.of(options));
 
-    Outcome outcome = run(arguments.toArray(String[]::new));
+    Outcome outcome =
+        options.length == 0
+            ? run(arguments.toArray(String[]::new))
+            : Commands.runAsProcess(folder, arguments);
 
     assertThat(outcome.code()).as(outcome.err()).isZero();
     JsonNode known = JSON.readTree(knownFile.toFile());

@@ -17,6 +17,7 @@ import java.util.TreeMap;
 import java.util.stream.IntStream;
 import org.eellm.checkpoint.DraftVocabulary;
 import org.eellm.cli.Commands;
+import org.eellm.cli.Commands.Outcome;
 import org.eellm.cli.SmallModelFolder;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
@@ -236,9 +237,10 @@ final class SuitabilityCommandTest {
     List<String> shared = new ArrayList<>(List.of(alone));
     shared.addAll(List.of("--threads", "1", "--pp", "2", "--nproc", "2"));
 
-    assertThat(run(shared.toArray(String[]::new))).as(err::toString).isZero();
+    Outcome outcome = Commands.runAsProcess(folder, shared);
 
-    JsonNode found = new ObjectMapper().readTree(out.toString()).path("figures");
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    JsonNode found = new ObjectMapper().readTree(outcome.out()).path("figures");
     for (String figure : List.of("exits", "mean_depth", "tokens", "texts", "trained")) {
       assertThat(found.path(figure)).as(figure).isEqualTo(expected.path(figure));
     }

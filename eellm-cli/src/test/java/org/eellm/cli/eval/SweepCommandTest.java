@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import javax.imageio.ImageIO;
 import org.eellm.cli.Commands;
+import org.eellm.cli.Commands.Outcome;
 import org.eellm.cli.SmallModelFolder;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
@@ -41,22 +42,30 @@ final class SweepCommandTest {
   }
 
   private int sweep(String... more) {
+    return sweepOf(prompted(List.of(more)));
+  }
+
+  private List<String> prompted(List<String> more) {
     List<String> args = new ArrayList<>();
     args.addAll(List.of("--prompts", folder.resolve("prompts.txt").toString()));
     args.addAll(List.of("--max-tokens", "6"));
-    args.addAll(List.of(more));
-    return sweepOf(args);
+    args.addAll(more);
+    return args;
   }
 
   private int sweepOf(List<String> more) {
     out.getBuffer().setLength(0);
     err.getBuffer().setLength(0);
+    return Commands.run(out, err, arguments(more).toArray(String[]::new));
+  }
+
+  private List<String> arguments(List<String> more) {
     List<String> args = new ArrayList<>();
     args.addAll(List.of("sweep", "--model", folder.resolve(model).toString()));
     args.addAll(List.of("--output", folder.resolve("sweep").toString()));
     args.addAll(List.of("--rounds", "1"));
     args.addAll(more);
-    return Commands.run(out, err, args.toArray(String[]::new));
+    return args;
   }
 
   private JsonNode report() throws IOException {
@@ -143,7 +152,9 @@ final class SweepCommandTest {
     List<String> shared = new ArrayList<>(alone);
     shared.addAll(List.of("--tp", "2", "--nproc", "2", "--threads", "1"));
 
-    assertThat(sweep(shared.toArray(String[]::new))).as(err::toString).isZero();
+    Outcome outcome = Commands.runAsProcess(folder, arguments(prompted(shared)));
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
 
     JsonNode rows = report().path("sweep").path("rows");
     assertThat(rows).hasSameSizeAs(expected);

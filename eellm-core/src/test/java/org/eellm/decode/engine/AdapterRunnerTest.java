@@ -16,7 +16,6 @@ import org.eellm.model.Adapter;
 import org.eellm.model.Decoder;
 import org.eellm.model.RandomAdapter;
 import org.eellm.model.StoredDecoder;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -24,7 +23,6 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Low-rank changes that stay beside a model's matrices. */
-@Tag("vectors")
 final class AdapterRunnerTest {
   private static final int LENGTH = 40;
   private static final int[] COUNTS = {20, 1, 3, 12};

@@ -23,7 +23,6 @@ import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.model.Decoder;
 import org.eellm.model.StoredDecoder;
 import org.eellm.tensor.Torch;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -31,7 +30,6 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** Our kernels on models that are read from files: packed, shared by runners, rounded. */
-@Tag("vectors")
 final class StoredModelRunnerTest {
   @TempDir private Path folder;
 
