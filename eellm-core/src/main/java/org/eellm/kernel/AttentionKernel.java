@@ -65,11 +65,11 @@ sealed interface AttentionKernel extends AutoCloseable
   boolean divide(int count, long out);
 
   /** Does what has not been done. */
-  void finish();
+  default void finish() {}
 
   /** Forgets what has not been done, as after a failure. */
-  void forget();
+  default void forget() {}
 
   @Override
-  void close();
+  default void close() {}
 }

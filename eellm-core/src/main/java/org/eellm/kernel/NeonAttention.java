@@ -196,18 +196,7 @@ final class NeonAttention implements AttentionKernel {
   }
 
   @Override
-  public void finish() {
-    // All has been done at once.
-  }
-
-  @Override
-  public void forget() {
-    // Nothing is pending.
-  }
-
-  @Override
   public void close() {
     tile.close();
-    writer.close();
   }
 }

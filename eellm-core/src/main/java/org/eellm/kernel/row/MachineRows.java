@@ -259,7 +259,7 @@ public final class MachineRows implements RowKernel {
     Objects.checkFromIndexSize(from, count, list.length());
     Objects.checkFromIndexSize(0, count / Integer.SIZE, marks.length());
     if (FUNCTIONS.length <= Name.MARKING.ordinal()) {
-      JavaSampling.mark(list, from, count, key, bound, marks);
+      RowKernel.java().mark(list, from, count, key, bound, marks);
       return;
     }
     function(Name.MARKING)

@@ -149,7 +149,7 @@ sealed interface KernelBranch
       int keyAt = (shape.heads() + head) * width;
       int valueAt = keyAt + shape.keyValueHeads() * width;
       long first = pass.memory().head(slot, head);
-      RotaryTable rotation = pass.rotations().of(type);
+      RotaryTable rotation = pass.rotation(type);
       for (int row = from; row < to; row++) {
         long key = space.qkv(row, keyAt);
         long value = space.qkv(row, valueAt);
@@ -189,7 +189,7 @@ sealed interface KernelBranch
       int column = head * group * width;
       int start = pass.tileStart(tile);
       int end = pass.tileEnd(tile);
-      RotaryTable rotation = pass.rotations().of(type);
+      RotaryTable rotation = pass.rotation(type);
       for (int row = start; row < end; row++) {
         long queries = space.qkv(row, column);
         if (!normsTogether()) {

@@ -2,7 +2,9 @@ package org.eellm.decode.engine.cpu;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.ForwardProfiler;
 import org.eellm.decode.engine.ForwardProfiler.Part;
@@ -26,7 +28,7 @@ final class KernelExecutor implements AutoCloseable {
   private final Workspace workspace;
   private final HiddenStates states;
   private final KernelKeyValueCache memory;
-  private final RotaryTables rotations;
+  private final Map<LayerType, RotaryTable> rotations;
   private final TensorParallel parallel;
   private final int hidden;
   private final ForwardProfiler profiler = new ForwardProfiler();
@@ -104,7 +106,7 @@ final class KernelExecutor implements AutoCloseable {
       Workspace workspace,
       HiddenStates states,
       KernelKeyValueCache memory,
-      RotaryTables rotations,
+      Map<LayerType, RotaryTable> rotations,
       TensorParallel parallel) {
     this.team = team;
     this.workspace = workspace;
@@ -129,8 +131,8 @@ final class KernelExecutor implements AutoCloseable {
     return memory;
   }
 
-  RotaryTables rotations() {
-    return rotations;
+  RotaryTable rotation(LayerType type) {
+    return rotations.get(type);
   }
 
   int rows() {
@@ -218,7 +220,9 @@ final class KernelExecutor implements AutoCloseable {
       ranges++;
       starts[ranges] = rows;
     }
-    rotations.require(longest);
+    for (RotaryTable rotation : rotations.values()) {
+      rotation.require(longest);
+    }
     writeLimits();
     return end;
   }
@@ -528,6 +532,6 @@ final class KernelExecutor implements AutoCloseable {
     for (NativeInts numbers : pages) {
       numbers.close();
     }
-    rotations.close();
+    rotations.values().forEach(RotaryTable::close);
   }
 }

@@ -285,7 +285,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
   @Override
   public float[] logits(int row) {
     float[] copy = new float[vocabSize];
-    LogitArithmetic.read(row(row), copy);
+    FloatArithmetic.read(row(row), copy, 0, vocabSize);
     return copy;
   }
 

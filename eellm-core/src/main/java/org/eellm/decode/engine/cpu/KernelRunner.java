@@ -107,7 +107,7 @@ public final class KernelRunner implements ModelRunner {
       memory =
           new KernelKeyValueCache(layout, shard.numKeyValueHeads(), pages, packed.attentions());
       closings.push(memory::close);
-      pass = new KernelExecutor(team, workspace, states, memory, RotaryTables.of(shape), parallel);
+      pass = new KernelExecutor(team, workspace, states, memory, RotaryTable.of(shape), parallel);
       closings.push(pass::close);
       predictions = programs(packed.heads());
       draftPredictions = programs(packed.draftHeads());
