@@ -208,7 +208,6 @@ final class HiddenStateReader {
         });
   }
 
-  /** Fails all texts. */
   void fail(RuntimeException cause) {
     queue.forEach(job -> job.end().completeExceptionally(cause));
     queue.clear();

@@ -41,7 +41,6 @@ final class PromptScheduler {
     /** Where it delays those alone who come meanwhile. */
     static final Bound ALONE = new Bound(0.1, 4, 32);
 
-    /** Rows of prompts. */
     int rows(double plainSeconds, double rowSeconds) {
       double prompts = Math.max(seconds - plainSeconds, plain * plainSeconds);
       return (int) Math.clamp(prompts / rowSeconds, leastRows, Batch.PROMPT_ROWS);

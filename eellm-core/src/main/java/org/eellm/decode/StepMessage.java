@@ -25,7 +25,6 @@ sealed interface StepMessage extends Serializable {
       ObjectInputFilter.Config.createFilter(
           "maxdepth=100;org.eellm.**;java.lang.**;java.util.**;!*");
 
-  /** An engine starts. */
   record Start(Limits limits) implements StepMessage {}
 
   /**

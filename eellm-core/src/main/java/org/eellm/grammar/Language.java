@@ -12,12 +12,9 @@ public final class Language {
   private static final int CHUNK_BITS = 6;
   private static final int CHUNK = 1 << CHUNK_BITS;
 
-  /** How a language is made from others. */
   sealed interface Form {
-    /** No text. */
     record Nothing() implements Form {}
 
-    /** The empty text. */
     record Empty() implements Form {}
 
     /** The texts of one byte. */
@@ -98,7 +95,6 @@ public final class Language {
     return known;
   }
 
-  /** What may follow some bytes. */
   public Language after(byte[] text) {
     Language rest = this;
     for (byte next : text) {

@@ -17,7 +17,6 @@ sealed interface AttentionKernel extends AutoCloseable
   /** Rows of a tile, at most. */
   int rows();
 
-  /** Rotates a head as {@link PagedAttention#rotate} says. */
   void rotate(long head, long cosines, long sines, int pairs);
 
   /**

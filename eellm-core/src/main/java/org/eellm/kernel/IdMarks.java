@@ -12,7 +12,6 @@ public final class IdMarks {
   private final IntArray marks;
   private int count;
 
-  /** Of so many ids at most. */
   public IdMarks(int most) {
     marks = IntArray.allocate(room(most) / EACH);
   }

@@ -57,7 +57,6 @@ public record PageLayout(WeightFormat format, int width) {
     return keyBytes() + POSITIONS / format.inputsTogether() * valueStepBytes();
   }
 
-  /** Whether positions have scales. */
   boolean hasScales() {
     return format == WeightFormat.INT8;
   }
@@ -148,7 +147,6 @@ public record PageLayout(WeightFormat format, int width) {
     }
   }
 
-  /** One of a group of numbers. */
   private float number(long group, int of, long scale) {
     return switch (format) {
       case FLOAT32 -> NativeNumbers.getFloat(group);

@@ -34,7 +34,6 @@ public final class PagedAttention implements AutoCloseable {
     private int rows;
     private int group;
 
-    /** None yet. */
     public Queries() {}
 
     /**

@@ -75,7 +75,6 @@ final class CausalAttention {
       return part(x).reshape(x.size(0) * x.size(1), x.size(2) * length, x.size(4));
     }
 
-    /** How many keys it sees. */
     long keys() {
       return end() - key;
     }

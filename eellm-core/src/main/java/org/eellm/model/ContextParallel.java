@@ -24,7 +24,6 @@ public record ContextParallel(Communicator group) {
     return new ContextParallel(Communicator.singleRank());
   }
 
-  /** Number of ranks. */
   public int size() {
     return group.size();
   }

@@ -46,7 +46,6 @@ public sealed interface DecodingModel extends AutoCloseable permits Decoder, Sto
     return Head.of(architecture());
   }
 
-  /** Where the draft head stands, if there is one here. */
   Optional<Head> draftHead();
 
   /** The heads here, in order of depth. */

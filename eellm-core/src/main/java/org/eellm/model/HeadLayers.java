@@ -19,7 +19,6 @@ public record HeadLayers(Head head, List<Branch> branches, Norm norm, OutputMatr
     return head.index();
   }
 
-  /** Which head it is. */
   public HeadId id() {
     return head.id();
   }

@@ -48,7 +48,6 @@ public final class StoredDecoder implements DecodingModel {
       slices = List.copyOf(slices);
     }
 
-    /** All of a model. */
     public static Part whole(Architecture architecture, MatrixQuantization quantization) {
       return new Part(
           architecture,
@@ -58,7 +57,6 @@ public final class StoredDecoder implements DecodingModel {
           false);
     }
 
-    /** Whether it is all of a model. */
     public boolean isWhole() {
       return parallel.size() == 1 && slices.equals(StageLayout.whole(architecture).slices());
     }
@@ -133,7 +131,6 @@ public final class StoredDecoder implements DecodingModel {
     return of(model, quantization, List.of());
   }
 
-  /** The same with adapters. */
   public static StoredDecoder of(
       Decoder model, MatrixQuantization quantization, List<Adapter> adapters) {
     Part part = Part.whole(model.architecture(), quantization);
@@ -202,7 +199,6 @@ public final class StoredDecoder implements DecodingModel {
     return adapters;
   }
 
-  /** The packed weights, if there are any yet. */
   public Optional<PackedForm> packed() {
     return packed;
   }

@@ -244,7 +244,6 @@ public final class Frontier implements AutoCloseable {
     return finals;
   }
 
-  /** Forgets them. */
   public void dropFinals() {
     finals.release(runner);
   }

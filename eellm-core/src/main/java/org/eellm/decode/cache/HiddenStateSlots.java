@@ -14,7 +14,6 @@ public final class HiddenStateSlots {
     return first;
   }
 
-  /** Number of rows. */
   public int count() {
     return count;
   }
@@ -24,7 +23,6 @@ public final class HiddenStateSlots {
     return first + count;
   }
 
-  /** The slot of a row, from 0. */
   public int slot(int row) {
     return slots[row];
   }
@@ -68,7 +66,6 @@ public final class HiddenStateSlots {
     }
   }
 
-  /** Releases all rows. */
   void release(ModelRunner runner) {
     cut(first, runner);
   }

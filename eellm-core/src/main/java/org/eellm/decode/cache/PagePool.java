@@ -40,7 +40,6 @@ public final class PagePool {
     return freeCount;
   }
 
-  /** How many pages are referenced. */
   public int used() {
     return used;
   }
@@ -96,7 +95,6 @@ public final class PagePool {
     }
   }
 
-  /** Takes a user from a page. */
   public void release(int page) {
     if (--refCounts[page] == 0) {
       used--;

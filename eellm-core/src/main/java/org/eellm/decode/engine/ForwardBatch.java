@@ -66,7 +66,6 @@ public final class ForwardBatch {
     starts[ranges] = rows;
   }
 
-  /** Number of rows, of all sequences. */
   public int rows() {
     return rows;
   }
@@ -81,7 +80,6 @@ public final class ForwardBatch {
     return positions[row];
   }
 
-  /** Number of sequences. */
   public int ranges() {
     return ranges;
   }

@@ -10,7 +10,6 @@ import org.eellm.kernel.machine.ThreadTeam.Member;
  */
 public final class ForwardProfiler {
 
-  /** Parts of a pass. */
   public enum Part {
     EMBEDDING("embedding"),
     NORMS("norms"),
@@ -29,7 +28,6 @@ public final class ForwardProfiler {
       this.text = text;
     }
 
-    /** In words. */
     public String text() {
       return text;
     }

@@ -52,13 +52,11 @@ public interface ModelRunner extends AutoCloseable {
   /** Lets other ranks know that this one is alive; to be called now and then while it is idle. */
   default void keepAlive() {}
 
-  /** Number of pages. */
   int pages();
 
   /** A free slot for a row's hidden state. */
   int allocateSlot();
 
-  /** Gives a slot back. */
   void release(int slot);
 
   /** Copies a hidden state. */
@@ -124,7 +122,6 @@ public interface ModelRunner extends AutoCloseable {
     return Optional.empty();
   }
 
-  /** The layer of a draft head. */
   interface DraftLayer {
     /**
      * Takes rows through: of a token's position, with the final hidden state of the position before

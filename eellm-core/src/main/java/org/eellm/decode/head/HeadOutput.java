@@ -13,7 +13,6 @@ public interface HeadOutput {
    */
   record TokenScore(int id, double logProbability) {}
 
-  /** The head. */
   Head head();
 
   /**

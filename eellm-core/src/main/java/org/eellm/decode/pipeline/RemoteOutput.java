@@ -53,7 +53,6 @@ final class RemoteOutput implements HeadOutput {
       return copy;
     }
 
-    /** Of all ids. */
     float[] ofAllIds(int row) {
       if (rows[row].length == 0) {
         throw new IllegalStateException("the best id was all that was asked for");
@@ -95,7 +94,6 @@ final class RemoteOutput implements HeadOutput {
     /** Waits for the logits; asked once. */
     Logits get();
 
-    /** Whether they are there. */
     default boolean isThere() {
       return true;
     }

@@ -64,7 +64,6 @@ sealed interface StageCommand {
   /** A hidden state is copied. */
   record Copy(int from, int to) implements StageCommand {}
 
-  /** A page is copied. */
   record CopyPage(int from, int to) implements StageCommand {}
 
   /** The runner ends. */
@@ -73,7 +72,6 @@ sealed interface StageCommand {
   /** There will be no further runner. */
   record Leave() implements StageCommand {}
 
-  /** In bytes. */
   default byte[] encode() {
     ByteArrayOutputStream bytes = new ByteArrayOutputStream(256);
     try (DataOutputStream out = new DataOutputStream(bytes)) {

@@ -218,7 +218,6 @@ public sealed interface DecodingMethod extends Serializable {
    */
   List<Head> heads(List<Head> all);
 
-  /** Whether a draft head drafts, where there is one. */
   default boolean usesDraftHead() {
     return false;
   }

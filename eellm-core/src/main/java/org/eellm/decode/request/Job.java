@@ -180,7 +180,6 @@ public final class Job implements RequestHandle {
     return listener;
   }
 
-  /** Whether an id ends the text. */
   public boolean ends(int id) {
     for (int end : endTokens) {
       if (end == id) {

@@ -136,12 +136,10 @@ public record Limits(
     return withVocabulary(Vocabulary.of(size));
   }
 
-  /** A copy with another vocabulary. */
   public Limits withVocabulary(Vocabulary vocabulary) {
     return new Limits(vocabulary, batchSize, maxPending, cacheTokens, maxQueued);
   }
 
-  /** A copy with another batch size. */
   public Limits withBatchSize(int size) {
     return new Limits(vocabulary, size, maxPending, cacheTokens, maxQueued);
   }

@@ -36,17 +36,14 @@ public record Penalties(double repetition, double presence, double frequency)
     }
   }
 
-  /** A copy with another repetition penalty. */
   public Penalties withRepetition(double value) {
     return new Penalties(value, presence, frequency);
   }
 
-  /** A copy with another presence penalty. */
   public Penalties withPresence(double value) {
     return new Penalties(repetition, value, frequency);
   }
 
-  /** A copy with another frequency penalty. */
   public Penalties withFrequency(double value) {
     return new Penalties(repetition, presence, value);
   }

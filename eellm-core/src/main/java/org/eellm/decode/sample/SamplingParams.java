@@ -63,36 +63,30 @@ public record SamplingParams(
     }
   }
 
-  /** A copy with another temperature. */
   public SamplingParams withTemperature(double value) {
     return new SamplingParams(value, topK, topP, minP, penalties, logitBias, minTokens, constraint);
   }
 
-  /** A copy with another {@code topK}. */
   public SamplingParams withTopK(int value) {
     return new SamplingParams(
         temperature, value, topP, minP, penalties, logitBias, minTokens, constraint);
   }
 
-  /** A copy with another {@code topP}. */
   public SamplingParams withTopP(double value) {
     return new SamplingParams(
         temperature, topK, value, minP, penalties, logitBias, minTokens, constraint);
   }
 
-  /** A copy with another {@code minP}. */
   public SamplingParams withMinP(double value) {
     return new SamplingParams(
         temperature, topK, topP, value, penalties, logitBias, minTokens, constraint);
   }
 
-  /** A copy with other penalties. */
   public SamplingParams withPenalties(Penalties value) {
     return new SamplingParams(
         temperature, topK, topP, minP, value, logitBias, minTokens, constraint);
   }
 
-  /** A copy with other logit biases. */
   public SamplingParams withLogitBias(Map<Integer, Double> value) {
     return new SamplingParams(
         temperature, topK, topP, minP, penalties, value, minTokens, constraint);

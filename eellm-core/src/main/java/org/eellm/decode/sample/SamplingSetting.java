@@ -80,7 +80,6 @@ public enum SamplingSetting {
     this.change = change;
   }
 
-  /** Of the value in help. */
   public String label() {
     return label;
   }
@@ -95,12 +94,10 @@ public enum SamplingSetting {
     return description;
   }
 
-  /** Its value. */
   public double of(SamplingParams params) {
     return value.applyAsDouble(params);
   }
 
-  /** A copy of parameters with another value of this setting. */
   public SamplingParams with(SamplingParams params, double other) {
     return change.of(params, other);
   }

@@ -49,7 +49,6 @@ final class TokenTree {
     longest = Arrays.stream(bytes).mapToInt(each -> each.length).max().orElse(0);
   }
 
-  /** Bytes of the longest token. */
   int longest() {
     return longest;
   }

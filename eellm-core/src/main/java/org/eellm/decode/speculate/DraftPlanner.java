@@ -137,7 +137,6 @@ public final class DraftPlanner {
     }
   }
 
-  /** Makes a plan for a sequence. */
   public DraftPlan plan(DraftSource source, DraftMemory memory) {
     newest = source;
     contested = source == DraftSource.BOTH && !drafters.isEmpty();
@@ -274,7 +273,6 @@ public final class DraftPlanner {
     return below(drafter) + above(drafter, drafted + 2) - above(drafter, drafted + 1);
   }
 
-  /** The drafter of an index. */
   private Head drafter(int index) {
     return drafters.get(isExit(index) ? index : drafters.size() - 1);
   }

@@ -7,7 +7,6 @@ package org.eellm.decode.speculate;
  * they have not.
  */
 final class DraftSourceSelector {
-  /** Who drafts. */
   enum Drafter {
     EXITS,
     TEXT;
@@ -37,7 +36,6 @@ final class DraftSourceSelector {
   private int tokens;
   private long start;
 
-  /** Who drafts now. */
   Drafter drafter() {
     return drafter;
   }

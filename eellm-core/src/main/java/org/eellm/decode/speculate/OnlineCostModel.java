@@ -235,7 +235,6 @@ public final class OnlineCostModel {
     return sum;
   }
 
-  /** Of an exit's draft. */
   double draft(Head exit, int rows) {
     return ofHead(drafts, exit.index(), rows);
   }

@@ -28,12 +28,10 @@ final class Outlook {
     expected[ahead++] = id;
   }
 
-  /** Forgets what has been expected. */
   void forget() {
     ahead = 0;
   }
 
-  /** Tokens of the prompt. */
   int promptSize() {
     return tokens.promptSize();
   }
@@ -43,7 +41,6 @@ final class Outlook {
     return known >= tokens.promptSize();
   }
 
-  /** Tokens that are known. */
   int known() {
     return known;
   }
@@ -53,7 +50,6 @@ final class Outlook {
     return ahead;
   }
 
-  /** Tokens that there may be. */
   int capacity() {
     return tokens.capacity();
   }
@@ -68,7 +64,6 @@ final class Outlook {
     return at(known + ahead - back);
   }
 
-  /** Whether there are so many tokens. */
   boolean has(int count) {
     return known + ahead >= count;
   }

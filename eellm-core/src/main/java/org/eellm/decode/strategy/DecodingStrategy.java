@@ -21,7 +21,6 @@ import org.eellm.model.Head;
 public sealed interface DecodingStrategy
     permits BeamStrategy, ExitStrategy, ScoreStrategy, SpeculativeStrategy {
 
-  /** The action on rows at a tap. */
   enum TapAction {
     /** They go on, behind all that waits there. */
     CONTINUE,

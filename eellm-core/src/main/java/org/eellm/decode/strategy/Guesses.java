@@ -18,7 +18,6 @@ public final class Guesses {
     wanted = now;
   }
 
-  /** Whether to go on with guesses. */
   boolean pay() {
     return wanted && right > MIN_RIGHT;
   }

@@ -69,7 +69,6 @@ public final class RequestOutput {
     return reaction;
   }
 
-  /** Nanoseconds that the listener has taken. */
   public long listenerNanos() {
     return listenerNanos;
   }

@@ -37,12 +37,10 @@ public final class Prediction {
     this.earlierCount = earlierCount;
   }
 
-  /** Who predicts it. */
   public Head head() {
     return output.head();
   }
 
-  /** The head by its name. */
   public HeadId headId() {
     return head().id();
   }
@@ -72,7 +70,6 @@ public final class Prediction {
     return output.best(row);
   }
 
-  /** The probability of {@link #best}. */
   public double maxProbability() {
     return output.maxProbability(row);
   }

@@ -70,12 +70,10 @@ public final class Tokens {
     return ids.length;
   }
 
-  /** Number of ids. */
   public int size() {
     return size;
   }
 
-  /** The id at a position, from 0. */
   public int get(int position) {
     if (position >= size) {
       throw new IndexOutOfBoundsException(position);

@@ -118,7 +118,6 @@ final class Encoder {
     code.write(opcode);
   }
 
-  /** An instruction whose opcode has a register in it. */
   void plus(Gp register, int opcode) {
     int rex = (register.bits() == Long.SIZE ? 8 : 0) | register.number() >> 3;
     if (rex != 0) {

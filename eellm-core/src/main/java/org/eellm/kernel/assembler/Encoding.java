@@ -55,7 +55,6 @@ record Encoding(
     };
   }
 
-  /** Its number in the encoding. */
   int prefix() {
     return switch (opcode >>> (map() == 1 ? 16 : 24)) {
       case 0x66 -> 1;

@@ -21,7 +21,6 @@ public record Vector(int number, int bits, int mask, boolean zeroing) implements
     return of(number, 512);
   }
 
-  /** The register that many numbers on. */
   public Vector plus(int count) {
     return of(number + count, bits);
   }

@@ -14,10 +14,8 @@ import org.eellm.kernel.assembler.Tile;
  * last parameter has the rows of each tile, a byte each: see {@link #tileRows}.
  */
 final class AmxCode extends Assembler {
-  /** Most rows of a tile. */
   static final int TILE_ROWS = 16;
 
-  /** Most rows: of two tiles. */
   static final int MOST_ROWS = 2 * TILE_ROWS;
 
   private static final int TILES = 8;

@@ -13,7 +13,6 @@ import org.eellm.kernel.vector.NativeNumbers;
 public final class FloatArithmetic {
   private FloatArithmetic() {}
 
-  /** Copies float32 numbers. */
   public static void copy(long x, long to, int count) {
     MemorySegment.copy(MEMORY, x, MEMORY, to, 4L * count);
   }
@@ -23,7 +22,6 @@ public final class FloatArithmetic {
     MemorySegment.copy(MEMORY, ValueLayout.JAVA_FLOAT_UNALIGNED, x, to, at, count);
   }
 
-  /** Writes float32 numbers of an array. */
   public static void write(float[] x, int from, long to, int count) {
     MemorySegment.copy(x, from, MEMORY, ValueLayout.JAVA_FLOAT_UNALIGNED, to, count);
   }

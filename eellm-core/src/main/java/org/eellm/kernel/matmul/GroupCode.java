@@ -17,7 +17,6 @@ import org.eellm.kernel.assembler.Vector;
  * {@link QuantizedInput} has them.
  */
 final class GroupCode extends BlockCode {
-  /** Inputs of a chunk. */
   static final int CHUNK = 32;
 
   private static final int STEPS = CHUNK / 4; // four inputs each

@@ -32,7 +32,6 @@ public final class MatmulKernel {
     this.rowsByMatrix = rowsByMatrix;
   }
 
-  /** The format of weights. */
   public WeightFormat format() {
     return format;
   }
@@ -60,7 +59,6 @@ public final class MatmulKernel {
     return new MatmulKernel(format, order, JavaMatmul.of(order, vectors));
   }
 
-  /** The fastest. */
   public static MatmulKernel fastest(WeightFormat format) {
     SumOrder order = SumOrder.of(format);
     return (format.hasGroups() ? GroupKernels.find() : DotKernels.find(format, order))

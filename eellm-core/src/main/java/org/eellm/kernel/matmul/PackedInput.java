@@ -56,12 +56,10 @@ public final class PackedInput implements AutoCloseable {
     return kept[row];
   }
 
-  /** The kernel that multiplies them. */
   public MatmulKernel kernel() {
     return kernel;
   }
 
-  /** Numbers of a row. */
   public int in() {
     return in;
   }

@@ -36,7 +36,6 @@ final class QuantizedInput implements AutoCloseable {
     counts = new AtomicIntegerArray(capacity * groups);
   }
 
-  /** Begins anew, with so many rows. */
   void begin(int rows) {
     for (int i = 0; i < rows * groups; i++) {
       counts.setPlain(i, 0);
@@ -48,12 +47,10 @@ final class QuantizedInput implements AutoCloseable {
     return units;
   }
 
-  /** Groups of a row. */
   int groups() {
     return groups;
   }
 
-  /** Address of a row. */
   long row(int row) {
     return bytes.address() + 4L * row * units;
   }
@@ -68,7 +65,6 @@ final class QuantizedInput implements AutoCloseable {
     return group(row, column / group) + Integer.BYTES + column % group;
   }
 
-  /** The scale of a group. */
   float scale(int row, int index) {
     return NativeNumbers.getFloat(group(row, index) + Integer.BYTES + group);
   }

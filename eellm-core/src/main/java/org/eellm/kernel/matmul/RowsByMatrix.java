@@ -4,7 +4,6 @@ import org.eellm.kernel.weight.PackedMatrix;
 
 /** What multiplies some rows with some blocks of a matrix's outputs. */
 sealed interface RowsByMatrix permits DotKernels, GroupKernels, JavaMatmul {
-  /** Most rows at once. */
   int mostRows();
 
   /**

@@ -31,7 +31,6 @@ final class JavaRows implements RowKernel {
     return NativeNumbers.getFloat(x + 4L * index);
   }
 
-  /** A term of a sum. */
   @FunctionalInterface
   private interface Term {
     float addTo(float sum, int index);

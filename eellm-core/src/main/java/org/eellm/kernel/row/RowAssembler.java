@@ -37,12 +37,10 @@ public abstract class RowAssembler extends ExponentialCode {
 
   private boolean areAll; // whether a body has a whole vector
 
-  /** A function for vectors of so many bits. */
   protected RowAssembler(int vectorBits) {
     super(vectorBits);
   }
 
-  /** The function. */
   protected final MachineCode end() {
     leaveVectors();
     return finish();

@@ -24,7 +24,6 @@ public sealed interface RowKernel permits MachineRows, JavaRows {
   /** As a float, 2 to the power of this is 0; lower ones count as this. */
   double LOWEST_POWER = -160;
 
-  /** The one that is used here. */
   static RowKernel chosen() {
     return Choice.KERNEL;
   }
@@ -34,12 +33,10 @@ public sealed interface RowKernel permits MachineRows, JavaRows {
     return width % NativeNumbers.WIDTH == 0 ? chosen() : java();
   }
 
-  /** In plain Java. */
   static RowKernel java() {
     return new JavaRows();
   }
 
-  /** Whether machine code is used. */
   static boolean isMachineCode() {
     return MachineRows.areLoaded();
   }

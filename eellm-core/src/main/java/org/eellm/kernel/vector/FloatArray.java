@@ -9,12 +9,10 @@ import java.lang.foreign.MemorySegment;
  */
 public record FloatArray(float[] values, MemorySegment memory) {
 
-  /** Of an array. */
   public static FloatArray of(float... values) {
     return new FloatArray(values, MemorySegment.ofArray(values));
   }
 
-  /** Of so many zeros. */
   public static FloatArray allocate(int length) {
     return of(new float[length]);
   }

@@ -9,7 +9,6 @@ import java.lang.foreign.MemorySegment;
  */
 public record IntArray(int[] values, MemorySegment memory) {
 
-  /** Of so many zeros. */
   public static IntArray allocate(int length) {
     int[] values = new int[length];
     return new IntArray(values, MemorySegment.ofArray(values));

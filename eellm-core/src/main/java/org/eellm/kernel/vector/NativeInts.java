@@ -17,7 +17,6 @@ public final class NativeInts implements AutoCloseable {
     memory = NativeBuffer.allocate((long) Integer.BYTES * room);
   }
 
-  /** How many numbers there is room for. */
   public int room() {
     return numbers.length;
   }
@@ -26,7 +25,6 @@ public final class NativeInts implements AutoCloseable {
     return length;
   }
 
-  /** Address of a number. */
   public long address(int index) {
     return memory.address() + (long) Integer.BYTES * index;
   }

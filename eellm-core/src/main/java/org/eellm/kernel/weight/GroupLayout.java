@@ -7,7 +7,6 @@ public enum GroupLayout {
   /** 8 + q: the first 16 in the lower halves of bytes, the others in the upper: GGUF's Q4_0. */
   HALVES(WeightFormat.INT4, 18);
 
-  /** Inputs of a group. */
   static final int GROUP = 32;
 
   private final WeightFormat format;
@@ -23,7 +22,6 @@ public enum GroupLayout {
     return format;
   }
 
-  /** Bytes of a group with its scale. */
   public int bytes() {
     return bytes;
   }

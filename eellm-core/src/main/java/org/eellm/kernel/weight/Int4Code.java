@@ -57,7 +57,6 @@ final class Int4Code extends Assembler {
     return new Int4Code(vectorBits).write();
   }
 
-  /** Whether there is machine code here. */
   static boolean works() {
     return FUNCTION.isPresent();
   }

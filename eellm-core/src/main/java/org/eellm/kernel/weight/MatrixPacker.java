@@ -43,7 +43,6 @@ public record MatrixPacker(WeightFormat format, List<List<WeightRows>> parts) {
     return parts.size() == 1 ? outOfAPart() : blocks() * BLOCK;
   }
 
-  /** Bytes of the packed matrix. */
   public long bytes() {
     return PackedMatrix.bytes(format, blocks() * BLOCK, in());
   }

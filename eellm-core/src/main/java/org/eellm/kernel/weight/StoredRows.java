@@ -32,7 +32,6 @@ public record StoredRows(Type type, long address, int rows, int width, int first
       this.bytes = bytes;
     }
 
-    /** Bytes of a number. */
     public int bytes() {
       return bytes;
     }

@@ -179,7 +179,6 @@ public sealed interface ParameterName {
     return module(weight) + Names.LOW_RANK + "B" + Names.WEIGHT;
   }
 
-  /** Whether it is of a low-rank change. */
   static boolean isLowRank(String name) {
     return name.contains(Names.LOW_RANK);
   }

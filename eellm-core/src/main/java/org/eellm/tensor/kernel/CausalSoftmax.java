@@ -22,7 +22,6 @@ public final class CausalSoftmax {
 
   private CausalSoftmax() {}
 
-  /** Whether the kernels take {@code scores}. */
   public static boolean fits(Tensor scores) {
     return TensorKernels.take(scores);
   }

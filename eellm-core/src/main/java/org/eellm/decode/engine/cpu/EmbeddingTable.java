@@ -25,12 +25,10 @@ import org.eellm.kernel.weight.WeightRows;
 record EmbeddingTable(Rows rows, int first, int count, int columns) {
   private static final int ROWS_EACH = 256; // that a thread copies at once
 
-  /** Where rows lie. */
   sealed interface Rows {
     /** Reads a row as float32. */
     void read(int row, float[] to);
 
-    /** Outputs of a matrix. */
     record Packed(PackedMatrix matrix) implements Rows {
       @Override
       public void read(int row, float[] to) {

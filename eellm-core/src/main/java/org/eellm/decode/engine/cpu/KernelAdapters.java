@@ -180,7 +180,6 @@ final class KernelAdapters implements AutoCloseable {
             });
   }
 
-  /** Whether there are none. */
   boolean isEmpty() {
     return products.isEmpty();
   }
@@ -200,7 +199,6 @@ final class KernelAdapters implements AutoCloseable {
     any |= adapter > 0;
   }
 
-  /** Begins a pass of so many rows. */
   void begin(int rows) {
     for (int i = 0; i < inputs.size() && any; i++) {
       inputs.get(i).begin(rows);
@@ -275,7 +273,6 @@ final class KernelAdapters implements AutoCloseable {
       }
     }
 
-    /** Multiplies a group of rows with a block of B. */
     private void multiply(int member, int adapter, int block, int first, int rows) {
       PackedMatrix out = changes.get(adapter - 1).orElseThrow().out();
       long to = blocks.get(member).address();

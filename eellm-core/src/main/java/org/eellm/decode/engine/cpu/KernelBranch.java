@@ -23,7 +23,6 @@ sealed interface KernelBranch
   /** Bytes of its matrices that so many rows read, at most. */
   long bytes(int rows);
 
-  /** Runs the branch as a member. */
   void run(Member member, KernelExecutor pass);
 
   /**
@@ -292,7 +291,6 @@ sealed interface KernelBranch
       }
     }
 
-    /** Adds a bias to every second block. */
     private static void addToBlocks(FloatArray bias, int column, long first, int count) {
       for (int i = 0; i < count; i += PackedMatrix.BLOCK) {
         int ofBlock = Math.min(PackedMatrix.BLOCK, count - i);

@@ -358,7 +358,6 @@ final class KernelExecutor implements AutoCloseable {
     profiler.mark(member, Part.LOGITS);
   }
 
-  /** Address of a row of the stream. */
   long stream(int row) {
     return states.address(slots[row]);
   }
@@ -518,7 +517,6 @@ final class KernelExecutor implements AutoCloseable {
     member.end();
   }
 
-  /** Replaces numbers with their sums over all ranks. */
   void sumOverRanks(Member member, long at, long count) {
     member.begin(1);
     for (int i = member.next(); i >= 0; i = member.next()) {

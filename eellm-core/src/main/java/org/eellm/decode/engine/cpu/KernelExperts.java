@@ -218,7 +218,6 @@ record KernelExperts(
       starts = new int[experts.count() + 1];
     }
 
-    /** Begins anew, with so many rows. */
     void begin(int rows) {
       normed.begin(rows);
       sorted.begin(rows * experts.perToken());
@@ -270,7 +269,6 @@ record KernelExperts(
       }
     }
 
-    /** Sorts the choices of so many rows by their experts. */
     void sort(int rows) {
       int count = rows * experts.perToken();
       Arrays.fill(next, 0);
@@ -294,7 +292,6 @@ record KernelExperts(
       }
     }
 
-    /** Puts a normed row to each of its experts. */
     void put(int row, FloatArray values) {
       for (int choice = 0; choice < experts.perToken(); choice++) {
         int place = places[row * experts.perToken() + choice];
@@ -302,7 +299,6 @@ record KernelExperts(
       }
     }
 
-    /** How many experts have rows. */
     int present() {
       return present;
     }
@@ -322,7 +318,6 @@ record KernelExperts(
       return starts[index + 1];
     }
 
-    /** The weight of a row's choice. */
     float weight(int row, int choice) {
       return weights[row * experts.perToken() + choice];
     }

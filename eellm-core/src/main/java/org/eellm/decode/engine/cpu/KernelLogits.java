@@ -129,7 +129,6 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     return scale;
   }
 
-  /** Address of a row. */
   long row(int row) {
     return logits.address() + 4L * row * width;
   }
@@ -139,7 +138,6 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     return hiddenWidth > 0 && item % chunks == 0;
   }
 
-  /** The row of an item. */
   int rowOf(int item) {
     return item / chunks;
   }

@@ -15,7 +15,6 @@ sealed interface KernelNorm {
    */
   void apply(long x, FloatArray out);
 
-  /** Numbers of a row. */
   int width();
 
   /**
@@ -72,7 +71,6 @@ sealed interface KernelNorm {
     }
   }
 
-  /** No norm. */
   record None(int width) implements KernelNorm {
     @Override
     public void apply(long x, FloatArray out) {

@@ -235,7 +235,6 @@ record PackedModel(
               vector.map(values -> changed(values, 0, factor)), factor, Optional.empty());
     }
 
-    /** A norm times a factor. */
     private KernelNorm norm(String name, float factor) {
       FloatArray weight = normWeight(weights.vector(name + ".weight"), factor);
       return switch (shape().normalization()) {

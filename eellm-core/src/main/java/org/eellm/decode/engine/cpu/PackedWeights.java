@@ -50,7 +50,6 @@ record PackedWeights(
   /** A matrix that is going to be packed, or an embedding that is going to be copied. */
   private record Item(String name, MatrixPacker packer, long offset) {}
 
-  /** Packs a model's weights. */
   static PackedWeights of(DecodingModel model, ThreadTeam team) {
     WeightFormat layers = format(model, model.quantization().layers());
     WeightFormat heads = format(model, model.quantization().heads());
@@ -134,7 +133,6 @@ record PackedWeights(
     return format(model, model.quantization().cache());
   }
 
-  /** The format that a model computes in. */
   static WeightFormat plain(ModelConfig model) {
     return switch (model.dtype()) {
       case FLOAT32 -> WeightFormat.FLOAT32;
