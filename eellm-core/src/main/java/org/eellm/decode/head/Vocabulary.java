@@ -38,14 +38,6 @@ public record Vocabulary(int size, List<Integer> draftIds, DraftTable draftTable
     this(size, draftIds, DraftTable.none());
   }
 
-  public boolean hasDraftTable() {
-    return draftTable.size() > 0;
-  }
-
-  public long draftTableBytes() {
-    return draftTable.bytes();
-  }
-
   /** Exits draft from all ids. */
   public static Vocabulary of(int size) {
     return new Vocabulary(size, List.of());

@@ -1,7 +1,6 @@
 package org.eellm.decode.engine.cpu;
 
 import java.lang.foreign.MemorySegment;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
@@ -231,20 +230,6 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
   }
 
   @Override
-  public double entropy(int row) {
-    return entropy(row, 1, normalizers[row]);
-  }
-
-  private double entropy(int row, double temperature, double normalizer) {
-    double mean = 0; // of the logits
-    for (float logit : logits(row)) {
-      double logProbability = logit / temperature - normalizer;
-      mean += Math.exp(logProbability) * logProbability;
-    }
-    return -mean;
-  }
-
-  @Override
   public float logit(int row, int id) {
     return NativeNumbers.getFloat(row(row) + 4L * id);
   }
@@ -256,28 +241,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
 
   @Override
   public List<TokenScore> top(int row, int count) {
-    return top(row, count, 1, normalizers[row]);
-  }
-
-  private List<TokenScore> top(int row, int count, double temperature, double normalizer) {
-    int wanted = Math.min(count, vocabSize);
-    float[] logits = logits(row);
-    int[] ids = new int[wanted];
-    int found = 0;
-    for (int id = 0; id < vocabSize; id++) {
-      if (found < wanted || logits[id] > logits[ids[found - 1]]) {
-        int at = found < wanted ? found++ : found - 1;
-        for (; at > 0 && logits[ids[at - 1]] < logits[id]; at--) {
-          ids[at] = ids[at - 1];
-        }
-        ids[at] = id;
-      }
-    }
-    List<TokenScore> scores = new ArrayList<>(found);
-    for (int id : Arrays.copyOf(ids, found)) {
-      scores.add(new TokenScore(id, logits[id] / temperature - normalizer));
-    }
-    return scores;
+    return TokenScore.top(logits(row), count, id -> logProbability(row, id));
   }
 
   @Override
@@ -363,11 +327,6 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     }
 
     @Override
-    public double entropy(int row) {
-      return KernelLogits.this.entropy(row, temperature, normalizer(row));
-    }
-
-    @Override
     public double logProbability(int row, int id) {
       return KernelLogits.this.logit(row, id) / temperature - normalizer(row);
     }
@@ -379,7 +338,8 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
 
     @Override
     public List<TokenScore> top(int row, int count) {
-      return KernelLogits.this.top(row, count, temperature, normalizer(row));
+      float[] untempered = KernelLogits.this.logits(row);
+      return TokenScore.top(untempered, count, id -> logProbability(row, id));
     }
 
     @Override
