@@ -128,31 +128,4 @@ public record PageLayout(WeightFormat format, int width) {
     FloatArithmetic.copy(page + scalesAt(), keys, POSITIONS);
     FloatArithmetic.copy(page + scalesAt() + 4L * POSITIONS, values, POSITIONS);
   }
-
-  /** Reads what was written of a position's key, for tests. */
-  public void readKey(long page, int offset, float[] out) {
-    for (int i = 0; i < width; i++) {
-      long at = page + 4L * (i / format.inputsTogether() * POSITIONS + offset);
-      out[i] = number(at, i % format.inputsTogether(), page + scalesAt() + 4L * offset);
-    }
-  }
-
-  /** Reads what was written of a position's value, for tests. */
-  public void readValue(long page, int offset, float[] out) {
-    int together = format.inputsTogether();
-    long values = page + keyBytes() + offset / together * valueStepBytes();
-    for (int i = 0; i < width; i++) {
-      out[i] =
-          number(values + 4L * i, offset % together, page + scalesAt() + 4L * (POSITIONS + offset));
-    }
-  }
-
-  private float number(long group, int of, long scale) {
-    return switch (format) {
-      case FLOAT32 -> NativeNumbers.getFloat(group);
-      case BFLOAT16 -> NativeNumbers.get(group + 2L * of);
-      case INT8 -> MEMORY.get(JAVA_BYTE, group + of) * NativeNumbers.getFloat(scale);
-      case INT4 -> throw new IllegalStateException();
-    };
-  }
 }

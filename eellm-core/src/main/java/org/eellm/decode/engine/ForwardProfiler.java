@@ -86,15 +86,6 @@ public final class ForwardProfiler {
     return nanos[part.ordinal()];
   }
 
-  /** Nanoseconds of all parts so far. */
-  public long nanos() {
-    long sum = 0;
-    for (long part : nanos) {
-      sum += part;
-    }
-    return sum;
-  }
-
   /** Forgets everything. */
   public void reset() {
     Arrays.fill(nanos, 0);

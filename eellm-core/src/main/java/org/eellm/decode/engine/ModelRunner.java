@@ -178,14 +178,6 @@ public interface ModelRunner extends AutoCloseable {
     return OptionalDouble.empty();
   }
 
-  /**
-   * The keys and values of a position, for tests: keys of all heads, then values, [2 K, D].
-   *
-   * @param attention 0-based layer, or {@code numLayers + exit} for the block of the exit with that
-   *     0-based index
-   */
-  float[] keysAndValues(int attention, int page, int offset);
-
   @Override
   void close();
 }

@@ -250,11 +250,6 @@ public final class PipelineRunner implements ModelRunner {
   }
 
   @Override
-  public float[] keysAndValues(int attention, int page, int offset) {
-    return first.keysAndValues(attention, page, offset);
-  }
-
-  @Override
   public void close() {
     links.stop();
     first.close();

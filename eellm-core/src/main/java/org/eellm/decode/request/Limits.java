@@ -131,11 +131,6 @@ public record Limits(
     }
   }
 
-  /** A copy with another vocabulary, all of which exits draft from. */
-  public Limits withVocabSize(int size) {
-    return withVocabulary(Vocabulary.of(size));
-  }
-
   public Limits withVocabulary(Vocabulary vocabulary) {
     return new Limits(vocabulary, batchSize, maxPending, cacheTokens, maxQueued);
   }

@@ -54,11 +54,6 @@ public record KeyedDropout(long key, double probability, Place place) {
   public record Place(
       long skipped, long first, long length, long stride, long runs, long step, long column) {
 
-    /** Consecutive whole rows. */
-    public static Place ofRows(long first, long count) {
-      return ofRuns(first, count, count);
-    }
-
     /** Runs of whole rows at equal distances. */
     public static Place ofRuns(long first, long length, long step) {
       return new Place(0, first, length, 0, 1, step, 0);

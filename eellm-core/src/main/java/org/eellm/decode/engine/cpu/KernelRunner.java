@@ -21,7 +21,6 @@ import org.eellm.kernel.machine.MemoryBandwidth;
 import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.machine.Threads;
 import org.eellm.kernel.matmul.FloatArithmetic;
-import org.eellm.kernel.matmul.MatmulKernel;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeNumbers;
@@ -53,7 +52,7 @@ public final class KernelRunner implements ModelRunner {
   private final ModelKernels kernels;
   private final Workspace workspace;
   private final HiddenStates states;
-  private final KernelKeyValueCache memory;
+  final KernelKeyValueCache memory;
   private final KernelExecutor pass;
   private final Optional<ForwardProfiler> profiler;
   private final float[] row;
@@ -160,11 +159,6 @@ public final class KernelRunner implements ModelRunner {
   @Override
   public DecodingModel model() {
     return model;
-  }
-
-  /** The kernel that multiplies with the matrices of layers. */
-  public MatmulKernel kernel() {
-    return kernels.layers();
   }
 
   /** A description of the kernels that multiply. */
@@ -421,11 +415,6 @@ public final class KernelRunner implements ModelRunner {
       pass.run(layers.branches(), 0, layers.branches().size());
     }
     return headRows;
-  }
-
-  @Override
-  public float[] keysAndValues(int attention, int page, int offset) {
-    return memory.read(attention, page, offset);
   }
 
   @Override
