@@ -94,7 +94,8 @@ public final class CausalSoftmax {
     Lanes.store(Lanes.broadcast(value).blend(Lanes.load(address), shown), address);
   }
 
-  private static float max(long row, int begin, int end) {
+  /** Of bfloat16 numbers, as in what follows. */
+  static float max(long row, int begin, int end) {
     FloatVector largest = Lanes.broadcast(Float.NEGATIVE_INFINITY);
     for (int i = begin; i < end; i += Lanes.WIDTH) {
       largest = largest.max(Lanes.load(row + 2L * i));
@@ -103,7 +104,7 @@ public final class CausalSoftmax {
   }
 
   /** Fills {@code out} with exp(z - max); returns the sum. */
-  private static float exponentials(long row, int begin, int end, float max, float[] out) {
+  static float exponentials(long row, int begin, int end, float max, float[] out) {
     FloatVector sums = FloatVector.zero(Lanes.FLOATS);
     for (int i = begin; i < end; i += Lanes.WIDTH) {
       FloatVector z = Lanes.load(row + 2L * i);
@@ -114,7 +115,8 @@ public final class CausalSoftmax {
     return Lanes.sum(sums);
   }
 
-  private static void store(float[] values, int begin, int end, float scale, long row) {
+  /** Stores values times a factor. */
+  static void store(float[] values, int begin, int end, float scale, long row) {
     for (int i = begin; i < end; i += Lanes.WIDTH) {
       Lanes.store(FloatVector.fromArray(Lanes.FLOATS, values, i).mul(scale), row + 2L * i);
     }
@@ -150,18 +152,15 @@ public final class CausalSoftmax {
   }
 
   private static void backward(long p, long g, int keys, int seen) {
-    long end = 2L * Math.ceilDiv(seen, Lanes.WIDTH) * Lanes.WIDTH;
+    int end = Math.ceilDiv(seen, Lanes.WIDTH) * Lanes.WIDTH;
     FloatVector products = FloatVector.zero(Lanes.FLOATS);
-    for (long i = 0; i < end; i += 2 * Lanes.WIDTH) {
+    for (long i = 0; i < 2L * end; i += 2 * Lanes.WIDTH) {
       products = Lanes.load(p + i).fma(Lanes.load(g + i), products);
     }
     float inner = Lanes.sum(products);
-    for (long i = 0; i < end; i += 2 * Lanes.WIDTH) {
+    for (long i = 0; i < 2L * end; i += 2 * Lanes.WIDTH) {
       Lanes.store(Lanes.load(p + i).mul(Lanes.load(g + i).sub(inner)), g + i);
     }
-    FloatVector zero = FloatVector.zero(Lanes.FLOATS);
-    for (long i = end; i < 2L * keys; i += 2 * Lanes.WIDTH) {
-      Lanes.store(zero, g + i);
-    }
+    clear(g, end, keys);
   }
 }
