@@ -48,26 +48,4 @@ public record DecodeStats(
   public DecodeStats {
     parts = List.copyOf(parts);
   }
-
-  /**
-   * A copy with a read rate and the share of it.
-   *
-   * @param rate at which the same threads read the same weights, in bytes a second
-   */
-  public DecodeStats withReadRate(double rate) {
-    OptionalDouble share =
-        weightBytes.isPresent()
-            ? OptionalDouble.of(weightBytes.getAsLong() / seconds / rate)
-            : OptionalDouble.empty();
-    return new DecodeStats(
-        tokens,
-        seconds,
-        tokensPerSecond,
-        firstTokenSeconds,
-        rowsPerPass,
-        weightBytes,
-        OptionalDouble.of(rate),
-        share,
-        parts);
-  }
 }
