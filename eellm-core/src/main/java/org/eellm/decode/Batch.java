@@ -228,7 +228,6 @@ public final class Batch implements AutoCloseable {
     return PagePool.pages((int) positions) + 1; // the first has earlier positions, too
   }
 
-  /** Begins to measure. */
   public DecodeMeter meter() {
     return new DecodeMeter(runner, firstStep.tally());
   }
@@ -276,7 +275,6 @@ public final class Batch implements AutoCloseable {
     runner.keepAlive();
   }
 
-  /** Requests that wait. */
   int queued() {
     return queue.size();
   }
@@ -289,7 +287,6 @@ public final class Batch implements AutoCloseable {
     return pool.size();
   }
 
-  /** Pages that running requests have taken. */
   int usedPages() {
     return pool.used();
   }

@@ -36,7 +36,6 @@ sealed interface StepMessage extends Serializable {
    */
   record Step(List<byte[]> arrived, List<Integer> cancelled) implements StepMessage {}
 
-  /** The engine has ended. */
   record Stop() implements StepMessage {}
 
   /** There will be no further engine. */

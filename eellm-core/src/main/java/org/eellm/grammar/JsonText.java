@@ -107,7 +107,6 @@ final class JsonText {
         all.literal("["), least == 0 ? all.optional(items) : items, all.literal("]"));
   }
 
-  /** An object of any names, and values of one language. */
   Language map(Language of) {
     Language member = all.sequence(string(0, Languages.UNBOUNDED), all.literal(":"), of);
     Language further = all.sequence(all.literal(","), member);

@@ -49,7 +49,6 @@ public final class Language {
     this.all = all;
   }
 
-  /** Whether no text belongs to it. */
   public boolean isNothing() {
     return form instanceof Form.Nothing;
   }
@@ -62,7 +61,6 @@ public final class Language {
     return nullable;
   }
 
-  /** The bytes that its texts begin with. */
   ByteSet first() {
     if (first == null) {
       first = all.first(this);

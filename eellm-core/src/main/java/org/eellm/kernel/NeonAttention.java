@@ -107,7 +107,6 @@ final class NeonAttention implements AttentionKernel {
     window = positions;
   }
 
-  /** Address of a row of the tile. */
   private long row(int row) {
     return tile.address() + (long) row * places.bytes();
   }

@@ -27,7 +27,6 @@ public record PageLayout(WeightFormat format, int width) {
     }
   }
 
-  /** Groups of a key's numbers. */
   int keySteps() {
     return Math.ceilDiv(width, format.inputsTogether());
   }
@@ -123,7 +122,6 @@ public record PageLayout(WeightFormat format, int width) {
     return (byte) (scale == 0 ? 0 : Math.round(number / scale));
   }
 
-  /** Copies the scales of a page's keys, and of its values, to addresses. */
   void readScales(long page, long keys, long values) {
     FloatArithmetic.copy(page + scalesAt(), keys, POSITIONS);
     FloatArithmetic.copy(page + scalesAt() + 4L * POSITIONS, values, POSITIONS);

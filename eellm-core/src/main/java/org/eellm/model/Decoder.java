@@ -452,7 +452,6 @@ public final class Decoder implements DecodingModel {
     }
   }
 
-  /** Where the parameters live. */
   public Device device() {
     return parameters.flat().device();
   }

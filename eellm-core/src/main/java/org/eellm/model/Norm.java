@@ -31,7 +31,6 @@ public sealed interface Norm {
    */
   Tensor backward(Tensor x, Tensor g, Gradients gradients);
 
-  /** Whether its parameters learn. */
   boolean requiresGrad();
 
   /** The norm whose parameters begin with {@code name}, where the model has one there. */

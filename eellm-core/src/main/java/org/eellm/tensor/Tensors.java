@@ -147,7 +147,6 @@ public final class Tensors {
     }
   }
 
-  /** A number as libtorch's scalar. */
   public static Scalar scalar(double value) {
     return new Scalar(value);
   }

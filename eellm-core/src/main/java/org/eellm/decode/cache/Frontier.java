@@ -82,7 +82,6 @@ public final class Frontier implements AutoCloseable {
     return inFlight;
   }
 
-  /** Positions that have gone in. */
   public int entered() {
     return entered;
   }

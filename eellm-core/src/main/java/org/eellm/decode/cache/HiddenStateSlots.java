@@ -9,7 +9,6 @@ public final class HiddenStateSlots {
   private int first;
   private int count;
 
-  /** Position of the first row. */
   public int first() {
     return first;
   }

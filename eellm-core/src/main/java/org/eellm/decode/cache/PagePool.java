@@ -88,7 +88,6 @@ public final class PagePool {
     }
   }
 
-  /** Adds a user to a page. */
   public void share(int page) {
     if (refCounts[page]++ == 0) {
       used++;

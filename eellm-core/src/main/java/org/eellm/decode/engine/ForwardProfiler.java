@@ -81,12 +81,10 @@ public final class ForwardProfiler {
     return weightBytes;
   }
 
-  /** Nanoseconds of a part so far. */
   public long nanos(Part part) {
     return nanos[part.ordinal()];
   }
 
-  /** Forgets everything. */
   public void reset() {
     Arrays.fill(nanos, 0);
     branches = 0;

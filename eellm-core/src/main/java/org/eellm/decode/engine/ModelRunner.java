@@ -59,7 +59,6 @@ public interface ModelRunner extends AutoCloseable {
 
   void release(int slot);
 
-  /** Copies a hidden state. */
   void copy(int from, int to);
 
   /** Bytes of a hidden state as other ranks are sent it. */
@@ -71,7 +70,6 @@ public interface ModelRunner extends AutoCloseable {
   /** Writes a hidden state that another rank has sent. */
   void write(int slot, byte[] from, int at);
 
-  /** Copies what all attentions keep in a page. */
   void copyPage(int from, int to);
 
   /**

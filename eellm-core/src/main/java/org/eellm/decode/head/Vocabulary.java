@@ -33,7 +33,6 @@ public record Vocabulary(int size, List<Integer> draftIds, DraftTable draftTable
     }
   }
 
-  /** Without a table. */
   public Vocabulary(int size, List<Integer> draftIds) {
     this(size, draftIds, DraftTable.none());
   }

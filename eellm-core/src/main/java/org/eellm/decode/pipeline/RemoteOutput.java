@@ -32,7 +32,6 @@ final class RemoteOutput implements HeadOutput {
           new float[count][width], new int[count], new double[count], new double[count]);
     }
 
-    /** A copy of a runner's output. */
     static Logits of(HeadOutput output, int count) {
       Logits copy = bestOf(output, count);
       for (int row = 0; row < count; row++) {
@@ -87,7 +86,6 @@ final class RemoteOutput implements HeadOutput {
     }
   }
 
-  /** Where logits come from. */
   @FunctionalInterface
   interface Source {
     /** Waits for the logits; asked once. */

@@ -64,7 +64,6 @@ sealed interface StageCommand {
   /** A hidden state is copied. */
   record Copy(int from, int to) implements StageCommand {}
 
-  /** The runner ends. */
   record Stop() implements StageCommand {}
 
   /** There will be no further runner. */

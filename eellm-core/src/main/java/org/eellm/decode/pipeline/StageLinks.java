@@ -112,7 +112,6 @@ public final class StageLinks {
     }
   }
 
-  /** Lets the other stages go. */
   public void leave() {
     later.forEach(stage -> send(stage, new StageCommand.Leave()));
   }

@@ -76,7 +76,6 @@ public sealed interface DecodingMethod extends Serializable {
       layers = List.copyOf(layers);
     }
 
-    /** Without a filter. */
     public Speculative(List<Integer> layers, DraftLength length) {
       this(layers, length, 0, 0);
     }

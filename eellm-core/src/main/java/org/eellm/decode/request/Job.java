@@ -167,7 +167,6 @@ public final class Job implements RequestHandle {
     return request;
   }
 
-  /** Ids that may be predicted. */
   public int vocabSize() {
     return vocabSize;
   }

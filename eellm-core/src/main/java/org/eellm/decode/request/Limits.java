@@ -144,7 +144,6 @@ public record Limits(
     return new Limits(vocabulary, batchSize, count, cacheTokens, maxQueued);
   }
 
-  /** A copy with room for another number of positions. */
   public Limits withCacheTokens(int count) {
     return new Limits(vocabulary, batchSize, maxPending, count, maxQueued);
   }

@@ -42,7 +42,6 @@ public record Request(
     }
   }
 
-  /** Without alternatives. */
   public Request(
       List<Integer> prompt,
       int maxTokens,

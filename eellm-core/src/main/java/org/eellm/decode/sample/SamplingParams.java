@@ -92,13 +92,11 @@ public record SamplingParams(
         temperature, topK, topP, minP, penalties, value, minTokens, constraint);
   }
 
-  /** A copy with another least length. */
   public SamplingParams withMinTokens(MinTokens value) {
     return new SamplingParams(
         temperature, topK, topP, minP, penalties, logitBias, value, constraint);
   }
 
-  /** A copy held to a grammar. */
   public SamplingParams withConstraint(TokenConstraint value) {
     return new SamplingParams(
         temperature, topK, topP, minP, penalties, logitBias, minTokens, value);

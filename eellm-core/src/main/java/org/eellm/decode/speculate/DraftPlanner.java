@@ -342,7 +342,6 @@ public final class DraftPlanner {
       return costs.draftHead(unseen) < TRIAL_SHARE * tokens * costOfFull;
     }
 
-    /** How many tokens of its own the text drafts: those that gain most. */
     private int ofText(Tokens text, int most) {
       Precedents known = precedents.follow(text);
       if (source == DraftSource.BOTH && sequences > 1 && length > 0) {

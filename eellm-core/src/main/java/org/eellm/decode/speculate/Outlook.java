@@ -23,7 +23,6 @@ final class Outlook {
     return tokens.get(known++);
   }
 
-  /** Expects a token behind those that are expected. */
   void expect(int id) {
     expected[ahead++] = id;
   }

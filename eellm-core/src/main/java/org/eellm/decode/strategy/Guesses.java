@@ -22,7 +22,6 @@ public final class Guesses {
     return wanted && right > MIN_RIGHT;
   }
 
-  /** Counts a guess. */
   void add(boolean isRight) {
     right += WEIGHT * ((isRight ? 1 : 0) - right);
   }

@@ -133,7 +133,6 @@ public final class Sequence implements AutoCloseable {
     moves = false;
   }
 
-  /** Tells that its step waits for a head. */
   public void waitAt(int tap) {
     this.tap = tap;
   }
@@ -237,7 +236,6 @@ public final class Sequence implements AutoCloseable {
     return frontier.inFlight().end() == tokens.size();
   }
 
-  /** Tells that the in-flight rows have passed all layers. */
   public void passedAllLayers() {
     // The newest token may have come since; and rows may have been rolled back.
     frontier.setComplete(Math.min(frontier.inFlight().end(), tokens.size() - 1));
@@ -315,7 +313,6 @@ public final class Sequence implements AutoCloseable {
     held.clear();
   }
 
-  /** An id, and what a head predicts of it. */
   GeneratedToken token(Prediction prediction, int id, boolean isDraft) {
     return new GeneratedToken(
         id,

@@ -55,7 +55,6 @@ public final class Prediction {
     return tokens.size() - tokens.promptSize();
   }
 
-  /** The sequence so far. */
   public Tokens tokens() {
     return tokens;
   }
@@ -87,7 +86,6 @@ public final class Prediction {
     return margin() / maxProbability();
   }
 
-  /** The entropy of the distribution, in nats. */
   public double entropy() {
     return output.entropy(row);
   }

@@ -85,7 +85,6 @@ public abstract class Assembler extends VectorInstructions {
     return label;
   }
 
-  /** Where jumps to a label end. */
   public final void bind(Label label) {
     encoder.bind(label);
   }

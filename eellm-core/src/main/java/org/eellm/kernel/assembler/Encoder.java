@@ -28,7 +28,6 @@ final class Encoder {
   /** A place in the code that tells how far another one is from its end. */
   private record Jump(int at, Label to, int bytesBehind) {}
 
-  /** Operands by their places in an encoding. */
   record Operands(int reg, int vvvv, Operand rm, Operand destination) {}
 
   MachineCode finish() {

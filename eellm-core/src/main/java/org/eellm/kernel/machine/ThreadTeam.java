@@ -170,7 +170,6 @@ public final class ThreadTeam implements AutoCloseable {
     boolean holds();
   }
 
-  /** One of the threads, as the program sees it. */
   public final class Member {
     private final int index;
     private volatile Thread thread = Thread.currentThread();

@@ -28,7 +28,6 @@ final class AmxCode extends Assembler {
     super(512);
   }
 
-  /** The rows of all tiles, a byte each, for so many rows of x. */
   static long tileRows(int rows) {
     int first = Math.min(rows, TILE_ROWS);
     int second = rows - first;

@@ -55,7 +55,6 @@ final class DotKernels implements RowsByMatrix {
                 .findFirst());
   }
 
-  /** Those for a processor, if they can be used here. */
   static Optional<DotKernels> load(WeightFormat format, CodeTarget target, SumOrder order) {
     if (order == SumOrder.TILES) {
       Supplier<MachineCode> one = () -> HalvesCode.of(target);

@@ -17,7 +17,6 @@ public final class FloatArithmetic {
     MemorySegment.copy(MEMORY, x, MEMORY, to, 4L * count);
   }
 
-  /** Reads float32 numbers into an array. */
   public static void read(long x, float[] to, int at, int count) {
     MemorySegment.copy(MEMORY, ValueLayout.JAVA_FLOAT_UNALIGNED, x, to, at, count);
   }

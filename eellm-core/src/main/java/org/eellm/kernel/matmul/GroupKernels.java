@@ -41,7 +41,6 @@ final class GroupKernels implements RowsByMatrix {
     return Choice.KERNELS;
   }
 
-  /** Those for a processor, if they can be used here. */
   static Optional<GroupKernels> load(CodeTarget target) {
     return ExecutableMemory.store(
             Stream.of(WeightFormat.INT8, WeightFormat.INT4)

@@ -69,7 +69,6 @@ public final class PackedInput implements AutoCloseable {
     return rows;
   }
 
-  /** Begins anew, with so many rows. */
   public void begin(int count) {
     if (count > capacity) {
       throw new IllegalArgumentException(count + " rows do not fit a block of " + capacity);

@@ -25,7 +25,6 @@ final class QuantizedInput implements AutoCloseable {
   private final FloatArray pieces; // [rows, groups, group], of groups that come in pieces
   private final AtomicIntegerArray counts; // of numbers among the pieces, by row and group
 
-  /** Room for rows. */
   QuantizedInput(int capacity, int in, int group) {
     this.in = in;
     this.group = group;
@@ -42,7 +41,6 @@ final class QuantizedInput implements AutoCloseable {
     }
   }
 
-  /** Of 32 bits, of a row. */
   int units() {
     return units;
   }
@@ -55,7 +53,6 @@ final class QuantizedInput implements AutoCloseable {
     return bytes.address() + 4L * row * units;
   }
 
-  /** Address of a row's group. */
   private long group(int row, int index) {
     return row(row) + 4L * index * (units / groups);
   }

@@ -50,7 +50,6 @@ final class JavaRows implements RowKernel {
     return sum.all();
   }
 
-  /** A sum in the order of one vector. */
   private static float sumByOne(int count, Term term) {
     LaneSum sum = lane -> sum(lane, count, WIDTH, term, 0);
     return sum.all();

@@ -92,7 +92,6 @@ public final class MachineRows implements RowKernel {
     return FUNCTIONS[name.ordinal()];
   }
 
-  /** The function that runs a {@link CallList}. */
   static NativeFunction calls() {
     return function(Name.CALLS);
   }

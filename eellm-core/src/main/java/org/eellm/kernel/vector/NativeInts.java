@@ -11,7 +11,6 @@ public final class NativeInts implements AutoCloseable {
   private final int[] numbers;
   private int length;
 
-  /** An empty list with room for so many numbers. */
   public NativeInts(int room) {
     numbers = new int[room];
     memory = NativeBuffer.allocate((long) Integer.BYTES * room);

@@ -17,7 +17,6 @@ public enum GroupLayout {
     this.bytes = bytes;
   }
 
-  /** The format with the fewest bits that has all these numbers. */
   public WeightFormat format() {
     return format;
   }
@@ -26,7 +25,6 @@ public enum GroupLayout {
     return bytes;
   }
 
-  /** Whether a format has all these numbers with the same scales. */
   public boolean fits(WeightFormat other) {
     return other.group() == GROUP && other.bits() >= format.bits();
   }

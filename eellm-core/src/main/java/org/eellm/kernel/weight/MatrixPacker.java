@@ -117,7 +117,6 @@ public record MatrixPacker(WeightFormat format, List<List<WeightRows>> parts) {
       target.take(place, stored, source.firstGroup() * layout.bytes(), layout);
     }
 
-    /** Whether all rows of a block are in groups that can be taken. */
     private boolean areStored(int block) {
       Row row = firstRow(block);
       for (int left = outputs(block); left > 0; ) {
@@ -162,7 +161,6 @@ public record MatrixPacker(WeightFormat format, List<List<WeightRows>> parts) {
     matrix.pack(block, scratch, count);
   }
 
-  /** Rows of the source that a block has. */
   private int outputs(int block) {
     return Math.min(BLOCK, outOfAPart() - block / parts.size() * BLOCK);
   }

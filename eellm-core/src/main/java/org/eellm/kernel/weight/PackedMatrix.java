@@ -115,7 +115,6 @@ public record PackedMatrix(WeightFormat format, int out, int in, long address) {
     return Math.ceilDiv(in, format.group());
   }
 
-  /** Address of a block's numbers of a group. */
   public long group(int block, int group) {
     return block(block) + group * groupBytes(format);
   }

@@ -37,7 +37,6 @@ public record StoredRows(Type type, long address, int rows, int width, int first
     }
   }
 
-  /** All columns of rows that follow each other. */
   public static StoredRows of(Type type, long address, int rows, int width) {
     return new StoredRows(type, address, rows, width, 0, width);
   }

@@ -71,7 +71,6 @@ public final class Gradients implements AutoCloseable {
     }
   }
 
-  /** Adds {@code gradient}, of the weight's shape. */
   public void add(Weight weight, Tensor gradient) {
     if (!weight.requiresGrad()) {
       return;

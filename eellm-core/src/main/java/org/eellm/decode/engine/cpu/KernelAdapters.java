@@ -184,7 +184,6 @@ final class KernelAdapters implements AutoCloseable {
     return products.isEmpty();
   }
 
-  /** Forgets which rows have which. */
   void clear() {
     any = false;
   }

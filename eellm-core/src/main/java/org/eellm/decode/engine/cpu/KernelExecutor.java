@@ -180,7 +180,6 @@ final class KernelExecutor implements AutoCloseable {
     return positions[row];
   }
 
-  /** The pages of a row's sequence. */
   NativeInts pages(int row) {
     return pages[rangeOf[row]];
   }

@@ -224,7 +224,6 @@ record KernelExperts(
       activations.begin(rows * experts.perToken());
     }
 
-    /** Address of a row's scores. */
     long scores(int row) {
       return scores.address() + 4L * row * scoreWidth;
     }
@@ -303,7 +302,6 @@ record KernelExperts(
       return present;
     }
 
-    /** The expert of an index below {@link #present}. */
     int expert(int index) {
       return withRows[index];
     }
@@ -327,7 +325,6 @@ record KernelExperts(
       return outputs.address() + 4L * place * outputWidth;
     }
 
-    /** Address of what an expert gives for a row's choice. */
     long output(int row, int choice) {
       return output(places[row * experts.perToken() + choice]);
     }

@@ -10,10 +10,8 @@ import org.eellm.kernel.vector.NativeNumbers;
  * @param together whether a norm takes all heads
  */
 record KernelHeadNorms(KernelNorm.Rms query, KernelNorm.Rms key, boolean together) {
-  /** Bytes of the sums of squares of a row. */
   static final int SUM_BYTES = 2 * Float.BYTES;
 
-  /** Norms all queries and keys of a row, which this rank has. */
   void apply(long queries, long keys, FloatArray scratch) {
     query.applyInPlace(queries, scratch);
     key.applyInPlace(keys, scratch);

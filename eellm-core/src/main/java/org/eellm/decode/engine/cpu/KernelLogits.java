@@ -141,7 +141,6 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     return item / chunks;
   }
 
-  /** Keeps a row's normed hidden state. */
   void keepHidden(int row, float[] normed) {
     FloatArithmetic.write(normed, 0, hiddenAddress(row), hiddenWidth);
   }
@@ -156,7 +155,6 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     return count * chunks;
   }
 
-  /** Makes an item's products its logits, and finds the largest. */
   void findLargest(int item) {
     int row = item / chunks;
     int first = item % chunks * CHUNK;

@@ -161,7 +161,6 @@ public final class KernelRunner implements ModelRunner {
     return model;
   }
 
-  /** A description of the kernels that multiply. */
   public String kernelText() {
     return kernels.text();
   }
@@ -225,7 +224,6 @@ public final class KernelRunner implements ModelRunner {
     return packed.trunk().stream().limit(2L * layers).mapToLong(branch -> branch.bytes(1)).sum();
   }
 
-  /** Bytes of the packed weights of a head. */
   public long headBytes(Head head) {
     return packed.heads().get(indexHere(head)).bytes();
   }

@@ -249,7 +249,6 @@ record PackedModel(
       return changed(weight, shape().zeroCenteredNorm() ? 1 : 0, factor);
     }
 
-    /** Numbers with another added, and then times a factor. */
     private static FloatArray changed(FloatArray numbers, float more, float factor) {
       if (more == 0 && factor == 1) {
         return numbers;

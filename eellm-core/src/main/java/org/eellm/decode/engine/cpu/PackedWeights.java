@@ -119,7 +119,6 @@ record PackedWeights(
         : MatrixPacker.stacked(format, rows);
   }
 
-  /** The format of matrices that are rounded so. */
   static WeightFormat format(DecodingModel model, Quantization quantization) {
     return switch (quantization) {
       case NONE -> plain(model.architecture().model());
@@ -128,7 +127,6 @@ record PackedWeights(
     };
   }
 
-  /** The format of a model's keys and values. */
   static WeightFormat cache(DecodingModel model) {
     return format(model, model.quantization().cache());
   }

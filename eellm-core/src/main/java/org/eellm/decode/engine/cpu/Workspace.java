@@ -64,7 +64,6 @@ final class Workspace implements AutoCloseable {
       return Math.min(ITEM_BLOCKS, all / ofRows);
     }
 
-    /** Address of the first row. */
     long address() {
       return memory.address();
     }

@@ -57,7 +57,6 @@ final class TorchKeyValueCache implements AutoCloseable {
     }
   }
 
-  /** Copies what all attentions keep in a page. */
   void copyPage(int from, int to) {
     for (Tensor all : memory.values()) {
       page(all, to).copy_(page(all, from));
