@@ -36,16 +36,11 @@ public record Penalties(double repetition, double presence, double frequency)
     }
   }
 
-  public Penalties withRepetition(double value) {
-    return new Penalties(value, presence, frequency);
-  }
-
-  public Penalties withPresence(double value) {
-    return new Penalties(repetition, value, frequency);
-  }
-
-  public Penalties withFrequency(double value) {
-    return new Penalties(repetition, presence, value);
+  Penalties with(SamplingSetting setting, double value) {
+    return new Penalties(
+        setting == SamplingSetting.REPETITION_PENALTY ? value : repetition,
+        setting == SamplingSetting.PRESENCE_PENALTY ? value : presence,
+        setting == SamplingSetting.FREQUENCY_PENALTY ? value : frequency);
   }
 
   public void apply(float[] logits, Tokens tokens) {
