@@ -7,7 +7,6 @@ import java.util.OptionalLong;
 /**
  * Where the time of decoding went.
  *
- * @param tokens emitted
  * @param seconds from the first step to the last, prompts among them
  * @param tokensPerSecond of all texts together
  * @param firstTokenSeconds from the moment a text is scheduled to its first token, on average

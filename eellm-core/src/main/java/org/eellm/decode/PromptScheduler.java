@@ -111,7 +111,6 @@ final class PromptScheduler {
    * How many rows each prompt gets.
    *
    * @param remaining rows of each prompt, the oldest first
-   * @param rows of a step
    */
   static int[] share(int[] remaining, int rows) {
     int[] shares = new int[remaining.length];

@@ -15,7 +15,6 @@ import org.eellm.kernel.weight.WeightFormat;
  * of keys, then of values, in float32, follow. Pages need not follow each other.
  *
  * @param format float32, bfloat16 or 8 bits
- * @param width of a head
  */
 public record PageLayout(WeightFormat format, int width) {
   /** Positions of a page. */

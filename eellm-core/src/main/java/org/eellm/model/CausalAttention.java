@@ -211,7 +211,6 @@ final class CausalAttention {
   /**
    * The gradients.
    *
-   * @param saved what forward returned
    * @param gradient of the output, a view [b, K, G, s, D]
    */
   Result backward(Tensor query, Tensor key, Tensor value, List<Tensor> saved, Tensor gradient) {

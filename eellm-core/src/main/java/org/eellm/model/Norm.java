@@ -66,7 +66,6 @@ public sealed interface Norm {
   /**
    * {@code x / sqrt(mean(x^2) + epsilon) * weight}.
    *
-   * @param zeroCentered whether one is added to the weight
    * @param parallel the ranks that share its width
    */
   record RmsNorm(Weight weight, double epsilon, boolean zeroCentered, TensorParallel parallel)

@@ -33,9 +33,7 @@ public final class StoredDecoder implements DecodingModel {
   /**
    * Which model, and what of it.
    *
-   * @param slices of its layers
    * @param parallel the ranks that share these slices out
-   * @param quantization of its matrices
    * @param logitLens see {@link DecodingModel#logitLens}
    */
   public record Part(

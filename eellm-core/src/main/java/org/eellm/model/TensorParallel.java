@@ -123,11 +123,7 @@ public record TensorParallel(Communicator group, boolean sequence) {
     group.allReduce(x, Reduction.SUM).await();
   }
 
-  /**
-   * Makes float32 numbers in the CPU's memory their sum over all ranks.
-   *
-   * @param address of the first
-   */
+  /** Makes float32 numbers in the CPU's memory their sum over all ranks. */
   public void sum(long address, long count) {
     try (Scope _ = Scope.open()) {
       group.allReduce(floats(address, count), Reduction.SUM).await();

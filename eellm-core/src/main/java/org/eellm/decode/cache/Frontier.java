@@ -34,7 +34,6 @@ public final class Frontier implements AutoCloseable {
   private int exactEnd = Integer.MAX_VALUE; // from here on keys and values are not the model's
 
   /**
-   * @param heads in use
    * @param reused positions whose keys and values are there already
    */
   public Frontier(ModelRunner runner, List<Head> heads, int reused) {

@@ -58,13 +58,7 @@ public final class ForwardProfiler {
     last = now;
   }
 
-  /**
-   * Counts what a block has passed.
-   *
-   * @param through branches
-   * @param count rows of the block
-   * @param bytes of the weights there, and of heads
-   */
+  /** Counts what a block has passed. */
   public void count(int through, int count, long bytes) {
     branches += through;
     rows += (long) through * count;

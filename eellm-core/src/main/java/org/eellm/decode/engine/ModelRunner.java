@@ -72,11 +72,7 @@ public interface ModelRunner extends AutoCloseable {
 
   void copyPage(int from, int to);
 
-  /**
-   * Writes the hidden states before the first layer.
-   *
-   * @param ids of the rows' tokens
-   */
+  /** Writes the hidden states before the first layer. */
   void embed(ForwardBatch rows, int[] ids);
 
   /**
@@ -128,7 +124,6 @@ public interface ModelRunner extends AutoCloseable {
      * depend on nothing before it.
      *
      * @param rows positions of tokens; a sequence's earlier ones have passed before
-     * @param ids of the tokens
      */
     void run(ForwardBatch rows, int[] ids);
   }

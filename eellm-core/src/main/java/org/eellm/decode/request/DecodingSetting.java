@@ -24,7 +24,6 @@ import org.eellm.decode.speculate.DraftSource;
  * @param kind of values
  * @param usual where it is not said; absent if that depends on the model or on other settings
  * @param label of the value in help
- * @param description for help
  */
 public record DecodingSetting<T>(
     String name, Part part, Kind kind, Optional<T> usual, String label, String description) {

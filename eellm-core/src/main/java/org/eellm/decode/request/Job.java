@@ -137,8 +137,6 @@ public final class Job implements RequestHandle {
    * Refuses a request that can never be scheduled.
    *
    * @param name of the prompt, for messages
-   * @param needed pages of keys and values that it takes
-   * @param pages that there are
    */
   public void requireRoom(String name, int needed, int pages) {
     if (needed > pages) {

@@ -18,11 +18,7 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
   private static final ThreadLocal<TokenDistribution> SCRATCH =
       ThreadLocal.withInitial(TokenDistribution::new);
 
-  /**
-   * With what is asked for most.
-   *
-   * @param repetitionPenalty see {@link Penalties#repetition}
-   */
+  /** With what is asked for most. */
   public RandomSampler(
       double temperature, int topK, double topP, double repetitionPenalty, long seed) {
     this(

@@ -103,7 +103,6 @@ public final class DraftPlanner {
 
   /**
    * @param heads all of a model by their indices: exits, the final head, perhaps a draft head
-   * @param table of the model's drafts
    */
   public DraftPlanner(List<Head> heads, OnlineCostModel costs, DraftTable table) {
     this.costs = costs;

@@ -40,11 +40,7 @@ final class DraftSourceSelector {
     return drafter;
   }
 
-  /**
-   * Starts a step of a batch.
-   *
-   * @param nanos the time
-   */
+  /** Starts a step of a batch. */
   void begin(long nanos) {
     if (steps == STEPS) {
       conclude((double) tokens / (nanos - start));

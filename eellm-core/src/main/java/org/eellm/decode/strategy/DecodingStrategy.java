@@ -122,7 +122,6 @@ public sealed interface DecodingStrategy
    * The action on the in-flight rows at a tap of a head in use that is not the last.
    *
    * @param rows how many would wait there then
-   * @param maxPending how many may
    */
   TapAction atTap(Sequence sequence, int rows, int maxPending);
 }

@@ -255,11 +255,7 @@ public final class Sequence implements AutoCloseable {
     frontier.rollBack(tokens.size() - 1); // the newest token has yet to go in
   }
 
-  /**
-   * Emits a token, and adds it.
-   *
-   * @param isDraft whether it was a draft
-   */
+  /** Emits a token, and adds it. */
   void emit(Prediction prediction, int id, boolean isDraft) {
     GeneratedToken token = token(prediction, id, isDraft);
     boolean guessHolds = ahead != null && ahead.tokens.get(tokens.size()) == id;

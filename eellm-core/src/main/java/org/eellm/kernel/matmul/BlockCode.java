@@ -79,11 +79,7 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode, Ha
   /** Writes what is constant to registers; R14 has the units of a block, and is free then. */
   abstract void begin();
 
-  /**
-   * Writes outputs of the next blocks, and moves RDI to the end of the first.
-   *
-   * @param streams how many blocks
-   */
+  /** Writes outputs of the next blocks, and moves RDI to the end of the first. */
   abstract void outputs(int streams);
 
   final MachineCode write(int stackPlaces) {

@@ -98,11 +98,7 @@ public final class PackedInput implements AutoCloseable {
     return rowBytes;
   }
 
-  /**
-   * Writes numbers of a row.
-   *
-   * @param column of the first
-   */
+  /** Writes numbers of a row. */
   public void put(int row, int column, FloatArray values, int from, int count) {
     if (kept.length > 0) {
       System.arraycopy(values.values(), from, kept[row].values(), column, count);
@@ -118,11 +114,7 @@ public final class PackedInput implements AutoCloseable {
     }
   }
 
-  /**
-   * Writes numbers of a row, which are in memory.
-   *
-   * @param column of the first
-   */
+  /** Writes numbers of a row, which are in memory. */
   public void put(int row, int column, long values, int count) {
     if (kept.length > 0) {
       FloatArithmetic.read(values, kept[row].values(), column, count);

@@ -66,11 +66,7 @@ final class QuantizedInput implements AutoCloseable {
     return NativeNumbers.getFloat(group(row, index) + Integer.BYTES + group);
   }
 
-  /**
-   * Writes numbers of a row. A group is rounded when its last number has come.
-   *
-   * @param column of the first
-   */
+  /** Writes numbers of a row. A group is rounded when its last number has come. */
   void put(int row, int column, FloatArray values, int from, int count) {
     int end = column + count;
     int firstWhole = Math.ceilDiv(column, group);

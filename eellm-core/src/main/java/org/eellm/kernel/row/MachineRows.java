@@ -278,7 +278,6 @@ public final class MachineRows implements RowKernel {
    * Rotates pairs (a, b) of numbers, at least one: to (a cos - b sin, b cos + a sin).
    *
    * @param first address of the first of pairs, which lie one after the other
-   * @param second the same of the second
    */
   public static void rotate(
       CallList calls, long first, long second, long cosines, long sines, int count) {

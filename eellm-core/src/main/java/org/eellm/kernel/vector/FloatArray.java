@@ -4,8 +4,6 @@ import java.lang.foreign.MemorySegment;
 
 /**
  * An array, and the same for machine code: a segment that is made once, so that no call makes one.
- *
- * @param memory all of the array
  */
 public record FloatArray(float[] values, MemorySegment memory) {
 

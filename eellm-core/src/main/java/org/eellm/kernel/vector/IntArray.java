@@ -2,11 +2,7 @@ package org.eellm.kernel.vector;
 
 import java.lang.foreign.MemorySegment;
 
-/**
- * An array of integers, and its memory for machine code, as {@link FloatArray} is of numbers.
- *
- * @param memory all of the array
- */
+/** An array of integers, and its memory for machine code, as {@link FloatArray} is of numbers. */
 public record IntArray(int[] values, MemorySegment memory) {
 
   public static IntArray allocate(int length) {

@@ -6,10 +6,6 @@ import java.util.Optional;
  * Rows of a matrix that a file has in groups with scales.
  *
  * @param source the whole matrix
- * @param firstRow of those that are chosen
- * @param rows how many are chosen
- * @param firstColumn of those that are chosen
- * @param columns how many are chosen
  */
 public record DecodedRows(Source source, int firstRow, int rows, int firstColumn, int columns)
     implements WeightRows {

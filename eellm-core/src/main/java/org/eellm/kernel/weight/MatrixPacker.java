@@ -169,7 +169,6 @@ public record MatrixPacker(WeightFormat format, List<List<WeightRows>> parts) {
    * A row of a part.
    *
    * @param piece of the part's stack, by number
-   * @param index of the row in that
    */
   private record Row(List<WeightRows> stack, int piece, int index) {
     WeightRows in() {

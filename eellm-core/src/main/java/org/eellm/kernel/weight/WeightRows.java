@@ -25,11 +25,7 @@ public sealed interface WeightRows permits StoredRows, DecodedRows {
    */
   void read(int row, float[] to, int at);
 
-  /**
-   * Writes a row in a format without groups.
-   *
-   * @param to address
-   */
+  /** Writes a row in a format without groups. */
   default void write(int row, WeightFormat format, long to) {
     float[] numbers = new float[columns()];
     read(row, numbers, 0);

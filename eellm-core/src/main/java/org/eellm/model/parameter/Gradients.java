@@ -109,7 +109,6 @@ public final class Gradients implements AutoCloseable {
    *
    * @param g of the output, unchanged from now on
    * @param x the input, unchanged from now on
-   * @param product calls {@link #addProduct} with them
    */
   public void whenDue(Tensor g, Tensor x, BiConsumer<Tensor, Tensor> product) {
     if (postponed.isPresent()) {

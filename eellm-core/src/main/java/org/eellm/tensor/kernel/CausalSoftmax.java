@@ -31,7 +31,6 @@ public final class CausalSoftmax {
    *
    * @param first position of the first query
    * @param length r
-   * @param key position of the first key
    */
   public static void forward(Tensor scores, long first, long length, long key, KeyStarts starts) {
     long address = scores.data_ptr().address();

@@ -18,7 +18,6 @@ public final class CrossEntropy {
    * By row, float32 [n, 1].
    *
    * @param loss {@code logsumexp(z) - z_target}
-   * @param maxProbability the largest probability
    */
   public record Rows(Tensor loss, Tensor maxProbability) {}
 

@@ -49,7 +49,6 @@ public record KeyedDropout(long key, double probability, Place place) {
    * @param stride from the beginning of a run to that of the next one of the group
    * @param runs of a group
    * @param step from the beginning of a group to that of the next one
-   * @param column number of the first column
    */
   public record Place(
       long skipped, long first, long length, long stride, long runs, long step, long column) {

@@ -151,7 +151,6 @@ final class KernelAdapters implements AutoCloseable {
 
   /**
    * @param group rows that the matrices are multiplied with at once
-   * @param members of the team
    */
   KernelAdapters(Packed packed, ModelKernels kernels, int group, int members) {
     kernel = packed.changes().isEmpty() ? kernels.layers() : kernels.routers();
@@ -251,8 +250,6 @@ final class KernelAdapters implements AutoCloseable {
      * Adds to some blocks of outputs of a group of rows, as many as the matrix is multiplied with
      * at once.
      *
-     * @param member by its number
-     * @param first of the rows
      * @param y address of the first row's first output
      * @param rowBytes from a row of y to the next
      */

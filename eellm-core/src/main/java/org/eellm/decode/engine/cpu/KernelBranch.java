@@ -31,7 +31,6 @@ sealed interface KernelBranch
    * @param bias of queries, keys and values
    * @param norms of queries and keys
    * @param shape with this rank's heads
-   * @param type whose rotation it has
    * @param slot which attention's pages
    */
   record Attention(
@@ -225,7 +224,6 @@ sealed interface KernelBranch
    * An MLP.
    *
    * @param up blocks of gate and up in turn where there is a gate, else up alone
-   * @param gateBias of a gate
    */
   record Mlp(
       KernelNorm norm,

@@ -60,7 +60,6 @@ final class KernelExecutor implements AutoCloseable {
   /**
    * Adds outputs to the stream.
    *
-   * @param bias that is added, too
    * @param factor of the outputs alone
    * @param norm of outputs with their bias; it takes whole rows
    */

@@ -7,7 +7,6 @@ import org.eellm.kernel.vector.NativeNumbers;
  * RMSNorms of queries and of keys.
  *
  * @param query of a head's query, or of this rank's part of all heads'
- * @param together whether a norm takes all heads
  */
 record KernelHeadNorms(KernelNorm.Rms query, KernelNorm.Rms key, boolean together) {
   static final int SUM_BYTES = 2 * Float.BYTES;

@@ -21,10 +21,6 @@ final class KernelKeyValueCache implements AutoCloseable {
   private final boolean[] hasRun; // by place
   private final NativeBuffer memory;
 
-  /**
-   * @param heads that have keys and values, on this rank
-   * @param attentions that run here
-   */
   KernelKeyValueCache(PageLayout layout, int heads, int pages, List<Integer> attentions) {
     this.layout = layout;
     this.heads = heads;

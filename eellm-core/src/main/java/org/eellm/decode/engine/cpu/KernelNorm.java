@@ -8,11 +8,7 @@ import org.eellm.kernel.vector.NativeNumbers;
 /** A norm over rows of float32 numbers. */
 sealed interface KernelNorm {
 
-  /**
-   * Norms a row.
-   *
-   * @param x its address
-   */
+  /** Norms a row. */
   void apply(long x, FloatArray out);
 
   int width();

@@ -71,7 +71,6 @@ public final class KernelRunner implements ModelRunner {
    * Packs a model's weights.
    *
    * @param model which may be closed before this: its memory is freed after both
-   * @param pages of keys and values
    * @param threads to compute with
    */
   public KernelRunner(DecodingModel model, Vocabulary vocabulary, int pages, int threads) {
