@@ -182,8 +182,7 @@ final class ArchitectureTest {
           "Tile.run",
           "VectorTile.floats",
           "VectorTile.pairs",
-          "VectorTile.run",
-          "GroupKernels.multiply");
+          "VectorTile.run");
 
   private static final JavaClasses CLASSES =
       new ClassFileImporter()

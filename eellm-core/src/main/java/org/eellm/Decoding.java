@@ -10,10 +10,10 @@ import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
-import org.eellm.decode.sample.Penalties;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.sample.SamplingParams;
+import org.eellm.decode.sample.SamplingSetting;
 import org.eellm.decode.sample.TokenConstraint;
 import org.eellm.grammar.GrammarSource;
 
@@ -67,7 +67,7 @@ public record Decoding(
 
     /** Refuses what has no meaning. */
     public Sampling {
-      params(temperature, topK, topP, new Penalties(1, presencePenalty, frequencyPenalty));
+      params(temperature, topK, topP, presencePenalty, frequencyPenalty);
     }
 
     Sampler sampler() {
@@ -79,16 +79,17 @@ public record Decoding(
     }
 
     private SamplingParams params() {
-      return params(temperature, topK, topP, new Penalties(1, presencePenalty, frequencyPenalty));
+      return params(temperature, topK, topP, presencePenalty, frequencyPenalty);
     }
 
     private static SamplingParams params(
-        double temperature, int topK, double topP, Penalties penalties) {
+        double temperature, int topK, double topP, double presence, double frequency) {
       return SamplingParams.AS_PREDICTED
-          .withTemperature(temperature)
-          .withTopK(topK)
-          .withTopP(topP)
-          .withPenalties(penalties);
+          .with(SamplingSetting.TEMPERATURE, temperature)
+          .with(SamplingSetting.TOP_K, topK)
+          .with(SamplingSetting.TOP_P, topP)
+          .with(SamplingSetting.PRESENCE_PENALTY, presence)
+          .with(SamplingSetting.FREQUENCY_PENALTY, frequency);
     }
   }
 

@@ -67,7 +67,6 @@ public final class Batch implements AutoCloseable {
   private int nextSequence; // the running one that is next to move
   private boolean lastWasShort; // the step that began last did not wait for another rank
 
-  /** A running text. */
   private static final class RunningSequence {
     private Sequence sequence; // behind the last guess, if there is one
     private final PrefixCache.Cursor cursor; // how far its pages are known
@@ -119,7 +118,6 @@ public final class Batch implements AutoCloseable {
       inFlight.add(one.sequence);
     }
 
-    /** Goes on; whether it is done. */
     boolean advance() {
       boolean done = decodeStep.advance();
       for (int i = 0; i < moving.size(); i++) {
@@ -230,7 +228,6 @@ public final class Batch implements AutoCloseable {
     return PagePool.pages((int) positions) + 1; // the first has earlier positions, too
   }
 
-  /** Begins to measure. */
   public DecodeMeter meter() {
     return new DecodeMeter(runner, firstStep.tally());
   }
@@ -278,12 +275,10 @@ public final class Batch implements AutoCloseable {
     runner.keepAlive();
   }
 
-  /** Requests that wait. */
   int queued() {
     return queue.size();
   }
 
-  /** Running requests. */
   int running() {
     return active.size();
   }
@@ -292,7 +287,6 @@ public final class Batch implements AutoCloseable {
     return pool.size();
   }
 
-  /** Pages that running requests have taken. */
   int usedPages() {
     return pool.used();
   }
@@ -611,7 +605,6 @@ public final class Batch implements AutoCloseable {
     underWay.clear();
   }
 
-  /** Cancels everything. */
   void cancelAll() {
     abandonSteps();
     queue.forEach(Job::cancel);

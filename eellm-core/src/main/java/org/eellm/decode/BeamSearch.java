@@ -57,7 +57,6 @@ public record BeamSearch(int beams, double lengthPenalty) {
       tokens = List.copyOf(tokens);
     }
 
-    /** The generated ids. */
     public List<Integer> ids() {
       return tokens.stream().map(GeneratedToken::id).toList();
     }

@@ -38,18 +38,16 @@ public final class DecodeMeter {
   public DecodeStats stats(List<Result> results) {
     long end = System.nanoTime();
     double first = results.stream().mapToDouble(Result::firstTokenSeconds).average().orElse(0);
-    DecodeStats stats = stats(end, first);
     runner.weightReadRate(WARM_UP_SECONDS);
-    OptionalDouble readRate = runner.weightReadRate(READ_SECONDS);
-    return readRate.isPresent() ? stats.withReadRate(readRate.getAsDouble()) : stats;
+    return stats(end, first, runner.weightReadRate(READ_SECONDS));
   }
 
   /** The figures until now, without the time to first tokens and the rate of reading. */
   public DecodeStats stats() {
-    return stats(System.nanoTime(), 0);
+    return stats(System.nanoTime(), 0, OptionalDouble.empty());
   }
 
-  private DecodeStats stats(long end, double firstTokenSeconds) {
+  private DecodeStats stats(long end, double firstTokenSeconds, OptionalDouble readRate) {
     Optional<ForwardProfiler> profiler = runner.profiler();
     int count = Math.toIntExact(tally.tokens() - tokens);
     double seconds = (end - start) / 1e9;
@@ -67,25 +65,20 @@ public final class DecodeMeter {
     parts.add(part(DecodeStats.SAMPLING, choosingNow, count, end));
     parts.add(part(DecodeStats.LISTENERS, listeningNow, count, end));
     parts.add(part(DecodeStats.REST, rest, count, end));
-    OptionalLong bytes =
-        profiler
-            .map(ForwardProfiler::weightBytes)
-            .map(OptionalLong::of)
-            .orElse(OptionalLong.empty());
-    OptionalDouble rows =
-        profiler
-            .map(ForwardProfiler::meanRows)
-            .map(OptionalDouble::of)
-            .orElse(OptionalDouble.empty());
+    OptionalLong bytes = profiler.stream().mapToLong(ForwardProfiler::weightBytes).findFirst();
+    OptionalDouble share =
+        readRate.isPresent() && bytes.isPresent()
+            ? OptionalDouble.of(bytes.getAsLong() / seconds / readRate.getAsDouble())
+            : OptionalDouble.empty();
     return new DecodeStats(
         count,
         seconds,
         count / seconds,
         firstTokenSeconds,
-        rows,
+        profiler.stream().mapToDouble(ForwardProfiler::meanRows).findFirst(),
         bytes,
-        OptionalDouble.empty(),
-        OptionalDouble.empty(),
+        readRate,
+        share,
         parts);
   }
 

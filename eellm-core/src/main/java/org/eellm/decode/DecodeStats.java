@@ -7,7 +7,6 @@ import java.util.OptionalLong;
 /**
  * Where the time of decoding went.
  *
- * @param tokens emitted
  * @param seconds from the first step to the last, prompts among them
  * @param tokensPerSecond of all texts together
  * @param firstTokenSeconds from the moment a text is scheduled to its first token, on average
@@ -47,27 +46,5 @@ public record DecodeStats(
 
   public DecodeStats {
     parts = List.copyOf(parts);
-  }
-
-  /**
-   * A copy with a read rate and the share of it.
-   *
-   * @param rate at which the same threads read the same weights, in bytes a second
-   */
-  public DecodeStats withReadRate(double rate) {
-    OptionalDouble share =
-        weightBytes.isPresent()
-            ? OptionalDouble.of(weightBytes.getAsLong() / seconds / rate)
-            : OptionalDouble.empty();
-    return new DecodeStats(
-        tokens,
-        seconds,
-        tokensPerSecond,
-        firstTokenSeconds,
-        rowsPerPass,
-        weightBytes,
-        OptionalDouble.of(rate),
-        share,
-        parts);
   }
 }

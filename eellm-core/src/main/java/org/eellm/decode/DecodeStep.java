@@ -88,7 +88,6 @@ public final class DecodeStep {
     return tally;
   }
 
-  /** The costs learned from its steps. */
   OnlineCostModel costs() {
     return costs;
   }
@@ -149,7 +148,6 @@ public final class DecodeStep {
     return answer == null || answer.isThere();
   }
 
-  /** Gives the step up. */
   void abandon() {
     for (int i = 0; i < inFlight.size(); i++) {
       inFlight.get(i).frontier().leave();

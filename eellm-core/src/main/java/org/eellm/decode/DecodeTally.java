@@ -18,7 +18,6 @@ final class DecodeTally {
     begun = System.nanoTime();
   }
 
-  /** Ends with it. */
   void end(RequestOutput output) {
     long spent = System.nanoTime() - begun;
     long listening = output.listenerNanos() - listenerNanosBefore;
@@ -27,7 +26,6 @@ final class DecodeTally {
     tokens += output.count() - tokensBefore;
   }
 
-  /** Tokens emitted. */
   long tokens() {
     return tokens;
   }
@@ -37,7 +35,6 @@ final class DecodeTally {
     return samplingNanos;
   }
 
-  /** Nanoseconds of listeners. */
   long listenerNanos() {
     return listenerNanos;
   }

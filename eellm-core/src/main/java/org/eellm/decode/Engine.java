@@ -77,7 +77,6 @@ public final class Engine implements AutoCloseable {
    * An engine's load.
    *
    * @param queued requests that wait
-   * @param running running requests
    * @param cacheTokens positions whose keys and values have room
    * @param cacheTokensInUse those that running requests have taken, for the longest they may get
    */

@@ -42,7 +42,6 @@ final class HeadDrafts {
     head = runner.model().draftHead().orElseThrow();
   }
 
-  /** The draft head. */
   Head head() {
     return head;
   }

@@ -51,7 +51,6 @@ final class HiddenStateReader {
   }
 
   /**
-   * @param pool of the runner's pages
    * @param prefixes which gives up pages of earlier texts where there is no room
    * @param scheduler of its own, for no head runs
    */
@@ -208,7 +207,6 @@ final class HiddenStateReader {
         });
   }
 
-  /** Fails all texts. */
   void fail(RuntimeException cause) {
     queue.forEach(job -> job.end().completeExceptionally(cause));
     queue.clear();

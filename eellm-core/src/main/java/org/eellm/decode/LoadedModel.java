@@ -139,7 +139,6 @@ public record LoadedModel(
     return new LoadedModel(files, decoder, tokenizer, other, kept, endTokens);
   }
 
-  /** A copy with a draft table, which is stored beside the model. */
   public LoadedModel withDrafts(DraftTable table) throws IOException {
     table.write(folder());
     Vocabulary other = new Vocabulary(vocabulary.size(), vocabulary.draftIds(), table);

@@ -14,12 +14,7 @@ public final class PooledState implements HiddenStateListener {
     this.mean = mean;
   }
 
-  /**
-   * Their mean.
-   *
-   * @param size of a hidden state
-   * @param count of the text's tokens
-   */
+  /** Their mean. */
   public static PooledState mean(int size, int count) {
     return new PooledState(size, count, true);
   }

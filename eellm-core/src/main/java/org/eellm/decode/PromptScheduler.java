@@ -41,7 +41,6 @@ final class PromptScheduler {
     /** Where it delays those alone who come meanwhile. */
     static final Bound ALONE = new Bound(0.1, 4, 32);
 
-    /** Rows of prompts. */
     int rows(double plainSeconds, double rowSeconds) {
       double prompts = Math.max(seconds - plainSeconds, plain * plainSeconds);
       return (int) Math.clamp(prompts / rowSeconds, leastRows, Batch.PROMPT_ROWS);
@@ -112,7 +111,6 @@ final class PromptScheduler {
    * How many rows each prompt gets.
    *
    * @param remaining rows of each prompt, the oldest first
-   * @param rows of a step
    */
   static int[] share(int[] remaining, int rows) {
     int[] shares = new int[remaining.length];

@@ -25,7 +25,6 @@ sealed interface StepMessage extends Serializable {
       ObjectInputFilter.Config.createFilter(
           "maxdepth=100;org.eellm.**;java.lang.**;java.util.**;!*");
 
-  /** An engine starts. */
   record Start(Limits limits) implements StepMessage {}
 
   /**
@@ -37,7 +36,6 @@ sealed interface StepMessage extends Serializable {
    */
   record Step(List<byte[]> arrived, List<Integer> cancelled) implements StepMessage {}
 
-  /** The engine has ended. */
   record Stop() implements StepMessage {}
 
   /** There will be no further engine. */

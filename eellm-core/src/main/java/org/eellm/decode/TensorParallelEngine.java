@@ -105,7 +105,6 @@ public final class TensorParallelEngine {
     }
   }
 
-  /** Tells the other ranks. */
   void send(StepMessage message) {
     byte[] bytes = StepMessage.encode(message);
     followers.forEach(follower -> channel.send(follower, bytes));

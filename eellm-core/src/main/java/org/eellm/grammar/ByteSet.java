@@ -30,7 +30,6 @@ record ByteSet(long a, long b, long c, long d) {
     return Long.bitCount(a) + Long.bitCount(b) + Long.bitCount(c) + Long.bitCount(d);
   }
 
-  /** The lowest byte of a set that has one. */
   int lowest() {
     if (a != 0) {
       return Long.numberOfTrailingZeros(a);

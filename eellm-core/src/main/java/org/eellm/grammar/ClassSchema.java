@@ -41,7 +41,6 @@ final class ClassSchema {
 
   private ClassSchema() {}
 
-  /** The schema of a record. */
   static String of(Class<? extends Record> type) {
     ClassSchema all = new ClassSchema();
     ObjectNode schema = all.schema(JSON.constructType(type), type.getSimpleName());

@@ -75,7 +75,6 @@ record CodePoints(List<Range> ranges) {
     return not().or(other).not();
   }
 
-  /** Their UTF-8. */
   Language utf8(Languages all) {
     List<Language> alternatives = new ArrayList<>();
     for (Range range : ranges) {

@@ -75,7 +75,6 @@ public sealed interface GrammarSource {
     return Set.of();
   }
 
-  /** One text. */
   static GrammarSource text(String text) {
     return new Choice(List.of(text));
   }

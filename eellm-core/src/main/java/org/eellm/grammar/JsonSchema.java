@@ -78,12 +78,10 @@ final class JsonSchema {
     json = new JsonText(all);
   }
 
-  /** The language of a schema. */
   static Language of(Languages all, JsonNode schema) {
     return new JsonSchema(all, schema).read(schema, "", 0);
   }
 
-  /** Any JSON object, or value. */
   static Language object(Languages all) {
     JsonText json = new JsonText(all);
     return json.map(json.value);

@@ -24,7 +24,6 @@ final class JsonText {
 
   private final Language digit;
 
-  /** Any value. */
   final Language value;
 
   JsonText(Languages all) {
@@ -63,7 +62,6 @@ final class JsonText {
     return CodePoints.of(characters).utf8(all);
   }
 
-  /** A string of so many characters. */
   Language string(int least, int most) {
     return quoted(all.repeat(character, least, most));
   }
@@ -95,7 +93,6 @@ final class JsonText {
     };
   }
 
-  /** An array of items of one language. */
   Language array(Language item, int least, int most) {
     if (most == 0) {
       return all.literal("[]");
@@ -110,7 +107,6 @@ final class JsonText {
         all.literal("["), least == 0 ? all.optional(items) : items, all.literal("]"));
   }
 
-  /** An object of any names, and values of one language. */
   Language map(Language of) {
     Language member = all.sequence(string(0, Languages.UNBOUNDED), all.literal(":"), of);
     Language further = all.sequence(all.literal(","), member);
@@ -118,7 +114,6 @@ final class JsonText {
     return all.sequence(all.literal("{"), all.optional(members), all.literal("}"));
   }
 
-  /** Any number. */
   Language number() {
     Language exponent = all.sequence(set("eE"), all.optional(set("+-")), all.repeat(digit, 1, 2));
     return all.sequence(
@@ -141,17 +136,14 @@ final class JsonText {
     static final Bounds NONE = new Bounds(Optional.empty(), Optional.empty());
     static final Bounds FROM_ZERO = new Bounds(Optional.of(BigInteger.ZERO), Optional.empty());
 
-    /** Of the numbers from 0 on. */
     Bounds positive() {
       return new Bounds(Optional.of(least.orElse(BigInteger.ZERO).max(BigInteger.ZERO)), most);
     }
 
-    /** Of the negated numbers. */
     Bounds negated() {
       return new Bounds(most.map(BigInteger::negate), least.map(BigInteger::negate));
     }
 
-    /** Within others as well. */
     Bounds within(Bounds others) {
       return new Bounds(
           Stream.concat(least.stream(), others.least.stream()).max(Comparator.naturalOrder()),
@@ -163,7 +155,6 @@ final class JsonText {
     }
   }
 
-  /** Whole numbers. */
   Language integer(Bounds within) {
     return bounded(within, this::whole);
   }

@@ -12,12 +12,9 @@ public final class Language {
   private static final int CHUNK_BITS = 6;
   private static final int CHUNK = 1 << CHUNK_BITS;
 
-  /** How a language is made from others. */
   sealed interface Form {
-    /** No text. */
     record Nothing() implements Form {}
 
-    /** The empty text. */
     record Empty() implements Form {}
 
     /** The texts of one byte. */
@@ -52,7 +49,6 @@ public final class Language {
     this.all = all;
   }
 
-  /** Whether no text belongs to it. */
   public boolean isNothing() {
     return form instanceof Form.Nothing;
   }
@@ -65,7 +61,6 @@ public final class Language {
     return nullable;
   }
 
-  /** The bytes that its texts begin with. */
   ByteSet first() {
     if (first == null) {
       first = all.first(this);
@@ -98,7 +93,6 @@ public final class Language {
     return known;
   }
 
-  /** What may follow some bytes. */
   public Language after(byte[] text) {
     Language rest = this;
     for (byte next : text) {

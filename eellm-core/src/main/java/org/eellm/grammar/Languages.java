@@ -54,7 +54,6 @@ final class Languages {
     return bytes.equals(ByteSet.NONE) ? nothing : of(new Form.OneByte(bytes));
   }
 
-  /** A text, in UTF-8. */
   Language literal(String text) {
     return sequence(text.getBytes(StandardCharsets.UTF_8), 0);
   }

@@ -39,11 +39,7 @@ final class RegularExpression {
     this.written = written;
   }
 
-  /**
-   * The texts that match as a whole.
-   *
-   * @param place for messages
-   */
+  /** The texts that match as a whole. */
   static Language whole(Languages all, String place, String pattern) {
     return new RegularExpression(all, place, pattern, set -> set.utf8(all)).read(all.empty);
   }

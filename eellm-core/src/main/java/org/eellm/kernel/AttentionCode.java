@@ -78,8 +78,6 @@ final class AttentionCode extends RowAssembler {
   /**
    * Some vectors of outputs, of all streams, whose sums are in registers at once. AVX2 goes through
    * the outputs in slices.
-   *
-   * @param vectors how many
    */
   private record Slice(Products of, int first, int vectors) {
 

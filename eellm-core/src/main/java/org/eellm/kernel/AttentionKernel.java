@@ -17,7 +17,6 @@ sealed interface AttentionKernel extends AutoCloseable
   /** Rows of a tile, at most. */
   int rows();
 
-  /** Rotates a head as {@link PagedAttention#rotate} says. */
   void rotate(long head, long cosines, long sines, int pairs);
 
   /**
@@ -65,11 +64,11 @@ sealed interface AttentionKernel extends AutoCloseable
   boolean divide(int count, long out);
 
   /** Does what has not been done. */
-  void finish();
+  default void finish() {}
 
   /** Forgets what has not been done, as after a failure. */
-  void forget();
+  default void forget() {}
 
   @Override
-  void close();
+  default void close() {}
 }

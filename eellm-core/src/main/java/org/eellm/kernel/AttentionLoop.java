@@ -74,7 +74,6 @@ final class AttentionLoop extends Assembler {
       return Long.BYTES * ordinal();
     }
 
-    /** Bytes of all. */
     static long bytes() {
       return MAXIMA.offset() + NativeNumbers.BYTES;
     }
@@ -143,7 +142,6 @@ final class AttentionLoop extends Assembler {
     call(RAX);
   }
 
-  /** Makes a register at most a constant; changes another. */
   private void atMost(Gp register, int constant, Gp free) {
     mov(free, constant);
     cmp(register, free);

@@ -12,7 +12,6 @@ public final class IdMarks {
   private final IntArray marks;
   private int count;
 
-  /** Of so many ids at most. */
   public IdMarks(int most) {
     marks = IntArray.allocate(room(most) / EACH);
   }
@@ -27,8 +26,6 @@ public final class IdMarks {
    *
    * @param list with {@link #room}
    * @param from place of the first id
-   * @param count of ids
-   * @param key of the random numbers
    */
   public void mark(WeightedIds list, int from, int count, long key, float bound) {
     this.count = count;

@@ -220,19 +220,4 @@ final class JavaAttention implements AttentionKernel {
     }
     return finite;
   }
-
-  @Override
-  public void finish() {
-    // All has been done at once.
-  }
-
-  @Override
-  public void forget() {
-    // Nothing is pending.
-  }
-
-  @Override
-  public void close() {
-    // All is in arrays.
-  }
 }

@@ -2,7 +2,6 @@ package org.eellm.kernel;
 
 import static org.eellm.kernel.vector.NativeNumbers.WIDTH;
 
-import org.eellm.kernel.matmul.FloatArithmetic;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeNumbers;
 
@@ -38,10 +37,5 @@ public final class LogitArithmetic {
       sum += (float) Math.exp((NativeNumbers.getFloat(row + 4L * i) - max) * factor);
     }
     return sum;
-  }
-
-  /** Copies a row's first numbers. */
-  public static void read(long row, float[] to) {
-    FloatArithmetic.read(row, to, 0, to.length);
   }
 }

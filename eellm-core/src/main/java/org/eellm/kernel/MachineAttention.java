@@ -187,7 +187,6 @@ final class MachineAttention implements AttentionKernel {
     MEMORY.set(ValueLayout.JAVA_LONG_UNALIGNED, fields(count) + field.offset(), value);
   }
 
-  /** Address of the fields for so many rows. */
   private long fields(int count) {
     return fields.address() + (count - 1) * Field.bytes();
   }

@@ -107,7 +107,6 @@ final class NeonAttention implements AttentionKernel {
     window = positions;
   }
 
-  /** Address of a row of the tile. */
   private long row(int row) {
     return tile.address() + (long) row * places.bytes();
   }
@@ -196,18 +195,7 @@ final class NeonAttention implements AttentionKernel {
   }
 
   @Override
-  public void finish() {
-    // All has been done at once.
-  }
-
-  @Override
-  public void forget() {
-    // Nothing is pending.
-  }
-
-  @Override
   public void close() {
     tile.close();
-    writer.close();
   }
 }

@@ -15,7 +15,6 @@ import org.eellm.kernel.weight.WeightFormat;
  * of keys, then of values, in float32, follow. Pages need not follow each other.
  *
  * @param format float32, bfloat16 or 8 bits
- * @param width of a head
  */
 public record PageLayout(WeightFormat format, int width) {
   /** Positions of a page. */
@@ -27,7 +26,6 @@ public record PageLayout(WeightFormat format, int width) {
     }
   }
 
-  /** Groups of a key's numbers. */
   int keySteps() {
     return Math.ceilDiv(width, format.inputsTogether());
   }
@@ -57,7 +55,6 @@ public record PageLayout(WeightFormat format, int width) {
     return keyBytes() + POSITIONS / format.inputsTogether() * valueStepBytes();
   }
 
-  /** Whether positions have scales. */
   boolean hasScales() {
     return format == WeightFormat.INT8;
   }
@@ -124,37 +121,8 @@ public record PageLayout(WeightFormat format, int width) {
     return (byte) (scale == 0 ? 0 : Math.round(number / scale));
   }
 
-  /** Copies the scales of a page's keys, and of its values, to addresses. */
   void readScales(long page, long keys, long values) {
     FloatArithmetic.copy(page + scalesAt(), keys, POSITIONS);
     FloatArithmetic.copy(page + scalesAt() + 4L * POSITIONS, values, POSITIONS);
-  }
-
-  /** Reads what was written of a position's key, for tests. */
-  public void readKey(long page, int offset, float[] out) {
-    for (int i = 0; i < width; i++) {
-      long at = page + 4L * (i / format.inputsTogether() * POSITIONS + offset);
-      out[i] = number(at, i % format.inputsTogether(), page + scalesAt() + 4L * offset);
-    }
-  }
-
-  /** Reads what was written of a position's value, for tests. */
-  public void readValue(long page, int offset, float[] out) {
-    int together = format.inputsTogether();
-    long values = page + keyBytes() + offset / together * valueStepBytes();
-    for (int i = 0; i < width; i++) {
-      out[i] =
-          number(values + 4L * i, offset % together, page + scalesAt() + 4L * (POSITIONS + offset));
-    }
-  }
-
-  /** One of a group of numbers. */
-  private float number(long group, int of, long scale) {
-    return switch (format) {
-      case FLOAT32 -> NativeNumbers.getFloat(group);
-      case BFLOAT16 -> NativeNumbers.get(group + 2L * of);
-      case INT8 -> MEMORY.get(JAVA_BYTE, group + of) * NativeNumbers.getFloat(scale);
-      case INT4 -> throw new IllegalStateException();
-    };
   }
 }

@@ -34,7 +34,6 @@ public final class PagedAttention implements AutoCloseable {
     private int rows;
     private int group;
 
-    /** None yet. */
     public Queries() {}
 
     /**
@@ -108,8 +107,6 @@ public final class PagedAttention implements AutoCloseable {
   /**
    * Writes a position's key and value. Positions are written in order.
    *
-   * @param page address
-   * @param offset of the position in it
    * @param key address of [width], which is scratch then; nobody else touches it until it is done
    * @param value address of [width], as it is now and stays until it is done
    */
@@ -134,7 +131,6 @@ public final class PagedAttention implements AutoCloseable {
    * @param pages of the sequence
    * @param first address of page 0
    * @param pageBytes from a page to the next
-   * @param queries where they are
    * @param limits positions up to the last one that each query sees, ascending
    * @param firstLimit the first query's among them
    * @param window positions that each query sees at most; {@link Integer#MAX_VALUE} for all

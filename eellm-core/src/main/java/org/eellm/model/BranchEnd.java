@@ -13,7 +13,6 @@ import org.eellm.tensor.kernel.KeyedDropout;
  * What a branch's output, [rows, hidden], goes through before it joins the stream: a norm, where
  * the model has one there, a factor and dropout.
  *
- * @param dropout the probability
  * @param site tells its dropout apart
  */
 record BranchEnd(Norm norm, double factor, double dropout, long site) {
@@ -25,9 +24,6 @@ record BranchEnd(Norm norm, double factor, double dropout, long site) {
    */
   record Saved(Optional<Tensor> output) {}
 
-  /**
-   * @param norm name of the norm
-   */
   static BranchEnd of(ModelConfig model, Parameters parameters, String norm, long site) {
     return new BranchEnd(
         Norm.of(model.normPlacement().after(), model.norms(), parameters, norm),

@@ -75,7 +75,6 @@ final class CausalAttention {
       return part(x).reshape(x.size(0) * x.size(1), x.size(2) * length, x.size(4));
     }
 
-    /** How many keys it sees. */
     long keys() {
       return end() - key;
     }
@@ -212,7 +211,6 @@ final class CausalAttention {
   /**
    * The gradients.
    *
-   * @param saved what forward returned
    * @param gradient of the output, a view [b, K, G, s, D]
    */
   Result backward(Tensor query, Tensor key, Tensor value, List<Tensor> saved, Tensor gradient) {

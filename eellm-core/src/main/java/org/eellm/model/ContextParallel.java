@@ -24,7 +24,6 @@ public record ContextParallel(Communicator group) {
     return new ContextParallel(Communicator.singleRank());
   }
 
-  /** Number of ranks. */
   public int size() {
     return group.size();
   }
@@ -39,11 +38,7 @@ public record ContextParallel(Communicator group) {
     return half == 0 ? rank : 2L * size() - 1 - rank;
   }
 
-  /**
-   * What is this rank's of something that every token has: [b S, ...] to [b s, ...].
-   *
-   * @param sequences b
-   */
+  /** What is this rank's of something that every token has: [b S, ...] to [b s, ...]. */
   public Tensor local(Tensor all, long sequences) {
     if (size() == 1) {
       return all;

@@ -307,7 +307,6 @@ public final class Decoder implements DecodingModel {
     return architecture;
   }
 
-  /** Which of the parameters learn. */
   public Learning learning() {
     return learning;
   }
@@ -323,7 +322,6 @@ public final class Decoder implements DecodingModel {
     return ring;
   }
 
-  /** The names of all parameters of an architecture. */
   public static Set<String> parameterNames(Architecture architecture) {
     return ParameterSpec.of(architecture).stream()
         .map(ParameterSpec::name)
@@ -358,7 +356,6 @@ public final class Decoder implements DecodingModel {
     return isMainReplicaStage(name) && (split != Sharding.REPLICATED || parallel.rank() == 0);
   }
 
-  /** All parameters. */
   public Parameters parameters() {
     return parameters;
   }
@@ -434,7 +431,6 @@ public final class Decoder implements DecodingModel {
     return draftLayers.map(DraftHead::head);
   }
 
-  /** The draft head, where it learns. */
   public Optional<DraftHead> draftLayers() {
     return draftLayers;
   }
@@ -456,7 +452,6 @@ public final class Decoder implements DecodingModel {
     }
   }
 
-  /** Where the parameters live. */
   public Device device() {
     return parameters.flat().device();
   }

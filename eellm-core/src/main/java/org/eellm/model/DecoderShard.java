@@ -21,7 +21,6 @@ public record DecoderShard(
     slices = new TreeMap<>(slices);
   }
 
-  /** The whole model. */
   public static DecoderShard whole(Architecture architecture) {
     return of(StageLayout.whole(architecture).slices().getFirst());
   }

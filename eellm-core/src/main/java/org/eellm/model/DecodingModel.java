@@ -46,7 +46,6 @@ public sealed interface DecodingModel extends AutoCloseable permits Decoder, Sto
     return Head.of(architecture());
   }
 
-  /** Where the draft head stands, if there is one here. */
   Optional<Head> draftHead();
 
   /** The heads here, in order of depth. */
@@ -74,7 +73,6 @@ public sealed interface DecodingModel extends AutoCloseable permits Decoder, Sto
     return firstBranch() + 2 * slices().stream().mapToInt(Slice::layers).sum();
   }
 
-  /** Those who read its memory. */
   ModelUsers users();
 
   /** Frees the memory, when the last of its users has gone; from then on it takes no new ones. */

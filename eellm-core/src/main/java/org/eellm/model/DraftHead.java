@@ -26,7 +26,6 @@ import org.eellm.tensor.Scope;
  * the model's output matrix predict the token behind t of it. In the place of the next h it goes on
  * by itself, a token at a time.
  *
- * @param head where it stands
  * @param hiddenNorm on h
  * @param embeddingNorm on e
  * @param projection W, [hidden, 2 hidden]
@@ -157,7 +156,6 @@ public record DraftHead(
    * The gradient of the states that a pass began with, [b s, hidden]; those of its parameters are
    * added.
    *
-   * @param embedded as given to {@link #forward}
    * @param gradient of {@link Pass#top}
    */
   public Tensor backward(

@@ -9,7 +9,6 @@ import org.eellm.model.parameter.Gradients;
  * The layers of an output head: [branch MLP] -> [block] -> [norm] -> output matrix. The final
  * head's are norm and output matrix.
  *
- * @param head where it stands
  * @param branches residual branches before the norm
  */
 public record HeadLayers(Head head, List<Branch> branches, Norm norm, OutputMatrix output) {
@@ -19,7 +18,6 @@ public record HeadLayers(Head head, List<Branch> branches, Norm norm, OutputMatr
     return head.index();
   }
 
-  /** Which head it is. */
   public HeadId id() {
     return head.id();
   }

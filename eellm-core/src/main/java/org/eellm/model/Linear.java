@@ -46,11 +46,7 @@ public sealed interface Linear {
    */
   Tensor forward(Tensor x, UnaryOperator<Tensor> read);
 
-  /**
-   * The gradient of x from that of the output, g; weight and bias gradients are added.
-   *
-   * @param x as given to forward
-   */
+  /** The gradient of x from that of the output, g; weight and bias gradients are added. */
   Tensor backward(Tensor x, Tensor g, ForwardContext context, Gradients gradients);
 
   /** Adds weight and bias gradients alone; W has no change. */

@@ -24,7 +24,6 @@ import org.eellm.tensor.kernel.KeyedDropout;
  *
  * @param in the k A stacked, [k r, in]
  * @param outs one for each map
- * @param dropout the probability
  * @param site tells its dropout apart
  */
 record LowRank(Weight in, List<Out> outs, double scale, double dropout, long site) {

@@ -31,7 +31,6 @@ public sealed interface Norm {
    */
   Tensor backward(Tensor x, Tensor g, Gradients gradients);
 
-  /** Whether its parameters learn. */
   boolean requiresGrad();
 
   /** The norm whose parameters begin with {@code name}, where the model has one there. */
@@ -67,7 +66,6 @@ public sealed interface Norm {
   /**
    * {@code x / sqrt(mean(x^2) + epsilon) * weight}.
    *
-   * @param zeroCentered whether one is added to the weight
    * @param parallel the ranks that share its width
    */
   record RmsNorm(Weight weight, double epsilon, boolean zeroCentered, TensorParallel parallel)

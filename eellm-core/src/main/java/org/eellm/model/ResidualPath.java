@@ -82,7 +82,6 @@ public enum ResidualPath {
     }
   };
 
-  /** The path of a layer's attention. */
   static ResidualPath ofAttention(ModelConfig model) {
     return model.residual() == Residual.PARALLEL ? PARALLEL_ATTENTION : SEQUENTIAL;
   }

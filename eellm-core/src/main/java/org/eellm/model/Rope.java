@@ -46,7 +46,6 @@ public final class Rope implements AutoCloseable {
       return new Angles(retained.retain(cos), retained.retain(sin));
     }
 
-    /** The inverse rotation. */
     Angles inverse() {
       return new Angles(cos, sin.neg());
     }
@@ -155,7 +154,6 @@ public final class Rope implements AutoCloseable {
     return (1 - smooth) * frequency / scaling.factor() + smooth * frequency;
   }
 
-  /** Angles of positions 0 to {@code count - 1}. */
   Angles first(long count) {
     return new Angles(cos.narrow(0, 0, count), sin.narrow(0, 0, count));
   }

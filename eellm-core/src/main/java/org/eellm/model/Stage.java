@@ -8,7 +8,6 @@ import org.eellm.config.StageLayout.Slice;
  * and the heads that belong to them.
  *
  * @param index which virtual stage of the pipeline
- * @param slice its layers
  * @param trunk the layers' residual branches: attention and MLP in turn
  * @param heads the heads here, in order of depth
  */

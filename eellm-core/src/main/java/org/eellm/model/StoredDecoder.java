@@ -33,9 +33,7 @@ public final class StoredDecoder implements DecodingModel {
   /**
    * Which model, and what of it.
    *
-   * @param slices of its layers
    * @param parallel the ranks that share these slices out
-   * @param quantization of its matrices
    * @param logitLens see {@link DecodingModel#logitLens}
    */
   public record Part(
@@ -48,7 +46,6 @@ public final class StoredDecoder implements DecodingModel {
       slices = List.copyOf(slices);
     }
 
-    /** All of a model. */
     public static Part whole(Architecture architecture, MatrixQuantization quantization) {
       return new Part(
           architecture,
@@ -58,7 +55,6 @@ public final class StoredDecoder implements DecodingModel {
           false);
     }
 
-    /** Whether it is all of a model. */
     public boolean isWhole() {
       return parallel.size() == 1 && slices.equals(StageLayout.whole(architecture).slices());
     }
@@ -133,7 +129,6 @@ public final class StoredDecoder implements DecodingModel {
     return of(model, quantization, List.of());
   }
 
-  /** The same with adapters. */
   public static StoredDecoder of(
       Decoder model, MatrixQuantization quantization, List<Adapter> adapters) {
     Part part = Part.whole(model.architecture(), quantization);
@@ -202,7 +197,6 @@ public final class StoredDecoder implements DecodingModel {
     return adapters;
   }
 
-  /** The packed weights, if there are any yet. */
   public Optional<PackedForm> packed() {
     return packed;
   }

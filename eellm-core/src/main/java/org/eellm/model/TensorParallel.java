@@ -36,7 +36,6 @@ public record TensorParallel(Communicator group, boolean sequence) {
     return group.rank();
   }
 
-  /** Number of ranks. */
   public int size() {
     return group.size();
   }
@@ -62,7 +61,6 @@ public record TensorParallel(Communicator group, boolean sequence) {
    * @param result complete after {@link #await}
    */
   public record Joint(Tensor result, WorkHandle work) {
-    /** Waits for the tensor. */
     public Tensor await() {
       work.await();
       return result;
@@ -74,7 +72,6 @@ public record TensorParallel(Communicator group, boolean sequence) {
     return startGather(x).await();
   }
 
-  /** Begins to {@link #gather}. */
   Joint startGather(Tensor x) {
     if (!sequence) {
       return new Joint(x, WorkHandle.done());
@@ -93,7 +90,6 @@ public record TensorParallel(Communicator group, boolean sequence) {
     return startReduce(x).await();
   }
 
-  /** Begins to {@link #reduce}. */
   Joint startReduce(Tensor x) {
     if (!sequence || size() == 1) {
       return new Joint(x, group.allReduce(x, Reduction.SUM));
@@ -127,11 +123,7 @@ public record TensorParallel(Communicator group, boolean sequence) {
     group.allReduce(x, Reduction.SUM).await();
   }
 
-  /**
-   * Makes float32 numbers in the CPU's memory their sum over all ranks.
-   *
-   * @param address of the first
-   */
+  /** Makes float32 numbers in the CPU's memory their sum over all ranks. */
   public void sum(long address, long count) {
     try (Scope _ = Scope.open()) {
       group.allReduce(floats(address, count), Reduction.SUM).await();

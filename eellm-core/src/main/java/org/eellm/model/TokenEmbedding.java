@@ -22,7 +22,6 @@ import org.eellm.tensor.kernel.KeyedDropout;
  * @param positions [positions, hidden]; absent with rotary positions
  * @param type what to compute in
  * @param scale what the tokens' vectors are multiplied by, rounded to that type
- * @param dropout the probability
  */
 public record TokenEmbedding(
     Weight tokens,

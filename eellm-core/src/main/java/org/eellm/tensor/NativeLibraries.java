@@ -82,7 +82,6 @@ public final class NativeLibraries {
     }
   }
 
-  /** Whether a file system of this type is on a network. */
   static boolean isOnNetwork(String type) {
     return NETWORK.matcher(type).find();
   }

@@ -14,7 +14,6 @@ public final class OwnedTensor implements AutoCloseable {
     this.value = retained.retain(value);
   }
 
-  /** The tensor in hand. */
   public Tensor get() {
     return value;
   }

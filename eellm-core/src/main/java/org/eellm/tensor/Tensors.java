@@ -31,7 +31,6 @@ public final class Tensors {
     return torch.empty(shape, Torch.options(type, device), ANY_LAYOUT);
   }
 
-  /** Tensor of zeros. */
   public static Tensor zeros(ScalarType type, Device device, long... shape) {
     return torch.zeros(shape, Torch.options(type, device));
   }
@@ -148,7 +147,6 @@ public final class Tensors {
     }
   }
 
-  /** A number as libtorch's scalar. */
   public static Scalar scalar(double value) {
     return new Scalar(value);
   }

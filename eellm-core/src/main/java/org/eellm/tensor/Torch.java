@@ -118,7 +118,6 @@ public final class Torch {
     return torch.getMemoryInfo(gpu.index()).second();
   }
 
-  /** The CPU. */
   public static Device cpu() {
     return new Device("cpu");
   }
@@ -143,7 +142,6 @@ public final class Torch {
     }
   }
 
-  /** Options for creating tensors of {@code type} on {@code device}. */
   public static TensorOptions options(ScalarType type, Device device) {
     return device.is_cpu()
         ? CPU_OPTIONS.computeIfAbsent(type.intern(), Torch::cpuOptions)

@@ -29,10 +29,10 @@ import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
-import org.eellm.decode.sample.Penalties;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.sample.SamplingParams;
+import org.eellm.decode.sample.SamplingSetting;
 import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.Prediction;
@@ -73,7 +73,9 @@ final class GatedDecodingTest {
     SAMPLED(new RandomSampler(1, 0, 1, 1, 5)),
     PENALISED(
         new RandomSampler(
-            SamplingParams.AS_PREDICTED.withTemperature(0).withPenalties(new Penalties(1.5, 0, 0)),
+            SamplingParams.AS_PREDICTED
+                .with(SamplingSetting.TEMPERATURE, 0)
+                .with(SamplingSetting.REPETITION_PENALTY, 1.5),
             0));
 
     private final Sampler sampler;

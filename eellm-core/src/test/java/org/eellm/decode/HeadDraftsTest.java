@@ -10,6 +10,7 @@ import java.util.Set;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.MatrixQuantization;
+import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -41,7 +42,7 @@ final class HeadDraftsTest {
       Sampler sampler = i % 2 == 0 ? Sampler.greedy() : new RandomSampler(0.8, 0, 1, 1, i);
       requests.add(new Request(prompt, 25, Set.of(), decoding, sampler));
     }
-    Limits limits = Limits.of(model).withVocabSize(8).withBatchSize(batch);
+    Limits limits = Limits.of(model).withVocabulary(Vocabulary.of(8)).withBatchSize(batch);
     return Generator.generate(model, limits, requests, TokenListener.none());
   }
 
@@ -71,7 +72,8 @@ final class HeadDraftsTest {
   void generate_pagesOfEarlierTexts_draftsAsInUnusedOnes() {
     try (StoredDecoder model =
         StoredDecoder.of(SmallModel.withDraftHead(DataType.FLOAT32), MatrixQuantization.NONE)) {
-      Limits limits = Limits.of(model).withVocabSize(8).withBatchSize(1).withCacheTokens(96);
+      Limits limits =
+          Limits.of(model).withVocabulary(Vocabulary.of(8)).withBatchSize(1).withCacheTokens(96);
       List<Request> requests = new ArrayList<>();
       for (int i = 0; i < 6; i++) {
         List<Integer> prompt = new Random(i).ints(70, 0, SmallModel.VOCABULARY).boxed().toList();

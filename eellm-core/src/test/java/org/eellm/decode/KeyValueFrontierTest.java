@@ -11,6 +11,7 @@ import org.eellm.decode.backend.Backends;
 import org.eellm.decode.cache.Frontier;
 import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.cache.PageTable;
+import org.eellm.decode.engine.KeysAndValues;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
@@ -193,7 +194,7 @@ final class KeyValueFrontierTest {
     private static float[] at(
         ModelRunner runner, PageTable pageTable, int attention, int position) {
       int page = pageTable.pages()[position / ModelRunner.PAGE];
-      return runner.keysAndValues(attention, page, position % ModelRunner.PAGE);
+      return KeysAndValues.read(runner, attention, page, position % ModelRunner.PAGE);
     }
   }
 }

@@ -133,11 +133,6 @@ class ScriptedRunner implements ModelRunner {
   }
 
   @Override
-  public float[] keysAndValues(int attention, int page, int offset) {
-    throw new AssertionError("a script has no keys and values");
-  }
-
-  @Override
   public void close() {}
 
   /** A prediction is waited for. */

@@ -283,9 +283,9 @@ final class PagedAttentionTest {
     try (Sequence sequence = new Sequence(layout, 20, false, NAN)) {
       for (int position = 0; position < 20; position++) {
         long page = sequence.page(position);
-        layout.readKey(page, position % PageLayout.POSITIONS, read);
+        PageReader.readKey(layout, page, position % PageLayout.POSITIONS, read);
         assertThat(read).isEqualTo(sequence.keys[position]);
-        layout.readValue(page, position % PageLayout.POSITIONS, read);
+        PageReader.readValue(layout, page, position % PageLayout.POSITIONS, read);
         assertThat(read).isEqualTo(sequence.values[position]);
       }
     }
@@ -306,7 +306,7 @@ final class PagedAttentionTest {
         expected[i] = a * cosines[i] - b * sines[i];
         expected[width / 2 + i] = b * cosines[i] + a * sines[i];
       }
-      for (PagedAttention kernel : kernels(layout, ScoreFunction.plain(layout.width()))) {
+      for (PagedAttention kernel : kernels(layout, plain(layout.width()))) {
         try (kernel;
             NativeFloats memory = NativeFloats.of(head);
             NativeFloats cos = NativeFloats.of(cosines);
@@ -319,10 +319,14 @@ final class PagedAttentionTest {
     }
   }
 
+  private static ScoreFunction plain(int width) {
+    return new ScoreFunction((float) (1 / Math.sqrt(width)), 0);
+  }
+
   @ParameterizedTest
   @MethodSource("layouts")
   void of_neonOnArm64Alone_isThere(PageLayout layout) {
-    assertThat(NeonAttention.of(layout, ScoreFunction.plain(layout.width())).isPresent())
+    assertThat(NeonAttention.of(layout, plain(layout.width())).isPresent())
         .isEqualTo(CpuLevel.chosen() == CpuLevel.NEON);
   }
 
@@ -381,7 +385,7 @@ final class PagedAttentionTest {
     private final List<PagedAttention> kernels;
 
     Sequence(PageLayout layout, int length, boolean shuffled, int bitsBefore) {
-      this(layout, ScoreFunction.plain(layout.width()), length, shuffled, bitsBefore);
+      this(layout, plain(layout.width()), length, shuffled, bitsBefore);
     }
 
     Sequence(

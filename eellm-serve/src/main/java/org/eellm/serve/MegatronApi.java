@@ -14,6 +14,7 @@ import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.SamplingParams;
+import org.eellm.decode.sample.SamplingSetting;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
 import org.eellm.serve.json.HttpJson;
@@ -75,9 +76,9 @@ final class MegatronApi {
     boolean perToken = fields.bool("print_max_prob").orElse(false);
     SamplingParams params =
         SamplingParams.AS_PREDICTED
-            .withTemperature(topK == 1 ? 0 : temperature)
-            .withTopK(topK)
-            .withTopP(topP == 0 ? 1 : topP);
+            .with(SamplingSetting.TEMPERATURE, topK == 1 ? 0 : temperature)
+            .with(SamplingSetting.TOP_K, topK)
+            .with(SamplingSetting.TOP_P, topP == 0 ? 1 : topP);
     long seed = fields.wholeNumber("random_seed").orElse(SEED);
     fields.bool("no_log"); // bodies are never logged
     fields.requireNoOthers();

@@ -316,7 +316,7 @@ final class RequestReader {
     for (SamplingSetting setting : SamplingSetting.values()) {
       Optional<Double> value = number(setting);
       if (value.isPresent()) {
-        said = setting.with(said, value.get());
+        said = said.with(setting, value.get());
       }
     }
     SamplingParams free =

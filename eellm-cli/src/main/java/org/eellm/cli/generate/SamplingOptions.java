@@ -88,7 +88,7 @@ final class SamplingOptions {
     SamplingParams otherwise = defaults.over(SamplingParams.GREEDY);
     SamplingParams params = otherwise.withLogitBias(logitBias);
     for (SamplingSetting setting : SamplingSetting.values()) {
-      params = setting.with(params, value(setting, otherwise));
+      params = params.with(setting, value(setting, otherwise));
     }
     return new RandomSampler(held.apply(params), seed);
   }

@@ -19,7 +19,6 @@ public final class Backends {
    * for a decoder that libtorch has quantized.
    *
    * @param model whole, or one stage of a pipeline
-   * @param pages of keys and values
    * @throws IllegalStateException if the model is closed
    */
   public static ModelRunner runner(DecodingModel model, Vocabulary vocabulary, int pages) {

@@ -34,7 +34,6 @@ public final class Frontier implements AutoCloseable {
   private int exactEnd = Integer.MAX_VALUE; // from here on keys and values are not the model's
 
   /**
-   * @param heads in use
    * @param reused positions whose keys and values are there already
    */
   public Frontier(ModelRunner runner, List<Head> heads, int reused) {
@@ -82,7 +81,6 @@ public final class Frontier implements AutoCloseable {
     return inFlight;
   }
 
-  /** Positions that have gone in. */
   public int entered() {
     return entered;
   }
@@ -244,7 +242,6 @@ public final class Frontier implements AutoCloseable {
     return finals;
   }
 
-  /** Forgets them. */
   public void dropFinals() {
     finals.release(runner);
   }

@@ -9,12 +9,10 @@ public final class HiddenStateSlots {
   private int first;
   private int count;
 
-  /** Position of the first row. */
   public int first() {
     return first;
   }
 
-  /** Number of rows. */
   public int count() {
     return count;
   }
@@ -24,7 +22,6 @@ public final class HiddenStateSlots {
     return first + count;
   }
 
-  /** The slot of a row, from 0. */
   public int slot(int row) {
     return slots[row];
   }
@@ -68,7 +65,6 @@ public final class HiddenStateSlots {
     }
   }
 
-  /** Releases all rows. */
   void release(ModelRunner runner) {
     cut(first, runner);
   }

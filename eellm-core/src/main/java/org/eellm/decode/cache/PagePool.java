@@ -40,7 +40,6 @@ public final class PagePool {
     return freeCount;
   }
 
-  /** How many pages are referenced. */
   public int used() {
     return used;
   }
@@ -89,14 +88,12 @@ public final class PagePool {
     }
   }
 
-  /** Adds a user to a page. */
   public void share(int page) {
     if (refCounts[page]++ == 0) {
       used++;
     }
   }
 
-  /** Takes a user from a page. */
   public void release(int page) {
     if (--refCounts[page] == 0) {
       used--;

@@ -27,8 +27,6 @@ public final class PageTable implements AutoCloseable {
   /**
    * A sequence's first pages, then others in turn: where there are fewer than it has places, they
    * are used again once what they had has fallen out of all windows.
-   *
-   * @param count of places
    */
   public static PageTable inTurn(PagePool pool, List<Integer> first, int[] others, int count) {
     int[] users =

@@ -15,7 +15,6 @@ public final class ForwardBatch {
   private int[][] pages = new int[8][];
   private int[] adapters = new int[8];
 
-  /** Forgets all rows. */
   public void clear() {
     rows = 0;
     ranges = 0;
@@ -66,7 +65,6 @@ public final class ForwardBatch {
     starts[ranges] = rows;
   }
 
-  /** Number of rows, of all sequences. */
   public int rows() {
     return rows;
   }
@@ -76,12 +74,10 @@ public final class ForwardBatch {
     return slots[row];
   }
 
-  /** A row's position in its sequence, from 0. */
   public int position(int row) {
     return positions[row];
   }
 
-  /** Number of sequences. */
   public int ranges() {
     return ranges;
   }

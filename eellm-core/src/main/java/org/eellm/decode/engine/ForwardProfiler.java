@@ -10,7 +10,6 @@ import org.eellm.kernel.machine.ThreadTeam.Member;
  */
 public final class ForwardProfiler {
 
-  /** Parts of a pass. */
   public enum Part {
     EMBEDDING("embedding"),
     NORMS("norms"),
@@ -29,7 +28,6 @@ public final class ForwardProfiler {
       this.text = text;
     }
 
-    /** In words. */
     public String text() {
       return text;
     }
@@ -60,13 +58,7 @@ public final class ForwardProfiler {
     last = now;
   }
 
-  /**
-   * Counts what a block has passed.
-   *
-   * @param through branches
-   * @param count rows of the block
-   * @param bytes of the weights there, and of heads
-   */
+  /** Counts what a block has passed. */
   public void count(int through, int count, long bytes) {
     branches += through;
     rows += (long) through * count;
@@ -83,21 +75,10 @@ public final class ForwardProfiler {
     return weightBytes;
   }
 
-  /** Nanoseconds of a part so far. */
   public long nanos(Part part) {
     return nanos[part.ordinal()];
   }
 
-  /** Nanoseconds of all parts so far. */
-  public long nanos() {
-    long sum = 0;
-    for (long part : nanos) {
-      sum += part;
-    }
-    return sum;
-  }
-
-  /** Forgets everything. */
   public void reset() {
     Arrays.fill(nanos, 0);
     branches = 0;

@@ -52,16 +52,13 @@ public interface ModelRunner extends AutoCloseable {
   /** Lets other ranks know that this one is alive; to be called now and then while it is idle. */
   default void keepAlive() {}
 
-  /** Number of pages. */
   int pages();
 
   /** A free slot for a row's hidden state. */
   int allocateSlot();
 
-  /** Gives a slot back. */
   void release(int slot);
 
-  /** Copies a hidden state. */
   void copy(int from, int to);
 
   /** Bytes of a hidden state as other ranks are sent it. */
@@ -73,14 +70,9 @@ public interface ModelRunner extends AutoCloseable {
   /** Writes a hidden state that another rank has sent. */
   void write(int slot, byte[] from, int at);
 
-  /** Copies what all attentions keep in a page. */
   void copyPage(int from, int to);
 
-  /**
-   * Writes the hidden states before the first layer.
-   *
-   * @param ids of the rows' tokens
-   */
+  /** Writes the hidden states before the first layer. */
   void embed(ForwardBatch rows, int[] ids);
 
   /**
@@ -124,7 +116,6 @@ public interface ModelRunner extends AutoCloseable {
     return Optional.empty();
   }
 
-  /** The layer of a draft head. */
   interface DraftLayer {
     /**
      * Takes rows through: of a token's position, with the final hidden state of the position before
@@ -133,7 +124,6 @@ public interface ModelRunner extends AutoCloseable {
      * depend on nothing before it.
      *
      * @param rows positions of tokens; a sequence's earlier ones have passed before
-     * @param ids of the tokens
      */
     void run(ForwardBatch rows, int[] ids);
   }
@@ -180,14 +170,6 @@ public interface ModelRunner extends AutoCloseable {
   default OptionalDouble weightReadRate(double seconds) {
     return OptionalDouble.empty();
   }
-
-  /**
-   * The keys and values of a position, for tests: keys of all heads, then values, [2 K, D].
-   *
-   * @param attention 0-based layer, or {@code numLayers + exit} for the block of the exit with that
-   *     0-based index
-   */
-  float[] keysAndValues(int attention, int page, int offset);
 
   @Override
   void close();

@@ -57,10 +57,8 @@ public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
 
   /** The rule whose figure is compared with the thresholds. */
   public sealed interface Rule {
-    /** Its name in files. */
     String name();
 
-    /** The figure, and what it is of. */
     ThresholdRule thresholdRule();
 
     /**
@@ -69,7 +67,6 @@ public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
      */
     ToDoubleFunction<Prediction> confidence();
 
-    /** The policy with thresholds. */
     ExitPolicy policy(Threshold threshold);
   }
 
@@ -144,7 +141,6 @@ public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
     }
   }
 
-  /** Of a policy; see {@link OfPolicy}. */
   public static Calibration of(
       PolicyName policy,
       SortedMap<Integer, Double> thresholds,
@@ -156,17 +152,14 @@ public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
     thresholds = Collections.unmodifiableSortedMap(new TreeMap<>(thresholds));
   }
 
-  /** The policy with these thresholds. */
   public ExitPolicy policy() {
     return policy(Threshold.perLayer(thresholds));
   }
 
-  /** The policy of the same exits with another threshold. */
   public ExitPolicy policy(Threshold threshold) {
     return ExitPolicies.among(List.copyOf(thresholds.keySet()), rule.policy(threshold));
   }
 
-  /** A copy with one threshold for all its exits. */
   public Calibration withThreshold(double value) {
     SortedMap<Integer, Double> same = new TreeMap<>();
     thresholds.keySet().forEach(layer -> same.put(layer, value));

@@ -20,7 +20,6 @@ import org.eellm.model.Head;
 @FunctionalInterface
 public interface ExitPolicy extends Serializable {
 
-  /** Whether the token leaves at the head that made this prediction. */
   boolean leaves(Prediction prediction);
 
   /**

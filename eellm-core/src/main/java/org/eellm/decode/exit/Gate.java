@@ -28,7 +28,6 @@ public record Gate(double bias, double logOdds, double gap, float[] hidden)
     hidden = hidden.clone();
   }
 
-  /** Of memory. */
   public long bytes() {
     return 3L * Double.BYTES + (long) hidden.length * Float.BYTES;
   }

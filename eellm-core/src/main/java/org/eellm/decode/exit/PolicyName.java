@@ -41,12 +41,10 @@ public enum PolicyName {
     return description;
   }
 
-  /** The rule that decides. */
   public PolicyRule rule() {
     return rule;
   }
 
-  /** The rule that decides, if it has a threshold. */
   public Optional<ThresholdRule> thresholdRule() {
     return rule instanceof ThresholdRule compared ? Optional.of(compared) : Optional.empty();
   }
@@ -56,7 +54,6 @@ public enum PolicyName {
     return thresholdRule().filter(ThresholdRule::isConfidence).isPresent();
   }
 
-  /** Those with a threshold. */
   public static List<PolicyName> withThreshold() {
     return Arrays.stream(values()).filter(name -> name.thresholdRule().isPresent()).toList();
   }

@@ -26,7 +26,6 @@ public interface Threshold extends Serializable {
     return OptionalDouble.empty();
   }
 
-  /** One threshold for all exits and steps. */
   static Threshold of(double value) {
     return perLayer(layer -> value);
   }

@@ -1,6 +1,8 @@
 package org.eellm.decode.head;
 
 import java.util.List;
+import java.util.function.IntToDoubleFunction;
+import java.util.stream.IntStream;
 import org.eellm.model.Head;
 
 /** A head's predictions for some rows. Valid until the head is asked again. */
@@ -11,9 +13,26 @@ public interface HeadOutput {
    *
    * @param logProbability natural logarithm
    */
-  record TokenScore(int id, double logProbability) {}
+  record TokenScore(int id, double logProbability) {
+    /** The ids of the largest logits, best first, the lower of equals; at most {@code count}. */
+    public static List<TokenScore> top(float[] logits, int count, IntToDoubleFunction scores) {
+      int[] ids = new int[Math.min(count, logits.length)];
+      int found = 0;
+      for (int id = 0; id < logits.length; id++) {
+        if (found < ids.length || ids.length > 0 && logits[id] > logits[ids[found - 1]]) {
+          int at = found < ids.length ? found++ : found - 1;
+          for (; at > 0 && logits[ids[at - 1]] < logits[id]; at--) {
+            ids[at] = ids[at - 1];
+          }
+          ids[at] = id;
+        }
+      }
+      return IntStream.of(ids)
+          .mapToObj(id -> new TokenScore(id, scores.applyAsDouble(id)))
+          .toList();
+    }
+  }
 
-  /** The head. */
   Head head();
 
   /**
@@ -38,7 +57,15 @@ public interface HeadOutput {
   double margin(int row);
 
   /** The entropy of the distribution, in nats. */
-  double entropy(int row);
+  default double entropy(int row) {
+    double mean = 0; // of the logarithms
+    int count = logits(row).length;
+    for (int id = 0; id < count; id++) {
+      double logProbability = logProbability(row, id);
+      mean += Math.exp(logProbability) * logProbability;
+    }
+    return -mean;
+  }
 
   /** The natural logarithm of an id's probability. */
   double logProbability(int row, int id);

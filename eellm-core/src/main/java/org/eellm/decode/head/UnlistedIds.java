@@ -9,7 +9,6 @@ import java.util.Arrays;
  * @param listed whether an id is on the list, by id
  */
 public record UnlistedIds(boolean[] listed, Scorer scorer) implements DraftOutput.Extension {
-  /** Computes logits. */
   @FunctionalInterface
   public interface Scorer {
     /** The logits of ids, in a row of the head's output. */

@@ -33,19 +33,8 @@ public record Vocabulary(int size, List<Integer> draftIds, DraftTable draftTable
     }
   }
 
-  /** Without a table. */
   public Vocabulary(int size, List<Integer> draftIds) {
     this(size, draftIds, DraftTable.none());
-  }
-
-  /** Whether a table drafts. */
-  public boolean hasDraftTable() {
-    return draftTable.size() > 0;
-  }
-
-  /** Bytes of memory of the draft table. */
-  public long draftTableBytes() {
-    return draftTable.bytes();
   }
 
   /** Exits draft from all ids. */

@@ -143,10 +143,7 @@ public final class PipelineRunner implements ModelRunner {
 
   @Override
   public void copyPage(int from, int to) {
-    first.copyPage(from, to);
-    for (int stage = 1; stage < parts.size(); stage++) {
-      links.send(stage, new StageCommand.CopyPage(from, to));
-    }
+    throw new UnsupportedOperationException("texts fork on one rank alone");
   }
 
   @Override
@@ -205,8 +202,8 @@ public final class PipelineRunner implements ModelRunner {
       }
       links.send(stage, new StageCommand.Write(slots, hidden));
     } else {
-      links.send(place, new StageCommand.Send(slots, stage));
-      links.send(stage, new StageCommand.Receive(slots, place));
+      links.send(place, new StageCommand.Send(stage, slots));
+      links.send(stage, new StageCommand.Receive(place, slots));
     }
     place(rows, stage);
   }
@@ -250,11 +247,6 @@ public final class PipelineRunner implements ModelRunner {
             vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray(),
             vocabulary.size())
         : answer;
-  }
-
-  @Override
-  public float[] keysAndValues(int attention, int page, int offset) {
-    return first.keysAndValues(attention, page, offset);
   }
 
   @Override

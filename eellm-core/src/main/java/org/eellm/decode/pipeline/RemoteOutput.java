@@ -1,7 +1,6 @@
 package org.eellm.decode.pipeline;
 
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
 import java.util.List;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.model.Head;
@@ -33,7 +32,6 @@ final class RemoteOutput implements HeadOutput {
           new float[count][width], new int[count], new double[count], new double[count]);
     }
 
-    /** A copy of a runner's output. */
     static Logits of(HeadOutput output, int count) {
       Logits copy = bestOf(output, count);
       for (int row = 0; row < count; row++) {
@@ -53,7 +51,6 @@ final class RemoteOutput implements HeadOutput {
       return copy;
     }
 
-    /** Of all ids. */
     float[] ofAllIds(int row) {
       if (rows[row].length == 0) {
         throw new IllegalStateException("the best id was all that was asked for");
@@ -89,13 +86,11 @@ final class RemoteOutput implements HeadOutput {
     }
   }
 
-  /** Where logits come from. */
   @FunctionalInterface
   interface Source {
     /** Waits for the logits; asked once. */
     Logits get();
 
-    /** Whether they are there. */
     default boolean isThere() {
       return true;
     }
@@ -149,16 +144,6 @@ final class RemoteOutput implements HeadOutput {
   }
 
   @Override
-  public double entropy(int row) {
-    double mean = 0; // of the logarithms
-    for (int id = 0; id < logits().ofAllIds(row).length; id++) {
-      double logProbability = logProbability(row, id);
-      mean += Math.exp(logProbability) * logProbability;
-    }
-    return -mean;
-  }
-
-  @Override
   public double logProbability(int row, int id) {
     Logits all = logits();
     int best = all.best[row];
@@ -168,23 +153,7 @@ final class RemoteOutput implements HeadOutput {
 
   @Override
   public List<TokenScore> top(int row, int count) {
-    float[] values = logits().ofAllIds(row);
-    int[] ids = new int[Math.min(count, values.length)];
-    int found = 0;
-    for (int id = 0; id < values.length; id++) {
-      if (found < ids.length || ids.length > 0 && values[id] > values[ids[found - 1]]) {
-        int at = found < ids.length ? found++ : found - 1;
-        for (; at > 0 && values[ids[at - 1]] < values[id]; at--) {
-          ids[at] = ids[at - 1];
-        }
-        ids[at] = id;
-      }
-    }
-    List<TokenScore> scores = new ArrayList<>(ids.length);
-    for (int id : ids) {
-      scores.add(new TokenScore(id, logProbability(row, id)));
-    }
-    return scores;
+    return TokenScore.top(logits().ofAllIds(row), count, id -> logProbability(row, id));
   }
 
   @Override

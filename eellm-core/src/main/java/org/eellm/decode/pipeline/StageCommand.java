@@ -32,10 +32,10 @@ sealed interface StageCommand {
   record Write(int[] slots, byte[] hidden) implements StageCommand {}
 
   /** Hidden states go to another stage. */
-  record Send(int[] slots, int stage) implements StageCommand {}
+  record Send(int stage, int[] slots) implements StageCommand {}
 
   /** Hidden states come from another stage, which sends them. */
-  record Receive(int[] slots, int stage) implements StageCommand {}
+  record Receive(int stage, int[] slots) implements StageCommand {}
 
   /**
    * Rows pass branches here, or leave their keys and values there.
@@ -64,80 +64,48 @@ sealed interface StageCommand {
   /** A hidden state is copied. */
   record Copy(int from, int to) implements StageCommand {}
 
-  /** A page is copied. */
-  record CopyPage(int from, int to) implements StageCommand {}
-
-  /** The runner ends. */
   record Stop() implements StageCommand {}
 
   /** There will be no further runner. */
   record Leave() implements StageCommand {}
 
-  /** In bytes. */
   default byte[] encode() {
     ByteArrayOutputStream bytes = new ByteArrayOutputStream(256);
     try (DataOutputStream out = new DataOutputStream(bytes)) {
       switch (this) {
         case Start(int question, Vocabulary vocabulary, int pages) -> {
-          out.writeByte(0);
-          out.writeInt(question);
-          out.writeInt(vocabulary.size());
+          write(out, 0, question, pages, vocabulary.size());
           writeInts(out, vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray());
-          out.writeInt(pages);
         }
         case Write(int[] slots, byte[] hidden) -> {
-          out.writeByte(1);
+          write(out, 1);
           writeInts(out, slots);
           out.write(hidden);
         }
-        case Send(int[] slots, int stage) -> {
-          out.writeByte(2);
+        case Send(int stage, int[] slots) -> {
+          write(out, 2, stage);
           writeInts(out, slots);
-          out.writeInt(stage);
         }
-        case Receive(int[] slots, int stage) -> {
-          out.writeByte(3);
+        case Receive(int stage, int[] slots) -> {
+          write(out, 3, stage);
           writeInts(out, slots);
-          out.writeInt(stage);
         }
         case Pass(int from, int to, boolean propagates, ForwardBatch rows) -> {
-          out.writeByte(4);
-          out.writeInt(from);
-          out.writeInt(to);
+          write(out, 4, from, to);
           out.writeBoolean(propagates);
           writeRows(out, rows);
         }
-        case Predict(
-                int question,
-                int head,
-                ModelRunner.HeadQuery kind,
-                ForwardBatch rows,
-                int[] asked) -> {
-          out.writeByte(5);
-          out.writeInt(question);
-          out.writeInt(head);
-          out.writeBoolean(kind.drafts());
-          out.writeBoolean(kind.bestOnly());
-          writeRows(out, rows);
-          writeInts(out, asked);
+        case Predict ask -> {
+          write(out, 5, ask.question, ask.head);
+          out.writeBoolean(ask.kind.drafts());
+          out.writeBoolean(ask.kind.bestOnly());
+          writeRows(out, ask.rows);
+          writeInts(out, ask.asked);
         }
-        case Read(int question, int slot) -> {
-          out.writeByte(6);
-          out.writeInt(question);
-          out.writeInt(slot);
-        }
-        case Copy(int from, int to) -> {
-          out.writeByte(7);
-          out.writeInt(from);
-          out.writeInt(to);
-        }
-        case CopyPage(int from, int to) -> {
-          out.writeByte(8);
-          out.writeInt(from);
-          out.writeInt(to);
-        }
-        case Stop() -> out.writeByte(9);
-        case Leave() -> out.writeByte(10);
+        case Read(int question, int slot) -> write(out, 6, question, slot);
+        case Copy(int from, int to) -> write(out, 7, from, to);
+        case Stop() -> write(out, 8);
+        case Leave() -> write(out, 9);
       }
     } catch (IOException impossible) {
       throw new UncheckedIOException(impossible);
@@ -156,13 +124,14 @@ sealed interface StageCommand {
       return switch (kind) {
         case 0 -> {
           int question = in.readInt();
+          int pages = in.readInt();
           int size = in.readInt();
           List<Integer> draftIds = IntStream.of(readInts(in)).boxed().toList();
-          yield new Start(question, new Vocabulary(size, draftIds), in.readInt());
+          yield new Start(question, new Vocabulary(size, draftIds), pages);
         }
         case 1 -> new Write(readSlots(in, slots), in.readAllBytes());
-        case 2 -> new Send(readSlots(in, slots), in.readInt());
-        case 3 -> new Receive(readSlots(in, slots), in.readInt());
+        case 2 -> new Send(in.readInt(), readSlots(in, slots));
+        case 3 -> new Receive(in.readInt(), readSlots(in, slots));
         case 4 -> new Pass(in.readInt(), in.readInt(), in.readBoolean(), readRows(in, slots));
         case 5 ->
             new Predict(
@@ -173,13 +142,19 @@ sealed interface StageCommand {
                 readInts(in));
         case 6 -> new Read(in.readInt(), slots.applyAsInt(in.readInt()));
         case 7 -> new Copy(slots.applyAsInt(in.readInt()), slots.applyAsInt(in.readInt()));
-        case 8 -> new CopyPage(in.readInt(), in.readInt());
-        case 9 -> new Stop();
-        case 10 -> new Leave();
+        case 8 -> new Stop();
+        case 9 -> new Leave();
         default -> throw new IllegalStateException("a command of the kind " + kind);
       };
     } catch (IOException impossible) {
       throw new UncheckedIOException(impossible);
+    }
+  }
+
+  private static void write(DataOutputStream out, int kind, int... numbers) throws IOException {
+    out.writeByte(kind);
+    for (int number : numbers) {
+      out.writeInt(number);
     }
   }
 

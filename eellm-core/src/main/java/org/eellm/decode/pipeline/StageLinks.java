@@ -34,12 +34,10 @@ public final class StageLinks {
     later = IntStream.range(1, stages).boxed().toList();
   }
 
-  /** Number of stages. */
   public int stages() {
     return later.size() + 1;
   }
 
-  /** Has a stage do something. */
   void send(int stage, StageCommand command) {
     reached(
         () -> {
@@ -61,7 +59,6 @@ public final class StageLinks {
     return question;
   }
 
-  /** The logits that answer a question. */
   RemoteOutput.Source answer(int question) {
     return new RemoteOutput.Source() {
       @Override
@@ -115,7 +112,6 @@ public final class StageLinks {
     }
   }
 
-  /** Lets the other stages go. */
   public void leave() {
     later.forEach(stage -> send(stage, new StageCommand.Leave()));
   }

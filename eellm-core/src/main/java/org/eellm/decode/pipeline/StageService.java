@@ -17,7 +17,6 @@ import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.pipeline.RemoteOutput.Logits;
 import org.eellm.decode.pipeline.StageCommand.Copy;
-import org.eellm.decode.pipeline.StageCommand.CopyPage;
 import org.eellm.decode.pipeline.StageCommand.Leave;
 import org.eellm.decode.pipeline.StageCommand.Pass;
 import org.eellm.decode.pipeline.StageCommand.Predict;
@@ -84,8 +83,8 @@ public final class StageService {
     while (true) {
       switch (command(slot -> own(slot, runner))) {
         case Write(int[] to, byte[] hidden) -> write(runner, to, hidden);
-        case Send(int[] from, int stage) -> channel.send(stage, read(runner, from));
-        case Receive(int[] to, int stage) -> write(runner, to, next(stage));
+        case Send(int stage, int[] from) -> channel.send(stage, read(runner, from));
+        case Receive(int stage, int[] to) -> write(runner, to, next(stage));
         case Pass(int from, int to, boolean propagates, ForwardBatch rows) -> {
           if (propagates) {
             runner.propagate(from, to, rows);
@@ -96,7 +95,6 @@ public final class StageService {
         case Predict ask -> answer(ask.question(), predict(runner, ask));
         case Read(int question, int slot) -> answer(question, read(runner, new int[] {slot}));
         case Copy(int from, int to) -> runner.copy(from, to);
-        case CopyPage(int from, int to) -> runner.copyPage(from, to);
         case Stop _ -> {
           return;
         }

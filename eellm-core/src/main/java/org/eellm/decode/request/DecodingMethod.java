@@ -76,7 +76,6 @@ public sealed interface DecodingMethod extends Serializable {
       layers = List.copyOf(layers);
     }
 
-    /** Without a filter. */
     public Speculative(List<Integer> layers, DraftLength length) {
       this(layers, length, 0, 0);
     }
@@ -218,7 +217,6 @@ public sealed interface DecodingMethod extends Serializable {
    */
   List<Head> heads(List<Head> all);
 
-  /** Whether a draft head drafts, where there is one. */
   default boolean usesDraftHead() {
     return false;
   }

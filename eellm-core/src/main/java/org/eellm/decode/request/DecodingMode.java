@@ -4,15 +4,10 @@ import java.util.Locale;
 
 /** The decoders by name. */
 public enum DecodingMode {
-  /** {@link DecodingMethod#full}. */
   FULL,
-  /** {@link DecodingMethod.EarlyExit}. */
   EARLY_EXIT,
-  /** {@link DecodingMethod.Recompute}. */
   RECOMPUTE,
-  /** {@link DecodingMethod.Propagate}. */
   PROPAGATE,
-  /** {@link DecodingMethod.Speculative}. */
   SPECULATIVE;
 
   /** Whether tokens leave where an exit policy says. */

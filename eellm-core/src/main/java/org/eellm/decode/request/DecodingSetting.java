@@ -24,7 +24,6 @@ import org.eellm.decode.speculate.DraftSource;
  * @param kind of values
  * @param usual where it is not said; absent if that depends on the model or on other settings
  * @param label of the value in help
- * @param description for help
  */
 public record DecodingSetting<T>(
     String name, Part part, Kind kind, Optional<T> usual, String label, String description) {
@@ -54,7 +53,6 @@ public record DecodingSetting<T>(
     /** From {@code least} to {@code most}. */
     record RealNumber(double least, double most) implements Kind {}
 
-    /** Layers of exits, from 1. */
     record Layers() implements Kind {}
 
     /** {@link ThresholdSetting}. */
@@ -63,7 +61,6 @@ public record DecodingSetting<T>(
     /** A {@link Calibration}; by its file. */
     record CalibrationFile() implements Kind {}
 
-    /** The class that values have. */
     default Class<?> type() {
       return switch (this) {
         case Choice(List<? extends Enum<?>> values) -> values.getFirst().getDeclaringClass();
@@ -269,12 +266,10 @@ public record DecodingSetting<T>(
     return ALL;
   }
 
-  /** Those that are numbers of policies, such as patience. */
   public static List<DecodingSetting<Integer>> policyNumbers() {
     return POLICY_NUMBERS;
   }
 
-  /** That of a policy's number. */
   public static DecodingSetting<Integer> of(PolicyRule.Counted rule) {
     return POLICY_NUMBERS.stream()
         .filter(setting -> setting.name.equals(rule.setting()))

@@ -72,7 +72,6 @@ public record DecodingSettings(Map<DecodingSetting<?>, Object> said) {
     return new DecodingSettings(all);
   }
 
-  /** The value of a setting, if it was said. */
   @SuppressWarnings("unchecked") // by what goes into the map
   public <T> Optional<T> get(DecodingSetting<T> setting) {
     return Optional.ofNullable((T) said.get(setting));

@@ -73,7 +73,7 @@ public final class Job implements RequestHandle {
       return;
     }
     DraftSource source = drafts.source();
-    if (source == DraftSource.TABLE && !vocabulary.hasDraftTable()) {
+    if (source == DraftSource.TABLE && vocabulary.draftTable().size() == 0) {
       throw new SettingException(
           "draft-source",
           "table needs a draft table beside the model; make one with eellm draft-table, or use"
@@ -137,8 +137,6 @@ public final class Job implements RequestHandle {
    * Refuses a request that can never be scheduled.
    *
    * @param name of the prompt, for messages
-   * @param needed pages of keys and values that it takes
-   * @param pages that there are
    */
   public void requireRoom(String name, int needed, int pages) {
     if (needed > pages) {
@@ -167,7 +165,6 @@ public final class Job implements RequestHandle {
     return request;
   }
 
-  /** Ids that may be predicted. */
   public int vocabSize() {
     return vocabSize;
   }
@@ -180,7 +177,6 @@ public final class Job implements RequestHandle {
     return listener;
   }
 
-  /** Whether an id ends the text. */
   public boolean ends(int id) {
     for (int end : endTokens) {
       if (end == id) {

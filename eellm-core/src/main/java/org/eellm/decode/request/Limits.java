@@ -131,17 +131,10 @@ public record Limits(
     }
   }
 
-  /** A copy with another vocabulary, all of which exits draft from. */
-  public Limits withVocabSize(int size) {
-    return withVocabulary(Vocabulary.of(size));
-  }
-
-  /** A copy with another vocabulary. */
   public Limits withVocabulary(Vocabulary vocabulary) {
     return new Limits(vocabulary, batchSize, maxPending, cacheTokens, maxQueued);
   }
 
-  /** A copy with another batch size. */
   public Limits withBatchSize(int size) {
     return new Limits(vocabulary, size, maxPending, cacheTokens, maxQueued);
   }
@@ -151,7 +144,6 @@ public record Limits(
     return new Limits(vocabulary, batchSize, count, cacheTokens, maxQueued);
   }
 
-  /** A copy with room for another number of positions. */
   public Limits withCacheTokens(int count) {
     return new Limits(vocabulary, batchSize, maxPending, count, maxQueued);
   }

@@ -42,7 +42,6 @@ public record Request(
     }
   }
 
-  /** Without alternatives. */
   public Request(
       List<Integer> prompt,
       int maxTokens,
@@ -110,7 +109,6 @@ public record Request(
             score.heads(), score.from(), score.last(), score.listener(), true));
   }
 
-  /** A copy with another decoding method. */
   public Request withDecoding(DecodingMethod other) {
     return new Request(prompt, maxTokens, endTokens, other, sampler, alternatives, adapter);
   }
@@ -125,12 +123,10 @@ public record Request(
             score.heads(), score.from(), score.last(), ScoreListener.none(), score.ofShortList()));
   }
 
-  /** A copy with another number of alternatives. */
   public Request withAlternatives(int count) {
     return new Request(prompt, maxTokens, endTokens, decoding, sampler, count, adapter);
   }
 
-  /** A copy for another adapter. */
   public Request withAdapter(int number) {
     return new Request(prompt, maxTokens, endTokens, decoding, sampler, alternatives, number);
   }

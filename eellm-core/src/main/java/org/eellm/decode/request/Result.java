@@ -44,7 +44,6 @@ public record Result(
     tokens = List.copyOf(tokens);
   }
 
-  /** The generated ids. */
   public List<Integer> ids() {
     return tokens.stream().map(GeneratedToken::id).toList();
   }

@@ -15,7 +15,6 @@ public interface ScoreListener extends Serializable {
    */
   void onPrediction(Prediction prediction, int id);
 
-  /** Takes no notice. */
   static ScoreListener none() {
     return (prediction, id) -> {};
   }

@@ -5,12 +5,7 @@ import java.util.Set;
 import org.eellm.config.SettingException;
 import org.eellm.decode.token.Prediction;
 
-/**
- * A least length of a text: ids that end it cannot be drawn before.
- *
- * @param count tokens that the text has at least
- * @param endTokens ids that end it
- */
+/** A least length of a text: ids that end it cannot be drawn before. */
 public record MinTokens(int count, Set<Integer> endTokens) implements Serializable {
   /** A text may end with its first token. */
   public static final MinTokens NONE = new MinTokens(0, Set.of());

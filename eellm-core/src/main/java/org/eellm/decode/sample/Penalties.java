@@ -36,19 +36,11 @@ public record Penalties(double repetition, double presence, double frequency)
     }
   }
 
-  /** A copy with another repetition penalty. */
-  public Penalties withRepetition(double value) {
-    return new Penalties(value, presence, frequency);
-  }
-
-  /** A copy with another presence penalty. */
-  public Penalties withPresence(double value) {
-    return new Penalties(repetition, value, frequency);
-  }
-
-  /** A copy with another frequency penalty. */
-  public Penalties withFrequency(double value) {
-    return new Penalties(repetition, presence, value);
+  Penalties with(SamplingSetting setting, double value) {
+    return new Penalties(
+        setting == SamplingSetting.REPETITION_PENALTY ? value : repetition,
+        setting == SamplingSetting.PRESENCE_PENALTY ? value : presence,
+        setting == SamplingSetting.FREQUENCY_PENALTY ? value : frequency);
   }
 
   public void apply(float[] logits, Tokens tokens) {

@@ -18,19 +18,15 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
   private static final ThreadLocal<TokenDistribution> SCRATCH =
       ThreadLocal.withInitial(TokenDistribution::new);
 
-  /**
-   * With what is asked for most.
-   *
-   * @param repetitionPenalty see {@link Penalties#repetition}
-   */
+  /** With what is asked for most. */
   public RandomSampler(
       double temperature, int topK, double topP, double repetitionPenalty, long seed) {
     this(
         SamplingParams.AS_PREDICTED
-            .withTemperature(temperature)
-            .withTopK(topK)
-            .withTopP(topP)
-            .withPenalties(new Penalties(repetitionPenalty, 0, 0)),
+            .with(SamplingSetting.TEMPERATURE, temperature)
+            .with(SamplingSetting.TOP_K, topK)
+            .with(SamplingSetting.TOP_P, topP)
+            .with(SamplingSetting.REPETITION_PENALTY, repetitionPenalty),
         seed);
   }
 

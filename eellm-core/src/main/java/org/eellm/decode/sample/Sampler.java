@@ -45,8 +45,6 @@ public interface Sampler extends Serializable {
   /**
    * Ids that it chooses more readily than their probabilities say, for a draft that need not look
    * at all ids; none unless chance says which.
-   *
-   * @param position of the token
    */
   default int[] favored(int position, int vocabSize) {
     return NO_IDS;

@@ -110,7 +110,7 @@ public record SamplingDefaults(Map<SamplingSetting, Double> values) {
     }
     double value = setting.range().whole() ? Math.max(0, given.intValue()) : given.doubleValue();
     try {
-      setting.with(SamplingParams.AS_PREDICTED, value);
+      SamplingParams.AS_PREDICTED.with(setting, value);
       return value;
     } catch (SettingException e) {
       throw e.named(name -> field);
@@ -121,7 +121,7 @@ public record SamplingDefaults(Map<SamplingSetting, Double> values) {
   public SamplingParams over(SamplingParams others) {
     SamplingParams params = others;
     for (Map.Entry<SamplingSetting, Double> entry : values.entrySet()) {
-      params = entry.getKey().with(params, entry.getValue());
+      params = params.with(entry.getKey(), entry.getValue());
     }
     return params;
   }

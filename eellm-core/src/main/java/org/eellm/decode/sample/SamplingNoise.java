@@ -10,8 +10,6 @@ import org.eellm.kernel.vector.WeightedIds;
  * asked for. An id of probability p waits for a time {@code exponential / p}, and the first one is
  * the token: this draws from any distribution (the exponential race, or Gumbel's trick), and two
  * distributions that are alike mostly draw the same.
- *
- * @param key of the token
  */
 record SamplingNoise(long key) {
   private static final int BLOCK = 1024; // ids

@@ -34,7 +34,7 @@ public record SamplingParams(
       new SamplingParams(1, 0, 1, 0, Penalties.NONE, Map.of(), MinTokens.NONE, null);
 
   /** Takes the best token always. */
-  public static final SamplingParams GREEDY = AS_PREDICTED.withTemperature(0);
+  public static final SamplingParams GREEDY = AS_PREDICTED.with(SamplingSetting.TEMPERATURE, 0);
 
   public SamplingParams {
     logitBias = Map.copyOf(logitBias);
@@ -63,48 +63,29 @@ public record SamplingParams(
     }
   }
 
-  /** A copy with another temperature. */
-  public SamplingParams withTemperature(double value) {
-    return new SamplingParams(value, topK, topP, minP, penalties, logitBias, minTokens, constraint);
-  }
-
-  /** A copy with another {@code topK}. */
-  public SamplingParams withTopK(int value) {
+  /** A copy with another value of a setting. */
+  public SamplingParams with(SamplingSetting setting, double value) {
     return new SamplingParams(
-        temperature, value, topP, minP, penalties, logitBias, minTokens, constraint);
+        setting == SamplingSetting.TEMPERATURE ? value : temperature,
+        setting == SamplingSetting.TOP_K ? (int) value : topK,
+        setting == SamplingSetting.TOP_P ? value : topP,
+        setting == SamplingSetting.MIN_P ? value : minP,
+        penalties.with(setting, value),
+        logitBias,
+        minTokens,
+        constraint);
   }
 
-  /** A copy with another {@code topP}. */
-  public SamplingParams withTopP(double value) {
-    return new SamplingParams(
-        temperature, topK, value, minP, penalties, logitBias, minTokens, constraint);
-  }
-
-  /** A copy with another {@code minP}. */
-  public SamplingParams withMinP(double value) {
-    return new SamplingParams(
-        temperature, topK, topP, value, penalties, logitBias, minTokens, constraint);
-  }
-
-  /** A copy with other penalties. */
-  public SamplingParams withPenalties(Penalties value) {
-    return new SamplingParams(
-        temperature, topK, topP, minP, value, logitBias, minTokens, constraint);
-  }
-
-  /** A copy with other logit biases. */
   public SamplingParams withLogitBias(Map<Integer, Double> value) {
     return new SamplingParams(
         temperature, topK, topP, minP, penalties, value, minTokens, constraint);
   }
 
-  /** A copy with another least length. */
   public SamplingParams withMinTokens(MinTokens value) {
     return new SamplingParams(
         temperature, topK, topP, minP, penalties, logitBias, value, constraint);
   }
 
-  /** A copy held to a grammar. */
   public SamplingParams withConstraint(TokenConstraint value) {
     return new SamplingParams(
         temperature, topK, topP, minP, penalties, logitBias, minTokens, value);

@@ -13,74 +13,55 @@ public enum SamplingSetting {
       new Range(0, 2, false),
       "0, the default, takes the most probable token always; 1 draws as predicted. The model's own"
           + " generation_config.json may have other defaults, for all of these options.",
-      SamplingParams::temperature,
-      SamplingParams::withTemperature),
+      SamplingParams::temperature),
   TOP_K(
       "K",
       new Range(-1, Integer.MAX_VALUE, true),
       "Draw from the K most probable tokens; 0, the default, from all.",
-      SamplingParams::topK,
-      (params, value) -> params.withTopK((int) value)),
+      SamplingParams::topK),
   TOP_P(
       "P",
       new Range(Double.MIN_VALUE, 1, false),
       "Draw from the fewest tokens whose probabilities reach P; 1 by default.",
-      SamplingParams::topP,
-      SamplingParams::withTopP),
+      SamplingParams::topP),
   MIN_P(
       "P",
       new Range(0, 1, false),
       "Draw from tokens that are at least P times as probable as the best; 0, the default, from"
           + " all.",
-      SamplingParams::minP,
-      SamplingParams::withMinP),
+      SamplingParams::minP),
   REPETITION_PENALTY(
       "X",
       new Range(0.01, 100, false),
       "Above 1, tokens that were there before become less probable; 1 by default.",
-      params -> params.penalties().repetition(),
-      (params, value) -> params.withPenalties(params.penalties().withRepetition(value))),
+      params -> params.penalties().repetition()),
   PRESENCE_PENALTY(
       "X",
       new Range(-2, 2, false),
       "Taken from the logits of tokens that the text has; 0 by default.",
-      params -> params.penalties().presence(),
-      (params, value) -> params.withPenalties(params.penalties().withPresence(value))),
+      params -> params.penalties().presence()),
   FREQUENCY_PENALTY(
       "X",
       new Range(-2, 2, false),
       "Taken from the logits of tokens for every time the text has them; 0 by default.",
-      params -> params.penalties().frequency(),
-      (params, value) -> params.withPenalties(params.penalties().withFrequency(value)));
+      params -> params.penalties().frequency());
 
   /** The bounds of a value in requests, both allowed. */
   public record Range(double least, double most, boolean whole) {}
-
-  @FunctionalInterface
-  private interface Change {
-    SamplingParams of(SamplingParams params, double value);
-  }
 
   private final String label;
   private final Range range;
   private final String description;
   private final ToDoubleFunction<SamplingParams> value;
-  private final Change change;
 
   SamplingSetting(
-      String label,
-      Range range,
-      String description,
-      ToDoubleFunction<SamplingParams> value,
-      Change change) {
+      String label, Range range, String description, ToDoubleFunction<SamplingParams> value) {
     this.label = label;
     this.range = range;
     this.description = description;
     this.value = value;
-    this.change = change;
   }
 
-  /** Of the value in help. */
   public String label() {
     return label;
   }
@@ -95,14 +76,8 @@ public enum SamplingSetting {
     return description;
   }
 
-  /** Its value. */
   public double of(SamplingParams params) {
     return value.applyAsDouble(params);
-  }
-
-  /** A copy of parameters with another value of this setting. */
-  public SamplingParams with(SamplingParams params, double other) {
-    return change.of(params, other);
   }
 
   /** The name in requests: {@code top_p}. */

@@ -72,7 +72,6 @@ public final class TokenConstraint implements Serializable {
    *
    * @param allowed ids, 64 to a number; none if there is an only one
    * @param only the one id, or -1
-   * @param mayEnd whether the text may end
    */
   @SuppressWarnings("ArrayRecordComponent") // compared by nobody
   private record Mask(long[] allowed, int only, boolean mayEnd) {

@@ -304,8 +304,6 @@ public final class TokenDistribution {
   /**
    * The id that comes first, where an id of probability p waits for a time that is exponential with
    * mean 1 / p: each id is the first with its probability.
-   *
-   * @param noise of the token
    */
   int sample(SamplingNoise noise) {
     return ids[first(noise)];

@@ -49,12 +49,10 @@ final class TokenTree {
     longest = Arrays.stream(bytes).mapToInt(each -> each.length).max().orElse(0);
   }
 
-  /** Bytes of the longest token. */
   int longest() {
     return longest;
   }
 
-  /** Ids of the vocabulary. */
   int size() {
     return byId.length;
   }
@@ -96,7 +94,6 @@ final class TokenTree {
     return -1;
   }
 
-  /** The last place of a token's bytes. */
   private int place(byte[] token) {
     int found = Arrays.binarySearch(bytes, token, Arrays::compareUnsigned);
     while (found >= 0 && found + 1 < bytes.length && Arrays.equals(bytes[found + 1], token)) {

@@ -21,7 +21,6 @@ public sealed interface DraftLength extends Serializable {
    */
   boolean keepsDrafting(double margin);
 
-  /** Always as many. */
   record Fixed(int most) implements DraftLength {
     public Fixed {
       requireBounded(most);

@@ -12,7 +12,6 @@ public interface DraftPlan {
    * Starts a draft.
    *
    * @param text without drafts
-   * @param room most tokens of the draft
    * @param unseen positions that a draft head has yet to see before it drafts, or {@link #NO_HEAD}
    * @return how many tokens the text itself drafts; if any, no exit is asked
    */
@@ -29,7 +28,6 @@ public interface DraftPlan {
    * Whether a drafter is asked for the next token of the draft.
    *
    * @param exit index of the exit's head, or the draft head
-   * @param drafted tokens of the draft so far
    */
   boolean asks(int exit, int drafted);
 

@@ -103,7 +103,6 @@ public final class DraftPlanner {
 
   /**
    * @param heads all of a model by their indices: exits, the final head, perhaps a draft head
-   * @param table of the model's drafts
    */
   public DraftPlanner(List<Head> heads, OnlineCostModel costs, DraftTable table) {
     this.costs = costs;
@@ -137,7 +136,6 @@ public final class DraftPlanner {
     }
   }
 
-  /** Makes a plan for a sequence. */
   public DraftPlan plan(DraftSource source, DraftMemory memory) {
     newest = source;
     contested = source == DraftSource.BOTH && !drafters.isEmpty();
@@ -274,7 +272,6 @@ public final class DraftPlanner {
     return below(drafter) + above(drafter, drafted + 2) - above(drafter, drafted + 1);
   }
 
-  /** The drafter of an index. */
   private Head drafter(int index) {
     return drafters.get(isExit(index) ? index : drafters.size() - 1);
   }
@@ -344,7 +341,6 @@ public final class DraftPlanner {
       return costs.draftHead(unseen) < TRIAL_SHARE * tokens * costOfFull;
     }
 
-    /** How many tokens of its own the text drafts: those that gain most. */
     private int ofText(Tokens text, int most) {
       Precedents known = precedents.follow(text);
       if (source == DraftSource.BOTH && sequences > 1 && length > 0) {

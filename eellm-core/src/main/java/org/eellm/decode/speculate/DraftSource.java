@@ -23,7 +23,6 @@ public enum DraftSource {
   /** Tokens that the model last held most probable behind the last two. */
   RECYCLED;
 
-  /** Whether another source is part of this one. */
   boolean includes(DraftSource other) {
     return this == BOTH || this == other || this == TEXT && other.hasText();
   }
@@ -45,12 +44,10 @@ public enum DraftSource {
         + (shared && includes(RECYCLED) ? RecycledTable.BYTES : 0);
   }
 
-  /** Whether exits draft. */
   public boolean hasExits() {
     return this == BOTH || this == EXITS;
   }
 
-  /** Whether a draft head does. */
   public boolean hasDraftHead() {
     return this == BOTH || this == HEAD;
   }

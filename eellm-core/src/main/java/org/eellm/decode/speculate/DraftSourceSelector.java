@@ -7,7 +7,6 @@ package org.eellm.decode.speculate;
  * they have not.
  */
 final class DraftSourceSelector {
-  /** Who drafts. */
   enum Drafter {
     EXITS,
     TEXT;
@@ -37,16 +36,11 @@ final class DraftSourceSelector {
   private int tokens;
   private long start;
 
-  /** Who drafts now. */
   Drafter drafter() {
     return drafter;
   }
 
-  /**
-   * Starts a step of a batch.
-   *
-   * @param nanos the time
-   */
+  /** Starts a step of a batch. */
   void begin(long nanos) {
     if (steps == STEPS) {
       conclude((double) tokens / (nanos - start));

@@ -16,8 +16,6 @@ public final class DraftTables {
    * over it.
    *
    * @param dataset its prefix, without {@code .bin} and {@code .idx}
-   * @param vocabSize of the model
-   * @param pairs of the table at most
    * @throws org.eellm.data.DataException if it has tokens that the model has not
    */
   public static DraftTable count(Path dataset, int vocabSize, int pairs) {

@@ -192,7 +192,6 @@ public final class OnlineCostModel {
     }
   }
 
-  /** Takes the time of a whole step. */
   public void addStep(double seconds) {
     if (unit.value > 0) {
       overhead.add(Math.max(0, seconds - spent) / unit.value);
@@ -235,7 +234,6 @@ public final class OnlineCostModel {
     return sum;
   }
 
-  /** Of an exit's draft. */
   double draft(Head exit, int rows) {
     return ofHead(drafts, exit.index(), rows);
   }

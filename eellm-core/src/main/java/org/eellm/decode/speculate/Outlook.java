@@ -23,17 +23,14 @@ final class Outlook {
     return tokens.get(known++);
   }
 
-  /** Expects a token behind those that are expected. */
   void expect(int id) {
     expected[ahead++] = id;
   }
 
-  /** Forgets what has been expected. */
   void forget() {
     ahead = 0;
   }
 
-  /** Tokens of the prompt. */
   int promptSize() {
     return tokens.promptSize();
   }
@@ -43,7 +40,6 @@ final class Outlook {
     return known >= tokens.promptSize();
   }
 
-  /** Tokens that are known. */
   int known() {
     return known;
   }
@@ -53,7 +49,6 @@ final class Outlook {
     return ahead;
   }
 
-  /** Tokens that there may be. */
   int capacity() {
     return tokens.capacity();
   }
@@ -68,7 +63,6 @@ final class Outlook {
     return at(known + ahead - back);
   }
 
-  /** Whether there are so many tokens. */
   boolean has(int count) {
     return known + ahead >= count;
   }

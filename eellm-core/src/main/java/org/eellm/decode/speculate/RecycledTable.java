@@ -17,7 +17,6 @@ final class RecycledTable {
 
   private static final int BITS = 16;
 
-  /** Of memory. */
   static final long BYTES = (1L << BITS) * (Long.BYTES + Integer.BYTES + Byte.BYTES);
 
   private static final long GOLDEN = 0x9E3779B97F4A7C15L;

@@ -21,7 +21,6 @@ import org.eellm.model.Head;
 public sealed interface DecodingStrategy
     permits BeamStrategy, ExitStrategy, ScoreStrategy, SpeculativeStrategy {
 
-  /** The action on rows at a tap. */
   enum TapAction {
     /** They go on, behind all that waits there. */
     CONTINUE,
@@ -123,7 +122,6 @@ public sealed interface DecodingStrategy
    * The action on the in-flight rows at a tap of a head in use that is not the last.
    *
    * @param rows how many would wait there then
-   * @param maxPending how many may
    */
   TapAction atTap(Sequence sequence, int rows, int maxPending);
 }

@@ -1,8 +1,8 @@
 package org.eellm.decode.strategy;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
-import org.eellm.decode.exit.ExitDecision;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.token.Prediction;
@@ -14,9 +14,11 @@ import org.eellm.model.Head;
  */
 final class ExitStrategy implements DecodingStrategy {
   private final ExitPolicy policy;
-  private final ExitDecision exitDecision;
   private final AfterExit afterExit;
   private final boolean gated;
+  private final List<Prediction> earlier = new ArrayList<>(); // of the token, shallowest head first
+  private boolean open; // a token is to come out of this step, and has not yet
+  private boolean hasLeft; // it has come out
   private boolean choosing; // the token leaves at an exit that is yet to be asked for all ids
 
   /** The action on the rows of a token that has left. */
@@ -31,14 +33,15 @@ final class ExitStrategy implements DecodingStrategy {
 
   ExitStrategy(ExitPolicy policy, AfterExit afterExit) {
     this.policy = policy;
-    exitDecision = new ExitDecision(policy);
     this.afterExit = afterExit;
     gated = !policy.gates().isEmpty();
   }
 
   @Override
   public void beginStep(Sequence sequence) {
-    exitDecision.begin(sequence.includesNewest());
+    earlier.clear();
+    open = sequence.includesNewest();
+    hasLeft = false;
     choosing = false;
   }
 
@@ -46,7 +49,7 @@ final class ExitStrategy implements DecodingStrategy {
   public int rowsToPredict(Sequence sequence, Head head) {
     boolean asksForToken =
         !(policy instanceof GuessPolicy) || sequence.isLast(head) || sequence.guesses().pay();
-    return exitDecision.isOpen() && asksForToken || choosing ? 1 : 0;
+    return open && asksForToken || choosing ? 1 : 0;
   }
 
   @Override
@@ -56,14 +59,13 @@ final class ExitStrategy implements DecodingStrategy {
 
   @Override
   public List<Prediction> earlier() {
-    return exitDecision.earlier();
+    return earlier;
   }
 
   /** The sampler's token by the last exit that was asked. */
   @Override
   public OptionalInt guess(Sequence sequence) {
-    List<Prediction> earlier = exitDecision.earlier();
-    return afterExit == AfterExit.PEND && !gated && exitDecision.isOpen() && !earlier.isEmpty()
+    return afterExit == AfterExit.PEND && !gated && open && !earlier.isEmpty()
         ? OptionalInt.of(sequence.request().sampler().next(earlier.getLast()))
         : OptionalInt.empty();
   }
@@ -76,9 +78,12 @@ final class ExitStrategy implements DecodingStrategy {
   @Override
   public void onPredictions(Sequence sequence, List<Prediction> predictions) {
     Prediction prediction = predictions.getLast();
-    if (!choosing && !exitDecision.decide(prediction, sequence.isLast(prediction.head()))) {
+    if (!choosing && !sequence.isLast(prediction.head()) && !policy.leaves(prediction)) {
+      earlier.add(prediction);
       return;
     }
+    open = false;
+    hasLeft = true;
     choosing = !choosing && gated && prediction.head().isExit() && needsAllIds(sequence.request());
     if (!choosing) {
       sequence.emit(prediction, sequence.request().sampler().next(prediction), false);
@@ -94,15 +99,12 @@ final class ExitStrategy implements DecodingStrategy {
     return switch (afterExit) {
       // Rows of a step that brings no token, a part of the prompt, wait too: they go on later just
       // as exactly, with more rows at once.
-      case PEND ->
-          !exitDecision.isOpen() && rows < maxPending ? TapAction.PEND : TapAction.CONTINUE;
+      case PEND -> !open && rows < maxPending ? TapAction.PEND : TapAction.CONTINUE;
       // Such rows go on here: they would only be computed again from layer 1.
-      case RECOMPUTE ->
-          exitDecision.hasLeft() && rows < maxPending ? TapAction.RECOMPUTE : TapAction.CONTINUE;
+      case RECOMPUTE -> hasLeft && rows < maxPending ? TapAction.RECOMPUTE : TapAction.CONTINUE;
       // And here: prompts pass all layers, and only what was generated is propagated.
       case PROPAGATE ->
-          exitDecision.hasLeft()
-                  && sequence.frontier().inFlight().first() >= sequence.tokens().promptSize()
+          hasLeft && sequence.frontier().inFlight().first() >= sequence.tokens().promptSize()
               ? TapAction.PROPAGATE
               : TapAction.CONTINUE;
     };

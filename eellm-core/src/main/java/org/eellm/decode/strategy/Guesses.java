@@ -18,12 +18,10 @@ public final class Guesses {
     wanted = now;
   }
 
-  /** Whether to go on with guesses. */
   boolean pay() {
     return wanted && right > MIN_RIGHT;
   }
 
-  /** Counts a guess. */
   void add(boolean isRight) {
     right += WEIGHT * ((isRight ? 1 : 0) - right);
   }

@@ -33,7 +33,6 @@ public final class RequestOutput {
     this.reused = reused;
   }
 
-  /** Tokens emitted. */
   public int count() {
     return tokens.size();
   }
@@ -69,7 +68,6 @@ public final class RequestOutput {
     return reaction;
   }
 
-  /** Nanoseconds that the listener has taken. */
   public long listenerNanos() {
     return listenerNanos;
   }
@@ -82,7 +80,6 @@ public final class RequestOutput {
     failure = Optional.of(cause);
   }
 
-  /** The cause of its failure, if it has failed. */
   public Optional<RuntimeException> failure() {
     return failure;
   }
@@ -92,7 +89,6 @@ public final class RequestOutput {
     return finish.isPresent() || failure.isPresent();
   }
 
-  /** Tells the listener how it ended. */
   public void report() {
     failure.ifPresentOrElse(job.listener()::onFailure, () -> job.listener().onEnd(result()));
   }

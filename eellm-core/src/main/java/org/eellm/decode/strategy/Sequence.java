@@ -133,7 +133,6 @@ public final class Sequence implements AutoCloseable {
     moves = false;
   }
 
-  /** Tells that its step waits for a head. */
   public void waitAt(int tap) {
     this.tap = tap;
   }
@@ -237,7 +236,6 @@ public final class Sequence implements AutoCloseable {
     return frontier.inFlight().end() == tokens.size();
   }
 
-  /** Tells that the in-flight rows have passed all layers. */
   public void passedAllLayers() {
     // The newest token may have come since; and rows may have been rolled back.
     frontier.setComplete(Math.min(frontier.inFlight().end(), tokens.size() - 1));
@@ -257,11 +255,7 @@ public final class Sequence implements AutoCloseable {
     frontier.rollBack(tokens.size() - 1); // the newest token has yet to go in
   }
 
-  /**
-   * Emits a token, and adds it.
-   *
-   * @param isDraft whether it was a draft
-   */
+  /** Emits a token, and adds it. */
   void emit(Prediction prediction, int id, boolean isDraft) {
     GeneratedToken token = token(prediction, id, isDraft);
     boolean guessHolds = ahead != null && ahead.tokens.get(tokens.size()) == id;
@@ -315,7 +309,6 @@ public final class Sequence implements AutoCloseable {
     held.clear();
   }
 
-  /** An id, and what a head predicts of it. */
   GeneratedToken token(Prediction prediction, int id, boolean isDraft) {
     return new GeneratedToken(
         id,

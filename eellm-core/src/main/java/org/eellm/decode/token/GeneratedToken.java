@@ -6,7 +6,6 @@ import org.eellm.config.HeadId;
 /**
  * A token and where it came from.
  *
- * @param head the head it left at
  * @param layer the head's, from 1; for the final head the number of layers
  * @param confidence the head's largest probability; at an exit with a gate that was asked for no
  *     other ids, this and the next are among the short list and the text's last ids
@@ -24,11 +23,7 @@ public record GeneratedToken(
     boolean drafted,
     List<Alternative> alternatives) {
 
-  /**
-   * One of the head's most probable ids.
-   *
-   * @param logProbability as the token's
-   */
+  /** One of the head's most probable ids. */
   public record Alternative(int id, double logProbability) {}
 
   public GeneratedToken {

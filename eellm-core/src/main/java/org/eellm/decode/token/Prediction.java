@@ -37,12 +37,10 @@ public final class Prediction {
     this.earlierCount = earlierCount;
   }
 
-  /** Who predicts it. */
   public Head head() {
     return output.head();
   }
 
-  /** The head by its name. */
   public HeadId headId() {
     return head().id();
   }
@@ -57,7 +55,6 @@ public final class Prediction {
     return tokens.size() - tokens.promptSize();
   }
 
-  /** The sequence so far. */
   public Tokens tokens() {
     return tokens;
   }
@@ -72,7 +69,6 @@ public final class Prediction {
     return output.best(row);
   }
 
-  /** The probability of {@link #best}. */
   public double maxProbability() {
     return output.maxProbability(row);
   }
@@ -90,7 +86,6 @@ public final class Prediction {
     return margin() / maxProbability();
   }
 
-  /** The entropy of the distribution, in nats. */
   public double entropy() {
     return output.entropy(row);
   }

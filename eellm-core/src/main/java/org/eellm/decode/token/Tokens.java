@@ -55,27 +55,22 @@ public final class Tokens {
     return Arrays.copyOfRange(ids, first, end);
   }
 
-  /** Copies ids from a position on. */
   void copy(int first, int count, int[] to, int at) {
     System.arraycopy(ids, first, to, at, count);
   }
 
-  /** Number of ids of the prompt, with which these begin. */
   public int promptSize() {
     return promptSize;
   }
 
-  /** Number of ids that there is room for. */
   public int capacity() {
     return ids.length;
   }
 
-  /** Number of ids. */
   public int size() {
     return size;
   }
 
-  /** The id at a position, from 0. */
   public int get(int position) {
     if (position >= size) {
       throw new IndexOutOfBoundsException(position);

@@ -32,7 +32,6 @@ public abstract class Arm64Assembler {
   /** A vector register of 128 bits. */
   public record V(int number) {
 
-    /** The register that many numbers on. */
     public V plus(int count) {
       return new V(number + count);
     }
@@ -46,7 +45,6 @@ public abstract class Arm64Assembler {
     return new V(number);
   }
 
-  /** The function. */
   public final MachineCode finish() {
     jumps.forEach((at, label) -> code.set(at, code.get(at) | (label.position - at & 0x7FFFF) << 5));
     ByteBuffer bytes =
@@ -99,13 +97,11 @@ public abstract class Arm64Assembler {
     code.add(0xD340FC00 | bits << 16 | operands(to.number, from.number, 0));
   }
 
-  /** Jumps where a register is 0. */
   public final void cbz(X register, Label label) {
     jumps.put(code.size(), label);
     code.add(0xB4000000 | register.number);
   }
 
-  /** Jumps where a register is not 0. */
   public final void cbnz(X register, Label label) {
     jumps.put(code.size(), label);
     code.add(0xB5000000 | register.number);
@@ -259,7 +255,6 @@ public abstract class Arm64Assembler {
     code.add(0x4E21D800 | operands(to.number, from.number, 0));
   }
 
-  /** Adds integers. */
   public final void add(V to, V first, V second) {
     code.add(0x4EA08400 | operands(to.number, first.number, second.number));
   }

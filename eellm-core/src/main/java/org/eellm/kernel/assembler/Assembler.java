@@ -74,7 +74,6 @@ public abstract class Assembler extends VectorInstructions {
     return at(RSP, Long.BYTES * (saved.length + 1 + number - 7) + room);
   }
 
-  /** The function. */
   public final MachineCode finish() {
     return encoder.finish();
   }
@@ -86,7 +85,6 @@ public abstract class Assembler extends VectorInstructions {
     return label;
   }
 
-  /** Where jumps to a label end. */
   public final void bind(Label label) {
     encoder.bind(label);
   }
@@ -115,12 +113,10 @@ public abstract class Assembler extends VectorInstructions {
     return vectorBits / Integer.SIZE;
   }
 
-  /** Bytes of a vector. */
   public final int vectorBytes() {
     return vectorBits / Byte.SIZE;
   }
 
-  /** The lower half of a vector. */
   public final Vector half(Vector register) {
     return Vector.of(register.number(), vectorBits / 2);
   }
@@ -237,7 +233,6 @@ public abstract class Assembler extends VectorInstructions {
     }
   }
 
-  /** The lanes of a mask as bits. */
   public final void bitsOf(Gp to, Mask mask) {
     if (isAvx512()) {
       kmovw(to, mask);
@@ -288,7 +283,6 @@ public abstract class Assembler extends VectorInstructions {
     }
   }
 
-  /** Stores the lanes of a mask. */
   public final void store(Mask mask, Memory to, Vector from) {
     if (isAvx512()) {
       vmovups(to.masked(mask), from);

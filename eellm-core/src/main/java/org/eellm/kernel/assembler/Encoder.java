@@ -28,7 +28,6 @@ final class Encoder {
   /** A place in the code that tells how far another one is from its end. */
   private record Jump(int at, Label to, int bytesBehind) {}
 
-  /** Operands by their places in an encoding. */
   record Operands(int reg, int vvvv, Operand rm, Operand destination) {}
 
   MachineCode finish() {
@@ -118,7 +117,6 @@ final class Encoder {
     code.write(opcode);
   }
 
-  /** An instruction whose opcode has a register in it. */
   void plus(Gp register, int opcode) {
     int rex = (register.bits() == Long.SIZE ? 8 : 0) | register.number() >> 3;
     if (rex != 0) {

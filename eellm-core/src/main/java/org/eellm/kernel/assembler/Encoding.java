@@ -6,7 +6,6 @@ import java.util.Optional;
  * How a vector instruction is encoded, as Intel's manual has it.
  *
  * @param opcode with its prefix and its map before it: {@code 0x66_0F38_B8}
- * @param w1 whether W is 1
  * @param part of a vector that the instruction has in memory
  * @param vex what the processor must have for the VEX encoding, if there is one
  * @param evex the same for EVEX
@@ -55,7 +54,6 @@ record Encoding(
     };
   }
 
-  /** Its number in the encoding. */
   int prefix() {
     return switch (opcode >>> (map() == 1 ? 16 : 24)) {
       case 0x66 -> 1;

@@ -25,7 +25,6 @@ public record Memory(
     return new Memory(base, Optional.of(index), scale, displacement, false, 0);
   }
 
-  /** The number there, for all lanes. */
   public Memory broadcasted() {
     return new Memory(base, index, scale, displacement, true, mask);
   }

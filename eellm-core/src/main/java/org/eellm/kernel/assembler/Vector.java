@@ -12,7 +12,6 @@ public record Vector(int number, int bits, int mask, boolean zeroing) implements
   /** As wide as the vectors of the function that is written. */
   public static final int WHOLE = 0;
 
-  /** A register, all of its lanes. */
   public static Vector of(int number, int bits) {
     return new Vector(number, bits, 0, false);
   }
@@ -21,7 +20,6 @@ public record Vector(int number, int bits, int mask, boolean zeroing) implements
     return of(number, 512);
   }
 
-  /** The register that many numbers on. */
   public Vector plus(int count) {
     return of(number + count, bits);
   }

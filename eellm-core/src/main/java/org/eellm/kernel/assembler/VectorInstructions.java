@@ -82,7 +82,6 @@ abstract class VectorInstructions extends GeneralInstructions {
     mr(Encoding.vex(0x66_0F_7E, AVX).wide(), to, from);
   }
 
-  /** The signs of lanes. */
   public final void vmovmskps(Gp to, Vector from) {
     rm(Encoding.vex(0x0F_50, AVX), to, from);
   }

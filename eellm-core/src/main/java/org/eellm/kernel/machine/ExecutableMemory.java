@@ -25,7 +25,6 @@ public final class ExecutableMemory {
 
   private ExecutableMemory() {}
 
-  /** Stores one function, as {@link #store(List)} does. */
   public static Optional<NativeFunction> store(Supplier<MachineCode> function) {
     return store(List.of(function)).map(stored -> stored[0]);
   }

@@ -60,7 +60,6 @@ public final class ThreadTeam implements AutoCloseable {
    */
   @FunctionalInterface
   public interface Program {
-    /** Runs as a member. */
     void run(Member member);
   }
 
@@ -92,7 +91,6 @@ public final class ThreadTeam implements AutoCloseable {
     }
   }
 
-  /** Number of members. */
   public int size() {
     return members.size();
   }
@@ -172,7 +170,6 @@ public final class ThreadTeam implements AutoCloseable {
     boolean holds();
   }
 
-  /** One of the threads, as the program sees it. */
   public final class Member {
     private final int index;
     private volatile Thread thread = Thread.currentThread();

@@ -14,10 +14,8 @@ import org.eellm.kernel.assembler.Tile;
  * last parameter has the rows of each tile, a byte each: see {@link #tileRows}.
  */
 final class AmxCode extends Assembler {
-  /** Most rows of a tile. */
   static final int TILE_ROWS = 16;
 
-  /** Most rows: of two tiles. */
   static final int MOST_ROWS = 2 * TILE_ROWS;
 
   private static final int TILES = 8;
@@ -30,7 +28,6 @@ final class AmxCode extends Assembler {
     super(512);
   }
 
-  /** The rows of all tiles, a byte each, for so many rows of x. */
   static long tileRows(int rows) {
     int first = Math.min(rows, TILE_ROWS);
     int second = rows - first;

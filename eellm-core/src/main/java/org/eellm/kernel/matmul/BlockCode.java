@@ -72,7 +72,6 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode, Ha
     return target.isAvx512() && target.intel() ? 4 : 1;
   }
 
-  /** Blocks at once. */
   int streams() {
     return Math.min(mostStreams(target), MOST_ROWS / rows);
   }
@@ -80,14 +79,9 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode, Ha
   /** Writes what is constant to registers; R14 has the units of a block, and is free then. */
   abstract void begin();
 
-  /**
-   * Writes outputs of the next blocks, and moves RDI to the end of the first.
-   *
-   * @param streams how many blocks
-   */
+  /** Writes outputs of the next blocks, and moves RDI to the end of the first. */
   abstract void outputs(int streams);
 
-  /** The function. */
   final MachineCode write(int stackPlaces) {
     enter(stackPlaces);
     mov(R14, parameter(7)); // blockUnits
@@ -122,7 +116,6 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode, Ha
     return finish();
   }
 
-  /** Makes the blocks' outputs 0. */
   final void clearOutputs(int streams) {
     clear(vector(0));
     mov(RCX, R8); // a row of y
@@ -134,12 +127,10 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode, Ha
     }
   }
 
-  /** Makes a vector 0. */
   final void clear(Vector to) {
     vpxord(to, to, to);
   }
 
-  /** The register of a sum. */
   final Vector sum(int streams, int row, int stream, int v) {
     return vector((row * streams + stream) * vectors + v);
   }
@@ -156,7 +147,6 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode, Ha
     }
   }
 
-  /** Some of a stream's weights. */
   static Memory weights(int stream, int offset) {
     return stream == 0 ? at(RDI, offset) : at(RDI, STREAMS[stream - 1], 4, offset);
   }

@@ -57,12 +57,10 @@ enum CodeTarget {
     };
   }
 
-  /** Most rows at once. */
   int mostRows() {
     return isNeon() ? NeonCode.MOST_ROWS : BlockCode.MOST_ROWS;
   }
 
-  /** The function for so many rows and weights of a format. */
   MachineCode code(WeightFormat format, int rows) {
     if (isNeon()) {
       return NeonCode.of(format, rows, this);
@@ -72,7 +70,6 @@ enum CodeTarget {
         : DotCode.of(format, rows, this);
   }
 
-  /** In words. */
   String text() {
     return switch (this) {
       case NEON_BF16 -> "NEON with bfloat16";

@@ -1,5 +1,6 @@
 package org.eellm.kernel.matmul;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -13,16 +14,20 @@ import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
- * {@link DotCode} or {@link NeonCode}, or {@link HalvesCode} and {@link AmxCode}, in executable
- * memory: {@code y = x W^T} of a few rows with float32 or bfloat16 weights, sums in float32, one
- * call for many blocks of outputs. Weights come at the memory's rate, and as long as they do,
- * further rows are free. A row's result is that of {@link MatmulKernel}'s other ways in the same
- * order, to the bit.
+ * {@link DotCode}, {@link GroupCode} or {@link NeonCode}, or {@link HalvesCode} and {@link
+ * AmxCode}, in executable memory: {@code y = x W^T} of a few rows, sums in float32, one call for
+ * many blocks of outputs. Weights whose inputs share scales in groups have sums of a group in
+ * integers, then {@code y += sum (scale of w * scale of x)}, group after group. Weights come at the
+ * memory's rate, and as long as they do, further rows are free. A row's result is that of {@link
+ * MatmulKernel}'s other ways in the same order, to the bit.
  */
 final class DotKernels implements RowsByMatrix {
   private static final int TILE_ROWS = AmxCode.TILE_ROWS;
 
   private record Key(WeightFormat format, SumOrder order) {}
+
+  /** Formats that share the form of activations, and so a kernel. */
+  private static final List<WeightFormat> OF_GROUPS = List.of(WeightFormat.INT8, WeightFormat.INT4);
 
   private static final Map<Key, Optional<DotKernels>> LOADED = new ConcurrentHashMap<>();
 
@@ -30,24 +35,28 @@ final class DotKernels implements RowsByMatrix {
   private final SumOrder order;
 
   /**
-   * By rows. By tiles those for one row and for one or two tiles of them, which ask ahead; then for
-   * one or two tiles of further rows, for which weights are in the cache.
+   * By rows; of groups those for 8 bits, then those for 4. By tiles those for one row and for one
+   * or two tiles of them, which ask ahead; then for one or two tiles of further rows, for which
+   * weights are in the cache.
    */
   private final NativeFunction[] functions;
 
-  private DotKernels(CodeTarget target, SumOrder order, NativeFunction[] functions) {
+  private final int mostRows;
+
+  private DotKernels(CodeTarget target, SumOrder order, NativeFunction[] functions, int formats) {
     this.target = target;
     this.order = order;
     this.functions = functions;
+    mostRows = hasTiles() ? AmxCode.MOST_ROWS : functions.length / formats;
   }
 
   /**
-   * The fastest for a format without groups that can be used: on Linux, where the processor knows
-   * the instructions, and small products come out right.
+   * The fastest for a format that can be used: on Linux, where the processor knows the
+   * instructions, and small products come out right.
    */
   static Optional<DotKernels> find(WeightFormat format, SumOrder order) {
     return LOADED.computeIfAbsent(
-        new Key(format, order),
+        new Key(format.hasGroups() ? WeightFormat.INT8 : format, order),
         _ ->
             CodeTarget.candidates().stream()
                 .filter(target -> target.isFor(format))
@@ -55,7 +64,6 @@ final class DotKernels implements RowsByMatrix {
                 .findFirst());
   }
 
-  /** Those for a processor, if they can be used here. */
   static Optional<DotKernels> load(WeightFormat format, CodeTarget target, SumOrder order) {
     if (order == SumOrder.TILES) {
       Supplier<MachineCode> one = () -> HalvesCode.of(target);
@@ -67,28 +75,33 @@ final class DotKernels implements RowsByMatrix {
               () -> AmxCode.few(false),
               () -> AmxCode.many(false));
       return target.isAvx512()
-          ? load(target, order, tiles, format).or(() -> load(target, order, List.of(one), format))
+          ? load(target, order, tiles, List.of(format))
+              .or(() -> load(target, order, List.of(one), List.of(format)))
           : Optional.empty(); // without vdpbf16ps
     }
-    return load(
-        target,
-        order,
-        IntStream.rangeClosed(1, target.mostRows())
-            .<Supplier<MachineCode>>mapToObj(rows -> () -> target.code(format, rows))
-            .toList(),
-        format);
+    List<WeightFormat> formats = format.hasGroups() ? OF_GROUPS : List.of(format);
+    List<Supplier<MachineCode>> functions = new ArrayList<>();
+    for (WeightFormat each : formats) {
+      for (int rows = 1; rows <= target.mostRows(); rows++) {
+        int count = rows;
+        functions.add(() -> target.code(each, count));
+      }
+    }
+    return load(target, order, functions, formats);
   }
 
   private static Optional<DotKernels> load(
       CodeTarget target,
       SumOrder order,
       List<Supplier<MachineCode>> functions,
-      WeightFormat format) {
+      List<WeightFormat> formats) {
     return ExecutableMemory.store(functions)
-        .map(stored -> new DotKernels(target, order, stored))
+        .map(stored -> new DotKernels(target, order, stored, formats.size()))
         .filter(
             kernels ->
-                KernelProbe.passes(new MatmulKernel(format, order, kernels), kernels.probedRows()));
+                formats.stream()
+                    .map(format -> new MatmulKernel(format, order, kernels))
+                    .allMatch(kernel -> KernelProbe.passes(kernel, kernels.probedRows())));
   }
 
   CodeTarget target() {
@@ -102,14 +115,14 @@ final class DotKernels implements RowsByMatrix {
 
   @Override
   public int mostRows() {
-    return hasTiles() ? AmxCode.MOST_ROWS : functions.length;
+    return mostRows;
   }
 
   /** By which each function has its turn. */
   private int[] probedRows() {
     return hasTiles()
         ? new int[] {1, 7, AmxCode.MOST_ROWS + 7, AmxCode.MOST_ROWS + TILE_ROWS + 2}
-        : IntStream.rangeClosed(1, functions.length).toArray();
+        : IntStream.rangeClosed(1, mostRows).toArray();
   }
 
   @Override
@@ -122,6 +135,16 @@ final class DotKernels implements RowsByMatrix {
       int rows,
       long y,
       long yRowBytes) {
+    if (w.format().hasGroups()) {
+      int place = (w.format().bits() == 8 ? 0 : mostRows) + rows - 1;
+      long from = w.block(firstBlock);
+      long chunks = w.format().group() / GroupCode.CHUNK;
+      QuantizedInput input = x.quantized();
+      long inputAt = input.row(firstRow);
+      functions[place].call(
+          from, blocks, inputAt, 4L * input.units(), y, yRowBytes, w.blockBytes() / 4, chunks);
+      return;
+    }
     long blockUnits = (long) w.steps() * PackedMatrix.BLOCK;
     function(firstRow, rows)
         .call(

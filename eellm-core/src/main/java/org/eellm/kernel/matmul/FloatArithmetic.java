@@ -13,17 +13,14 @@ import org.eellm.kernel.vector.NativeNumbers;
 public final class FloatArithmetic {
   private FloatArithmetic() {}
 
-  /** Copies float32 numbers. */
   public static void copy(long x, long to, int count) {
     MemorySegment.copy(MEMORY, x, MEMORY, to, 4L * count);
   }
 
-  /** Reads float32 numbers into an array. */
   public static void read(long x, float[] to, int at, int count) {
     MemorySegment.copy(MEMORY, ValueLayout.JAVA_FLOAT_UNALIGNED, x, to, at, count);
   }
 
-  /** Writes float32 numbers of an array. */
   public static void write(float[] x, int from, long to, int count) {
     MemorySegment.copy(x, from, MEMORY, ValueLayout.JAVA_FLOAT_UNALIGNED, to, count);
   }

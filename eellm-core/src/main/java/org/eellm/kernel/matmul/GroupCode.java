@@ -17,7 +17,6 @@ import org.eellm.kernel.assembler.Vector;
  * {@link QuantizedInput} has them.
  */
 final class GroupCode extends BlockCode {
-  /** Inputs of a chunk. */
   static final int CHUNK = 32;
 
   private static final int STEPS = CHUNK / 4; // four inputs each
@@ -51,7 +50,6 @@ final class GroupCode extends BlockCode {
    * The function.
    *
    * @param bits of a weight: 8 or 4
-   * @param rows of x
    */
   static MachineCode of(int bits, int rows, CodeTarget target) {
     return new GroupCode(bits, rows, target).write(target.vnni() ? 0 : STACK_PLACES);

@@ -10,7 +10,7 @@ import org.eellm.kernel.weight.WeightFormat;
 
 /**
  * Products in Java, row by row, by {@link Tile}s: to the bit those of {@link DotKernels} in the
- * same order, and of {@link GroupKernels}, whose integers float32 adds up exactly.
+ * same order, of groups too, whose integers float32 adds up exactly.
  *
  * @param tiles by the ordinal of their format
  * @param vectors whether they are the Vector API's

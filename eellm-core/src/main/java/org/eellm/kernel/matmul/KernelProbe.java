@@ -11,7 +11,7 @@ import org.eellm.kernel.weight.WeightFormat;
 /**
  * A small product of random numbers, the same each time, by which native code is tried. What has to
  * come out is computed number by number, in the order that {@link MatmulKernel} and {@link
- * GroupKernels} promise.
+ * DotKernels} promise.
  *
  * @param w blocks of outputs with the same weights, in each block one place further: one block more
  *     than machine code takes at once

@@ -32,7 +32,6 @@ public final class MatmulKernel {
     this.rowsByMatrix = rowsByMatrix;
   }
 
-  /** The format of weights. */
   public WeightFormat format() {
     return format;
   }
@@ -60,10 +59,9 @@ public final class MatmulKernel {
     return new MatmulKernel(format, order, JavaMatmul.of(order, vectors));
   }
 
-  /** The fastest. */
   public static MatmulKernel fastest(WeightFormat format) {
     SumOrder order = SumOrder.of(format);
-    return (format.hasGroups() ? GroupKernels.find() : DotKernels.find(format, order))
+    return DotKernels.find(format, order)
         .map(code -> new MatmulKernel(format, order, code))
         .orElseGet(() -> java(format));
   }
@@ -74,14 +72,9 @@ public final class MatmulKernel {
     String tiles = order == SumOrder.TILES ? ", in the order of tiles" : "";
     return switch (rowsByMatrix) {
       case DotKernels code when code.hasTiles() -> "machine code, tiles, " + type;
-      case DotKernels code -> text(code.target()) + type + tiles;
-      case GroupKernels code -> text(code.target()) + type;
+      case DotKernels code -> "machine code, %s, ".formatted(code.target().text()) + type + tiles;
       case JavaMatmul java -> (java.vectors() ? "Vector API, " : "plain Java, ") + type + tiles;
     };
-  }
-
-  private static String text(CodeTarget target) {
-    return "machine code, %s, ".formatted(target.text());
   }
 
   /** Room for rows in this kernel's form. */

@@ -56,12 +56,10 @@ public final class PackedInput implements AutoCloseable {
     return kept[row];
   }
 
-  /** The kernel that multiplies them. */
   public MatmulKernel kernel() {
     return kernel;
   }
 
-  /** Numbers of a row. */
   public int in() {
     return in;
   }
@@ -71,7 +69,6 @@ public final class PackedInput implements AutoCloseable {
     return rows;
   }
 
-  /** Begins anew, with so many rows. */
   public void begin(int count) {
     if (count > capacity) {
       throw new IllegalArgumentException(count + " rows do not fit a block of " + capacity);
@@ -101,11 +98,7 @@ public final class PackedInput implements AutoCloseable {
     return rowBytes;
   }
 
-  /**
-   * Writes numbers of a row.
-   *
-   * @param column of the first
-   */
+  /** Writes numbers of a row. */
   public void put(int row, int column, FloatArray values, int from, int count) {
     if (kept.length > 0) {
       System.arraycopy(values.values(), from, kept[row].values(), column, count);
@@ -121,11 +114,7 @@ public final class PackedInput implements AutoCloseable {
     }
   }
 
-  /**
-   * Writes numbers of a row, which are in memory.
-   *
-   * @param column of the first
-   */
+  /** Writes numbers of a row, which are in memory. */
   public void put(int row, int column, long values, int count) {
     if (kept.length > 0) {
       FloatArithmetic.read(values, kept[row].values(), column, count);

@@ -25,7 +25,6 @@ final class QuantizedInput implements AutoCloseable {
   private final FloatArray pieces; // [rows, groups, group], of groups that come in pieces
   private final AtomicIntegerArray counts; // of numbers among the pieces, by row and group
 
-  /** Room for rows. */
   QuantizedInput(int capacity, int in, int group) {
     this.in = in;
     this.group = group;
@@ -36,29 +35,24 @@ final class QuantizedInput implements AutoCloseable {
     counts = new AtomicIntegerArray(capacity * groups);
   }
 
-  /** Begins anew, with so many rows. */
   void begin(int rows) {
     for (int i = 0; i < rows * groups; i++) {
       counts.setPlain(i, 0);
     }
   }
 
-  /** Of 32 bits, of a row. */
   int units() {
     return units;
   }
 
-  /** Groups of a row. */
   int groups() {
     return groups;
   }
 
-  /** Address of a row. */
   long row(int row) {
     return bytes.address() + 4L * row * units;
   }
 
-  /** Address of a row's group. */
   private long group(int row, int index) {
     return row(row) + 4L * index * (units / groups);
   }
@@ -68,16 +62,11 @@ final class QuantizedInput implements AutoCloseable {
     return group(row, column / group) + Integer.BYTES + column % group;
   }
 
-  /** The scale of a group. */
   float scale(int row, int index) {
     return NativeNumbers.getFloat(group(row, index) + Integer.BYTES + group);
   }
 
-  /**
-   * Writes numbers of a row. A group is rounded when its last number has come.
-   *
-   * @param column of the first
-   */
+  /** Writes numbers of a row. A group is rounded when its last number has come. */
   void put(int row, int column, FloatArray values, int from, int count) {
     int end = column + count;
     int firstWhole = Math.ceilDiv(column, group);

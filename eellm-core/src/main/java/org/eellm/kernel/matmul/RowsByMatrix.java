@@ -3,8 +3,7 @@ package org.eellm.kernel.matmul;
 import org.eellm.kernel.weight.PackedMatrix;
 
 /** What multiplies some rows with some blocks of a matrix's outputs. */
-sealed interface RowsByMatrix permits DotKernels, GroupKernels, JavaMatmul {
-  /** Most rows at once. */
+sealed interface RowsByMatrix permits DotKernels, JavaMatmul {
   int mostRows();
 
   /**

@@ -35,7 +35,6 @@ public enum SumOrder {
     return Choice.ORDER;
   }
 
-  /** That of a name, if there is one. */
   public static Optional<SumOrder> of(String name) {
     return Arrays.stream(values()).filter(order -> order.text().equals(name)).findFirst();
   }
@@ -45,7 +44,6 @@ public enum SumOrder {
     return format == WeightFormat.BFLOAT16 ? chosen() : CHAIN;
   }
 
-  /** Its name. */
   public String text() {
     return name().toLowerCase(Locale.ROOT);
   }

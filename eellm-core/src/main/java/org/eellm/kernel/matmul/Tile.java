@@ -18,9 +18,7 @@ public interface Tile {
    * @param w address of the outputs' first inputs, in groups of 32 bits
    * @param stepBytes from a group of inputs to the next
    * @param steps groups of inputs
-   * @param x the row
    * @param at its first input
-   * @param sums of the outputs
    * @param to the first one's place
    */
   void run(long w, long stepBytes, int steps, float[] x, int at, float[] sums, int to);

@@ -36,7 +36,6 @@ public final class CallList {
     length++;
   }
 
-  /** Empties the list, and makes no call. */
   public void clear() {
     length = 0;
   }

@@ -9,7 +9,6 @@ import org.eellm.kernel.assembler.Vector;
  * 30.
  */
 public abstract class ExponentialCode extends Assembler {
-  /** The argument. */
   protected static final Vector X = vector(0);
 
   /** The power of two that {@link #P} is yet to be multiplied with. */
@@ -45,7 +44,6 @@ public abstract class ExponentialCode extends Assembler {
     5.0000001201e-1f
   };
 
-  /** A function for vectors of so many bits. */
   protected ExponentialCode(int vectorBits) {
     super(vectorBits);
   }

@@ -10,6 +10,7 @@ import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.IntArray;
 import org.eellm.kernel.vector.LaneSum;
 import org.eellm.kernel.vector.NativeNumbers;
+import org.eellm.kernel.vector.SplitMix;
 import org.eellm.kernel.vector.WeightedIds;
 import org.eellm.kernel.weight.PackedMatrix;
 
@@ -18,6 +19,7 @@ import org.eellm.kernel.weight.PackedMatrix;
  * NativeNumbers#WIDTH} at once.
  */
 final class JavaRows implements RowKernel {
+  private static final double LOG_2 = Math.log(2);
   private static final float SQRT_HALF = 0.70710678f;
   private static final float TWICE_SQRT_2_OVER_PI = 2 * 0.79788456f;
   private static final float CUBE = 0.044715f;
@@ -29,7 +31,6 @@ final class JavaRows implements RowKernel {
     return NativeNumbers.getFloat(x + 4L * index);
   }
 
-  /** A term of a sum. */
   @FunctionalInterface
   private interface Term {
     float addTo(float sum, int index);
@@ -49,7 +50,6 @@ final class JavaRows implements RowKernel {
     return sum.all();
   }
 
-  /** A sum in the order of one vector. */
   private static float sumByOne(int count, Term term) {
     LaneSum sum = lane -> sum(lane, count, WIDTH, term, 0);
     return sum.all();
@@ -243,17 +243,63 @@ final class JavaRows implements RowKernel {
   }
 
   @Override
-  public int scale(FloatArray x, int count, float factor) {
-    return JavaSampling.scale(x.values(), count, factor);
+  public int scale(FloatArray row, int count, float factor) {
+    float[] x = row.values();
+    float largest = Float.NEGATIVE_INFINITY;
+    for (int i = 0; i < count; i++) {
+      largest = Math.max(largest, x[i]);
+    }
+    for (int i = 0; i < count; i++) {
+      x[i] = (x[i] - largest) * factor;
+    }
+    int place = 0;
+    while (place < count && x[place] != 0) {
+      place++;
+    }
+    return place < count ? place : -1;
   }
 
+  /**
+   * Java's second compiler makes vectors of the loop, as it does not of {@link Math#exp}: e to the
+   * power of x is the 128th power of that of x / 128, for which a few terms are enough.
+   */
   @Override
   public void powersOfTwo(FloatArray powers, int count, FloatArray out) {
-    JavaSampling.powersOfTwo(powers.values(), count, out.values());
+    for (int i = 0; i < count; i++) {
+      double x = Math.max(powers.values()[i], RowKernel.LOWEST_POWER) * (LOG_2 / 128);
+      double power = 1.0 / 362880;
+      power = power * x + 1.0 / 40320;
+      power = power * x + 1.0 / 5040;
+      power = power * x + 1.0 / 720;
+      power = power * x + 1.0 / 120;
+      power = power * x + 1.0 / 24;
+      power = power * x + 1.0 / 6;
+      power = power * x + 1.0 / 2;
+      power = power * x + 1;
+      power = power * x + 1;
+      power *= power; // 2
+      power *= power;
+      power *= power; // 8
+      power *= power;
+      power *= power; // 32
+      power *= power;
+      power *= power; // 128
+      out.values()[i] = (float) power;
+    }
   }
 
   @Override
   public void mark(WeightedIds list, int from, int count, long key, float bound, IntArray marks) {
-    JavaSampling.mark(list, from, count, key, bound, marks);
+    int[] ids = list.ids().values();
+    float[] powers = list.powers().values();
+    for (int first = 0; first < count; first += Integer.SIZE) {
+      int bits = 0;
+      for (int i = 0; i < Integer.SIZE; i++) {
+        int at = from + first + i;
+        int zeros = Long.numberOfLeadingZeros(SplitMix.mixed(key + SplitMix.GOLDEN * ids[at]));
+        bits |= zeros + powers[at] > bound ? 1 << i : 0;
+      }
+      marks.values()[first / Integer.SIZE] = bits;
+    }
   }
 }

@@ -92,7 +92,6 @@ public final class MachineRows implements RowKernel {
     return FUNCTIONS[name.ordinal()];
   }
 
-  /** The function that runs a {@link CallList}. */
   static NativeFunction calls() {
     return function(Name.CALLS);
   }
@@ -259,7 +258,7 @@ public final class MachineRows implements RowKernel {
     Objects.checkFromIndexSize(from, count, list.length());
     Objects.checkFromIndexSize(0, count / Integer.SIZE, marks.length());
     if (FUNCTIONS.length <= Name.MARKING.ordinal()) {
-      JavaSampling.mark(list, from, count, key, bound, marks);
+      RowKernel.java().mark(list, from, count, key, bound, marks);
       return;
     }
     function(Name.MARKING)
@@ -279,7 +278,6 @@ public final class MachineRows implements RowKernel {
    * Rotates pairs (a, b) of numbers, at least one: to (a cos - b sin, b cos + a sin).
    *
    * @param first address of the first of pairs, which lie one after the other
-   * @param second the same of the second
    */
   public static void rotate(
       CallList calls, long first, long second, long cosines, long sines, int count) {

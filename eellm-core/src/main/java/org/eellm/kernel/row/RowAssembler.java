@@ -37,12 +37,10 @@ public abstract class RowAssembler extends ExponentialCode {
 
   private boolean areAll; // whether a body has a whole vector
 
-  /** A function for vectors of so many bits. */
   protected RowAssembler(int vectorBits) {
     super(vectorBits);
   }
 
-  /** The function. */
   protected final MachineCode end() {
     leaveVectors();
     return finish();
@@ -87,7 +85,6 @@ public abstract class RowAssembler extends ExponentialCode {
     maskOf(MASK, EAX);
   }
 
-  /** Loads the next numbers in the mask. */
   final void load(Vector to, Gp from) {
     if (areAll) {
       vmovups(to, at(from));
@@ -96,7 +93,6 @@ public abstract class RowAssembler extends ExponentialCode {
     }
   }
 
-  /** Stores the next numbers in the mask. */
   final void store(Gp to, Vector from) {
     if (areAll) {
       vmovups(at(to), from);
@@ -140,7 +136,6 @@ public abstract class RowAssembler extends ExponentialCode {
     vmovq(to, from.xmm());
   }
 
-  /** Goes on by a vector. */
   final void advance(Gp... registers) {
     for (Gp register : registers) {
       add(register, vectorBytes());

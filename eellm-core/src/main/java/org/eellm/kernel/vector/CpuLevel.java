@@ -71,7 +71,6 @@ public enum CpuLevel {
     };
   }
 
-  /** Whether machine code may run. */
   public boolean hasMachineCode() {
     return compareTo(NEON) >= 0;
   }
@@ -94,7 +93,6 @@ public enum CpuLevel {
     return machine.filter(flag -> later.stream().noneMatch(flag::startsWith));
   }
 
-  /** Its name. */
   public String text() {
     return name().toLowerCase(Locale.ROOT).replace('_', '-');
   }

@@ -4,17 +4,13 @@ import java.lang.foreign.MemorySegment;
 
 /**
  * An array, and the same for machine code: a segment that is made once, so that no call makes one.
- *
- * @param memory all of the array
  */
 public record FloatArray(float[] values, MemorySegment memory) {
 
-  /** Of an array. */
   public static FloatArray of(float... values) {
     return new FloatArray(values, MemorySegment.ofArray(values));
   }
 
-  /** Of so many zeros. */
   public static FloatArray allocate(int length) {
     return of(new float[length]);
   }

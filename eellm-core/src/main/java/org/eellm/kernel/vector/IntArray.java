@@ -2,14 +2,9 @@ package org.eellm.kernel.vector;
 
 import java.lang.foreign.MemorySegment;
 
-/**
- * An array of integers, and its memory for machine code, as {@link FloatArray} is of numbers.
- *
- * @param memory all of the array
- */
+/** An array of integers, and its memory for machine code, as {@link FloatArray} is of numbers. */
 public record IntArray(int[] values, MemorySegment memory) {
 
-  /** Of so many zeros. */
   public static IntArray allocate(int length) {
     int[] values = new int[length];
     return new IntArray(values, MemorySegment.ofArray(values));

@@ -22,7 +22,6 @@ import jdk.incubator.vector.VectorSpecies;
 public final class Lanes {
   public static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
 
-  /** Numbers of a vector. */
   public static final int WIDTH = FLOATS.length();
 
   /** Bytes of bytecode up to which the JVM inlines what runs often (its FreqInlineSize). */
@@ -76,7 +75,6 @@ public final class Lanes {
         .intoMemorySegment(NativeNumbers.MEMORY, address, NativeNumbers.ORDER);
   }
 
-  /** {@link #WIDTH} float32 numbers. */
   public static FloatVector loadFloats(long address) {
     return FloatVector.fromMemorySegment(
         FLOATS, NativeNumbers.MEMORY, address, NativeNumbers.ORDER);
@@ -118,7 +116,6 @@ public final class Lanes {
         .reinterpretAsFloats();
   }
 
-  /** {@code 1 / (1 + e^-x)}. */
   public static FloatVector sigmoid(FloatVector x) {
     return ONE.div(exp(x.neg()).add(ONE));
   }

@@ -38,7 +38,6 @@ public record NativeFunction(MemorySegment address) {
                 Linker.Option.critical(true));
   }
 
-  /** A function of the C library, if it has one of this name. */
   public static Optional<NativeFunction> ofSystem(String name) {
     return Linker.nativeLinker().defaultLookup().find(name).map(NativeFunction::new);
   }
@@ -52,7 +51,6 @@ public record NativeFunction(MemorySegment address) {
     }
   }
 
-  /** Calls a function of four parameters. */
   public long call(long a, long b, long c, long d) {
     return call(a, b, c, d, 0, 0, 0, 0);
   }

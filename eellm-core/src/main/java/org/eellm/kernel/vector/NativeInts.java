@@ -11,13 +11,11 @@ public final class NativeInts implements AutoCloseable {
   private final int[] numbers;
   private int length;
 
-  /** An empty list with room for so many numbers. */
   public NativeInts(int room) {
     numbers = new int[room];
     memory = NativeBuffer.allocate((long) Integer.BYTES * room);
   }
 
-  /** How many numbers there is room for. */
   public int room() {
     return numbers.length;
   }
@@ -26,7 +24,6 @@ public final class NativeInts implements AutoCloseable {
     return length;
   }
 
-  /** Address of a number. */
   public long address(int index) {
     return memory.address() + (long) Integer.BYTES * index;
   }

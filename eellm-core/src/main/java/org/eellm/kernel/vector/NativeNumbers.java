@@ -17,17 +17,14 @@ public final class NativeNumbers {
    */
   public static final MemorySegment MEMORY = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
 
-  /** The module of Java's vectors. */
   public static final String VECTOR_MODULE = "jdk.incubator.vector";
 
-  /** Whether Java runs with its vectors. */
   public static final boolean HAS_VECTORS =
       ModuleLayer.boot().findModule(VECTOR_MODULE).isPresent();
 
   /** Numbers that decoding takes at once: 16 with AVX-512, else 8; sums depend on it. */
   public static final int WIDTH = CpuFlags.hasAvx512() ? 16 : 8;
 
-  /** Bytes of as many. */
   public static final int BYTES = WIDTH * Float.BYTES;
 
   /** The alignment of native memory that vectors are read from, in bytes. */
@@ -35,7 +32,6 @@ public final class NativeNumbers {
 
   private NativeNumbers() {}
 
-  /** A bfloat16 number. */
   public static float get(long address) {
     return Float.intBitsToFloat(MEMORY.get(ValueLayout.JAVA_SHORT_UNALIGNED, address) << 16);
   }
@@ -51,12 +47,10 @@ public final class NativeNumbers {
     return (short) (bits + 0x7FFF + (bits >>> 16 & 1) >>> 16);
   }
 
-  /** Stores a float32 number. */
   public static void putFloat(float x, long address) {
     MEMORY.set(ValueLayout.JAVA_FLOAT_UNALIGNED, address, x);
   }
 
-  /** A float32 number. */
   public static float getFloat(long address) {
     return MEMORY.get(ValueLayout.JAVA_FLOAT_UNALIGNED, address);
   }

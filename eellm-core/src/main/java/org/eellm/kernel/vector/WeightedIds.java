@@ -13,7 +13,6 @@ public record WeightedIds(IntArray ids, FloatArray powers) {
     }
   }
 
-  /** Room for so many. */
   public static WeightedIds allocate(int length) {
     return new WeightedIds(IntArray.allocate(length), FloatArray.allocate(length));
   }

@@ -6,23 +6,16 @@ import java.util.Optional;
  * Rows of a matrix that a file has in groups with scales.
  *
  * @param source the whole matrix
- * @param firstRow of those that are chosen
- * @param rows how many are chosen
- * @param firstColumn of those that are chosen
- * @param columns how many are chosen
  */
 public record DecodedRows(Source source, int firstRow, int rows, int firstColumn, int columns)
     implements WeightRows {
 
   /** Makes numbers of what a file has. Threads may read at once. */
   public interface Source {
-    /** How many rows. */
     int rows();
 
-    /** Numbers of a row. */
     int columns();
 
-    /** Makes a row's numbers. */
     void read(int row, float[] to);
 
     /** How groups lie that can be taken as they are. */
@@ -32,7 +25,6 @@ public record DecodedRows(Source source, int firstRow, int rows, int firstColumn
     void readGroups(int row, byte[] to);
   }
 
-  /** All of a matrix. */
   public static DecodedRows of(Source source) {
     return new DecodedRows(source, 0, source.rows(), 0, source.columns());
   }
@@ -58,7 +50,6 @@ public record DecodedRows(Source source, int firstRow, int rows, int firstColumn
     source.readGroups(firstRow + row, to);
   }
 
-  /** The first chosen group of a row. */
   int firstGroup() {
     return firstColumn / GroupLayout.GROUP;
   }

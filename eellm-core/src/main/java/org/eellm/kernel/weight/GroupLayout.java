@@ -7,7 +7,6 @@ public enum GroupLayout {
   /** 8 + q: the first 16 in the lower halves of bytes, the others in the upper: GGUF's Q4_0. */
   HALVES(WeightFormat.INT4, 18);
 
-  /** Inputs of a group. */
   static final int GROUP = 32;
 
   private final WeightFormat format;
@@ -18,17 +17,14 @@ public enum GroupLayout {
     this.bytes = bytes;
   }
 
-  /** The format with the fewest bits that has all these numbers. */
   public WeightFormat format() {
     return format;
   }
 
-  /** Bytes of a group with its scale. */
   public int bytes() {
     return bytes;
   }
 
-  /** Whether a format has all these numbers with the same scales. */
   public boolean fits(WeightFormat other) {
     return other.group() == GROUP && other.bits() >= format.bits();
   }

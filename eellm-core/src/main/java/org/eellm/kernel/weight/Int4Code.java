@@ -57,7 +57,6 @@ final class Int4Code extends Assembler {
     return new Int4Code(vectorBits).write();
   }
 
-  /** Whether there is machine code here. */
   static boolean works() {
     return FUNCTION.isPresent();
   }
@@ -105,7 +104,6 @@ final class Int4Code extends Assembler {
     fillInts(TO_NUMBER, WeightFormat.INT4.offset() - Int4Quantizer.ROUND_BITS);
   }
 
-  /** Runs a body for each number of an output. */
   private void each(Runnable body) {
     mov(RAX, RDI);
     mov(R11, RCX);

@@ -36,7 +36,6 @@ final class Int4Quantizer {
     this(to, Int4Code.works());
   }
 
-  /** A quantizer by {@link Int4Code} or in Java. */
   Int4Quantizer(PackedMatrix to, boolean machineCode) {
     this.to = to;
     this.machineCode = machineCode;

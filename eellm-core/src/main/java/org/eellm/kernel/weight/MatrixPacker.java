@@ -43,7 +43,6 @@ public record MatrixPacker(WeightFormat format, List<List<WeightRows>> parts) {
     return parts.size() == 1 ? outOfAPart() : blocks() * BLOCK;
   }
 
-  /** Bytes of the packed matrix. */
   public long bytes() {
     return PackedMatrix.bytes(format, blocks() * BLOCK, in());
   }
@@ -118,7 +117,6 @@ public record MatrixPacker(WeightFormat format, List<List<WeightRows>> parts) {
       target.take(place, stored, source.firstGroup() * layout.bytes(), layout);
     }
 
-    /** Whether all rows of a block are in groups that can be taken. */
     private boolean areStored(int block) {
       Row row = firstRow(block);
       for (int left = outputs(block); left > 0; ) {
@@ -163,7 +161,6 @@ public record MatrixPacker(WeightFormat format, List<List<WeightRows>> parts) {
     matrix.pack(block, scratch, count);
   }
 
-  /** Rows of the source that a block has. */
   private int outputs(int block) {
     return Math.min(BLOCK, outOfAPart() - block / parts.size() * BLOCK);
   }
@@ -172,7 +169,6 @@ public record MatrixPacker(WeightFormat format, List<List<WeightRows>> parts) {
    * A row of a part.
    *
    * @param piece of the part's stack, by number
-   * @param index of the row in that
    */
   private record Row(List<WeightRows> stack, int piece, int index) {
     WeightRows in() {

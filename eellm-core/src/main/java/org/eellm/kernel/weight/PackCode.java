@@ -59,7 +59,6 @@ final class PackCode extends Assembler {
    * @param source address of the first row
    * @param rowBytes from a row to the next
    * @param to address of the block
-   * @param groups of a row
    * @return how many groups have been copied: none where there is no machine code
    */
   static int copy(long source, long rowBytes, long to, int rows, int groups) {

@@ -24,7 +24,6 @@ import java.nio.ByteOrder;
  * @param address of the first block, a multiple of 64
  */
 public record PackedMatrix(WeightFormat format, int out, int in, long address) {
-  /** Outputs of a block. */
   public static final int BLOCK = 64;
 
   /** Steps of a block that are packed together, so that cache lines of the source are read once. */
@@ -40,7 +39,6 @@ public record PackedMatrix(WeightFormat format, int out, int in, long address) {
 
   private static final long FIRST = 0xFFFF_FFFFL; // of two groups
 
-  /** Bytes that a matrix takes. */
   public static long bytes(WeightFormat format, int out, int in) {
     return (long) Math.ceilDiv(out, BLOCK) * blockBytes(format, in);
   }
@@ -64,7 +62,6 @@ public record PackedMatrix(WeightFormat format, int out, int in, long address) {
     return format.padded(in) / format.inputsTogether();
   }
 
-  /** The matrix with its first outputs alone. */
   public PackedMatrix first(int outputs) {
     return new PackedMatrix(format, Math.min(out, outputs), in, address);
   }
@@ -109,7 +106,6 @@ public record PackedMatrix(WeightFormat format, int out, int in, long address) {
     }
   }
 
-  /** Number of blocks. */
   public int blocks() {
     return Math.ceilDiv(out, BLOCK);
   }
@@ -119,7 +115,6 @@ public record PackedMatrix(WeightFormat format, int out, int in, long address) {
     return Math.ceilDiv(in, format.group());
   }
 
-  /** Address of a block's numbers of a group. */
   public long group(int block, int group) {
     return block(block) + group * groupBytes(format);
   }
@@ -204,12 +199,10 @@ public record PackedMatrix(WeightFormat format, int out, int in, long address) {
     return (int) Math.max(1, CALL_BYTES / blockBytes());
   }
 
-  /** Address of a block. */
   public long block(int index) {
     return address + index * blockBytes();
   }
 
-  /** Bytes of the whole. */
   public long bytes() {
     return bytes(format, out, in);
   }

@@ -13,8 +13,6 @@ import java.lang.foreign.MemorySegment;
  *
  * @param address of the first row's first element, whatever columns are chosen
  * @param width elements from a row to the next
- * @param firstColumn of those that are chosen
- * @param columns how many are chosen
  */
 public record StoredRows(Type type, long address, int rows, int width, int firstColumn, int columns)
     implements WeightRows {
@@ -32,13 +30,11 @@ public record StoredRows(Type type, long address, int rows, int width, int first
       this.bytes = bytes;
     }
 
-    /** Bytes of a number. */
     public int bytes() {
       return bytes;
     }
   }
 
-  /** All columns of rows that follow each other. */
   public static StoredRows of(Type type, long address, int rows, int width) {
     return new StoredRows(type, address, rows, width, 0, width);
   }

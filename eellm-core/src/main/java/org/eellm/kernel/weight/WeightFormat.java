@@ -21,7 +21,6 @@ public enum WeightFormat {
     this.group = group;
   }
 
-  /** Bits of a number. */
   public int bits() {
     return bits;
   }

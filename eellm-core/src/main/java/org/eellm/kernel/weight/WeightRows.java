@@ -10,16 +10,12 @@ import org.eellm.kernel.vector.NativeNumbers;
 /** Rows of a matrix before they are packed, or some columns of them; a vector is one row. */
 public sealed interface WeightRows permits StoredRows, DecodedRows {
 
-  /** How many. */
   int rows();
 
-  /** Numbers of a row. */
   int columns();
 
-  /** Some of the rows. */
   WeightRows rows(int first, int count);
 
-  /** Some of the columns. */
   WeightRows columns(int first, int count);
 
   /**
@@ -29,11 +25,7 @@ public sealed interface WeightRows permits StoredRows, DecodedRows {
    */
   void read(int row, float[] to, int at);
 
-  /**
-   * Writes a row in a format without groups.
-   *
-   * @param to address
-   */
+  /** Writes a row in a format without groups. */
   default void write(int row, WeightFormat format, long to) {
     float[] numbers = new float[columns()];
     read(row, numbers, 0);

@@ -71,7 +71,6 @@ public final class Gradients implements AutoCloseable {
     }
   }
 
-  /** Adds {@code gradient}, of the weight's shape. */
   public void add(Weight weight, Tensor gradient) {
     if (!weight.requiresGrad()) {
       return;
@@ -110,7 +109,6 @@ public final class Gradients implements AutoCloseable {
    *
    * @param g of the output, unchanged from now on
    * @param x the input, unchanged from now on
-   * @param product calls {@link #addProduct} with them
    */
   public void whenDue(Tensor g, Tensor x, BiConsumer<Tensor, Tensor> product) {
     if (postponed.isPresent()) {

@@ -31,7 +31,6 @@ public record Parameter(
   private static final long[] LAST = {1};
   private static final long CHUNK = 1024; // rows that are quantized at once; bounds memory
 
-  /** Number of elements of the part here. */
   public long numel() {
     return value.numel();
   }

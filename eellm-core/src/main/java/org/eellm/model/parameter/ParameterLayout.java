@@ -106,7 +106,6 @@ public final class ParameterLayout {
         .collect(Collectors.toUnmodifiableSet());
   }
 
-  /** Whether a parameter learns. */
   public static boolean learns(String name, Learning learning) {
     return switch (learning) {
       case Learning.Part.EVERYTHING -> true;

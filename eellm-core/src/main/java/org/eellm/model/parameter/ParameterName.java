@@ -13,10 +13,8 @@ public sealed interface ParameterName {
   ParameterName POSITIONS = new Embedding("model.embed_positions.weight");
   ParameterName OUTPUT = new OutputMatrix();
 
-  /** Prefix of the names of the parameters of exits' heads. */
   String EXITS = "exits.";
 
-  /** Prefix of the names of the draft head's parameters. */
   String DRAFT_HEAD = "draft_head.";
 
   /** A table that ids or positions are looked up in. */
@@ -179,7 +177,6 @@ public sealed interface ParameterName {
     return module(weight) + Names.LOW_RANK + "B" + Names.WEIGHT;
   }
 
-  /** Whether it is of a low-rank change. */
   static boolean isLowRank(String name) {
     return name.contains(Names.LOW_RANK);
   }

@@ -45,7 +45,6 @@ public record ParameterSpec(String name, List<Long> shape, Initial initial, Shar
     return new ParameterSpec(name, Arrays.stream(shape).boxed().toList(), initial, split);
   }
 
-  /** All parameters of a model. */
   public static List<ParameterSpec> of(Architecture architecture) {
     return of(architecture, StageLayout.whole(architecture).slices());
   }

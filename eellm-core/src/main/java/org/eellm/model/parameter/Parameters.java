@@ -231,7 +231,6 @@ public final class Parameters implements AutoCloseable {
     return learned.used();
   }
 
-  /** Number of elements that stay as they are. */
   public long frozenCount() {
     return frozen;
   }

@@ -22,7 +22,6 @@ public final class CausalSoftmax {
 
   private CausalSoftmax() {}
 
-  /** Whether the kernels take {@code scores}. */
   public static boolean fits(Tensor scores) {
     return TensorKernels.take(scores);
   }
@@ -32,7 +31,6 @@ public final class CausalSoftmax {
    *
    * @param first position of the first query
    * @param length r
-   * @param key position of the first key
    */
   public static void forward(Tensor scores, long first, long length, long key, KeyStarts starts) {
     long address = scores.data_ptr().address();
@@ -95,7 +93,8 @@ public final class CausalSoftmax {
     Lanes.store(Lanes.broadcast(value).blend(Lanes.load(address), shown), address);
   }
 
-  private static float max(long row, int begin, int end) {
+  /** Of bfloat16 numbers, as in what follows. */
+  static float max(long row, int begin, int end) {
     FloatVector largest = Lanes.broadcast(Float.NEGATIVE_INFINITY);
     for (int i = begin; i < end; i += Lanes.WIDTH) {
       largest = largest.max(Lanes.load(row + 2L * i));
@@ -104,7 +103,7 @@ public final class CausalSoftmax {
   }
 
   /** Fills {@code out} with exp(z - max); returns the sum. */
-  private static float exponentials(long row, int begin, int end, float max, float[] out) {
+  static float exponentials(long row, int begin, int end, float max, float[] out) {
     FloatVector sums = FloatVector.zero(Lanes.FLOATS);
     for (int i = begin; i < end; i += Lanes.WIDTH) {
       FloatVector z = Lanes.load(row + 2L * i);
@@ -115,7 +114,8 @@ public final class CausalSoftmax {
     return Lanes.sum(sums);
   }
 
-  private static void store(float[] values, int begin, int end, float scale, long row) {
+  /** Stores values times a factor. */
+  static void store(float[] values, int begin, int end, float scale, long row) {
     for (int i = begin; i < end; i += Lanes.WIDTH) {
       Lanes.store(FloatVector.fromArray(Lanes.FLOATS, values, i).mul(scale), row + 2L * i);
     }
@@ -151,18 +151,15 @@ public final class CausalSoftmax {
   }
 
   private static void backward(long p, long g, int keys, int seen) {
-    long end = 2L * Math.ceilDiv(seen, Lanes.WIDTH) * Lanes.WIDTH;
+    int end = Math.ceilDiv(seen, Lanes.WIDTH) * Lanes.WIDTH;
     FloatVector products = FloatVector.zero(Lanes.FLOATS);
-    for (long i = 0; i < end; i += 2 * Lanes.WIDTH) {
+    for (long i = 0; i < 2L * end; i += 2 * Lanes.WIDTH) {
       products = Lanes.load(p + i).fma(Lanes.load(g + i), products);
     }
     float inner = Lanes.sum(products);
-    for (long i = 0; i < end; i += 2 * Lanes.WIDTH) {
+    for (long i = 0; i < 2L * end; i += 2 * Lanes.WIDTH) {
       Lanes.store(Lanes.load(p + i).mul(Lanes.load(g + i).sub(inner)), g + i);
     }
-    FloatVector zero = FloatVector.zero(Lanes.FLOATS);
-    for (long i = end; i < 2L * keys; i += 2 * Lanes.WIDTH) {
-      Lanes.store(zero, g + i);
-    }
+    clear(g, end, keys);
   }
 }

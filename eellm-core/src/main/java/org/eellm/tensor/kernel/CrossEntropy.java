@@ -2,11 +2,8 @@ package org.eellm.tensor.kernel;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorOperators;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -21,7 +18,6 @@ public final class CrossEntropy {
    * By row, float32 [n, 1].
    *
    * @param loss {@code logsumexp(z) - z_target}
-   * @param maxProbability the largest probability
    */
   public record Rows(Tensor loss, Tensor maxProbability) {}
 
@@ -54,41 +50,16 @@ public final class CrossEntropy {
             for (int i = from; i < to; i++) {
               int wanted = (int) target.getAtIndex(ValueLayout.JAVA_LONG, i);
               long row = address + 2L * i * width;
-              float max = max(row, width);
-              float sum = exponentials(row, max, scratch);
+              float max = CausalSoftmax.max(row, 0, width);
+              float sum = CausalSoftmax.exponentials(row, 0, width, max, scratch);
               float difference = max - NativeNumbers.get(row + 2L * wanted);
               losses.setAtIndex(ValueLayout.JAVA_FLOAT, i, (float) (Math.log(sum) + difference));
               largest.setAtIndex(ValueLayout.JAVA_FLOAT, i, 1 / sum);
               scratch[wanted] -= sum;
-              store(scratch, 1 / sum, row);
+              CausalSoftmax.store(scratch, 0, width, 1 / sum, row);
             }
           });
       return new Rows(scope.moveToOuter(loss), scope.moveToOuter(maxProbability));
-    }
-  }
-
-  private static float max(long row, int width) {
-    FloatVector largest = Lanes.broadcast(Float.NEGATIVE_INFINITY);
-    for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
-      largest = largest.max(Lanes.load(row + i));
-    }
-    return largest.reduceLanes(VectorOperators.MAX);
-  }
-
-  /** Fills {@code out} with exp(z - max) and returns the sum. */
-  private static float exponentials(long row, float max, float[] out) {
-    FloatVector sums = FloatVector.zero(Lanes.FLOATS);
-    for (int i = 0; i < out.length; i += Lanes.WIDTH) {
-      FloatVector p = Lanes.expOfNegative(Lanes.load(row + 2L * i).sub(max));
-      p.intoArray(out, i);
-      sums = sums.add(p);
-    }
-    return Lanes.sum(sums);
-  }
-
-  private static void store(float[] values, float scale, long row) {
-    for (int i = 0; i < values.length; i += Lanes.WIDTH) {
-      Lanes.store(FloatVector.fromArray(Lanes.FLOATS, values, i).mul(scale), row + 2L * i);
     }
   }
 }

@@ -56,7 +56,6 @@ public final class HeadRotation {
         });
   }
 
-  /** The halves of a head. */
   private record Halves(long bytes) {
 
     /** Writes a c + sign b d. */

@@ -49,15 +49,9 @@ public record KeyedDropout(long key, double probability, Place place) {
    * @param stride from the beginning of a run to that of the next one of the group
    * @param runs of a group
    * @param step from the beginning of a group to that of the next one
-   * @param column number of the first column
    */
   public record Place(
       long skipped, long first, long length, long stride, long runs, long step, long column) {
-
-    /** Consecutive whole rows. */
-    public static Place ofRows(long first, long count) {
-      return ofRuns(first, count, count);
-    }
 
     /** Runs of whole rows at equal distances. */
     public static Place ofRuns(long first, long length, long step) {

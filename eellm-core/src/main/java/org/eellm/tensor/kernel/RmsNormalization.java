@@ -77,7 +77,6 @@ public final class RmsNormalization {
   /**
    * Rows of one width.
    *
-   * @param weight address of the weight
    * @param zeroCentered whether one is added to it
    */
   private record Rows(long weight, boolean zeroCentered, int width, float epsilon) {

@@ -193,7 +193,7 @@ final class KernelRunnerTest {
     List<float[]> all = new ArrayList<>();
     for (int layer = Math.ceilDiv(tap, 2); layer < layers; layer++) {
       for (int row = 0; row < ids.length; row++) {
-        all.add(runner.keysAndValues(layer, row < 3 ? 0 : 1, row < 3 ? row : row - 3));
+        all.add(KeysAndValues.read(runner, layer, row < 3 ? 0 : 1, row < 3 ? row : row - 3));
       }
     }
     return all.toArray(float[][]::new);
@@ -213,11 +213,14 @@ final class KernelRunnerTest {
 
       runner.copyPage(from, to);
 
-      assertThat(runner.keysAndValues(0, to, 0)).isEqualTo(runner.keysAndValues(0, from, 0));
-      assertThat(runner.keysAndValues(1, to, 0)).isEqualTo(runner.keysAndValues(1, from, 0));
-      assertThat(runner.keysAndValues(1, to, 0)).isNotEqualTo(runner.keysAndValues(0, to, 0));
-      assertThat(runner.keysAndValues(1, 0, 0)).containsOnly(0f);
-      assertThat(runner.keysAndValues(2, 0, 0)).containsOnly(0f);
+      assertThat(KeysAndValues.read(runner, 0, to, 0))
+          .isEqualTo(KeysAndValues.read(runner, 0, from, 0));
+      assertThat(KeysAndValues.read(runner, 1, to, 0))
+          .isEqualTo(KeysAndValues.read(runner, 1, from, 0));
+      assertThat(KeysAndValues.read(runner, 1, to, 0))
+          .isNotEqualTo(KeysAndValues.read(runner, 0, to, 0));
+      assertThat(KeysAndValues.read(runner, 1, 0, 0)).containsOnly(0f);
+      assertThat(KeysAndValues.read(runner, 2, 0, 0)).containsOnly(0f);
     }
   }
 

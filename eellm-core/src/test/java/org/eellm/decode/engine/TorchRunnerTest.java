@@ -1,7 +1,6 @@
 package org.eellm.decode.engine;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.Arrays;
@@ -104,10 +103,11 @@ final class TorchRunnerTest {
       HeadOutput apart = runner.predict(last, block(scattered, 39, pieces[39]), new int[] {0}, 1);
 
       assertThat(apart.logits(0)).containsExactly(expected, within(1e-4f));
-      assertThat(runner.keysAndValues(4, 3, 9))
-          .containsExactly(runner.keysAndValues(4, 1, 9), within(1e-5f));
+      assertThat(KeysAndValues.read(runner, 4, 3, 9))
+          .containsExactly(KeysAndValues.read(runner, 4, 1, 9), within(1e-5f));
       runner.copyPage(3, 6);
-      assertThat(runner.keysAndValues(4, 6, 9)).isEqualTo(runner.keysAndValues(4, 3, 9));
+      assertThat(KeysAndValues.read(runner, 4, 6, 9))
+          .isEqualTo(KeysAndValues.read(runner, 4, 3, 9));
     }
   }
 
@@ -146,16 +146,6 @@ final class TorchRunnerTest {
           at += count;
         }
       }
-    }
-  }
-
-  @Test
-  void keysAndValues_attentionThatHasNotRun_isRefused() {
-    try (Decoder model = SmallModel.plain();
-        ModelRunner runner = new TorchRunner(model, Vocabulary.of(VOCABULARY), PAGES)) {
-      assertThatThrownBy(() -> runner.keysAndValues(2, 0, 0))
-          .isInstanceOf(IllegalStateException.class)
-          .hasMessage("attention 2 has not run");
     }
   }
 }

@@ -36,14 +36,14 @@ final class RandomSamplerTest {
 
   @Test
   void takesBest_onlyWhereTheBestIdIsTaken() {
-    SamplingParams best = SamplingParams.AS_PREDICTED.withTemperature(0);
+    SamplingParams best = SamplingParams.AS_PREDICTED.with(SamplingSetting.TEMPERATURE, 0);
     assertThat(new RandomSampler(best, 1).takesBest()).isTrue();
     assertThat(new RandomSampler(best.withMinTokens(new MinTokens(0, Set.of(7))), 1))
         .matches(Sampler::takesBest);
     for (SamplingParams other :
         List.of(
             SamplingParams.AS_PREDICTED,
-            best.withPenalties(new Penalties(1, 0.5, 0)),
+            best.with(SamplingSetting.PRESENCE_PENALTY, 0.5),
             best.withLogitBias(Map.of(3, 1.0)),
             best.withMinTokens(new MinTokens(2, Set.of(7))))) {
       assertThat(new RandomSampler(other, 1).takesBest()).as("%s", other).isFalse();
@@ -63,7 +63,7 @@ final class RandomSamplerTest {
   void choose_temperatureZero_leadsByProbabilitiesAfterPenalties() {
     try (Scope _ = Scope.open()) {
       float[] logits = logits(0.5, 0.3, 0.2);
-      SamplingParams best = SamplingParams.AS_PREDICTED.withTemperature(0);
+      SamplingParams best = SamplingParams.AS_PREDICTED.with(SamplingSetting.TEMPERATURE, 0);
 
       Sampler.Choice plain = new RandomSampler(best, 3).choose(prediction(logits));
       Sampler.Choice biased =
@@ -172,13 +172,13 @@ final class RandomSamplerTest {
 
   private static RandomSampler greedy(Penalties penalties, Map<Integer, Double> bias) {
     return new RandomSampler(
-        SamplingParams.AS_PREDICTED.withTemperature(0).withPenalties(penalties).withLogitBias(bias),
-        0);
+        new SamplingParams(0, 0, 1, 0, penalties, bias, MinTokens.NONE, null), 0);
   }
 
   @Test
   void next_minP_drawsOfThoseThatAreProbableEnough() {
-    RandomSampler sampler = new RandomSampler(SamplingParams.AS_PREDICTED.withMinP(0.4), 5);
+    RandomSampler sampler =
+        new RandomSampler(SamplingParams.AS_PREDICTED.with(SamplingSetting.MIN_P, 0.4), 5);
 
     assertThat(frequencies(sampler, logits(0.1, 0.5, 0.15, 0.25)))
         .containsExactly(new double[] {0, 2.0 / 3, 0, 1.0 / 3}, within(0.03));
@@ -238,7 +238,7 @@ final class RandomSamplerTest {
 
   @Test
   void constructors_impossibleFurtherSettings_areRefusedByName() {
-    assertThatThrownBy(() -> SamplingParams.AS_PREDICTED.withMinP(1.5))
+    assertThatThrownBy(() -> SamplingParams.AS_PREDICTED.with(SamplingSetting.MIN_P, 1.5))
         .isInstanceOf(ConfigException.class)
         .hasMessage("min-p: 1.5 is outside [0, 1]; 0 is no limit");
     assertThatThrownBy(() -> SamplingParams.AS_PREDICTED.withLogitBias(Map.of(-1, 1.0)))

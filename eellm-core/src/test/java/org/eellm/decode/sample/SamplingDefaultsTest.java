@@ -44,8 +44,14 @@ final class SamplingDefaultsTest {
   void over_otherValues_replacesThoseThatTheFileHas() throws IOException {
     assertThat(SamplingDefaults.read(folder).over(SamplingParams.GREEDY))
         .isEqualTo(SamplingParams.GREEDY);
-    assertThat(read("{'temperature': 0.5, 'top_k': 3}").over(SamplingParams.GREEDY.withMinP(0.1)))
-        .isEqualTo(SamplingParams.AS_PREDICTED.withTemperature(0.5).withTopK(3).withMinP(0.1));
+    assertThat(
+            read("{'temperature': 0.5, 'top_k': 3}")
+                .over(SamplingParams.GREEDY.with(SamplingSetting.MIN_P, 0.1)))
+        .isEqualTo(
+            SamplingParams.AS_PREDICTED
+                .with(SamplingSetting.TEMPERATURE, 0.5)
+                .with(SamplingSetting.TOP_K, 3)
+                .with(SamplingSetting.MIN_P, 0.1));
   }
 
   /** What is left as it is goes without a word. */

@@ -144,7 +144,7 @@ final class MatmulKernelTest {
     return Stream.concat(
         Stream.of(MatmulKernel.java(WeightFormat.INT4)),
         CodeTarget.candidates().stream()
-            .flatMap(target -> GroupKernels.load(target).stream())
+            .flatMap(target -> DotKernels.load(WeightFormat.INT4, target, SumOrder.CHAIN).stream())
             .map(kernels -> new MatmulKernel(WeightFormat.INT4, SumOrder.CHAIN, kernels)));
   }
 
@@ -177,10 +177,8 @@ final class MatmulKernelTest {
               };
         };
     assumeTrue(CpuFlags.all().contains(flag), "the processor has no " + flag);
-    return (format.hasGroups()
-            ? GroupKernels.load(target).map(kernels -> new MatmulKernel(format, order, kernels))
-            : DotKernels.load(format, target, order)
-                .map(kernels -> new MatmulKernel(format, order, kernels)))
+    return DotKernels.load(format, target, order)
+        .map(kernels -> new MatmulKernel(format, order, kernels))
         .orElseThrow();
   }
 

@@ -60,7 +60,7 @@ final class KeyedDropoutTest {
   void of_rowsInParts_areTheRowsOfTheWhole() {
     try (Scope scope = Scope.open()) {
       Tensor x = ones(ScalarType.Float, 12, 50);
-      Tensor whole = new KeyedDropout(KEY, 0.4, Place.ofRows(0, 12)).of(x);
+      Tensor whole = new KeyedDropout(KEY, 0.4, Place.ofRuns(0, 12, 12)).of(x);
       Tensor part = ones(ScalarType.Float, 6, 50);
 
       // Two ranks with heads of three sequences, two rows a sequence each.
@@ -78,7 +78,7 @@ final class KeyedDropoutTest {
   void of_runsInGroups_areTheseRowsAndColumnsOfTheWhole() {
     try (Scope scope = Scope.open()) {
       Tensor whole =
-          new KeyedDropout(KEY, 0.4, Place.ofRows(0, 16)).of(ones(ScalarType.Float, 16, 50));
+          new KeyedDropout(KEY, 0.4, Place.ofRuns(0, 16, 16)).of(ones(ScalarType.Float, 16, 50));
       Tensor wanted = whole.view(2, 8, 50).narrow(1, 2, 4).reshape(8, 50).narrow(1, 20, 30);
 
       Place place = new Place(0, 2, 1, 1, 4, 8, 20);
@@ -94,7 +94,7 @@ final class KeyedDropoutTest {
   @ParameterizedTest
   @ValueSource(doubles = {0.05, 0.1, 0.5, 0.9})
   void of_ones_haveTheMeanAndVarianceOfDropout(double probability) {
-    double[] factors = factors(KEY, probability, Place.ofRows(0, 1000), 1000);
+    double[] factors = factors(KEY, probability, Place.ofRuns(0, 1000, 1000), 1000);
     double mean =
         IntStream.range(0, factors.length).mapToDouble(i -> factors[i]).average().orElse(0);
     double variance =
@@ -114,12 +114,12 @@ final class KeyedDropoutTest {
   void of_neighbours_areIndependent(int which) {
     int rows = 1000;
     int columns = 1000;
-    double[] x = factors(KEY, 0.5, Place.ofRows(0, rows), columns);
+    double[] x = factors(KEY, 0.5, Place.ofRuns(0, rows, rows), columns);
     double[] y =
         switch (which) {
-          case 0 -> factors(KEY, 0.5, Place.ofRows(1, rows), columns);
-          case 1 -> factors(KEY + 1, 0.5, Place.ofRows(0, rows), columns);
-          case 2 -> factors(KEY ^ 1L << 32, 0.5, Place.ofRows(0, rows), columns);
+          case 0 -> factors(KEY, 0.5, Place.ofRuns(1, rows, rows), columns);
+          case 1 -> factors(KEY + 1, 0.5, Place.ofRuns(0, rows, rows), columns);
+          case 2 -> factors(KEY ^ 1L << 32, 0.5, Place.ofRuns(0, rows, rows), columns);
           case 3 -> shifted(x, 1);
           default -> shifted(x, 16);
         };

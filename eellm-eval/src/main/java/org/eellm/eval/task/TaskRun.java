@@ -13,7 +13,6 @@ import java.util.SequencedMap;
 import java.util.Set;
 import org.eellm.config.ConfigException;
 import org.eellm.config.HeadId;
-import org.eellm.decode.exit.ExitDecision;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingSettings;
@@ -135,7 +134,7 @@ public record TaskRun(
     @Override
     public void onPrediction(Prediction prediction, int id) {
       boolean isLast = prediction.head().id().equals(HeadId.FINAL);
-      if (ExitDecision.leaves(policy, prediction, isLast) && left.add(prediction.position())) {
+      if ((isLast || policy.leaves(prediction)) && left.add(prediction.position())) {
         logLikelihood += prediction.logProbability(id);
         greedy &= prediction.best() == id;
       }

@@ -17,20 +17,15 @@ import org.eellm.kernel.weight.WeightRows;
 /**
  * The rows of an embedding. Those that a file has in groups stay in them, in a packed matrix.
  *
- * @param rows of this rank
  * @param first id of the first row that this rank has
- * @param count of rows
- * @param columns numbers of a row
  */
 record EmbeddingTable(Rows rows, int first, int count, int columns) {
   private static final int ROWS_EACH = 256; // that a thread copies at once
 
-  /** Where rows lie. */
   sealed interface Rows {
     /** Reads a row as float32. */
     void read(int row, float[] to);
 
-    /** Outputs of a matrix. */
     record Packed(PackedMatrix matrix) implements Rows {
       @Override
       public void read(int row, float[] to) {
@@ -113,12 +108,7 @@ record EmbeddingTable(Rows rows, int first, int count, int columns) {
     }
   }
 
-  /**
-   * The scalar product of a row of this rank's and float32 numbers.
-   *
-   * @param x their address
-   * @param scratch for a row
-   */
+  /** The scalar product of a row of this rank's and float32 numbers. */
   float times(int id, long x, FloatArray scratch) {
     if (rows instanceof Rows.Stored(StoredRows stored)
         && stored.type() == StoredRows.Type.BFLOAT16) {

@@ -44,7 +44,6 @@ final class HiddenStates implements AutoCloseable {
     free[freeCount++] = slot;
   }
 
-  /** Address of a hidden state. */
   long address(int slot) {
     return memory.address() + (long) slot * rowBytes;
   }

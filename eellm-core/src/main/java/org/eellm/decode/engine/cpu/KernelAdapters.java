@@ -151,7 +151,6 @@ final class KernelAdapters implements AutoCloseable {
 
   /**
    * @param group rows that the matrices are multiplied with at once
-   * @param members of the team
    */
   KernelAdapters(Packed packed, ModelKernels kernels, int group, int members) {
     kernel = packed.changes().isEmpty() ? kernels.layers() : kernels.routers();
@@ -180,12 +179,10 @@ final class KernelAdapters implements AutoCloseable {
             });
   }
 
-  /** Whether there are none. */
   boolean isEmpty() {
     return products.isEmpty();
   }
 
-  /** Forgets which rows have which. */
   void clear() {
     any = false;
   }
@@ -200,7 +197,6 @@ final class KernelAdapters implements AutoCloseable {
     any |= adapter > 0;
   }
 
-  /** Begins a pass of so many rows. */
   void begin(int rows) {
     for (int i = 0; i < inputs.size() && any; i++) {
       inputs.get(i).begin(rows);
@@ -254,8 +250,6 @@ final class KernelAdapters implements AutoCloseable {
      * Adds to some blocks of outputs of a group of rows, as many as the matrix is multiplied with
      * at once.
      *
-     * @param member by its number
-     * @param first of the rows
      * @param y address of the first row's first output
      * @param rowBytes from a row of y to the next
      */
@@ -275,7 +269,6 @@ final class KernelAdapters implements AutoCloseable {
       }
     }
 
-    /** Multiplies a group of rows with a block of B. */
     private void multiply(int member, int adapter, int block, int first, int rows) {
       PackedMatrix out = changes.get(adapter - 1).orElseThrow().out();
       long to = blocks.get(member).address();

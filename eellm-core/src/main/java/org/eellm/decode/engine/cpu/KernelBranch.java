@@ -23,7 +23,6 @@ sealed interface KernelBranch
   /** Bytes of its matrices that so many rows read, at most. */
   long bytes(int rows);
 
-  /** Runs the branch as a member. */
   void run(Member member, KernelExecutor pass);
 
   /**
@@ -32,7 +31,6 @@ sealed interface KernelBranch
    * @param bias of queries, keys and values
    * @param norms of queries and keys
    * @param shape with this rank's heads
-   * @param type whose rotation it has
    * @param slot which attention's pages
    */
   record Attention(
@@ -149,7 +147,7 @@ sealed interface KernelBranch
       int keyAt = (shape.heads() + head) * width;
       int valueAt = keyAt + shape.keyValueHeads() * width;
       long first = pass.memory().head(slot, head);
-      RotaryTable rotation = pass.rotations().of(type);
+      RotaryTable rotation = pass.rotation(type);
       for (int row = from; row < to; row++) {
         long key = space.qkv(row, keyAt);
         long value = space.qkv(row, valueAt);
@@ -189,7 +187,7 @@ sealed interface KernelBranch
       int column = head * group * width;
       int start = pass.tileStart(tile);
       int end = pass.tileEnd(tile);
-      RotaryTable rotation = pass.rotations().of(type);
+      RotaryTable rotation = pass.rotation(type);
       for (int row = start; row < end; row++) {
         long queries = space.qkv(row, column);
         if (!normsTogether()) {
@@ -226,7 +224,6 @@ sealed interface KernelBranch
    * An MLP.
    *
    * @param up blocks of gate and up in turn where there is a gate, else up alone
-   * @param gateBias of a gate
    */
   record Mlp(
       KernelNorm norm,
@@ -292,7 +289,6 @@ sealed interface KernelBranch
       }
     }
 
-    /** Adds a bias to every second block. */
     private static void addToBlocks(FloatArray bias, int column, long first, int count) {
       for (int i = 0; i < count; i += PackedMatrix.BLOCK) {
         int ofBlock = Math.min(PackedMatrix.BLOCK, count - i);

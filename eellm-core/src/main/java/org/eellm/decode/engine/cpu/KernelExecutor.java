@@ -2,7 +2,9 @@ package org.eellm.decode.engine.cpu;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.ForwardProfiler;
 import org.eellm.decode.engine.ForwardProfiler.Part;
@@ -26,7 +28,7 @@ final class KernelExecutor implements AutoCloseable {
   private final Workspace workspace;
   private final HiddenStates states;
   private final KernelKeyValueCache memory;
-  private final RotaryTables rotations;
+  private final Map<LayerType, RotaryTable> rotations;
   private final TensorParallel parallel;
   private final int hidden;
   private final ForwardProfiler profiler = new ForwardProfiler();
@@ -58,7 +60,6 @@ final class KernelExecutor implements AutoCloseable {
   /**
    * Adds outputs to the stream.
    *
-   * @param bias that is added, too
    * @param factor of the outputs alone
    * @param norm of outputs with their bias; it takes whole rows
    */
@@ -104,7 +105,7 @@ final class KernelExecutor implements AutoCloseable {
       Workspace workspace,
       HiddenStates states,
       KernelKeyValueCache memory,
-      RotaryTables rotations,
+      Map<LayerType, RotaryTable> rotations,
       TensorParallel parallel) {
     this.team = team;
     this.workspace = workspace;
@@ -129,8 +130,8 @@ final class KernelExecutor implements AutoCloseable {
     return memory;
   }
 
-  RotaryTables rotations() {
-    return rotations;
+  RotaryTable rotation(LayerType type) {
+    return rotations.get(type);
   }
 
   int rows() {
@@ -178,7 +179,6 @@ final class KernelExecutor implements AutoCloseable {
     return positions[row];
   }
 
-  /** The pages of a row's sequence. */
   NativeInts pages(int row) {
     return pages[rangeOf[row]];
   }
@@ -218,7 +218,9 @@ final class KernelExecutor implements AutoCloseable {
       ranges++;
       starts[ranges] = rows;
     }
-    rotations.require(longest);
+    for (RotaryTable rotation : rotations.values()) {
+      rotation.require(longest);
+    }
     writeLimits();
     return end;
   }
@@ -354,7 +356,6 @@ final class KernelExecutor implements AutoCloseable {
     profiler.mark(member, Part.LOGITS);
   }
 
-  /** Address of a row of the stream. */
   long stream(int row) {
     return states.address(slots[row]);
   }
@@ -514,7 +515,6 @@ final class KernelExecutor implements AutoCloseable {
     member.end();
   }
 
-  /** Replaces numbers with their sums over all ranks. */
   void sumOverRanks(Member member, long at, long count) {
     member.begin(1);
     for (int i = member.next(); i >= 0; i = member.next()) {
@@ -528,6 +528,6 @@ final class KernelExecutor implements AutoCloseable {
     for (NativeInts numbers : pages) {
       numbers.close();
     }
-    rotations.close();
+    rotations.values().forEach(RotaryTable::close);
   }
 }

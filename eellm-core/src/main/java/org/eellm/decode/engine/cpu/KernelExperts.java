@@ -218,14 +218,12 @@ record KernelExperts(
       starts = new int[experts.count() + 1];
     }
 
-    /** Begins anew, with so many rows. */
     void begin(int rows) {
       normed.begin(rows);
       sorted.begin(rows * experts.perToken());
       activations.begin(rows * experts.perToken());
     }
 
-    /** Address of a row's scores. */
     long scores(int row) {
       return scores.address() + 4L * row * scoreWidth;
     }
@@ -270,7 +268,6 @@ record KernelExperts(
       }
     }
 
-    /** Sorts the choices of so many rows by their experts. */
     void sort(int rows) {
       int count = rows * experts.perToken();
       Arrays.fill(next, 0);
@@ -294,7 +291,6 @@ record KernelExperts(
       }
     }
 
-    /** Puts a normed row to each of its experts. */
     void put(int row, FloatArray values) {
       for (int choice = 0; choice < experts.perToken(); choice++) {
         int place = places[row * experts.perToken() + choice];
@@ -302,12 +298,10 @@ record KernelExperts(
       }
     }
 
-    /** How many experts have rows. */
     int present() {
       return present;
     }
 
-    /** The expert of an index below {@link #present}. */
     int expert(int index) {
       return withRows[index];
     }
@@ -322,7 +316,6 @@ record KernelExperts(
       return starts[index + 1];
     }
 
-    /** The weight of a row's choice. */
     float weight(int row, int choice) {
       return weights[row * experts.perToken() + choice];
     }
@@ -332,7 +325,6 @@ record KernelExperts(
       return outputs.address() + 4L * place * outputWidth;
     }
 
-    /** Address of what an expert gives for a row's choice. */
     long output(int row, int choice) {
       return output(places[row * experts.perToken() + choice]);
     }

@@ -7,13 +7,10 @@ import org.eellm.kernel.vector.NativeNumbers;
  * RMSNorms of queries and of keys.
  *
  * @param query of a head's query, or of this rank's part of all heads'
- * @param together whether a norm takes all heads
  */
 record KernelHeadNorms(KernelNorm.Rms query, KernelNorm.Rms key, boolean together) {
-  /** Bytes of the sums of squares of a row. */
   static final int SUM_BYTES = 2 * Float.BYTES;
 
-  /** Norms all queries and keys of a row, which this rank has. */
   void apply(long queries, long keys, FloatArray scratch) {
     query.applyInPlace(queries, scratch);
     key.applyInPlace(keys, scratch);

@@ -15,16 +15,12 @@ final class KernelKeyValueCache implements AutoCloseable {
   private static final int NOT_HERE = -1;
 
   private final PageLayout layout;
-  private final int heads;
+  final int heads;
   private final int pages;
   private final int[] places; // by attention
   private final boolean[] hasRun; // by place
   private final NativeBuffer memory;
 
-  /**
-   * @param heads that have keys and values, on this rank
-   * @param attentions that run here
-   */
   KernelKeyValueCache(PageLayout layout, int heads, int pages, List<Integer> attentions) {
     this.layout = layout;
     this.heads = heads;
@@ -70,28 +66,6 @@ final class KernelKeyValueCache implements AutoCloseable {
         MemorySegment.copy(all, (first + from) * bytes, all, (first + to) * bytes, bytes);
       }
     }
-  }
-
-  /**
-   * Keys of all heads at a position, then values, [2 heads, width]; zeros if it has not run.
-   *
-   * @throws IllegalArgumentException if the attention does not run here
-   */
-  float[] read(int attention, int page, int offset) {
-    if (attention >= places.length || places[attention] == NOT_HERE) {
-      throw new IllegalArgumentException("attention " + attention + " does not run here");
-    }
-    int width = layout.width();
-    float[] all = new float[2 * heads * width];
-    float[] one = new float[width];
-    for (int head = 0; head < heads; head++) {
-      long at = head(attention, head) + page * pageBytes();
-      layout.readKey(at, offset, one);
-      System.arraycopy(one, 0, all, head * width, width);
-      layout.readValue(at, offset, one);
-      System.arraycopy(one, 0, all, (heads + head) * width, width);
-    }
-    return all;
   }
 
   @Override

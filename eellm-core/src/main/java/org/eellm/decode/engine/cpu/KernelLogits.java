@@ -1,7 +1,6 @@
 package org.eellm.decode.engine.cpu;
 
 import java.lang.foreign.MemorySegment;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
@@ -129,7 +128,6 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     return scale;
   }
 
-  /** Address of a row. */
   long row(int row) {
     return logits.address() + 4L * row * width;
   }
@@ -139,12 +137,10 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     return hiddenWidth > 0 && item % chunks == 0;
   }
 
-  /** The row of an item. */
   int rowOf(int item) {
     return item / chunks;
   }
 
-  /** Keeps a row's normed hidden state. */
   void keepHidden(int row, float[] normed) {
     FloatArithmetic.write(normed, 0, hiddenAddress(row), hiddenWidth);
   }
@@ -159,7 +155,6 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     return count * chunks;
   }
 
-  /** Makes an item's products its logits, and finds the largest. */
   void findLargest(int item) {
     int row = item / chunks;
     int first = item % chunks * CHUNK;
@@ -233,20 +228,6 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
   }
 
   @Override
-  public double entropy(int row) {
-    return entropy(row, 1, normalizers[row]);
-  }
-
-  private double entropy(int row, double temperature, double normalizer) {
-    double mean = 0; // of the logits
-    for (float logit : logits(row)) {
-      double logProbability = logit / temperature - normalizer;
-      mean += Math.exp(logProbability) * logProbability;
-    }
-    return -mean;
-  }
-
-  @Override
   public float logit(int row, int id) {
     return NativeNumbers.getFloat(row(row) + 4L * id);
   }
@@ -258,34 +239,13 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
 
   @Override
   public List<TokenScore> top(int row, int count) {
-    return top(row, count, 1, normalizers[row]);
-  }
-
-  private List<TokenScore> top(int row, int count, double temperature, double normalizer) {
-    int wanted = Math.min(count, vocabSize);
-    float[] logits = logits(row);
-    int[] ids = new int[wanted];
-    int found = 0;
-    for (int id = 0; id < vocabSize; id++) {
-      if (found < wanted || logits[id] > logits[ids[found - 1]]) {
-        int at = found < wanted ? found++ : found - 1;
-        for (; at > 0 && logits[ids[at - 1]] < logits[id]; at--) {
-          ids[at] = ids[at - 1];
-        }
-        ids[at] = id;
-      }
-    }
-    List<TokenScore> scores = new ArrayList<>(found);
-    for (int id : Arrays.copyOf(ids, found)) {
-      scores.add(new TokenScore(id, logits[id] / temperature - normalizer));
-    }
-    return scores;
+    return TokenScore.top(logits(row), count, id -> logProbability(row, id));
   }
 
   @Override
   public float[] logits(int row) {
     float[] copy = new float[vocabSize];
-    LogitArithmetic.read(row(row), copy);
+    FloatArithmetic.read(row(row), copy, 0, vocabSize);
     return copy;
   }
 
@@ -365,11 +325,6 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     }
 
     @Override
-    public double entropy(int row) {
-      return KernelLogits.this.entropy(row, temperature, normalizer(row));
-    }
-
-    @Override
     public double logProbability(int row, int id) {
       return KernelLogits.this.logit(row, id) / temperature - normalizer(row);
     }
@@ -381,7 +336,8 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
 
     @Override
     public List<TokenScore> top(int row, int count) {
-      return KernelLogits.this.top(row, count, temperature, normalizer(row));
+      float[] untempered = KernelLogits.this.logits(row);
+      return TokenScore.top(untempered, count, id -> logProbability(row, id));
     }
 
     @Override

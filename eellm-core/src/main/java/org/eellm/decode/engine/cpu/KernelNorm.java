@@ -1,21 +1,16 @@
 package org.eellm.decode.engine.cpu;
 
-import org.eellm.kernel.Norms;
 import org.eellm.kernel.matmul.FloatArithmetic;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeNumbers;
 
 /** A norm over rows of float32 numbers. */
 sealed interface KernelNorm {
 
-  /**
-   * Norms a row.
-   *
-   * @param x its address
-   */
+  /** Norms a row. */
   void apply(long x, FloatArray out);
 
-  /** Numbers of a row. */
   int width();
 
   /**
@@ -31,7 +26,7 @@ sealed interface KernelNorm {
   record Rms(FloatArray weight, double epsilon) implements KernelNorm {
     @Override
     public void apply(long x, FloatArray out) {
-      Norms.rms(x, weight, epsilon, out);
+      RowKernel.ofWidth(width()).rms(x, weight, epsilon, out);
     }
 
     /**
@@ -63,7 +58,7 @@ sealed interface KernelNorm {
   record Layer(FloatArray weight, FloatArray bias, double epsilon) implements KernelNorm {
     @Override
     public void apply(long x, FloatArray out) {
-      Norms.layer(x, weight, bias, epsilon, out);
+      RowKernel.ofWidth(width()).layer(x, weight, bias, epsilon, out);
     }
 
     @Override
@@ -72,7 +67,6 @@ sealed interface KernelNorm {
     }
   }
 
-  /** No norm. */
   record None(int width) implements KernelNorm {
     @Override
     public void apply(long x, FloatArray out) {

@@ -21,7 +21,6 @@ import org.eellm.kernel.machine.MemoryBandwidth;
 import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.machine.Threads;
 import org.eellm.kernel.matmul.FloatArithmetic;
-import org.eellm.kernel.matmul.MatmulKernel;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeNumbers;
@@ -53,7 +52,7 @@ public final class KernelRunner implements ModelRunner {
   private final ModelKernels kernels;
   private final Workspace workspace;
   private final HiddenStates states;
-  private final KernelKeyValueCache memory;
+  final KernelKeyValueCache memory;
   private final KernelExecutor pass;
   private final Optional<ForwardProfiler> profiler;
   private final float[] row;
@@ -72,7 +71,6 @@ public final class KernelRunner implements ModelRunner {
    * Packs a model's weights.
    *
    * @param model which may be closed before this: its memory is freed after both
-   * @param pages of keys and values
    * @param threads to compute with
    */
   public KernelRunner(DecodingModel model, Vocabulary vocabulary, int pages, int threads) {
@@ -107,7 +105,7 @@ public final class KernelRunner implements ModelRunner {
       memory =
           new KernelKeyValueCache(layout, shard.numKeyValueHeads(), pages, packed.attentions());
       closings.push(memory::close);
-      pass = new KernelExecutor(team, workspace, states, memory, RotaryTables.of(shape), parallel);
+      pass = new KernelExecutor(team, workspace, states, memory, RotaryTable.of(shape), parallel);
       closings.push(pass::close);
       predictions = programs(packed.heads());
       draftPredictions = programs(packed.draftHeads());
@@ -162,12 +160,6 @@ public final class KernelRunner implements ModelRunner {
     return model;
   }
 
-  /** The kernel that multiplies with the matrices of layers. */
-  public MatmulKernel kernel() {
-    return kernels.layers();
-  }
-
-  /** A description of the kernels that multiply. */
   public String kernelText() {
     return kernels.text();
   }
@@ -231,7 +223,6 @@ public final class KernelRunner implements ModelRunner {
     return packed.trunk().stream().limit(2L * layers).mapToLong(branch -> branch.bytes(1)).sum();
   }
 
-  /** Bytes of the packed weights of a head. */
   public long headBytes(Head head) {
     return packed.heads().get(indexHere(head)).bytes();
   }
@@ -421,11 +412,6 @@ public final class KernelRunner implements ModelRunner {
       pass.run(layers.branches(), 0, layers.branches().size());
     }
     return headRows;
-  }
-
-  @Override
-  public float[] keysAndValues(int attention, int page, int offset) {
-    return memory.read(attention, page, offset);
   }
 
   @Override

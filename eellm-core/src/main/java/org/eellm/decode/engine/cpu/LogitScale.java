@@ -25,7 +25,6 @@ record LogitScale(float factor, float softcap) {
     }
   }
 
-  /** The logit of a product. */
   float of(float product) {
     float logit = product * factor;
     return softcap == 0 ? logit : (float) (softcap * Math.tanh(logit / softcap));

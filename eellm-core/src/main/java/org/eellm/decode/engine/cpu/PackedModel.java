@@ -235,7 +235,6 @@ record PackedModel(
               vector.map(values -> changed(values, 0, factor)), factor, Optional.empty());
     }
 
-    /** A norm times a factor. */
     private KernelNorm norm(String name, float factor) {
       FloatArray weight = normWeight(weights.vector(name + ".weight"), factor);
       return switch (shape().normalization()) {
@@ -250,7 +249,6 @@ record PackedModel(
       return changed(weight, shape().zeroCenteredNorm() ? 1 : 0, factor);
     }
 
-    /** Numbers with another added, and then times a factor. */
     private static FloatArray changed(FloatArray numbers, float more, float factor) {
       if (more == 0 && factor == 1) {
         return numbers;

@@ -50,7 +50,6 @@ record PackedWeights(
   /** A matrix that is going to be packed, or an embedding that is going to be copied. */
   private record Item(String name, MatrixPacker packer, long offset) {}
 
-  /** Packs a model's weights. */
   static PackedWeights of(DecodingModel model, ThreadTeam team) {
     WeightFormat layers = format(model, model.quantization().layers());
     WeightFormat heads = format(model, model.quantization().heads());
@@ -120,7 +119,6 @@ record PackedWeights(
         : MatrixPacker.stacked(format, rows);
   }
 
-  /** The format of matrices that are rounded so. */
   static WeightFormat format(DecodingModel model, Quantization quantization) {
     return switch (quantization) {
       case NONE -> plain(model.architecture().model());
@@ -129,12 +127,10 @@ record PackedWeights(
     };
   }
 
-  /** The format of a model's keys and values. */
   static WeightFormat cache(DecodingModel model) {
     return format(model, model.quantization().cache());
   }
 
-  /** The format that a model computes in. */
   static WeightFormat plain(ModelConfig model) {
     return switch (model.dtype()) {
       case FLOAT32 -> WeightFormat.FLOAT32;

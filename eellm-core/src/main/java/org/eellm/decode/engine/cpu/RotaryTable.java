@@ -1,6 +1,11 @@
 package org.eellm.decode.engine.cpu;
 
 import java.util.Arrays;
+import java.util.EnumMap;
+import java.util.HashMap;
+import java.util.Map;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.config.ModelConfig.Positions;
 import org.eellm.kernel.PagedAttention;
 import org.eellm.kernel.matmul.FloatArithmetic;
@@ -24,6 +29,16 @@ final class RotaryTable implements AutoCloseable {
   private RotaryTable(double[] frequencies, double factor) {
     this.frequencies = frequencies;
     this.factor = factor;
+  }
+
+  /** Those of a model's types of layers; types that see positions in one way share one. */
+  static Map<LayerType, RotaryTable> of(ModelConfig model) {
+    Map<Positions, RotaryTable> tables = new HashMap<>();
+    Map<LayerType, RotaryTable> ofTypes = new EnumMap<>(LayerType.class);
+    for (LayerType type : LayerType.values()) {
+      ofTypes.put(type, tables.computeIfAbsent(model.positions(type), RotaryTable::of));
+    }
+    return ofTypes;
   }
 
   static RotaryTable of(Positions positions) {

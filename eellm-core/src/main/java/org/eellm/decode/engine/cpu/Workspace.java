@@ -59,18 +59,15 @@ final class Workspace implements AutoCloseable {
     int rows;
     long rowBytes; // from a row to the next
 
-    /** How many blocks of so many rows it has room for. */
     int roomForBlocks(int ofRows) {
       int all = TILE_ROWS * LEAST_TILE_BLOCKS;
       return Math.min(ITEM_BLOCKS, all / ofRows);
     }
 
-    /** Address of the first row. */
     long address() {
       return memory.address();
     }
 
-    /** Address of a row, from 0. */
     long address(int row) {
       return memory.address() + row * rowBytes;
     }

@@ -19,7 +19,7 @@ final class TorchKeyValueCache implements AutoCloseable {
   private final int pages;
   private final ScalarType format;
   private final RetainedTensors retained = new RetainedTensors();
-  private final Map<Integer, Tensor> memory = new HashMap<>(); // by attention, [2 K, rows, D]
+  final Map<Integer, Tensor> memory = new HashMap<>(); // by attention, [2 K, rows, D]
 
   /**
    * @param format number format to store in; what is written is converted
@@ -35,15 +35,6 @@ final class TorchKeyValueCache implements AutoCloseable {
 
   int pages() {
     return pages;
-  }
-
-  /** The keys of all heads of an attention that has run, then its values, [2 K, rows, D]. */
-  Tensor memory(int slot) {
-    Tensor present = memory.get(slot);
-    if (present == null) {
-      throw new IllegalStateException("attention " + slot + " has not run");
-    }
-    return present;
   }
 
   /**
@@ -66,7 +57,6 @@ final class TorchKeyValueCache implements AutoCloseable {
     }
   }
 
-  /** Copies what all attentions keep in a page. */
   void copyPage(int from, int to) {
     for (Tensor all : memory.values()) {
       page(all, to).copy_(page(all, from));

@@ -148,7 +148,6 @@ final class TorchLogits implements HeadOutput {
         : (float) (logits(row, new int[] {id})[0] / temperature);
   }
 
-  /** The logits of some ids in a row. */
   float[] logits(int row, int[] ids) {
     try (Scope _ = Scope.open()) {
       return Tensors.toFloats(chosen(logits.select(0, row), 0, ids));

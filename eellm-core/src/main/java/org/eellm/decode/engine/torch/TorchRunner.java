@@ -45,7 +45,7 @@ public final class TorchRunner implements ModelRunner {
   private final int first; // trunk branches below those here
   private final int hiddenSize;
   private final int width; // of a slot: between parallel branches the stream is twice as wide
-  private final TorchKeyValueCache cache;
+  final TorchKeyValueCache cache;
   private final RetainedTensors[] outputs; // logits, by head
   private RetainedTensors retained = new RetainedTensors(); // the hidden states
   private Tensor hidden; // [slots, width]
@@ -333,15 +333,6 @@ public final class TorchRunner implements ModelRunner {
 
   private Tensor onDevice(long[] values) {
     return Tensors.ofLongs(values, model.device(), values.length);
-  }
-
-  @Override
-  public float[] keysAndValues(int attention, int page, int offset) {
-    try (Scope _ = Scope.open();
-        InferenceMode _ = new InferenceMode()) {
-      return Tensors.toFloats(
-          cache.memory(attention).select(1, page * (long) PAGE + offset).to(ScalarType.Float));
-    }
   }
 
   @Override
