@@ -1,8 +1,6 @@
 package org.eellm.cli.bench;
 
-import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
@@ -13,17 +11,10 @@ import org.eellm.bench.DecodeBenchmark.Plan;
 import org.eellm.bench.DecodeBenchmark.Report;
 import org.eellm.bench.DecodeBenchmark.Step;
 import org.eellm.bench.DecodeBenchmark.StepCosts;
-import org.eellm.bench.DraftBenchmark;
-import org.eellm.checkpoint.ModelFolder;
-import org.eellm.cli.generate.PromptFile;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.QuantizationOptions;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.RunConfig;
-import org.eellm.config.TrainConfig.Device;
-import org.eellm.decode.LoadedModel;
-import org.jspecify.annotations.Nullable;
-import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -85,43 +76,11 @@ final class BenchDecodeCommand implements Callable<Integer> {
               + " by default, or half of what the model has.")
   private List<Integer> contexts = List.of();
 
-  @ArgGroup(exclusive = false)
-  private @Nullable OwnTexts own;
-
-  /** A model's own texts, in place of random weights. */
-  private static final class OwnTexts {
-    @Option(
-        names = "--model",
-        required = true,
-        paramLabel = "DIR",
-        description =
-            "Time this model's texts without drafts, with drafts of their own, and with drafts"
-                + " across requests, in place of all else.")
-    private Path model;
-
-    @Option(
-        names = "--prompts",
-        required = true,
-        paramLabel = "FILE",
-        description = "With --model: prompts, one a line, in the order in which requests come.")
-    private Path prompts;
-
-    @Option(
-        names = "--temperature",
-        paramLabel = "T",
-        defaultValue = "0",
-        description = "With --model: of sampling (default: ${DEFAULT-VALUE}).")
-    private double temperature;
-  }
-
   /** The object that {@code --json} prints. */
   private record Output(Report report) {}
 
   @Override
-  public Integer call() throws IOException {
-    if (own != null) {
-      return benchDrafts(own);
-    }
+  public Integer call() {
     RunConfig config = options.read(spec);
     batches = batches.stream().distinct().toList();
     rows = Stream.concat(Stream.of(1), rows.stream()).distinct().sorted().toList();
@@ -138,48 +97,6 @@ final class BenchDecodeCommand implements Callable<Integer> {
     PrintWriter out = spec.commandLine().getOut();
     json.print(out, new Output(report), () -> print(report, out));
     return ExitCode.OK;
-  }
-
-  private int benchDrafts(OwnTexts texts) throws IOException {
-    ModelFolder files = ModelFolder.resolve(texts.model);
-    MatrixQuantization quantization = quantizationOptions.on(Device.CPU, files.quantization());
-    List<String> prompts = PromptFile.lines(texts.prompts);
-    try (LoadedModel model =
-        LoadedModel.load(
-            files, architecture -> files.decoder(architecture, Device.CPU, quantization))) {
-      DraftBenchmark.Report report =
-          DraftBenchmark.run(
-              model,
-              new DraftBenchmark.Plan(
-                  model.prompts(prompts),
-                  tokens,
-                  texts.temperature,
-                  batches.getFirst(),
-                  options.rounds()));
-      PrintWriter out = spec.commandLine().getOut();
-      json.print(out, report, () -> print(report, out));
-    }
-    return ExitCode.OK;
-  }
-
-  private static void print(DraftBenchmark.Report report, PrintWriter out) {
-    out.printf(
-        "%d texts, %d tokens, median (and range) of %d rounds%n",
-        report.texts(), report.tokens(), report.rounds());
-    out.println("drafts  tokens/s  speed-up                drafted  accepted  same texts");
-    for (DraftBenchmark.Way way : report.ways()) {
-      out.printf(
-          Locale.ROOT,
-          "%-6s %9.1f %9.3f (%.3f to %.3f) %7.0f %% %7.0f %% %9.0f %%%n",
-          way.drafts(),
-          way.tokensPerSecond(),
-          way.speedup(),
-          way.leastSpeedup(),
-          way.mostSpeedup(),
-          100 * way.drafted(),
-          100 * way.accepted(),
-          100 * way.sameTexts());
-    }
   }
 
   private void check(int positions) {
@@ -244,7 +161,6 @@ final class BenchDecodeCommand implements Callable<Integer> {
           mode.ideal(),
           100 * mode.shareOfIdeal());
     }
-    out.flush();
   }
 
   private static void print(StepCosts costs, PrintWriter out) {
