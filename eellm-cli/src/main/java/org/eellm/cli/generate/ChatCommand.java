@@ -10,8 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
+import java.util.function.BiConsumer;
 import java.util.regex.Pattern;
 import org.eellm.chat.ChatMessage;
 import org.eellm.chat.ChatTemplate;
@@ -29,11 +28,10 @@ import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.RequestHandle;
-import org.eellm.decode.request.RequestListener;
 import org.eellm.decode.request.Result;
+import org.eellm.decode.request.ResultFuture;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.sample.SamplingDefaults;
-import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TextStream;
 import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.file.JsonErrors;
@@ -222,69 +220,39 @@ public final class ChatCommand implements Callable<Integer> {
             decodingOptions.decoding(model, tokens),
             speaker.sampler());
     PrintWriter out = PlainOutput.raw(spec.commandLine().getOut());
-    Answer answer =
-        new Answer(new TextStream(model.detokenizer(ids), speaker.template().stops()), out, colors);
+    TextStream stream = new TextStream(model.detokenizer(ids), speaker.template().stops());
+    StringBuilder text = new StringBuilder();
+    BiConsumer<String, HeadId> printer =
+        (piece, head) -> {
+          text.append(piece);
+          out.print(colors.paint(piece, head));
+          out.flush();
+        };
+    ResultFuture answer =
+        new ResultFuture(
+            token -> {
+              printer.accept(stream.append(token.id()), token.head());
+              return stream.stopped() ? Reaction.STOP : Reaction.CONTINUE;
+            });
     long start = System.nanoTime();
-    Optional<RequestHandle> handle = speaker.engine().submit(request, answer);
-    Result result = answer.await(handle.orElseThrow());
+    RequestHandle handle = speaker.engine().submit(request, answer).orElseThrow();
+    Object before = Signals.register("INT", handle::cancel); // Ctrl-C ends the answer
+    Result result;
+    try {
+      result = answer.await();
+    } finally {
+      Signals.unregister("INT", before);
+    }
     double seconds = (System.nanoTime() - start) / 1e9;
+    if (!result.tokens().isEmpty()) {
+      printer.accept(stream.finish(), result.tokens().getLast().head());
+    }
     out.println();
-    out.flush();
-    PrintWriter err = spec.commandLine().getErr();
-    err.println(
-        ExitSummary.of(List.of(result), seconds).line(model.architecture().model().numLayers()));
-    dialogue.add(message, answer.text.toString());
-  }
-
-  /** Prints an answer as it comes. */
-  private static final class Answer implements RequestListener {
-    private final TextStream stream;
-    private final PrintWriter out;
-    private final ExitColors colors;
-    private final StringBuilder text = new StringBuilder();
-    private final CompletableFuture<Result> end = new CompletableFuture<>();
-
-    Answer(TextStream stream, PrintWriter out, ExitColors colors) {
-      this.stream = stream;
-      this.out = out;
-      this.colors = colors;
-    }
-
-    @Override
-    public Reaction onToken(GeneratedToken token) {
-      print(stream.append(token.id()), token.head());
-      return stream.stopped() ? Reaction.STOP : Reaction.CONTINUE;
-    }
-
-    @Override
-    public void onEnd(Result result) {
-      if (!result.tokens().isEmpty()) {
-        print(stream.finish(), result.tokens().getLast().head());
-      }
-      end.complete(result);
-    }
-
-    @Override
-    public void onFailure(RuntimeException cause) {
-      end.completeExceptionally(cause);
-    }
-
-    private void print(String piece, HeadId head) {
-      text.append(piece);
-      out.print(colors.paint(piece, head));
-      out.flush();
-    }
-
-    /** Waits for the end, which Ctrl-C brings about. */
-    Result await(RequestHandle handle) {
-      Object before = Signals.register("INT", handle::cancel);
-      try {
-        return end.join();
-      } catch (CompletionException e) {
-        throw e.getCause() instanceof RuntimeException cause ? cause : e;
-      } finally {
-        Signals.unregister("INT", before);
-      }
-    }
+    spec.commandLine()
+        .getErr()
+        .println(
+            ExitSummary.of(List.of(result), seconds)
+                .line(model.architecture().model().numLayers()));
+    dialogue.add(message, text.toString());
   }
 }
