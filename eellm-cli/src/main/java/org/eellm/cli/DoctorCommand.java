@@ -146,7 +146,6 @@ final class DoctorCommand implements Callable<Integer> {
     print("collectives", hardware.insideNode().collective(), out);
     out.printf("a process      %6.2f GiB beside its tensors%n", hardware.baseGib());
     out.printf("written to %s: use it with eellm plan --hardware %s%n", file, file);
-    out.flush();
   }
 
   private static void print(String name, Hardware.Link link, PrintWriter out) {
@@ -194,7 +193,6 @@ final class DoctorCommand implements Callable<Integer> {
     if (report.traps().isEmpty()) {
       out.println("Everything is set up well.");
     }
-    out.flush();
   }
 
   private static void print(String device, DeviceThroughput.Measured rates, PrintWriter out) {

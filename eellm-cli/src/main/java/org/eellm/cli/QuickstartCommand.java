@@ -196,7 +196,7 @@ final class QuickstartCommand implements Callable<Integer> {
       stage(3, "completing methods of a library that the model never saw");
       List<JavaMethods.Method> methods = methods(sources.heldOutFiles(), methodCount);
       CompletedMethods completed =
-          CompletedMethods.by(
+          new CompletedMethods(
               model,
               methods.subList(0, Math.min(SHOWN_METHODS, methods.size())),
               DecodingMethod.lossless(),
@@ -468,7 +468,6 @@ final class QuickstartCommand implements Callable<Integer> {
         folder,
         folder,
         longer);
-    out.flush();
   }
 
   /** A path as a shell reads it. */
@@ -482,8 +481,6 @@ final class QuickstartCommand implements Callable<Integer> {
   }
 
   private void say(String text) {
-    PrintWriter err = spec.commandLine().getErr();
-    err.println(text);
-    err.flush();
+    spec.commandLine().getErr().println(text);
   }
 }

@@ -121,6 +121,5 @@ final class RanksCommand implements Callable<Integer> {
           axis.axis(), axis.size(), axis.seconds() * 1e3, axis.bytesPerSecond() / 1e9);
     }
     out.println("All ranks understand each other.");
-    out.flush();
   }
 }

@@ -99,7 +99,6 @@ final class BenchTrainCommand implements Callable<Integer> {
         report.memory().stream()
             .map(bytes -> "%,.0f".formatted(bytes / 1e6))
             .collect(Collectors.joining(", ")));
-    out.flush();
   }
 
   private static void print(Report report, Comparison others, PrintWriter out) {

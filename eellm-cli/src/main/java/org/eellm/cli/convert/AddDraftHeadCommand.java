@@ -1,7 +1,6 @@
 package org.eellm.cli.convert;
 
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.eellm.checkpoint.DraftHeadFiles;
@@ -17,8 +16,7 @@ import picocli.CommandLine.Spec;
     name = "add-draft-head",
     description =
         "Puts a draft head, which eellm tune makes with tune.target: draft_head, into its model's"
-            + " folder: a drafter for generate, chat and serve; docs/drafts.md says more.",
-    mixinStandardHelpOptions = true)
+            + " folder: a drafter for generate, chat and serve; docs/drafts.md says more.")
 public final class AddDraftHeadCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
 
@@ -39,9 +37,7 @@ public final class AddDraftHeadCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     Path folder = DraftHeadFiles.put(ModelFolder.resolve(model), head);
-    PrintWriter out = spec.commandLine().getOut();
-    out.printf("a draft head, written to %s%n", folder);
-    out.flush();
+    spec.commandLine().getOut().printf("a draft head, written to %s%n", folder);
     return ExitCode.OK;
   }
 }

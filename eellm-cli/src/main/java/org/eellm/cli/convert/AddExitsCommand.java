@@ -31,8 +31,7 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "add-exits",
     description =
-        "Writes a model with further exits, or with fewer; trunk and other exits stay as they are.",
-    mixinStandardHelpOptions = true)
+        "Writes a model with further exits, or with fewer; trunk and other exits stay as they are.")
 public final class AddExitsCommand implements Callable<Integer> {
   /** Above it, an output matrix of each exit's own would be much of the model. */
   private static final int LARGE_VOCABULARY = 65_536;

@@ -1,6 +1,5 @@
 package org.eellm.cli.convert;
 
-import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -26,8 +25,7 @@ import picocli.CommandLine.Spec;
     name = "convert",
     description =
         "Makes a model folder of a model of any layout: Hugging Face's families that"
-            + " docs/models.md lists, Megatron's, EE-LLM's and llama.cpp's.",
-    mixinStandardHelpOptions = true)
+            + " docs/models.md lists, Megatron's, EE-LLM's and llama.cpp's.")
 public final class ConvertCommand implements Callable<Integer> {
 
   /** Number formats by the names that configurations use. */
@@ -107,15 +105,15 @@ public final class ConvertCommand implements Callable<Integer> {
     if (shape.ropeScaling() instanceof RopeScaling.LongRope scaled
         && made > scaled.originalMaxPositions()) {
       boolean forShort = shape.maxPositions() <= scaled.originalMaxPositions();
-      PrintWriter err = spec.commandLine().getErr();
-      err.printf(
-          "rope: the factors for %s texts, of up to %d tokens; --max-positions %d takes those for"
-              + " %s ones%n",
-          forShort ? "short" : "long",
-          shape.maxPositions(),
-          forShort ? made : scaled.originalMaxPositions(),
-          forShort ? "long" : "short");
-      err.flush();
+      spec.commandLine()
+          .getErr()
+          .printf(
+              "rope: the factors for %s texts, of up to %d tokens; --max-positions %d takes those"
+                  + " for %s ones%n",
+              forShort ? "short" : "long",
+              shape.maxPositions(),
+              forShort ? made : scaled.originalMaxPositions(),
+              forShort ? "long" : "short");
     }
   }
 }

@@ -26,8 +26,7 @@ import picocli.CommandLine.Spec;
     name = "export",
     description =
         "Writes a model for other tools: a Hugging Face folder, or a GGUF file for llama.cpp. Exits"
-            + " lie beside the trunk, in files that transformers or eellm alone reads.",
-    mixinStandardHelpOptions = true)
+            + " lie beside the trunk, in files that transformers or eellm alone reads.")
 public final class ExportCommand implements Callable<Integer> {
 
   /** The tools' formats. */

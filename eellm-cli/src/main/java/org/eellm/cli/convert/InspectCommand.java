@@ -40,8 +40,7 @@ import picocli.CommandLine.Spec;
     name = "inspect",
     description =
         "Says what a model of any layout is: shapes, exits, parameters, number formats, and the"
-            + " memory to serve and to train it.",
-    mixinStandardHelpOptions = true)
+            + " memory to serve and to train it.")
 public final class InspectCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
   @Mixin private JsonOption json;
@@ -64,20 +63,7 @@ public final class InspectCommand implements Callable<Integer> {
       Map<SafetensorsType, Long> formats,
       long bytes,
       Memory memory,
-      Optional<List<TensorCheck>> tensors) {
-    Report withTensors(List<TensorCheck> checked) {
-      return new Report(
-          kind,
-          model,
-          exits,
-          parameters,
-          totalParameters,
-          formats,
-          bytes,
-          memory,
-          Optional.of(checked));
-    }
-  }
+      Optional<List<TensorCheck>> tensors) {}
 
   /** The exits; no layers if there are none. */
   record Exits(List<Integer> layers, String head, boolean tieOutput) {}
@@ -98,18 +84,16 @@ public final class InspectCommand implements Callable<Integer> {
       Optional<List<TensorCheck>> tensors =
           check ? Optional.of(Inspection.check(model)) : Optional.empty();
       if (json.requested()) {
-        Report report = report(inspection);
-        JsonOption.print(out, tensors.map(report::withTensors).orElse(report));
+        JsonOption.print(out, report(inspection, tensors));
       } else {
         print(out, inspection);
         tensors.ifPresent(all -> printChecks(out, all));
       }
-      out.flush();
       return ExitCode.OK;
     }
   }
 
-  private static Report report(Inspection inspection) {
+  private static Report report(Inspection inspection, Optional<List<TensorCheck>> tensors) {
     Architecture architecture = inspection.architecture();
     return new Report(
         inspection.kind(),
@@ -127,7 +111,7 @@ public final class InspectCommand implements Callable<Integer> {
             inspection.cacheBytesPerToken(),
             inspection.cacheBytesPerToken() * architecture.model().maxPositions(),
             inspection.trainingBytes()),
-        Optional.empty());
+        tensors);
   }
 
   private void print(PrintWriter out, Inspection inspection) {

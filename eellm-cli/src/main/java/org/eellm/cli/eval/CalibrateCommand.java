@@ -359,7 +359,6 @@ public final class CalibrateCommand implements Callable<Integer> {
               + " %d%n",
           splits, halves.found(), halves.violated());
     }
-    out.flush();
   }
 
   private Guarantee guarantee() {

@@ -1,7 +1,6 @@
 package org.eellm.cli.eval;
 
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.eellm.checkpoint.DraftTable;
@@ -57,9 +56,9 @@ public final class DraftTableCommand implements Callable<Integer> {
     Path folder = ModelFolder.resolve(model).folder();
     DraftTable table = DraftTables.count(data, Tokenizer.load(folder).vocabSize(), pairs);
     table.write(folder);
-    PrintWriter out = spec.commandLine().getOut();
-    out.printf("%,d pairs of tokens, written to %s%n", table.size(), folder);
-    out.flush();
+    spec.commandLine()
+        .getOut()
+        .printf("%,d pairs of tokens, written to %s%n", table.size(), folder);
     return ExitCode.OK;
   }
 }

@@ -120,6 +120,5 @@ public final class LensCommand implements Callable<Integer> {
     try (Engine engine = model.engine(engines, 1, Limits.MAX_PENDING)) {
       new EvaluatedModel(model, engine).runOneByOne(requests);
     }
-    out.flush();
   }
 }

@@ -1,7 +1,6 @@
 package org.eellm.cli.eval;
 
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -91,9 +90,7 @@ public final class StatesCommand implements Callable<Integer> {
         }
       }
       SafetensorsWriter.write(output, Map.of("format", "pt"), tensors);
-      PrintWriter out = spec.commandLine().getOut();
-      out.printf("%,d tensors, written to %s%n", tensors.size(), output);
-      out.flush();
+      spec.commandLine().getOut().printf("%,d tensors, written to %s%n", tensors.size(), output);
     }
   }
 

@@ -213,7 +213,6 @@ public final class SuitabilityCommand implements Callable<Integer> {
     }
     print(out, result);
     out.printf("%nWorth the bother? %s: %s.%n", verdict, result.reason());
-    out.flush();
   }
 
   /** Beginnings of texts as the model writes them, each drawn anew. */

@@ -330,7 +330,6 @@ public final class GenerateCommand implements Callable<Integer> {
     ExitColors colors = new ExitColors(model.architecture().exits().layers(), Ansi.AUTO);
     if (colors.enabled() && !model.architecture().exits().layers().isEmpty()) {
       PlainOutput.raw(err).println(colors.legend());
-      err.flush();
     }
     if (alone) {
       continuations.listen(
@@ -351,12 +350,10 @@ public final class GenerateCommand implements Callable<Integer> {
         out.println(continuations.painted(i, colors));
       }
     }
-    out.flush();
     err.println(
         ExitSummary.of(generated.results(), seconds)
             .line(model.architecture().model().numLayers()));
     generated.stats().ifPresent(found -> DecodeStatsText.print(err, found));
-    err.flush();
   }
 
   private List<String> texts() throws IOException {

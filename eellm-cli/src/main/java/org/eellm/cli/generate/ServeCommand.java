@@ -240,7 +240,6 @@ public final class ServeCommand implements Callable<Integer> {
       err.printf(
           "loading the model; %s://%s:%d/health tells when it is there%n",
           scheme, host, server.port());
-      err.flush();
       try (LoadedModel model = meshOptions.loadToServe(modelOptions, world)) {
         TensorParallelEngine.run(
             world,
@@ -261,7 +260,6 @@ public final class ServeCommand implements Callable<Integer> {
                             err.printf(
                                 "tokens are drawn as %s says: %s; requests overrule it%n",
                                 HuggingFaceConfig.GENERATION_CONFIG, values));
-                err.flush();
                 while (!signals.await(LOOK) && engine.isOpen()) {}
                 server.stop(); // before the engine, which its requests need
                 engine.requireAlive();

@@ -232,7 +232,6 @@ public final class ScheduleCommand implements Callable<Integer> {
     out.println();
     fillLines(schedule).forEach(out::println);
     out.println(summary(timeline));
-    out.flush();
   }
 
   private static String contents(Schedule schedule, int stage, SimulatedLayout model) {

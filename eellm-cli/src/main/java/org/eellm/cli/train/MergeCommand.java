@@ -16,8 +16,7 @@ import picocli.CommandLine.Spec;
 /** {@code eellm merge}: datasets of one tokenizer in, one dataset out. */
 @Command(
     name = "merge",
-    description = "Joins datasets that were prepared with one tokenizer, in the order given.",
-    mixinStandardHelpOptions = true)
+    description = "Joins datasets that were prepared with one tokenizer, in the order given.")
 public final class MergeCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
   @Mixin private JsonOption json;
@@ -53,7 +52,6 @@ public final class MergeCommand implements Callable<Integer> {
     out.printf("written     %s.bin and .idx%s%n", output, summary.isMasked() ? " and .mask" : "");
     out.printf("documents   %,d%n", summary.documents());
     out.printf("tokens      %,d%n", summary.tokens());
-    out.flush();
     return ExitCode.OK;
   }
 }

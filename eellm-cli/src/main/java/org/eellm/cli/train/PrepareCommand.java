@@ -28,8 +28,7 @@ import picocli.CommandLine.Spec;
     description =
         "Turns text and chats into a dataset to train on: PREFIX.bin, PREFIX.idx and"
             + " PREFIX-tokenizer/; with chats also PREFIX.mask, so that answers alone are learned."
-            + " Where it was stopped before, it goes on.",
-    mixinStandardHelpOptions = true)
+            + " Where it was stopped before, it goes on.")
 public final class PrepareCommand implements Callable<Integer> {
   private static final String TRAIN = "train";
   private static final int DEFAULT_VOCAB_SIZE = 8192;
@@ -205,7 +204,6 @@ public final class PrepareCommand implements Callable<Integer> {
           "note        fewer tokens than the %,d asked for: the text repeats no other pair%n",
           vocabSize.orElse(DEFAULT_VOCAB_SIZE));
     }
-    out.flush();
   }
 
   private void check(boolean condition, String message) {

@@ -14,10 +14,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
 /** {@code eellm train}: trains a model as a configuration says. */
-@Command(
-    name = "train",
-    description = "Trains an early-exit model; docs/train.md says how.",
-    mixinStandardHelpOptions = true)
+@Command(name = "train", description = "Trains an early-exit model; docs/train.md says how.")
 public final class TrainCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
   @Mixin private ConfigOptions config;

@@ -23,8 +23,7 @@ import picocli.CommandLine.Spec;
     name = "tune",
     description =
         "Tunes the exits of a trained model, or with tune.lora low-rank changes of its matrices;"
-            + " the model stays as it is; docs/tune.md says how.",
-    mixinStandardHelpOptions = true)
+            + " the model stays as it is; docs/tune.md says how.")
 public final class TuneCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
   @Mixin private ConfigOptions config;
