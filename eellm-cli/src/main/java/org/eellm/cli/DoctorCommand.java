@@ -14,6 +14,7 @@ import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.LocalRanks;
 import org.eellm.cli.option.Machine;
 import org.eellm.cli.option.RankOptions;
+import org.eellm.cli.option.Usage;
 import org.eellm.config.yaml.StrictYaml;
 import org.eellm.cost.Hardware;
 import org.eellm.decode.engine.cpu.KernelProperties;
@@ -73,10 +74,8 @@ final class DoctorCommand implements Callable<Integer> {
           ? ranks.launch(spec, toLaunch.get(), List::of)
           : measure(profile.get());
     }
-    if (toLaunch.isPresent()) {
-      throw new ParameterException(
-          spec.commandLine(), "--nproc: has no effect here; give --profile FILE as well");
-    }
+    Usage.require(
+        spec, toLaunch.isEmpty(), "--nproc: has no effect here; give --profile FILE as well");
     KernelProperties.check(); // what is wrong is said at once
     Machine machine = Machine.inspect(seconds);
     Report report =

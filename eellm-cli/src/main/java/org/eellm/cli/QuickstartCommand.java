@@ -28,6 +28,7 @@ import org.eellm.checkpoint.ExamplePrompts;
 import org.eellm.cli.eval.ThresholdTable;
 import org.eellm.cli.generate.CompletedMethods;
 import org.eellm.cli.option.JsonOption;
+import org.eellm.cli.option.Usage;
 import org.eellm.cli.option.WorkProgress;
 import org.eellm.cli.train.RunOptions;
 import org.eellm.config.ConfigException;
@@ -75,7 +76,6 @@ import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /**
@@ -171,8 +171,8 @@ final class QuickstartCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     long start = System.nanoTime();
-    requirePositive("--methods", methodCount);
-    requirePositive("--rounds", rounds);
+    Usage.requireAtLeast(spec, 1, methodCount, "--methods");
+    Usage.requireAtLeast(spec, 1, rounds, "--rounds");
     Optional<RunConfig> unfinished = unfinished();
     RunConfig config =
         unfinished.map(run -> config(_ -> run.model().dtype())).orElseGet(this::config);
@@ -235,13 +235,6 @@ final class QuickstartCommand implements Callable<Integer> {
       print(report);
     }
     return ExitCode.OK;
-  }
-
-  private void requirePositive(String option, int value) {
-    if (value < 1) {
-      throw new ParameterException(
-          spec.commandLine(), "%s: %d is below 1; use 1 or more".formatted(option, value));
-    }
   }
 
   /**

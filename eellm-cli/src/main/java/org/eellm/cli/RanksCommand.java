@@ -11,6 +11,7 @@ import java.util.concurrent.Callable;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.LocalRanks;
 import org.eellm.cli.option.RankOptions;
+import org.eellm.cli.option.Usage;
 import org.eellm.distributed.MeshCheck;
 import org.eellm.distributed.World;
 import org.eellm.distributed.collective.DistributedBackend;
@@ -22,7 +23,6 @@ import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** {@code eellm ranks}: whether the ranks of a job find and understand each other. */
@@ -70,10 +70,7 @@ final class RanksCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws UnknownHostException {
-    if (timeout < 1) {
-      throw new ParameterException(
-          spec.commandLine(), "--timeout: " + timeout + ": use at least 1");
-    }
+    Usage.require(spec, timeout >= 1, "--timeout: %d: use at least 1", timeout);
     Optional<Integer> toLaunch = ranks.toLaunch(spec);
     int size = toLaunch.or(() -> RankInfo.detect(System.getenv()).map(RankInfo::size)).orElse(1);
     int left = Math.max(1, size / Math.max(1, tp * cp * pp));

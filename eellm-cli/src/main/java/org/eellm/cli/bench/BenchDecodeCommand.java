@@ -13,6 +13,7 @@ import org.eellm.bench.DecodeBenchmark.Step;
 import org.eellm.bench.DecodeBenchmark.StepCosts;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.QuantizationOptions;
+import org.eellm.cli.option.Usage;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.RunConfig;
 import picocli.CommandLine.Command;
@@ -20,7 +21,6 @@ import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** {@code eellm bench decode}: what rows cost, and decoding with each exit forced. */
@@ -101,17 +101,19 @@ final class BenchDecodeCommand implements Callable<Integer> {
 
   private void check(int positions) {
     for (int batch : batches) {
-      require(batch >= 1, "--batch-size: %d is below 1; use 1 or more", batch);
+      Usage.requireAtLeast(spec, 1, batch, "--batch-size");
     }
-    require(tokens >= 2, "--max-tokens: %d is below 2; use 2 or more", tokens);
-    require(
+    Usage.requireAtLeast(spec, 2, tokens, "--max-tokens");
+    Usage.require(
+        spec,
         tokens + PROMPT_AND_MORE <= positions,
         "--max-tokens: %d with a prompt is beyond model.max_positions %d; use at most %d",
         tokens,
         positions,
         positions - PROMPT_AND_MORE);
     for (int count : rows) {
-      require(
+      Usage.require(
+          spec,
           count >= 1 && count <= MOST_ROWS,
           "--rows: %d is outside 1..%d; use a number of these",
           count,
@@ -119,8 +121,9 @@ final class BenchDecodeCommand implements Callable<Integer> {
     }
     int most = rows.getLast();
     for (int context : contexts) {
-      require(context >= 0, "--context: %d is below 0; use 0 or more", context);
-      require(
+      Usage.requireAtLeast(spec, 0, context, "--context");
+      Usage.require(
+          spec,
           context + most <= positions,
           "--context: %d and %d rows are beyond model.max_positions %d; use at most %d, fewer"
               + " --rows, or --set model.max_positions=%d",
@@ -129,12 +132,6 @@ final class BenchDecodeCommand implements Callable<Integer> {
           positions,
           Math.max(0, positions - most),
           context + most);
-    }
-  }
-
-  private void require(boolean condition, String message, Object... values) {
-    if (!condition) {
-      throw new ParameterException(spec.commandLine(), message.formatted(values));
     }
   }
 

@@ -12,12 +12,12 @@ import org.eellm.bench.LoadBenchmark.Load;
 import org.eellm.bench.LoadBenchmark.Percentiles;
 import org.eellm.bench.LoadBenchmark.Report;
 import org.eellm.cli.option.JsonOption;
+import org.eellm.cli.option.Usage;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** {@code eellm bench serve}: many clients at running servers, or requests that come at random. */
@@ -93,18 +93,21 @@ final class BenchServeCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    BenchOptions.requireAtLeast(spec, "--clients", clients, 1);
-    BenchOptions.requireAtLeast(spec, "--seconds", seconds, 1);
-    BenchOptions.requireAtLeast(spec, "--max-tokens", maxTokens, 1);
-    BenchOptions.requireAtLeast(spec, "--words", words.orElse(1), 1);
-    BenchOptions.requireAtLeast(spec, "--long-words", longWords.orElse(0), 0);
-    require(
+    Usage.requireAtLeast(spec, 1, clients, "--clients");
+    Usage.requireAtLeast(spec, 1, seconds, "--seconds");
+    Usage.requireAtLeast(spec, 1, maxTokens, "--max-tokens");
+    Usage.requireAtLeast(spec, 1, words.orElse(1), "--words");
+    Usage.requireAtLeast(spec, 0, longWords.orElse(0), "--long-words");
+    Usage.require(
+        spec,
         !arrivals.isEmpty() || words.isEmpty() && longWords.isEmpty(),
         "--words, --long-words: of requests that arrive; give --arrivals 0.5,0.8,1 as well");
     for (double share : arrivals) {
-      require(
+      Usage.require(
+          spec,
           share > 0 && share <= 10,
-          "--arrivals: %s is outside (0, 10]; 1 is the highest throughput".formatted(share));
+          "--arrivals: %s is outside (0, 10]; 1 is the highest throughput",
+          share);
     }
     List<Report> reports =
         LoadBenchmark.run(
@@ -125,17 +128,12 @@ final class BenchServeCommand implements Callable<Integer> {
 
   /** A server's address without a slash at its end. */
   private String address(String url) {
-    require(
+    Usage.require(
+        spec,
         url.matches("https?://[^/?#]+/?"),
-        "--url: '%s' is no address of a server; use one as in http://127.0.0.1:8000"
-            .formatted(url));
+        "--url: \'%s\' is no address of a server; use one as in http://127.0.0.1:8000",
+        url);
     return url.replaceFirst("/$", "");
-  }
-
-  private void require(boolean condition, String message) {
-    if (!condition) {
-      throw new ParameterException(spec.commandLine(), message);
-    }
   }
 
   private void print(Report report, PrintWriter out) {

@@ -13,6 +13,7 @@ import org.eellm.bench.TrainBenchmark.Variant;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.LocalRanks;
 import org.eellm.cli.option.RankOptions;
+import org.eellm.cli.option.Usage;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.World;
@@ -22,7 +23,6 @@ import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /**
@@ -59,11 +59,8 @@ final class BenchTrainCommand implements Callable<Integer> {
       return ranks.launch(spec, toLaunch.get(), List::of);
     }
     if (mesh.size() == 1) {
-      if (meshOnly) {
-        throw new ParameterException(
-            spec.commandLine(),
-            "--mesh-only: there is no mesh; set parallel.pp, dp, cp or tp as well");
-      }
+      Usage.require(
+          spec, !meshOnly, "--mesh-only: there is no mesh; set parallel.pp, dp, cp or tp as well");
       return measure(config, World.singleRank());
     }
     return LocalRanks.inWorld(

@@ -416,10 +416,7 @@ public final class CalibrateCommand implements Callable<Integer> {
       throw new ConfigException(
           "--max-tokens has no effect without --prompts: a task has its own; leave it out");
     }
-    if (draftVocabulary.orElse(1) < 1) {
-      throw new ConfigException(
-          "--draft-vocabulary: %d is below 1; use 1 or more".formatted(draftVocabulary.get()));
-    }
+    ConfigException.requireAtLeast(1, draftVocabulary.orElse(1), "--draft-vocabulary");
     if (beginnings.isEmpty() && draftVocabulary.isPresent()) {
       throw new ConfigException(
           "--draft-vocabulary needs --prompts or --code, after which the model writes; give a"

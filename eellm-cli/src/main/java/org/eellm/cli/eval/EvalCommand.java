@@ -135,12 +135,8 @@ public final class EvalCommand implements Callable<Integer> {
   }
 
   private void validateOptions() {
-    if (fewshot.orElse(0) < 0) {
-      throw new ConfigException("--num-fewshot: " + fewshot.get() + " is negative; use 0 or more");
-    }
-    if (maxTokens.orElse(1) < 1) {
-      throw new ConfigException("--max-tokens: " + maxTokens.get() + " is below 1; use 1 or more");
-    }
+    ConfigException.requireNotNegative(fewshot.orElse(0), "--num-fewshot", "use 0 or more");
+    ConfigException.requireAtLeast(1, maxTokens.orElse(1), "--max-tokens");
     limit.require();
     OutputPath.requireFolder("--output", output);
   }

@@ -93,9 +93,7 @@ public final class LensCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    if (top < 0) {
-      throw new ConfigException("--top: " + top + " is negative; use 0 or more");
-    }
+    ConfigException.requireNotNegative(top, "--top", "use 0 or more");
     List<String> texts = PromptFile.lines(prompts);
     return meshOptions.onFirstRank(
         spec, modelOptions, (model, engines) -> write(texts, model, engines));

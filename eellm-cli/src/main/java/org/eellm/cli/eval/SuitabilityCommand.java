@@ -99,9 +99,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    if (maxTokens < 2) {
-      throw new ConfigException("--max-tokens: " + maxTokens + " is below 2; use 2 or more");
-    }
+    ConfigException.requireAtLeast(2, maxTokens, "--max-tokens");
     if (!given.isEmpty() && seed.isPresent()) {
       throw new ConfigException(
           "--seed has no effect with --prompts or --code, which are not sampled; leave it out");

@@ -93,9 +93,7 @@ public final class ChatCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     samplingOptions.sampler(new SamplingDefaults(Map.of())); // says what is wrong before all else
-    if (maxTokens.isPresent() && maxTokens.get() < 1) {
-      throw new ConfigException("--max-tokens: " + maxTokens.get() + " is below 1; use 1 or more");
-    }
+    ConfigException.requireAtLeast(1, maxTokens.orElse(1), "--max-tokens");
     return meshOptions.talkingOnFirstRank(
         spec, modelOptions, (model, engines) -> chat(model, engines));
   }

@@ -209,9 +209,9 @@ public final class ServeCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     PrintWriter err = spec.commandLine().getErr();
-    requirePositive("--batch-size", batchSize);
-    requirePositive("--max-queued", maxQueued);
-    cacheTokens.ifPresent(tokens -> requirePositive("--cache-tokens", tokens));
+    ConfigException.requireAtLeast(1, batchSize, "--batch-size");
+    ConfigException.requireAtLeast(1, maxQueued, "--max-queued");
+    cacheTokens.ifPresent(tokens -> ConfigException.requireAtLeast(1, tokens, "--cache-tokens"));
     ServerOptions options = new ServerOptions(host, port, access(), bounds());
     Optional<Integer> toLaunch = meshOptions.toLaunch(spec);
     if (toLaunch.isPresent()) {
@@ -277,12 +277,6 @@ public final class ServeCommand implements Callable<Integer> {
       TensorParallelEngine.run(world, model.decoder(), _ -> {});
     }
     return ExitCode.OK;
-  }
-
-  private static void requirePositive(String option, int value) {
-    if (value < 1) {
-      throw new ConfigException("%s: %d is below 1; use 1 or more".formatted(option, value));
-    }
   }
 
   private Access access() {

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.cli.option.JsonOption;
+import org.eellm.cli.option.Usage;
 import org.eellm.cli.option.WorkProgress;
 import org.eellm.data.Preparation;
 import org.eellm.data.Progress;
@@ -19,7 +20,6 @@ import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** {@code eellm prepare}: text in, an indexed dataset and its tokenizer out. */
@@ -118,14 +118,16 @@ public final class PrepareCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     int threadCount = threads.orElse(Threads.all());
-    check(threadCount >= 1, "--threads " + threadCount + " is below 1");
-    check(
+    Usage.require(spec, threadCount >= 1, "--threads " + threadCount + " is below 1");
+    Usage.require(
+        spec,
         vocabSize.isEmpty() || tokenizer.equals(TRAIN),
         "--vocab-size is for a tokenizer that is trained, and --tokenizer names one that is there");
-    check(
+    Usage.require(
+        spec,
         vocabSize.isEmpty() || vocabSize.get() >= BpeTrainer.MIN_VOCAB_SIZE,
         "--vocab-size is below " + BpeTrainer.MIN_VOCAB_SIZE + ", the 256 bytes and one");
-    check(output.getFileName() != null, "--output names no file");
+    Usage.require(spec, output.getFileName() != null, "--output names no file");
 
     TextCorpus corpus = TextCorpus.of(inputs, new TextCorpus.Format(separator, key, skipBadLines));
     try (WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
@@ -203,12 +205,6 @@ public final class PrepareCommand implements Callable<Integer> {
       out.printf(
           "note        fewer tokens than the %,d asked for: the text repeats no other pair%n",
           vocabSize.orElse(DEFAULT_VOCAB_SIZE));
-    }
-  }
-
-  private void check(boolean condition, String message) {
-    if (!condition) {
-      throw new ParameterException(spec.commandLine(), message);
     }
   }
 }
