@@ -7,8 +7,6 @@ import org.eellm.EellmException;
  * range and the remedy.
  */
 public sealed class ConfigException extends EellmException permits SettingException {
-  private static final long serialVersionUID = 1L;
-
   public ConfigException(String message) {
     super(message);
   }

@@ -3,7 +3,6 @@ package org.eellm.cli.bench;
 import java.io.PrintWriter;
 import java.util.List;
 import java.util.Locale;
-import java.util.concurrent.Callable;
 import java.util.stream.Stream;
 import org.eellm.bench.DecodeBenchmark;
 import org.eellm.bench.DecodeBenchmark.Mode;
@@ -11,6 +10,7 @@ import org.eellm.bench.DecodeBenchmark.Plan;
 import org.eellm.bench.DecodeBenchmark.Report;
 import org.eellm.bench.DecodeBenchmark.Step;
 import org.eellm.bench.DecodeBenchmark.StepCosts;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.QuantizationOptions;
 import org.eellm.cli.option.Usage;
@@ -19,9 +19,7 @@ import org.eellm.config.RunConfig;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm bench decode}: what rows cost, and decoding with each exit forced. */
 @Command(
@@ -31,12 +29,11 @@ import picocli.CommandLine.Spec;
           + " and time decoding with each exit forced.",
       "docs/reports/performance.md describes the report."
     })
-final class BenchDecodeCommand implements Callable<Integer> {
+final class BenchDecodeCommand extends EellmCommand {
   private static final int PROMPT_AND_MORE = 32;
   private static final int CONTEXT = 64;
   private static final int MOST_ROWS = 256;
 
-  @Spec private CommandSpec spec;
   @Mixin private JsonOption json;
   @Mixin private BenchOptions options;
   @Mixin private QuantizationOptions quantizationOptions;
@@ -94,8 +91,7 @@ final class BenchDecodeCommand implements Callable<Integer> {
     MatrixQuantization quantization =
         quantizationOptions.on(config.train().device(), MatrixQuantization.NONE);
     Report report = DecodeBenchmark.run(config, quantization, plan);
-    PrintWriter out = spec.commandLine().getOut();
-    json.print(out, new Output(report), () -> print(report, out));
+    json.print(out(), new Output(report), () -> print(report, out()));
     return ExitCode.OK;
   }
 

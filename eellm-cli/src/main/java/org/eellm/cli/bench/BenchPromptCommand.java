@@ -2,10 +2,10 @@ package org.eellm.cli.bench;
 
 import java.io.PrintWriter;
 import java.util.List;
-import java.util.concurrent.Callable;
 import org.eellm.bench.PromptBenchmark;
 import org.eellm.bench.PromptBenchmark.Prompt;
 import org.eellm.bench.PromptBenchmark.Report;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.QuantizationOptions;
 import org.eellm.cli.option.Usage;
@@ -14,16 +14,13 @@ import org.eellm.config.RunConfig;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm bench prompt}: how long prompts take to their first token. */
 @Command(
     name = "prompt",
     description = "Time prompts up to their first token, in the full model with random weights.")
-final class BenchPromptCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+final class BenchPromptCommand extends EellmCommand {
   @Mixin private JsonOption json;
   @Mixin private BenchOptions options;
   @Mixin private QuantizationOptions quantizationOptions;
@@ -53,8 +50,7 @@ final class BenchPromptCommand implements Callable<Integer> {
     MatrixQuantization quantization =
         quantizationOptions.on(config.train().device(), MatrixQuantization.NONE);
     Report report = PromptBenchmark.run(config, quantization, lengths, options.rounds());
-    PrintWriter out = spec.commandLine().getOut();
-    json.print(out, report, () -> print(report, out));
+    json.print(out(), report, () -> print(report, out()));
     return ExitCode.OK;
   }
 

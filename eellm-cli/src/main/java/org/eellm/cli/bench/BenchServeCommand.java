@@ -4,21 +4,19 @@ import java.io.PrintWriter;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.eellm.bench.LoadBenchmark;
 import org.eellm.bench.LoadBenchmark.Held;
 import org.eellm.bench.LoadBenchmark.Load;
 import org.eellm.bench.LoadBenchmark.Percentiles;
 import org.eellm.bench.LoadBenchmark.Report;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.Usage;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm bench serve}: many clients at running servers, or requests that come at random. */
 @Command(
@@ -34,8 +32,7 @@ import picocli.CommandLine.Spec;
           + " --url the servers take turns; any that speaks OpenAI's API will do. Exit code 1 if a"
           + " request failed."
     })
-final class BenchServeCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+final class BenchServeCommand extends EellmCommand {
   @Mixin private JsonOption json;
 
   @Option(
@@ -121,8 +118,7 @@ final class BenchServeCommand implements Callable<Integer> {
                 longWords.orElse(0),
                 maxTokens,
                 seed));
-    PrintWriter out = spec.commandLine().getOut();
-    reports.forEach(report -> json.print(out, report, () -> print(report, out)));
+    reports.forEach(report -> json.print(out(), report, () -> print(report, out())));
     return reports.stream().allMatch(Report::isSound) ? ExitCode.OK : ExitCode.SOFTWARE;
   }
 

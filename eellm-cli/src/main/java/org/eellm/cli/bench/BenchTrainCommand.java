@@ -4,12 +4,12 @@ import java.io.PrintWriter;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.eellm.bench.TrainBenchmark;
 import org.eellm.bench.TrainBenchmark.Comparison;
 import org.eellm.bench.TrainBenchmark.Report;
 import org.eellm.bench.TrainBenchmark.Variant;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.LocalRanks;
 import org.eellm.cli.option.RankOptions;
@@ -21,9 +21,7 @@ import org.eellm.distributed.mesh.Mesh;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /**
  * {@code eellm bench train}: training steps with and without the exits, beside the GEMM rate; on a
@@ -35,8 +33,7 @@ import picocli.CommandLine.Spec;
       "Time training steps with and without the exits, beside the GEMM rate.",
       "On a mesh (--nproc with --set parallel...=), beside one rank."
     })
-final class BenchTrainCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+final class BenchTrainCommand extends EellmCommand {
   @Mixin private JsonOption json;
 
   @Mixin private BenchOptions options;
@@ -72,9 +69,8 @@ final class BenchTrainCommand implements Callable<Integer> {
 
   private int measure(RunConfig config, World world) {
     Report report = TrainBenchmark.run(config, world, options.rounds(), !meshOnly);
-    PrintWriter out = spec.commandLine().getOut();
     if (world.rank() == 0) {
-      json.print(out, report, () -> print(report, out));
+      json.print(out(), report, () -> print(report, out()));
     }
     return ExitCode.OK;
   }

@@ -1,9 +1,9 @@
 package org.eellm.cli.convert;
 
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
@@ -17,9 +17,7 @@ import org.eellm.convert.ModelWriter.Outcome;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm export}: a model for other tools. */
 @Command(
@@ -27,7 +25,7 @@ import picocli.CommandLine.Spec;
     description =
         "Writes a model for other tools: a Hugging Face folder, or a GGUF file for llama.cpp. Exits"
             + " lie beside the trunk, in files that transformers or eellm alone reads.")
-public final class ExportCommand implements Callable<Integer> {
+public final class ExportCommand extends EellmCommand {
 
   /** The tools' formats. */
   enum Format {
@@ -43,7 +41,6 @@ public final class ExportCommand implements Callable<Integer> {
     Q8_0
   }
 
-  @Spec private CommandSpec spec;
   @Mixin private WriteOptions options;
   @Mixin private JsonOption json;
 
@@ -82,7 +79,7 @@ public final class ExportCommand implements Callable<Integer> {
                     new Options(Optional.empty(), options.tokenizer()),
                     listener);
           };
-      options.report(outcome, json, spec.commandLine().getOut(), spec.commandLine().getErr());
+      options.report(outcome, json, out(), err());
       return ExitCode.OK;
     }
   }

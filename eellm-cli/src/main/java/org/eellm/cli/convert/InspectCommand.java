@@ -9,10 +9,10 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.config.Architecture;
 import org.eellm.config.Experts;
@@ -30,10 +30,8 @@ import org.eellm.file.IoErrors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm inspect}: what a model's files hold. */
 @Command(
@@ -41,8 +39,7 @@ import picocli.CommandLine.Spec;
     description =
         "Says what a model of any layout is: shapes, exits, parameters, number formats, and the"
             + " memory to serve and to train it.")
-public final class InspectCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+public final class InspectCommand extends EellmCommand {
   @Mixin private JsonOption json;
 
   @Parameters(paramLabel = "PATH", description = "What --model of eellm convert takes.")
@@ -78,16 +75,15 @@ public final class InspectCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    PrintWriter out = spec.commandLine().getOut();
     try (SourceModel model = ModelReader.open(path)) {
       Inspection inspection = Inspection.of(model);
       Optional<List<TensorCheck>> tensors =
           check ? Optional.of(Inspection.check(model)) : Optional.empty();
       if (json.requested()) {
-        JsonOption.print(out, report(inspection, tensors));
+        JsonOption.print(out(), report(inspection, tensors));
       } else {
-        print(out, inspection);
-        tensors.ifPresent(all -> printChecks(out, all));
+        print(out(), inspection);
+        tensors.ifPresent(all -> printChecks(out(), all));
       }
       return ExitCode.OK;
     }

@@ -10,12 +10,12 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import java.util.stream.IntStream;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.SafetensorsWriter;
 import org.eellm.checkpoint.safetensors.TensorSource;
 import org.eellm.cli.generate.PromptFile;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.LayerList;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
@@ -28,9 +28,7 @@ import org.eellm.decode.TensorParallelEngine.EngineStarter;
 import org.eellm.decode.request.Limits;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm states}: hidden states by layer, for other tools. */
 @Command(
@@ -38,8 +36,7 @@ import picocli.CommandLine.Spec;
     description =
         "Writes texts' hidden states after some layers, before any norm, as safetensors:"
             + " text_1.ids, [tokens], and text_1.layer_2, [tokens, hidden], in float32.")
-public final class StatesCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+public final class StatesCommand extends EellmCommand {
   @Mixin private ModelOptions modelOptions;
   @Mixin private MeshOptions meshOptions;
 
@@ -90,7 +87,7 @@ public final class StatesCommand implements Callable<Integer> {
         }
       }
       SafetensorsWriter.write(output, Map.of("format", "pt"), tensors);
-      spec.commandLine().getOut().printf("%,d tensors, written to %s%n", tensors.size(), output);
+      out().printf("%,d tensors, written to %s%n", tensors.size(), output);
     }
   }
 

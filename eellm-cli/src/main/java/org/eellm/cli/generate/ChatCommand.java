@@ -9,13 +9,13 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import java.util.function.BiConsumer;
 import java.util.regex.Pattern;
 import org.eellm.chat.ChatMessage;
 import org.eellm.chat.ChatTemplate;
 import org.eellm.chat.ChatTemplateException;
 import org.eellm.chat.TemplateVariable;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.PlainOutput;
@@ -39,9 +39,7 @@ import org.jline.utils.Signals;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Help.Ansi;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm chat}: a dialogue in the terminal, every token in the colour of its exit. */
 @Command(
@@ -51,7 +49,7 @@ import picocli.CommandLine.Spec;
       "Each line is a message, which the model's chat template puts into its form. "
           + ChatCommand.COMMANDS
     })
-public final class ChatCommand implements Callable<Integer> {
+public final class ChatCommand extends EellmCommand {
 
   static final String COMMANDS =
       "/new begins anew, /help says this, /exit or the end of input ends, Ctrl-C ends an answer.";
@@ -59,7 +57,6 @@ public final class ChatCommand implements Callable<Integer> {
   private static final int MAX_TOKENS = 256;
   private static final Pattern COMMAND = Pattern.compile("/[a-z]+");
 
-  @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
   @Mixin private DecodingOptions decodingOptions;
   @Mixin private SamplingOptions samplingOptions;
@@ -116,7 +113,7 @@ public final class ChatCommand implements Callable<Integer> {
             .withVocabulary(model.vocabulary())
             .withMaxPending(decodingOptions.maxPending());
     decodingOptions.require(model, most); // says what is wrong before the first message
-    samplingOptions.tell(defaults, spec.commandLine().getErr());
+    samplingOptions.tell(defaults, err());
     try (Engine engine = engines.start(model.decoder(), limits)) {
       talk(new Speaker(model, template, variables(template), engine, sampler, most));
     }
@@ -165,17 +162,16 @@ public final class ChatCommand implements Callable<Integer> {
   }
 
   private void talk(Speaker speaker) throws IOException {
-    PrintWriter err = spec.commandLine().getErr();
     List<Integer> exits = speaker.model().architecture().exits().layers();
     ExitColors colors = new ExitColors(exits, Ansi.AUTO);
     if (colors.enabled() && !exits.isEmpty()) {
-      PlainOutput.raw(err).println(colors.legend());
+      PlainOutput.raw(err()).println(colors.legend());
     }
     Dialogue dialogue = new Dialogue(system);
     InputLines lines = new InputLines(System.in);
     while (true) {
-      err.print("> ");
-      err.flush();
+      err().print("> ");
+      err().flush();
       String said = lines.next(speaker.engine()).map(String::strip).orElse("/exit");
       switch (said) {
         case "" -> {}
@@ -183,14 +179,14 @@ public final class ChatCommand implements Callable<Integer> {
           return;
         }
         case "/new" -> dialogue.clear();
-        case "/help" -> err.println(COMMANDS);
+        case "/help" -> err().println(COMMANDS);
         case String word when COMMAND.matcher(word).matches() ->
-            err.printf("eellm: '%s' is no command; %s%n", word, COMMANDS);
+            err().printf("eellm: '%s' is no command; %s%n", word, COMMANDS);
         default -> {
           try {
             answer(said, dialogue, speaker, colors);
           } catch (GenerateException | ChatTemplateException e) {
-            err.println("eellm: " + e.getMessage());
+            err().println("eellm: " + e.getMessage());
           }
         }
       }
@@ -217,7 +213,7 @@ public final class ChatCommand implements Callable<Integer> {
             model.endTokens(),
             decodingOptions.decoding(model, tokens),
             speaker.sampler());
-    PrintWriter out = PlainOutput.raw(spec.commandLine().getOut());
+    PrintWriter out = PlainOutput.raw(out());
     TextStream stream = new TextStream(model.detokenizer(ids), speaker.template().stops());
     StringBuilder text = new StringBuilder();
     BiConsumer<String, HeadId> printer =
@@ -246,8 +242,7 @@ public final class ChatCommand implements Callable<Integer> {
       printer.accept(stream.finish(), result.tokens().getLast().head());
     }
     out.println();
-    spec.commandLine()
-        .getErr()
+    err()
         .println(
             ExitSummary.of(List.of(result), seconds)
                 .line(model.architecture().model().numLayers()));

@@ -9,10 +9,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.concurrent.Callable;
 import org.eellm.chat.ChatTemplate;
 import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OptionsFile;
@@ -36,9 +36,7 @@ import org.eellm.serve.access.HostNames;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm serve}: a model behind OpenAI's API, and a page that shows where tokens leave. */
 @Command(
@@ -49,12 +47,11 @@ import picocli.CommandLine.Spec;
       "Modes and policies given here hold for requests that do not say (early_exit). SIGTERM and"
           + " Ctrl-C end it when the requests in work are done."
     })
-public final class ServeCommand implements Callable<Integer> {
+public final class ServeCommand extends EellmCommand {
   private static final String KEY_VARIABLE = "EELLM_API_KEY";
   private static final Duration LOOK = Duration.ofMillis(200);
   private static final Duration WARM_UP = Duration.ofSeconds(3);
 
-  @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
   @Mixin private DecodingOptions decodingOptions;
   @Mixin private MeshOptions meshOptions;
@@ -208,7 +205,6 @@ public final class ServeCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    PrintWriter err = spec.commandLine().getErr();
     ConfigException.requireAtLeast(1, batchSize, "--batch-size");
     ConfigException.requireAtLeast(1, maxQueued, "--max-queued");
     cacheTokens.ifPresent(tokens -> ConfigException.requireAtLeast(1, tokens, "--cache-tokens"));
@@ -219,7 +215,7 @@ public final class ServeCommand implements Callable<Integer> {
     }
     return meshOptions.inWorld(
         modelOptions.device(),
-        world -> world.rank() == 0 ? serve(options, world, err) : follow(world, err));
+        world -> world.rank() == 0 ? serve(options, world, err()) : follow(world, err()));
   }
 
   private int serve(ServerOptions options, World world, PrintWriter err) {

@@ -1,12 +1,11 @@
 package org.eellm.cli.plan;
 
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import org.eellm.cli.option.ConfigOptions;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.Usage;
 import org.eellm.config.ConfigException;
@@ -21,9 +20,7 @@ import org.eellm.cost.plan.Planner;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm plan}: what a run will take on hardware that need not be there. */
 @Command(
@@ -31,8 +28,7 @@ import picocli.CommandLine.Spec;
     description =
         "Say what a run will take, before it is started: memory, time, cost; docs/plan.md"
             + " explains it.")
-public final class PlanCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+public final class PlanCommand extends EellmCommand {
   @Mixin private ConfigOptions config;
   @Mixin private JsonOption json;
 
@@ -90,14 +86,14 @@ public final class PlanCommand implements Callable<Integer> {
           TimelineSvg.draw(
               plan.timeline(), PlanText.title(plan), PlanText.summary(plan), "seconds"));
     }
-    PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
       JsonOption.print(
-          out, bare.map(other -> PlanReport.of(plan, other)).orElseGet(() -> PlanReport.of(plan)));
+          out(),
+          bare.map(other -> PlanReport.of(plan, other)).orElseGet(() -> PlanReport.of(plan)));
     } else {
-      PlanText.print(plan, bare.stream().toList(), out);
+      PlanText.print(plan, bare.stream().toList(), out());
       if (!plan.fits() && run.tune().model().isEmpty()) {
-        SearchText.printWhatFits(run, profile, out);
+        SearchText.printWhatFits(run, profile, out());
       }
     }
     return ExitCode.OK;
@@ -117,9 +113,8 @@ public final class PlanCommand implements Callable<Integer> {
     Usage.require(
         spec, count >= 1 && shown >= 1, "--devices %d, --top %d: use 1 or more", count, shown);
     MeshSearch.Result result = MeshSearch.search(run, profile, count, shown);
-    PrintWriter out = spec.commandLine().getOut();
     json.print(
-        out, PlanReport.of(result), () -> SearchText.print(result, run, profile, count, out));
+        out(), PlanReport.of(result), () -> SearchText.print(result, run, profile, count, out()));
     return result.best().isEmpty() ? ExitCode.SOFTWARE : ExitCode.OK;
   }
 

@@ -9,9 +9,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.PlainOutput;
 import org.eellm.config.StageLayout;
 import org.eellm.config.StageLayout.Slice;
@@ -32,10 +32,8 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Help.Ansi;
 import picocli.CommandLine.ITypeConverter;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Spec;
 import picocli.CommandLine.TypeConversionException;
 
 /** {@code eellm schedule}: simulates a pipeline schedule and draws its timeline. */
@@ -46,7 +44,7 @@ import picocli.CommandLine.TypeConversionException;
     footerHeading =
         "%nTime is counted in forward passes of one layer; backward takes twice that, half of it"
             + " for the weights' gradients.%n")
-public final class ScheduleCommand implements Callable<Integer> {
+public final class ScheduleCommand extends EellmCommand {
   /** Of the time that forward passes take. */
   private static final double BACKWARD = 2;
 
@@ -59,8 +57,6 @@ public final class ScheduleCommand implements Callable<Integer> {
     KINDS.put("zero-bubble", ScheduleKind.ZERO_BUBBLE);
     KINDS.put("tuning", ScheduleKind.TUNING);
   }
-
-  @Spec private CommandSpec spec;
 
   @Option(names = "--pp", required = true, paramLabel = "STAGES", description = "Pipeline stages.")
   private int stages;
@@ -176,7 +172,7 @@ public final class ScheduleCommand implements Callable<Integer> {
           TimelineSvg.draw(
               timeline, title(schedule), summary(timeline), "forward passes of one layer"));
     }
-    print(timeline, slices, spec.commandLine().getOut());
+    print(timeline, slices, out());
   }
 
   private void requireModel(int virtualStages) {

@@ -1,11 +1,10 @@
 package org.eellm.cli.train;
 
 import com.fasterxml.jackson.annotation.JsonUnwrapped;
-import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.Callable;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.Usage;
 import org.eellm.cli.option.WorkProgress;
@@ -18,9 +17,7 @@ import org.eellm.kernel.machine.Threads;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm prepare}: text in, an indexed dataset and its tokenizer out. */
 @Command(
@@ -29,11 +26,10 @@ import picocli.CommandLine.Spec;
         "Turns text and chats into a dataset to train on: PREFIX.bin, PREFIX.idx and"
             + " PREFIX-tokenizer/; with chats also PREFIX.mask, so that answers alone are learned."
             + " Where it was stopped before, it goes on.")
-public final class PrepareCommand implements Callable<Integer> {
+public final class PrepareCommand extends EellmCommand {
   private static final String TRAIN = "train";
   private static final int DEFAULT_VOCAB_SIZE = 8192;
 
-  @Spec private CommandSpec spec;
   @Mixin private JsonOption json;
 
   @Option(
@@ -130,7 +126,7 @@ public final class PrepareCommand implements Callable<Integer> {
     Usage.require(spec, output.getFileName() != null, "--output names no file");
 
     TextCorpus corpus = TextCorpus.of(inputs, new TextCorpus.Format(separator, key, skipBadLines));
-    try (WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
+    try (WorkProgress progress = WorkProgress.onConsole(err())) {
       Tokenizer used = tokenizer(corpus, threadCount, progress);
       print(used, prepare(corpus, used, threadCount, progress));
     }
@@ -162,11 +158,10 @@ public final class PrepareCommand implements Callable<Integer> {
 
   private void print(Tokenizer used, Prepared prepared) {
     Preparation.Summary summary = prepared.summary();
-    PrintWriter out = spec.commandLine().getOut();
     Path folder = Preparation.tokenizerFolder(output);
     if (json.requested()) {
       JsonOption.print(
-          out,
+          out(),
           new Result(
               output.toString(),
               folder.toString(),
@@ -177,34 +172,37 @@ public final class PrepareCommand implements Callable<Integer> {
       return;
     }
     String mask = summary.chats() > 0 ? ", .mask" : "";
-    out.printf("written     %s.bin, .idx%s and %s/%n", output, mask, folder);
-    out.printf("documents   %,d%n", summary.documents());
-    out.printf(
-        "tokens      %,d, of %.2f bytes of text on average%n",
-        summary.tokens(), summary.bytesPerToken());
+    out().printf("written     %s.bin, .idx%s and %s/%n", output, mask, folder);
+    out().printf("documents   %,d%n", summary.documents());
+    out()
+        .printf(
+            "tokens      %,d, of %.2f bytes of text on average%n",
+            summary.tokens(), summary.bytesPerToken());
     if (summary.chats() > 0) {
-      out.printf("chats       %,d, written by %s%n", summary.chats(), prepared.template());
-      out.printf("learned     %,d tokens; the others are context%n", summary.countedTokens());
+      out().printf("chats       %,d, written by %s%n", summary.chats(), prepared.template());
+      out().printf("learned     %,d tokens; the others are context%n", summary.countedTokens());
     }
-    out.printf("vocabulary  %,d%n", used.vocabSize());
-    out.printf(
-        "speed       %.1f MB of text in %.1f s, %.1f MB/s%n",
-        (summary.textBytes() - summary.earlierBytes()) / 1e6,
-        summary.seconds(),
-        summary.megabytesPerSecond());
+    out().printf("vocabulary  %,d%n", used.vocabSize());
+    out()
+        .printf(
+            "speed       %.1f MB of text in %.1f s, %.1f MB/s%n",
+            (summary.textBytes() - summary.earlierBytes()) / 1e6,
+            summary.seconds(),
+            summary.megabytesPerSecond());
     if (summary.earlierBytes() > 0) {
-      out.printf("went on     behind %.1f MB of text%n", summary.earlierBytes() / 1e6);
+      out().printf("went on     behind %.1f MB of text%n", summary.earlierBytes() / 1e6);
     }
     if (summary.emptyDocuments() > 0) {
-      out.printf("left out    %,d documents without text%n", summary.emptyDocuments());
+      out().printf("left out    %,d documents without text%n", summary.emptyDocuments());
     }
     if (summary.skippedLines() > 0) {
-      out.printf("left out    %,d bad lines%n", summary.skippedLines());
+      out().printf("left out    %,d bad lines%n", summary.skippedLines());
     }
     if (tokenizer.equals(TRAIN) && used.vocabSize() < vocabSize.orElse(DEFAULT_VOCAB_SIZE)) {
-      out.printf(
-          "note        fewer tokens than the %,d asked for: the text repeats no other pair%n",
-          vocabSize.orElse(DEFAULT_VOCAB_SIZE));
+      out()
+          .printf(
+              "note        fewer tokens than the %,d asked for: the text repeats no other pair%n",
+              vocabSize.orElse(DEFAULT_VOCAB_SIZE));
     }
   }
 }
