@@ -1,12 +1,15 @@
 package org.eellm;
 
 import java.io.IOException;
+import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.OptionalInt;
+import org.bytedeco.pytorch.Device;
 import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
+import org.eellm.config.Architecture;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.TextCorpus;
 import org.eellm.data.tokenizer.BpeTrainer;
@@ -35,7 +38,26 @@ public final class SavedModel {
   public static void write(Path target, Decoder model, Tokenizer tokenizer) throws IOException {
     Files.createDirectories(target);
     new HuggingFaceConfig(model.architecture(), OptionalInt.empty(), List.of()).write(target);
-    ModelWeights.save(target, model);
+    writeWeights(target, model);
     tokenizer.save(target);
+  }
+
+  /** Writes all of a model's weights as {@code model.safetensors}. */
+  public static void writeWeights(Path target, Decoder model) throws IOException {
+    try (Arena arena = Arena.ofConfined()) {
+      ModelWeights.file(model, 0, 1, arena).write(target);
+    }
+  }
+
+  /** A model with the weights of a folder. */
+  public static Decoder readWeights(Path folder, Architecture architecture, Device device) {
+    Decoder model = Decoder.allocate(architecture, device);
+    try {
+      ModelWeights.load(folder, model);
+      return model;
+    } catch (RuntimeException failure) {
+      model.close();
+      throw failure;
+    }
   }
 }

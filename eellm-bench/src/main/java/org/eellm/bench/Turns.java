@@ -47,16 +47,11 @@ final class Turns {
 
     /** The median of the rounds' ratios of this figure to another. */
     double over(Figure other) {
-      return Median.of(ratios(other));
-    }
-
-    /** The ratios of this figure to another, by round. */
-    List<Double> ratios(Figure other) {
       List<Double> ratios = new ArrayList<>();
       for (int round = 0; round < values.size(); round++) {
         ratios.add(values.get(round) / other.values.get(round));
       }
-      return ratios;
+      return Median.of(ratios);
     }
   }
 

@@ -521,10 +521,6 @@ public final class ChatTemplate {
     }
   }
 
-  String render(List<ChatMessage> messages) {
-    return render(messages, Map.of());
-  }
-
   /**
    * The messages as a text.
    *

@@ -5,8 +5,6 @@ import org.eellm.EellmException;
 
 /** A chat that cannot become a text; the message is one line. */
 public final class ChatTemplateException extends EellmException {
-  private static final long serialVersionUID = 1L;
-
   private final String field;
   private final String problem;
 

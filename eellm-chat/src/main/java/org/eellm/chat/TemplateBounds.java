@@ -38,9 +38,7 @@ final class TemplateBounds {
   private TemplateBounds() {}
 
   /** An error, for Jinjava goes on after exceptions. */
-  static final class ExceededError extends Error {
-    private static final long serialVersionUID = 1L;
-  }
+  static final class ExceededError extends Error {}
 
   /** Counts a loop's iterations. */
   static void countIterations(int iterations) {

@@ -10,8 +10,6 @@ final class TemplateFunctions {
 
   /** A template's own refusal of messages. */
   static final class Raised extends RuntimeException {
-    private static final long serialVersionUID = 1L;
-
     Raised(String message) {
       super(message);
     }

@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -84,7 +85,7 @@ final class ChatTemplateTest {
         ChatTemplate.of(golden.path("template").asText(), "<s>", "</s>", tokenizer);
 
     assertThat(template.description()).isEqualTo("text");
-    assertThat(template.render(messages(golden.path("messages"))))
+    assertThat(template.render(messages(golden.path("messages")), Map.of()))
         .isEqualTo(golden.path("expected").asText());
   }
 
@@ -96,9 +97,11 @@ final class ChatTemplateTest {
                 + "{% endif %}{{ messages[0].content }}",
             "", "", tokenizer);
 
-    assertThat(template.render(List.of(user("hello")))).isEqualTo("hello");
+    assertThat(template.render(List.of(user("hello")), Map.of())).isEqualTo("hello");
     assertThatThrownBy(
-            () -> template.render(List.of(new ChatMessage("system", "x", Optional.empty()))))
+            () ->
+                template.render(
+                    List.of(new ChatMessage("system", "x", Optional.empty())), Map.of()))
         .isInstanceOf(ChatTemplateException.class)
         .hasMessage("messages: no system here");
   }
@@ -265,17 +268,17 @@ final class ChatTemplateTest {
 
     root.put("chat_template", "A{{ messages[0].content }}{{ eos_token }}");
     Files.writeString(config, root.toString());
-    assertThat(read().render(List.of(user("x"))))
+    assertThat(read().render(List.of(user("x")), Map.of()))
         .isEqualTo("Ax" + tokenizer.piece(tokenizer.endOfDocument()));
 
     root.putArray("chat_template")
         .add(mapper.createObjectNode().put("name", "tool_use").put("template", "T"))
         .add(mapper.createObjectNode().put("name", "default").put("template", "D"));
     Files.writeString(config, root.toString());
-    assertThat(read().render(List.of(user("x")))).isEqualTo("D");
+    assertThat(read().render(List.of(user("x")), Map.of())).isEqualTo("D");
 
     Files.writeString(folder.resolve("chat_template.jinja"), "F\n");
-    assertThat(read().render(List.of(user("x")))).isEqualTo("F");
+    assertThat(read().render(List.of(user("x")), Map.of())).isEqualTo("F");
   }
 
   private ChatTemplate read() {
@@ -331,7 +334,7 @@ final class ChatTemplateTest {
   @Test
   void render_rangeOfAnyLength_hasAThousandElements() {
     ChatTemplate template = ChatTemplate.of("{{ range(10**9)|length }}", "", "", tokenizer);
-    assertThat(template.render(List.of(user("x")))).isEqualTo("1000");
+    assertThat(template.render(List.of(user("x")), Map.of())).isEqualTo("1000");
   }
 
   @ParameterizedTest
@@ -344,7 +347,7 @@ final class ChatTemplateTest {
         "{{ 'a-b'.replace('-', '+') }}{{ 'ab'|replace('b', '..') }} ; a+ba..",
       })
   void render_filtersWithinBounds_doTheirWork(String text, String expected) {
-    assertThat(ChatTemplate.of(text, "", "", tokenizer).render(List.of(user("x"))))
+    assertThat(ChatTemplate.of(text, "", "", tokenizer).render(List.of(user("x")), Map.of()))
         .isEqualTo(expected);
   }
 
@@ -357,8 +360,8 @@ final class ChatTemplateTest {
                 + " messages[loop.index0 - 1].content|length > 0 %}.{% endif %}{% endif %}{% endfor"
                 + " %}",
             "", "", tokenizer);
-    assertThat(template.render(List.of(user("x".repeat(2_000_000))))).hasSize(2_000_001);
-    assertThat(template.render(Collections.nCopies(10_000, user("y")))).hasSize(20_000);
+    assertThat(template.render(List.of(user("x".repeat(2_000_000))), Map.of())).hasSize(2_000_001);
+    assertThat(template.render(Collections.nCopies(10_000, user("y")), Map.of())).hasSize(20_000);
   }
 
   /** As Qwen 3 asks for each message how many there are. */
@@ -381,7 +384,7 @@ final class ChatTemplateTest {
         .mapToDouble(
             _ -> {
               long before = threads.getCurrentThreadCpuTime();
-              template.render(Collections.nCopies(messages, user("y")));
+              template.render(Collections.nCopies(messages, user("y")), Map.of());
               return (threads.getCurrentThreadCpuTime() - before) / 1e9;
             })
         .min()

@@ -40,7 +40,6 @@ final class CommandExceptionHandler
     err.println(line(firstLine(error)));
     UnmatchedArgumentException.printSuggestions(error, err);
     err.println("Try '" + command.getCommandSpec().qualifiedName() + " --help'.");
-    err.flush();
     return ExitCode.USAGE;
   }
 
@@ -57,7 +56,6 @@ final class CommandExceptionHandler
     if (root.debug()) {
       error.printStackTrace(err);
     }
-    err.flush();
     return switch (error) {
       case ConfigException _, GrammarException _, MeshSizeException _ -> ExitCode.USAGE;
       default -> ExitCode.SOFTWARE;

@@ -8,12 +8,13 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import org.eellm.bench.HardwareBenchmark;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.LocalRanks;
 import org.eellm.cli.option.Machine;
 import org.eellm.cli.option.RankOptions;
+import org.eellm.cli.option.Usage;
 import org.eellm.config.yaml.StrictYaml;
 import org.eellm.cost.Hardware;
 import org.eellm.decode.engine.cpu.KernelProperties;
@@ -25,19 +26,16 @@ import org.eellm.tensor.DeviceThroughput;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm doctor}: what this machine has, how fast it is, and what is set up badly. */
 @Command(
     name = "doctor",
     description = "Say what this machine has, measure it, and warn of what is set up badly.")
-final class DoctorCommand implements Callable<Integer> {
+final class DoctorCommand extends EellmCommand {
   private static final double GIB = 1L << 30;
 
-  @Spec private CommandSpec spec;
   @Mixin private JsonOption json;
 
   @Option(
@@ -73,10 +71,8 @@ final class DoctorCommand implements Callable<Integer> {
           ? ranks.launch(spec, toLaunch.get(), List::of)
           : measure(profile.get());
     }
-    if (toLaunch.isPresent()) {
-      throw new ParameterException(
-          spec.commandLine(), "--nproc: has no effect here; give --profile FILE as well");
-    }
+    Usage.require(
+        spec, toLaunch.isEmpty(), "--nproc: has no effect here; give --profile FILE as well");
     KernelProperties.check(); // what is wrong is said at once
     Machine machine = Machine.inspect(seconds);
     Report report =
@@ -86,8 +82,7 @@ final class DoctorCommand implements Callable<Integer> {
             machine,
             DecodingKernels.find(),
             SetupProblem.of(machine));
-    PrintWriter out = spec.commandLine().getOut();
-    json.print(out, report, () -> print(report, out));
+    json.print(out(), report, () -> print(report, out()));
     return ExitCode.OK;
   }
 
@@ -117,36 +112,37 @@ final class DoctorCommand implements Callable<Integer> {
   }
 
   private void write(HardwareBenchmark.Report report, Path file) {
-    PrintWriter out = spec.commandLine().getOut();
     try {
       StrictYaml.write(report.hardware(), file);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
     if (json.requested()) {
-      JsonOption.print(out, report);
+      JsonOption.print(out(), report);
       return;
     }
     Hardware hardware = report.hardware();
-    out.printf("%d ranks of %d threads, all at the same time%n", report.ranks(), report.threads());
+    out()
+        .printf("%d ranks of %d threads, all at the same time%n", report.ranks(), report.threads());
     for (HardwareBenchmark.Product product : report.products()) {
-      out.printf(
-          "products       %6.0f GFLOP/s, [1024, %d] x [%2$d, %2$d] in %s%n",
-          product.flopsPerSecond() / 1e9,
-          product.width(),
-          product.dtype().name().toLowerCase(Locale.ROOT));
+      out()
+          .printf(
+              "products       %6.0f GFLOP/s, [1024, %d] x [%2$d, %2$d] in %s%n",
+              product.flopsPerSecond() / 1e9,
+              product.width(),
+              product.dtype().name().toLowerCase(Locale.ROOT));
     }
-    out.printf(
-        "attention      %6.0f GFLOP/s in float32, %.0f in bfloat16%n",
-        1000 * hardware.float32().attention(), 1000 * hardware.bfloat16().attention());
-    out.printf("elementwise    %6.1f GB/s%n", hardware.streamGbPerSecond());
-    out.printf("update         %6.1f GB/s%n", hardware.memoryGbPerSecond());
-    out.printf("an operation   %6.1f us%n", hardware.operationMicroseconds());
-    print("messages", hardware.insideNode().message(), out);
-    print("collectives", hardware.insideNode().collective(), out);
-    out.printf("a process      %6.2f GiB beside its tensors%n", hardware.baseGib());
-    out.printf("written to %s: use it with eellm plan --hardware %s%n", file, file);
-    out.flush();
+    out()
+        .printf(
+            "attention      %6.0f GFLOP/s in float32, %.0f in bfloat16%n",
+            1000 * hardware.float32().attention(), 1000 * hardware.bfloat16().attention());
+    out().printf("elementwise    %6.1f GB/s%n", hardware.streamGbPerSecond());
+    out().printf("update         %6.1f GB/s%n", hardware.memoryGbPerSecond());
+    out().printf("an operation   %6.1f us%n", hardware.operationMicroseconds());
+    print("messages", hardware.insideNode().message(), out());
+    print("collectives", hardware.insideNode().collective(), out());
+    out().printf("a process      %6.2f GiB beside its tensors%n", hardware.baseGib());
+    out().printf("written to %s: use it with eellm plan --hardware %s%n", file, file);
   }
 
   private static void print(String name, Hardware.Link link, PrintWriter out) {
@@ -194,7 +190,6 @@ final class DoctorCommand implements Callable<Integer> {
     if (report.traps().isEmpty()) {
       out.println("Everything is set up well.");
     }
-    out.flush();
   }
 
   private static void print(String device, DeviceThroughput.Measured rates, PrintWriter out) {

@@ -19,7 +19,6 @@ import java.util.Random;
 import java.util.SequencedMap;
 import java.util.SortedMap;
 import java.util.TreeMap;
-import java.util.concurrent.Callable;
 import java.util.function.Function;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.DraftTable;
@@ -27,7 +26,9 @@ import org.eellm.checkpoint.DraftVocabulary;
 import org.eellm.checkpoint.ExamplePrompts;
 import org.eellm.cli.eval.ThresholdTable;
 import org.eellm.cli.generate.CompletedMethods;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
+import org.eellm.cli.option.Usage;
 import org.eellm.cli.option.WorkProgress;
 import org.eellm.cli.train.RunOptions;
 import org.eellm.config.ConfigException;
@@ -73,10 +74,7 @@ import org.eellm.train.metrics.TrainEvent.Evaluation;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Spec;
 
 /**
  * {@code eellm quickstart}: the whole way from text to early exits, in minutes. Java sources of
@@ -89,7 +87,7 @@ import picocli.CommandLine.Spec;
         "Train a small model with early exits on Java sources, let it complete methods of a library"
             + " it never saw, and measure what the exits gain. Takes three to twelve minutes on two"
             + " cores.")
-final class QuickstartCommand implements Callable<Integer> {
+final class QuickstartCommand extends EellmCommand {
   private static final String REPORT = "quickstart.json";
   private static final int VOCAB_SIZE = 4096;
   private static final double RATE_SECONDS = 0.2;
@@ -126,7 +124,6 @@ final class QuickstartCommand implements Callable<Integer> {
   /** Of a body, from the opening brace to the closing one. */
   private static final int LEAST_LINES = 4;
 
-  @Spec private CommandSpec spec;
   @Mixin private JsonOption json;
 
   @Option(
@@ -171,8 +168,8 @@ final class QuickstartCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     long start = System.nanoTime();
-    requirePositive("--methods", methodCount);
-    requirePositive("--rounds", rounds);
+    Usage.requireAtLeast(spec, 1, methodCount, "--methods");
+    Usage.requireAtLeast(spec, 1, rounds, "--rounds");
     Optional<RunConfig> unfinished = unfinished();
     RunConfig config =
         unfinished.map(run -> config(_ -> run.model().dtype())).orElseGet(this::config);
@@ -196,14 +193,14 @@ final class QuickstartCommand implements Callable<Integer> {
       stage(3, "completing methods of a library that the model never saw");
       List<JavaMethods.Method> methods = methods(sources.heldOutFiles(), methodCount);
       CompletedMethods completed =
-          CompletedMethods.by(
+          new CompletedMethods(
               model,
               methods.subList(0, Math.min(SHOWN_METHODS, methods.size())),
               DecodingMethod.lossless(),
               PROMPT_TOKENS,
               MAX_TOKENS);
       if (!json.requested()) {
-        completed.print(spec.commandLine().getOut());
+        completed.print(out());
       }
       stage(4, "measuring what exits gain");
       SweepRun run =
@@ -214,7 +211,7 @@ final class QuickstartCommand implements Callable<Integer> {
               prompts(model, methods),
               MAX_TOKENS);
       Sweep sweep;
-      try (WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
+      try (WorkProgress progress = WorkProgress.onConsole(err())) {
         sweep = run.measure(settings(model), rounds, progress);
       }
       if (sweep.trusted()) {
@@ -235,13 +232,6 @@ final class QuickstartCommand implements Callable<Integer> {
       print(report);
     }
     return ExitCode.OK;
-  }
-
-  private void requirePositive(String option, int value) {
-    if (value < 1) {
-      throw new ParameterException(
-          spec.commandLine(), "%s: %d is below 1; use 1 or more".formatted(option, value));
-    }
   }
 
   /**
@@ -340,7 +330,7 @@ final class QuickstartCommand implements Callable<Integer> {
     Files.createDirectories(RunFolder.data(output));
     int threads = Threads.all();
     Corpus corpus = sources.corpus();
-    try (WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
+    try (WorkProgress progress = WorkProgress.onConsole(err())) {
       Tokenizer tokenizer = BpeTrainer.train(corpus, VOCAB_SIZE, threads, progress);
       Preparation.run(corpus, tokenizer, dataset(), threads, progress);
     }
@@ -352,7 +342,7 @@ final class QuickstartCommand implements Callable<Integer> {
             ? Trainer.resume(config, output, world, false)
             : Trainer.start(config, output, world, false)) {
       return world.rank() == 0
-          ? RunOptions.watch(trainer, spec.commandLine().getErr())
+          ? RunOptions.watch(trainer, err())
           : trainer.run(MetricsSink.none(), () -> false);
     }
   }
@@ -443,32 +433,31 @@ final class QuickstartCommand implements Callable<Integer> {
   }
 
   private void print(Report report) {
-    PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
-      JsonOption.print(out, report);
+      JsonOption.print(out(), report);
       return;
     }
-    ThresholdTable.print(out, report.sweep());
+    ThresholdTable.print(out(), report.sweep());
     String folder = shellWord(output);
     String longer = shellWord(output.resolveSibling(output.getFileName() + "-longer"));
-    out.printf(
-        """
+    out()
+        .printf(
+            """
 
-        In %s: checkpoints, config.yaml, metrics.jsonl, %s, loss.png%s
-        Took %.0f s. Next, for example:
-          ./eellm generate --model %s --prompt "public static boolean isBlank(final CharSequence text) {"
-          ./eellm generate --model %s --prompt "public class Circle {" --mode early-exit
-          ./eellm train --config %s/config.yaml --set train.steps=5000 --output %s
-        """,
-        output,
-        REPORT,
-        report.sweep().trusted() ? ", tradeoff.png" : "",
-        report.seconds(),
-        folder,
-        folder,
-        folder,
-        longer);
-    out.flush();
+            In %s: checkpoints, config.yaml, metrics.jsonl, %s, loss.png%s
+            Took %.0f s. Next, for example:
+              ./eellm generate --model %s --prompt "public static boolean isBlank(final CharSequence text) {"
+              ./eellm generate --model %s --prompt "public class Circle {" --mode early-exit
+              ./eellm train --config %s/config.yaml --set train.steps=5000 --output %s
+            """,
+            output,
+            REPORT,
+            report.sweep().trusted() ? ", tradeoff.png" : "",
+            report.seconds(),
+            folder,
+            folder,
+            folder,
+            longer);
   }
 
   /** A path as a shell reads it. */
@@ -482,8 +471,6 @@ final class QuickstartCommand implements Callable<Integer> {
   }
 
   private void say(String text) {
-    PrintWriter err = spec.commandLine().getErr();
-    err.println(text);
-    err.flush();
+    err().println(text);
   }
 }

@@ -1,16 +1,16 @@
 package org.eellm.cli;
 
-import java.io.PrintWriter;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.Callable;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.LocalRanks;
 import org.eellm.cli.option.RankOptions;
+import org.eellm.cli.option.Usage;
 import org.eellm.distributed.MeshCheck;
 import org.eellm.distributed.World;
 import org.eellm.distributed.collective.DistributedBackend;
@@ -20,10 +20,7 @@ import org.eellm.tensor.Torch;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm ranks}: whether the ranks of a job find and understand each other. */
 @Command(
@@ -33,8 +30,7 @@ import picocli.CommandLine.Spec;
           + " axis of the mesh.",
       "Start it as you would start the training: docs/cluster.md."
     })
-final class RanksCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+final class RanksCommand extends EellmCommand {
   @Mixin private RankOptions ranks;
   @Mixin private JsonOption json;
 
@@ -70,10 +66,7 @@ final class RanksCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws UnknownHostException {
-    if (timeout < 1) {
-      throw new ParameterException(
-          spec.commandLine(), "--timeout: " + timeout + ": use at least 1");
-    }
+    Usage.require(spec, timeout >= 1, "--timeout: %d: use at least 1", timeout);
     Optional<Integer> toLaunch = ranks.toLaunch(spec);
     int size = toLaunch.or(() -> RankInfo.detect(System.getenv()).map(RankInfo::size)).orElse(1);
     int left = Math.max(1, size / Math.max(1, tp * cp * pp));
@@ -108,19 +101,18 @@ final class RanksCommand implements Callable<Integer> {
   }
 
   private void print(Report report) {
-    PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
-      JsonOption.print(out, report);
+      JsonOption.print(out(), report);
       return;
     }
-    out.printf("%d ranks, %s%n", report.ranks().size(), report.mesh());
-    report.ranks().forEach(out::println);
+    out().printf("%d ranks, %s%n", report.ranks().size(), report.mesh());
+    report.ranks().forEach(out()::println);
     for (MeshCheck.Axis axis : report.axes()) {
-      out.printf(
-          "all-reduce over %s (%d ranks)  %.2f ms for a number, %.2f GB/s for 8 MiB%n",
-          axis.axis(), axis.size(), axis.seconds() * 1e3, axis.bytesPerSecond() / 1e9);
+      out()
+          .printf(
+              "all-reduce over %s (%d ranks)  %.2f ms for a number, %.2f GB/s for 8 MiB%n",
+              axis.axis(), axis.size(), axis.seconds() * 1e3, axis.bytesPerSecond() / 1e9);
     }
-    out.println("All ranks understand each other.");
-    out.flush();
+    out().println("All ranks understand each other.");
   }
 }

@@ -17,7 +17,7 @@ import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
-import org.eellm.checkpoint.ModelWeights;
+import org.eellm.SavedModel;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
@@ -181,7 +181,7 @@ final class TrainRanksTest {
     Architecture architecture =
         ConfigFile.read(TinyRun.configFile(folder), List.of()).architecture();
     try (Scope _ = Scope.open();
-        Decoder model = ModelWeights.read(checkpoint(run, 3), architecture, Torch.cpu())) {
+        Decoder model = SavedModel.readWeights(checkpoint(run, 3), architecture, Torch.cpu())) {
       return Tensors.toFloats(model.parameters().flat());
     }
   }

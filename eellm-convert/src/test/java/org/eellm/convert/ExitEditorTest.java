@@ -8,7 +8,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import org.eellm.checkpoint.ModelWeights;
+import org.eellm.SavedModel;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.SourceModel;
@@ -107,7 +107,7 @@ final class ExitEditorTest {
           (done, total) -> {});
     }
     try (Decoder decoder =
-        ModelWeights.read(
+        SavedModel.readWeights(
             folder.resolve("model"),
             HuggingFaceConfig.read(folder.resolve("model")).architecture(),
             Torch.cpu())) {

@@ -10,8 +10,8 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import org.eellm.SavedModel;
 import org.eellm.checkpoint.ModelFolder;
-import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
 import org.eellm.config.Architecture;
@@ -90,7 +90,7 @@ final class FamilyLogitsTest {
   }
 
   private static void assertLogits(Path model, Expected expected) {
-    try (Decoder decoder = ModelWeights.read(model, wide(model), Torch.cpu())) {
+    try (Decoder decoder = SavedModel.readWeights(model, wide(model), Torch.cpu())) {
       float[] ours = Layouts.logits(decoder, expected.ids).get("final");
       assertThat(logProbabilities(Objects.requireNonNull(ours)))
           .usingComparatorWithPrecision(1e-4f)

@@ -10,7 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
-import org.eellm.checkpoint.ModelWeights;
+import org.eellm.SavedModel;
 import org.eellm.checkpoint.huggingface.GgufFamily;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
@@ -164,7 +164,7 @@ final class GgufFamiliesTest {
   private static Map<String, float[]> logits(Path model, long[] text) {
     Architecture architecture = HuggingFaceConfig.read(model).architecture();
     try (Decoder decoder =
-        ModelWeights.read(model, architecture.withDtype(DataType.FLOAT32), Torch.cpu())) {
+        SavedModel.readWeights(model, architecture.withDtype(DataType.FLOAT32), Torch.cpu())) {
       return Layouts.logits(decoder, text);
     }
   }

@@ -9,7 +9,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Objects;
 import org.bytedeco.pytorch.Tensor;
-import org.eellm.checkpoint.ModelWeights;
+import org.eellm.SavedModel;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
 import org.eellm.model.Branch;
@@ -40,7 +40,8 @@ final class Layouts {
     try (SafetensorsFile expected =
             SafetensorsFile.open(expectedFolder.resolve("expected.safetensors"));
         Decoder decoder =
-            ModelWeights.read(model, HuggingFaceConfig.read(model).architecture(), Torch.cpu())) {
+            SavedModel.readWeights(
+                model, HuggingFaceConfig.read(model).architecture(), Torch.cpu())) {
       long[] ids = expected.tensor("ids").bytes().toArray(ValueLayout.JAVA_LONG_UNALIGNED);
       Map<String, float[]> logits = logits(decoder, ids);
       assertThat(logits).hasSize(expected.tensors().size() - 1);

@@ -20,9 +20,9 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.StreamSupport;
+import org.eellm.SavedModel;
 import org.eellm.checkpoint.HuggingFaceFamily;
 import org.eellm.checkpoint.ModelFolder;
-import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.JsonFiles;
@@ -205,7 +205,7 @@ final class RemoteCodeTest {
   }
 
   private static Map<String, float[]> logits(Path model, List<Integer> text) {
-    try (Decoder decoder = ModelWeights.read(model, wide(model), Torch.cpu())) {
+    try (Decoder decoder = SavedModel.readWeights(model, wide(model), Torch.cpu())) {
       return Layouts.logits(decoder, text.stream().mapToLong(Integer::longValue).toArray());
     }
   }

@@ -29,8 +29,6 @@ import org.eellm.gguf.GgufFile;
  * microseconds.
  */
 public final class DraftTable implements Serializable {
-  private static final long serialVersionUID = 1;
-
   private static final String FILE = "draft_table.safetensors";
 
   /** Pairs by default; beyond these come such as hardly ever come again. */

@@ -16,11 +16,9 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Function;
 import java.util.stream.Collectors;
-import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.checkpoint.NamedTensors.StoredRange;
 import org.eellm.checkpoint.huggingface.GgufMatrix;
-import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.JsonFiles;
@@ -29,7 +27,6 @@ import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.StoredTensor;
 import org.eellm.checkpoint.safetensors.TensorFile;
 import org.eellm.checkpoint.safetensors.TensorSource;
-import org.eellm.config.Architecture;
 import org.eellm.config.Learning;
 import org.eellm.gguf.GgufRows;
 import org.eellm.kernel.weight.DecodedRows;
@@ -55,24 +52,6 @@ public final class ModelWeights {
   static final Map<String, String> METADATA = Map.of("format", "pt");
 
   private ModelWeights() {}
-
-  /**
-   * A model with the weights of a folder.
-   *
-   * @param architecture the folder's own ({@link HuggingFaceConfig#read}), perhaps computing in
-   *     another number format
-   * @throws CheckpointException as {@link #load}
-   */
-  public static Decoder read(Path folder, Architecture architecture, Device device) {
-    Decoder model = Decoder.allocate(architecture, device);
-    try {
-      load(folder, model);
-      return model;
-    } catch (RuntimeException failure) {
-      model.close();
-      throw failure;
-    }
-  }
 
   /**
    * Fills a model's parameters from a folder, straight from the mapped files, converting float64,
@@ -251,19 +230,6 @@ public final class ModelWeights {
       throw new CheckpointException(
           "%s: tensor %s has shape %s, the model %s; config.json and the weights must be of the same model"
               .formatted(place, name, stored.shape(), shape));
-    }
-  }
-
-  /**
-   * Writes a model's weights as {@code model.safetensors}, in the model's number format, one tensor
-   * at a time. Equal weights give equal bytes: those that Python's library writes.
-   *
-   * @param model all of it, as one rank has it
-   * @throws CheckpointException if the file cannot be written whole
-   */
-  public static void save(Path folder, Decoder model) throws IOException {
-    try (Arena arena = Arena.ofConfined()) {
-      file(model, 0, 1, arena).write(folder);
     }
   }
 

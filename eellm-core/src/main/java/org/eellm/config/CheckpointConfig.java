@@ -1,6 +1,7 @@
 package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
+import static org.eellm.config.ConfigException.requireNotNegative;
 
 import org.eellm.config.setting.MayChangeOnResume;
 
@@ -18,14 +19,11 @@ public record CheckpointConfig(
     @MayChangeOnResume int keep,
     @MayChangeOnResume boolean asynchronous) {
   public CheckpointConfig {
-    require(
-        interval >= 0,
-        "checkpoint.interval",
-        interval + " is negative; 0 leaves it to checkpoint.minutes");
+    requireNotNegative(interval, "checkpoint.interval", "0 leaves it to checkpoint.minutes");
     require(
         minutes >= 0 && Double.isFinite(minutes),
         "checkpoint.minutes",
         minutes + " is not a number of 0 or more; 0 means only by checkpoint.interval");
-    require(keep >= 0, "checkpoint.keep", keep + " is negative; 0 keeps all");
+    requireNotNegative(keep, "checkpoint.keep", "0 keeps all");
   }
 }

@@ -7,8 +7,6 @@ import org.eellm.EellmException;
  * range and the remedy.
  */
 public sealed class ConfigException extends EellmException permits SettingException {
-  private static final long serialVersionUID = 1L;
-
   public ConfigException(String message) {
     super(message);
   }
@@ -18,9 +16,26 @@ public sealed class ConfigException extends EellmException permits SettingExcept
   }
 
   /** Throws {@code key: message} unless {@code condition} holds. */
-  static void require(boolean condition, String key, String message) {
+  public static void require(boolean condition, String key, String message) {
     if (!condition) {
       throw new ConfigException(key + ": " + message);
     }
+  }
+
+  /** Throws {@code key: value is below least; use least or more} unless it holds. */
+  public static void requireAtLeast(int least, Number value, String key) {
+    require(
+        value.doubleValue() >= least,
+        key,
+        "%s is below %d; use %2$d or more".formatted(value, least));
+  }
+
+  /** Throws {@code key: value is negative; remedy} unless it holds. */
+  public static void requireNotNegative(Number value, String key, String remedy) {
+    require(value.doubleValue() >= 0, key, value + " is negative; " + remedy);
+  }
+
+  static void requirePositive(Number value, String key, String remedy) {
+    require(value.doubleValue() > 0, key, value + " is not positive; " + remedy);
   }
 }

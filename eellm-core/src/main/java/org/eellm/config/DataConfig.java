@@ -1,6 +1,7 @@
 package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
+import static org.eellm.config.ConfigException.requireAtLeast;
 
 import com.fasterxml.jackson.annotation.JsonCreator;
 import java.util.List;
@@ -75,8 +76,7 @@ public record DataConfig(
         split.get(0) > 0,
         "data.split",
         split + " leaves nothing to train on; make the first share positive");
-    require(
-        sequenceLength >= 1, "data.sequence_length", sequenceLength + " is below 1; use 1 or more");
+    requireAtLeast(1, sequenceLength, "data.sequence_length");
     require(
         attendAcrossDocuments || tokenizer.isPresent(),
         "data.attend_across_documents",

@@ -1,6 +1,8 @@
 package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
+import static org.eellm.config.ConfigException.requireNotNegative;
+import static org.eellm.config.ConfigException.requirePositive;
 
 import java.util.Collections;
 import java.util.EnumSet;
@@ -78,27 +80,13 @@ public record ExitsConfig(
     requireWeights("exits.weights", weights);
     requireWeights("exits.initial_weights", initialWeights);
     for (double temperature : temperatures) {
-      require(
-          temperature > 0,
-          "exits.temperatures",
-          temperature + " is not positive; 1 changes nothing");
+      requirePositive(temperature, "exits.temperatures", "1 changes nothing");
     }
-    require(
-        distillation >= 0,
-        "exits.distillation",
-        distillation + " is negative; 0 switches it off, 0.5 to 1 is usual");
-    require(
-        distillationStart >= 0,
-        "exits.distillation_start",
-        distillationStart + " is negative; use 0 or more");
-    require(
-        distillationSteps >= 0,
-        "exits.distillation_steps",
-        distillationSteps + " is negative; 0 has the whole weight at once");
-    require(
-        curriculumSteps >= 0,
-        "exits.curriculum_steps",
-        curriculumSteps + " is negative; use 0 or more");
+    requireNotNegative(distillation, "exits.distillation", "0 switches it off, 0.5 to 1 is usual");
+    requireNotNegative(distillationStart, "exits.distillation_start", "use 0 or more");
+    requireNotNegative(
+        distillationSteps, "exits.distillation_steps", "0 has the whole weight at once");
+    requireNotNegative(curriculumSteps, "exits.curriculum_steps", "use 0 or more");
     require(
         curriculum == Curriculum.CONSTANT || curriculumSteps > 0,
         "exits.curriculum_steps",
@@ -112,7 +100,7 @@ public record ExitsConfig(
 
   private static void requireWeights(String key, List<Double> weights) {
     for (double weight : weights) {
-      require(weight >= 0, key, weight + " is negative; use 0 or more");
+      requireNotNegative(weight, key, "use 0 or more");
       require(
           weight <= MAX_WEIGHT,
           key,

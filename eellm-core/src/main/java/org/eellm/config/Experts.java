@@ -1,6 +1,7 @@
 package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
+import static org.eellm.config.ConfigException.requireNotNegative;
 
 import java.util.List;
 import java.util.stream.IntStream;
@@ -23,7 +24,7 @@ public record Experts(
   private static final Experts NONE = new Experts(0, 0, 0, false, List.of());
 
   public Experts {
-    require(count >= 0, "model.experts.count", count + " is negative; 0 is one MLP a layer");
+    requireNotNegative(count, "model.experts.count", "0 is one MLP a layer");
     require(
         count > 0 || (perToken == 0 && hiddenSize == 0 && !normWeights && denseLayers.isEmpty()),
         "model.experts.count",

@@ -1,6 +1,6 @@
 package org.eellm.config;
 
-import static org.eellm.config.ConfigException.require;
+import static org.eellm.config.ConfigException.requireAtLeast;
 
 import org.eellm.config.setting.MayChangeOnResume;
 
@@ -13,6 +13,6 @@ import org.eellm.config.setting.MayChangeOnResume;
 public record LoggingConfig(
     @MayChangeOnResume int interval, @MayChangeOnResume boolean tensorboard) {
   public LoggingConfig {
-    require(interval >= 1, "logging.interval", interval + " is below 1; use 1 or more");
+    requireAtLeast(1, interval, "logging.interval");
   }
 }

@@ -1,6 +1,9 @@
 package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
+import static org.eellm.config.ConfigException.requireAtLeast;
+import static org.eellm.config.ConfigException.requireNotNegative;
+import static org.eellm.config.ConfigException.requirePositive;
 
 import java.util.List;
 import java.util.stream.IntStream;
@@ -178,22 +181,15 @@ public record ModelConfig(
   public static final int MAX_LAYERS = 10_000;
 
   public ModelConfig {
-    require(
-        vocabSize >= 0,
-        "model.vocab_size",
-        vocabSize + " is negative; use 0 for the tokenizer's size");
-    require(
-        vocabMultiple >= 1, "model.vocab_multiple", vocabMultiple + " is below 1; use 1 or more");
-    require(hiddenSize >= 1, "model.hidden_size", hiddenSize + " is below 1; use 1 or more");
+    requireNotNegative(vocabSize, "model.vocab_size", "use 0 for the tokenizer's size");
+    requireAtLeast(1, vocabMultiple, "model.vocab_multiple");
+    requireAtLeast(1, hiddenSize, "model.hidden_size");
     require(
         numLayers >= 1 && numLayers <= MAX_LAYERS,
         "model.num_layers",
         "%d is outside 1..%d".formatted(numLayers, MAX_LAYERS));
-    require(numHeads >= 1, "model.num_heads", numHeads + " is below 1; use 1 or more");
-    require(
-        numKeyValueHeads >= 0,
-        "model.num_key_value_heads",
-        numKeyValueHeads + " is negative; use 0 for num_heads");
+    requireAtLeast(1, numHeads, "model.num_heads");
+    requireNotNegative(numKeyValueHeads, "model.num_key_value_heads", "use 0 for num_heads");
     if (numKeyValueHeads == 0) {
       numKeyValueHeads = numHeads;
     }
@@ -201,10 +197,7 @@ public record ModelConfig(
         numHeads % numKeyValueHeads == 0,
         "model.num_key_value_heads",
         numKeyValueHeads + " does not divide num_heads " + numHeads + "; use a divisor");
-    require(
-        headDim >= 0,
-        "model.head_dim",
-        headDim + " is negative; use 0 for hidden_size / num_heads");
+    requireNotNegative(headDim, "model.head_dim", "use 0 for hidden_size / num_heads");
     if (headDim == 0) {
       require(
           hiddenSize % numHeads == 0,
@@ -219,10 +212,7 @@ public record ModelConfig(
         positionEmbedding != PositionEmbedding.ROPE || headDim % 2 == 0,
         "model.head_dim",
         headDim + " is odd, but rope rotates pairs; use an even head_dim");
-    require(
-        ffnHiddenSize >= 0,
-        "model.ffn_hidden_size",
-        ffnHiddenSize + " is negative; use 0 for the default");
+    requireNotNegative(ffnHiddenSize, "model.ffn_hidden_size", "use 0 for the default");
     if (ffnHiddenSize == 0) {
       long usual =
           activation.gated() ? Math.max(64, hiddenSize * 8L / 3 / 64 * 64) : 4L * hiddenSize;
@@ -239,8 +229,8 @@ public record ModelConfig(
             + " is not from 1 to "
             + MAX_POSITIONS
             + "; use the longest text there will be");
-    require(normEpsilon > 0, "model.norm_epsilon", normEpsilon + " is not positive; 1e-5 is usual");
-    require(ropeTheta > 0, "model.rope_theta", ropeTheta + " is not positive; 10000 is usual");
+    requirePositive(normEpsilon, "model.norm_epsilon", "1e-5 is usual");
+    requirePositive(ropeTheta, "model.rope_theta", "10000 is usual");
     require(
         ropeTheta > 1 || !(ropeScaling instanceof RopeScaling.Yarn),
         "model.rope_theta",
@@ -288,22 +278,19 @@ public record ModelConfig(
         "model.qk_norm_whole",
         "true beside qk_norm true would norm twice; set one of them");
     requireExperts(experts, numLayers, activation, linearBias);
-    requireFactor(attentionScale, "model.attention_scale", "0 is one over the root of head_dim");
-    requireFactor(attentionSoftcap, "model.attention_softcap", "0 is none");
-    requireFactor(logitSoftcap, "model.logit_softcap", "0 is none");
-    require(
-        embeddingScale > 0,
-        "model.embedding_scale",
-        embeddingScale + " is not positive; 1 is usual");
-    require(
-        residualScale > 0, "model.residual_scale", residualScale + " is not positive; 1 is usual");
+    requireNotNegative(
+        attentionScale, "model.attention_scale", "0 is one over the root of head_dim");
+    requireNotNegative(attentionSoftcap, "model.attention_softcap", "0 is none");
+    requireNotNegative(logitSoftcap, "model.logit_softcap", "0 is none");
+    requirePositive(embeddingScale, "model.embedding_scale", "1 is usual");
+    requirePositive(residualScale, "model.residual_scale", "1 is usual");
     require(
         logitScale > 0 && Double.isFinite(logitScale),
         "model.logit_scale",
         logitScale + " is not a positive number; 1 is usual");
     requireProbability(hiddenDropout, "model.hidden_dropout");
     requireProbability(attentionDropout, "model.attention_dropout");
-    require(initStd > 0, "model.init_std", initStd + " is not positive; 0.02 is usual");
+    requirePositive(initStd, "model.init_std", "0.02 is usual");
   }
 
   private static void requireLayers(List<LayerType> types, int window, double theta) {
@@ -336,10 +323,6 @@ public record ModelConfig(
         experts.count() == 0 || (activation.gated() && !bias),
         "model.experts.count",
         "experts are gated and have no biases; use swiglu or geglu_tanh, and linear_bias: false");
-  }
-
-  private static void requireFactor(double value, String key, String remedy) {
-    require(value >= 0, key, value + " is negative; " + remedy);
   }
 
   private static void requireProbability(double value, String key) {

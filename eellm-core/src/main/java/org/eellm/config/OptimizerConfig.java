@@ -1,6 +1,8 @@
 package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
+import static org.eellm.config.ConfigException.requireNotNegative;
+import static org.eellm.config.ConfigException.requirePositive;
 
 import org.eellm.config.setting.MayChangeOnResume;
 import org.eellm.config.setting.NoEffectWith;
@@ -56,18 +58,13 @@ public record OptimizerConfig(
   }
 
   public OptimizerConfig {
-    require(
-        learningRate > 0,
-        "optimizer.learning_rate",
-        learningRate + " is not positive; 3e-4 is usual");
+    requirePositive(learningRate, "optimizer.learning_rate", "3e-4 is usual");
     require(
         minLearningRate >= 0 && minLearningRate <= learningRate,
         "optimizer.min_learning_rate",
         minLearningRate + " is outside [0, learning_rate " + learningRate + "]");
-    require(
-        warmupSteps >= 0, "optimizer.warmup_steps", warmupSteps + " is negative; use 0 or more");
-    require(
-        decaySteps >= 0, "optimizer.decay_steps", decaySteps + " is negative; 0 means train.steps");
+    requireNotNegative(warmupSteps, "optimizer.warmup_steps", "use 0 or more");
+    requireNotNegative(decaySteps, "optimizer.decay_steps", "0 means train.steps");
     require(
         decaySteps == 0 || decaySteps > warmupSteps,
         "optimizer.decay_steps",
@@ -83,14 +80,11 @@ public record OptimizerConfig(
     require(beta1 >= 0 && beta1 < 1, "optimizer.beta1", beta1 + " is outside [0, 1); 0.9 is usual");
     require(
         beta2 >= 0 && beta2 < 1, "optimizer.beta2", beta2 + " is outside [0, 1); 0.95 is usual");
-    require(epsilon > 0, "optimizer.epsilon", epsilon + " is not positive; 1e-8 is usual");
-    require(
-        muonLearningRate >= 0,
-        "optimizer.muon_learning_rate",
-        muonLearningRate + " is negative; 0 means optimizer.learning_rate");
-    require(weightDecay >= 0, "optimizer.weight_decay", weightDecay + " is negative; 0.1 is usual");
-    require(
-        clipNorm >= 0, "optimizer.clip_norm", clipNorm + " is negative; 0 switches clipping off");
+    requirePositive(epsilon, "optimizer.epsilon", "1e-8 is usual");
+    requireNotNegative(
+        muonLearningRate, "optimizer.muon_learning_rate", "0 means optimizer.learning_rate");
+    requireNotNegative(weightDecay, "optimizer.weight_decay", "0.1 is usual");
+    requireNotNegative(clipNorm, "optimizer.clip_norm", "0 switches clipping off");
   }
 
   /** The rate of the matrices that Muon updates, by that of the rest: both have one schedule. */

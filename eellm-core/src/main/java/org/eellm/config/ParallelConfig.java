@@ -1,6 +1,7 @@
 package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
+import static org.eellm.config.ConfigException.requireAtLeast;
 
 import java.util.List;
 import java.util.Map;
@@ -65,13 +66,13 @@ public record ParallelConfig(
 
   public ParallelConfig {
     layersPerStage = List.copyOf(layersPerStage);
-    size("parallel.tp", tp);
-    size("parallel.cp", cp);
-    size("parallel.dp", dp);
-    size("parallel.pp", pp);
-    size("parallel.chunks", chunks);
-    size("parallel.bucket_megabytes", bucketMegabytes);
-    size("parallel.timeout_seconds", timeoutSeconds);
+    requireAtLeast(1, tp, "parallel.tp");
+    requireAtLeast(1, cp, "parallel.cp");
+    requireAtLeast(1, dp, "parallel.dp");
+    requireAtLeast(1, pp, "parallel.pp");
+    requireAtLeast(1, chunks, "parallel.chunks");
+    requireAtLeast(1, bucketMegabytes, "parallel.bucket_megabytes");
+    requireAtLeast(1, timeoutSeconds, "parallel.timeout_seconds");
     require(
         !sequenceParallel || tp > 1,
         "parallel.sequence_parallel",
@@ -172,10 +173,6 @@ public record ParallelConfig(
   /** Number of ranks that hold the same parameters, and share out their optimizer state. */
   public int copies() {
     return cp * dp;
-  }
-
-  private static void size(String key, int size) {
-    require(size >= 1, key, size + " is below 1; use 1 or more");
   }
 
   private static void fill(String key, int count) {

@@ -1,6 +1,9 @@
 package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
+import static org.eellm.config.ConfigException.requireAtLeast;
+import static org.eellm.config.ConfigException.requireNotNegative;
+import static org.eellm.config.ConfigException.requirePositive;
 
 import com.fasterxml.jackson.annotation.JsonSubTypes;
 import com.fasterxml.jackson.annotation.JsonTypeInfo;
@@ -31,7 +34,7 @@ public sealed interface RopeScaling {
    */
   record Linear(double factor) implements RopeScaling {
     public Linear {
-      require(factor >= 1, "model.rope_scaling.factor", factor + " is below 1; use 1 or more");
+      requireAtLeast(1, factor, "model.rope_scaling.factor");
     }
   }
 
@@ -48,7 +51,7 @@ public sealed interface RopeScaling {
       double factor, double lowFreqFactor, double highFreqFactor, int originalMaxPositions)
       implements RopeScaling {
     public Llama3 {
-      require(factor >= 1, "model.rope_scaling.factor", factor + " is below 1; use 1 or more");
+      requireAtLeast(1, factor, "model.rope_scaling.factor");
       require(
           highFreqFactor > lowFreqFactor && lowFreqFactor > 0,
           "model.rope_scaling.high_freq_factor",
@@ -80,13 +83,14 @@ public sealed interface RopeScaling {
       boolean truncate)
       implements RopeScaling {
     public Yarn {
-      require(factor >= 1, "model.rope_scaling.factor", factor + " is below 1; use 1 or more");
+      requireAtLeast(1, factor, "model.rope_scaling.factor");
       requireOriginal(originalMaxPositions);
       require(
           betaFast > betaSlow && betaSlow > 0,
           "model.rope_scaling.beta_fast",
           betaFast + " must exceed beta_slow " + betaSlow + ", which must be positive");
-      requireAttentionFactor(attentionFactor);
+      requireNotNegative(
+          attentionFactor, "model.rope_scaling.attention_factor", "0 is 0.1 ln(factor) + 1");
       if (attentionFactor == 0) {
         attentionFactor = 0.1 * Math.log(factor) + 1;
       }
@@ -120,24 +124,15 @@ public sealed interface RopeScaling {
           "%d factors beside %d long ones; give as many of each, all positive"
               .formatted(shortFactors.size(), longFactors.size()));
       requireOriginal(originalMaxPositions);
-      require(
-          attentionFactor > 0,
-          "model.rope_scaling.attention_factor",
-          attentionFactor + " is not positive; 1 leaves scores as they are");
+      requirePositive(
+          attentionFactor, "model.rope_scaling.attention_factor", "1 leaves scores as they are");
     }
   }
 
   private static void requireOriginal(int positions) {
-    require(
-        positions > 0,
+    requirePositive(
+        positions,
         "model.rope_scaling.original_max_positions",
-        positions + " is not positive; give the context length before scaling");
-  }
-
-  private static void requireAttentionFactor(double value) {
-    require(
-        value >= 0,
-        "model.rope_scaling.attention_factor",
-        value + " is negative; 0 is 0.1 ln(factor) + 1");
+        "give the context length before scaling");
   }
 }

@@ -8,8 +8,6 @@ import java.util.function.UnaryOperator;
  * somebody who knows where it was given says what it is called there.
  */
 public final class SettingException extends ConfigException {
-  private static final long serialVersionUID = 1L;
-
   private final String setting;
   private final String problem;
 

@@ -69,11 +69,36 @@ public record StageLayout(List<Slice> slices) {
               ? even(layers, stages)
               : byCost(architecture, stages, parallel.preExit(), sequenceLength, learning);
     }
+    return dealt(
+        counts, architecture.exits().layers(), parallel.preExit(), learning != Learning.EXITS);
+  }
+
+  /**
+   * Deals out layers and exits evenly; the first virtual stages have what is left over.
+   *
+   * @param exits layers, from 1, ascending
+   * @param finalHead whether the last virtual stage has it
+   */
+  public static StageLayout even(
+      int layers, List<Integer> exits, int stages, boolean preExit, boolean finalHead) {
+    return dealt(even(layers, stages), exits, preExit, finalHead);
+  }
+
+  private static StageLayout dealt(
+      List<Integer> counts, List<Integer> allExits, boolean preExit, boolean finalHead) {
+    int layers = counts.stream().mapToInt(Integer::intValue).sum();
     List<Slice> slices = new ArrayList<>();
-    int first = 0;
+    int next = 0;
     for (int count : counts) {
-      slices.add(slice(architecture, first, first + count, parallel.preExit(), learning));
-      first += count;
+      int first = next;
+      int end = first + count;
+      List<Integer> exits =
+          allExits.stream()
+              .filter(exit -> first <= holder(exit, layers, preExit))
+              .filter(exit -> holder(exit, layers, preExit) < end)
+              .toList();
+      slices.add(new Slice(first, end, exits, first == 0, end == layers && finalHead));
+      next = end;
     }
     return new StageLayout(slices);
   }
@@ -112,18 +137,6 @@ public record StageLayout(List<Slice> slices) {
                 layers,
                 layers,
                 even(layers, stages)));
-  }
-
-  private static Slice slice(
-      Architecture architecture, int first, int end, boolean preExit, Learning learning) {
-    int layers = learning.layers(architecture);
-    List<Integer> exits =
-        architecture.exits().layers().stream()
-            .filter(exit -> first <= holder(exit, layers, preExit))
-            .filter(exit -> holder(exit, layers, preExit) < end)
-            .toList();
-    boolean hasFinalHead = end == layers && learning != Learning.EXITS;
-    return new Slice(first, end, exits, first == 0, hasFinalHead);
   }
 
   /** The layer, counted from 0, on whose slice an exit is. */

@@ -1,6 +1,8 @@
 package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
+import static org.eellm.config.ConfigException.requireAtLeast;
+import static org.eellm.config.ConfigException.requireNotNegative;
 
 import java.util.Map;
 import java.util.Optional;
@@ -93,10 +95,7 @@ public record TrainConfig(
       @NoEffectWith(Choice.NO_RAMPUP) int increment,
       long samples) {
     public Rampup {
-      require(
-          samples >= 0,
-          "train.rampup.samples",
-          samples + " is negative; 0 switches the ramp-up off");
+      requireNotNegative(samples, "train.rampup.samples", "0 switches the ramp-up off");
       require(
           samples == 0 || start >= 1, "train.rampup.start", start + " is below 1; use 1 or more");
       require(
@@ -107,11 +106,8 @@ public record TrainConfig(
   }
 
   public TrainConfig {
-    require(steps >= 1, "train.steps", steps + " is below 1; use 1 or more");
-    require(
-        microBatchSize >= 1,
-        "train.micro_batch_size",
-        microBatchSize + " is below 1; use 1 or more");
+    requireAtLeast(1, steps, "train.steps");
+    requireAtLeast(1, microBatchSize, "train.micro_batch_size");
     require(
         globalBatchSize >= 1 && globalBatchSize % microBatchSize == 0,
         "train.global_batch_size",
@@ -139,21 +135,15 @@ public record TrainConfig(
               + " in multiples of train.micro_batch_size "
               + microBatchSize);
     }
-    require(
-        evalInterval >= 0,
-        "train.eval_interval",
-        evalInterval + " is negative; 0 switches evaluation off");
-    require(evalBatches >= 1, "train.eval_batches", evalBatches + " is below 1; use 1 or more");
-    require(maxBadSteps >= 1, "train.max_bad_steps", maxBadSteps + " is below 1; use 1 or more");
-    require(
-        spikeThreshold >= 0,
-        "train.spike_threshold",
-        spikeThreshold + " is negative; 0 switches the guard off");
-    require(spikeWindow >= 8, "train.spike_window", spikeWindow + " is below 8; use 8 or more");
-    require(
-        copiesInterval >= 0,
+    requireNotNegative(evalInterval, "train.eval_interval", "0 switches evaluation off");
+    requireAtLeast(1, evalBatches, "train.eval_batches");
+    requireAtLeast(1, maxBadSteps, "train.max_bad_steps");
+    requireNotNegative(spikeThreshold, "train.spike_threshold", "0 switches the guard off");
+    requireAtLeast(8, spikeWindow, "train.spike_window");
+    requireNotNegative(
+        copiesInterval,
         "train.copies_interval",
-        copiesInterval + " is negative; 0 leaves the checks at the start and before checkpoints");
+        "0 leaves the checks at the start and before checkpoints");
     require(
         threads >= 0 && threads <= MAX_THREADS,
         "train.threads",

@@ -1,6 +1,7 @@
 package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
+import static org.eellm.config.ConfigException.requireNotNegative;
 
 import java.util.Collections;
 import java.util.EnumSet;
@@ -68,7 +69,7 @@ public record TuneConfig(
       @NoEffectWith(Choice.NO_LORA) double dropout,
       @NoEffectWith(Choice.NO_LORA) Set<Projection> targets) {
     public Lora {
-      require(rank >= 0, "tune.lora.rank", rank + " is negative; 0 tunes exits, 8 to 64 is usual");
+      requireNotNegative(rank, "tune.lora.rank", "0 tunes exits, 8 to 64 is usual");
       require(
           alpha > 0 && Double.isFinite(alpha),
           "tune.lora.alpha",

@@ -79,9 +79,7 @@ public record Hardware(
   public record Link(double microseconds, double gbPerSecond) {
     public Link {
       positive("gb_per_second", gbPerSecond);
-      if (!(microseconds >= 0)) {
-        throw new ConfigException("microseconds: " + microseconds + " is negative; use 0 or more");
-      }
+      ConfigException.requireNotNegative(microseconds, "microseconds", "use 0 or more");
     }
 
     /** Time of a message. */
@@ -108,10 +106,8 @@ public record Hardware(
       throw new ConfigException(
           "base_gib: %s is outside [0, memory_gib %s)".formatted(baseGib, memoryGib));
     }
-    if (!(operationMicroseconds >= 0)) {
-      throw new ConfigException(
-          "operation_microseconds: " + operationMicroseconds + " is negative; use 0 or more");
-    }
+    ConfigException.requireNotNegative(
+        operationMicroseconds, "operation_microseconds", "use 0 or more");
     dollarsPerHour.ifPresent(price -> positive("dollars_per_hour", price));
   }
 

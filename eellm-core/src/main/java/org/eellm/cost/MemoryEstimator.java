@@ -74,16 +74,7 @@ public final class MemoryEstimator {
         learning == Learning.EVERYTHING
             ? FLOAT * (orthogonalization.elements(slices) / replicas)
             : 0;
-    Memory fixed =
-        new Memory(
-            (held - learned + padded) * shape.bytes() + angles(),
-            FLOAT * padded + (replicas > 1 ? FLOAT * part : 0),
-            state - spared,
-            0,
-            0,
-            0,
-            0,
-            hardware.baseBytes());
+
     MemorySnapshot computing = fullest(stage, slices, schedule);
     // On CPUs, sums over replicas receive the others' parts beside the own; two that share memory
     // do not.
@@ -95,19 +86,16 @@ public final class MemoryEstimator {
             0,
             learning == Learning.EVERYTHING ? orthogonalization.temporary(slices, padded) : 0,
             received);
-    return with(fixed, larger(computing, summing));
-  }
-
-  private static Memory with(Memory fixed, MemorySnapshot moment) {
+    MemorySnapshot fullest = larger(computing, summing);
     return new Memory(
-        fixed.weights(),
-        fixed.gradients(),
-        fixed.optimizer(),
-        moment.activations(),
-        moment.heads(),
-        moment.temporary(),
-        moment.messages(),
-        fixed.base());
+        (held - learned + padded) * shape.bytes() + angles(),
+        FLOAT * padded + (replicas > 1 ? FLOAT * part : 0),
+        state - spared,
+        fullest.activations(),
+        fullest.heads(),
+        fullest.temporary(),
+        fullest.messages(),
+        hardware.baseBytes());
   }
 
   /**

@@ -14,8 +14,6 @@ import org.eellm.file.IoErrors;
  * what is wrong and the remedy.
  */
 public final class DataException extends EellmException {
-  private static final long serialVersionUID = 1L;
-
   public DataException(String message) {
     super(message);
   }

@@ -5,8 +5,6 @@ import org.eellm.file.Shown;
 
 /** A GGUF file that breaks the format's rules or asks for what is not known, in one line. */
 public final class GgufException extends EellmException {
-  private static final long serialVersionUID = 1L;
-
   /** Names in a damaged file may be as long as the file. */
   private static final int MOST = 400;
 

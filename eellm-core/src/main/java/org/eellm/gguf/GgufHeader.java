@@ -11,6 +11,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
+import java.util.function.Supplier;
 import org.eellm.gguf.GgufValue.Flag;
 import org.eellm.gguf.GgufValue.Flags;
 import org.eellm.gguf.GgufValue.Real;
@@ -234,36 +235,20 @@ final class GgufHeader {
               .formatted(key, counted, MAX_ELEMENTS));
     }
     int count = (int) counted;
-    switch (type) {
-      case 6, 12 -> {
-        List<Double> values = new ArrayList<>(count);
-        for (int i = 0; i < count; i++) {
-          values.add(real(key, type));
-        }
-        return new Reals(values);
-      }
-      case 7 -> {
-        List<Boolean> values = new ArrayList<>(count);
-        for (int i = 0; i < count; i++) {
-          values.add(flag(key));
-        }
-        return new Flags(values);
-      }
-      case 8 -> {
-        List<String> values = new ArrayList<>(count);
-        for (int i = 0; i < count; i++) {
-          values.add(text(key));
-        }
-        return new Texts(values);
-      }
-      default -> {
-        List<Long> values = new ArrayList<>(count);
-        for (int i = 0; i < count; i++) {
-          values.add(whole(key, type));
-        }
-        return new Wholes(values);
-      }
+    return switch (type) {
+      case 6, 12 -> new Reals(list(count, () -> real(key, type)));
+      case 7 -> new Flags(list(count, () -> flag(key)));
+      case 8 -> new Texts(list(count, () -> text(key)));
+      default -> new Wholes(list(count, () -> whole(key, type)));
+    };
+  }
+
+  private static <T> List<T> list(int count, Supplier<T> next) {
+    List<T> values = new ArrayList<>(count);
+    for (int i = 0; i < count; i++) {
+      values.add(next.get());
     }
+    return values;
   }
 
   private long whole(String key, int type) {

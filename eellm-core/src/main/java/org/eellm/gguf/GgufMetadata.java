@@ -30,9 +30,13 @@ public record GgufMetadata(Map<String, GgufValue> values) {
     return optionalText(key).orElseThrow(() -> missing(key));
   }
 
-  public Optional<String> optionalText(String key) {
+  private <T> Optional<T> find(String key, Class<T> type, String problem) {
     return find(key)
-        .map(value -> value instanceof Text(String text) ? text : refuse(key, "is not a text"));
+        .map(value -> type.isInstance(value) ? type.cast(value) : this.<T>refuse(key, problem));
+  }
+
+  public Optional<String> optionalText(String key) {
+    return find(key, Text.class, "is not a text").map(Text::value);
   }
 
   /** A whole number from 0. */
@@ -71,39 +75,19 @@ public record GgufMetadata(Map<String, GgufValue> values) {
   }
 
   public Optional<Boolean> flag(String key) {
-    return find(key)
-        .map(
-            value ->
-                value instanceof Flag(boolean flag)
-                    ? flag
-                    : this.<Boolean>refuse(key, "is neither true nor false"));
+    return find(key, Flag.class, "is neither true nor false").map(Flag::value);
   }
 
   public Optional<List<String>> texts(String key) {
-    return find(key)
-        .map(
-            value ->
-                value instanceof Texts(List<String> texts)
-                    ? texts
-                    : this.<List<String>>refuse(key, "is not an array of texts"));
+    return find(key, Texts.class, "is not an array of texts").map(Texts::values);
   }
 
   public Optional<List<Long>> wholes(String key) {
-    return find(key)
-        .map(
-            value ->
-                value instanceof Wholes(List<Long> wholes)
-                    ? wholes
-                    : this.<List<Long>>refuse(key, "is not an array of whole numbers"));
+    return find(key, Wholes.class, "is not an array of whole numbers").map(Wholes::values);
   }
 
   public Optional<List<Double>> reals(String key) {
-    return find(key)
-        .map(
-            value ->
-                value instanceof Reals(List<Double> reals)
-                    ? reals
-                    : this.<List<Double>>refuse(key, "is not an array of numbers"));
+    return find(key, Reals.class, "is not an array of numbers").map(Reals::values);
   }
 
   private static GgufException missing(String key) {

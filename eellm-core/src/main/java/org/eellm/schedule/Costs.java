@@ -76,9 +76,4 @@ public record Costs(
         false,
         0);
   }
-
-  /** These costs with heads of their own. */
-  public Costs withHeads(List<Double> heads) {
-    return new Costs(forward, backward, weights, heads, headsWait, transfer);
-  }
 }

@@ -5,8 +5,6 @@ import org.eellm.EellmException;
 
 /** A schedule that cannot be made, or is broken; the message is one line for people. */
 public final class ScheduleException extends EellmException {
-  private static final long serialVersionUID = 1L;
-
   public ScheduleException(String message) {
     super(message);
   }

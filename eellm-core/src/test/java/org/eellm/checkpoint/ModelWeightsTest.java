@@ -20,6 +20,7 @@ import java.util.Objects;
 import java.util.SequencedMap;
 import java.util.stream.Stream;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.SavedModel;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
@@ -64,9 +65,9 @@ class ModelWeightsTest {
   void save_loadedGoldenCase_givesTheSameModel(String name) throws IOException {
     Path golden = GOLDEN.resolve(name);
     HuggingFaceConfig config = HuggingFaceConfig.read(golden);
-    try (Decoder model = ModelWeights.read(golden, config.architecture(), Torch.cpu())) {
+    try (Decoder model = SavedModel.readWeights(golden, config.architecture(), Torch.cpu())) {
       config.write(folder);
-      ModelWeights.save(folder, model);
+      SavedModel.writeWeights(folder, model);
     }
     assertThat(HuggingFaceConfig.read(folder)).isEqualTo(config);
     assertThat(stored(folder)).isEqualTo(stored(golden));
@@ -76,7 +77,7 @@ class ModelWeightsTest {
   @MethodSource("org.eellm.golden.Stories#all")
   void load_trainedModel_fillsEveryParameter(Path stories) {
     Architecture architecture = HuggingFaceConfig.read(stories).architecture();
-    try (Decoder model = ModelWeights.read(stories, architecture, Torch.cpu())) {
+    try (Decoder model = SavedModel.readWeights(stories, architecture, Torch.cpu())) {
       assertThat(values(model)).isEqualTo(stored(stories));
     }
   }
@@ -88,7 +89,7 @@ class ModelWeightsTest {
     tensors.replaceAll((name, tensor) -> eighths(name, type, tensor.shape()));
     write(tensors);
     for (DataType dtype : DataType.values()) {
-      try (Decoder model = ModelWeights.read(folder, architecture(dtype), Torch.cpu())) {
+      try (Decoder model = SavedModel.readWeights(folder, architecture(dtype), Torch.cpu())) {
         assertThat(values(model).get(NORM))
             .startsWith(0f, 0.125f, 0.25f, 0.375f)
             .endsWith(0.75f, 0.875f)
@@ -107,7 +108,8 @@ class ModelWeightsTest {
         TensorSource.of(
             NORM, SafetensorsType.F32, List.of(64L), MemorySegment.ofArray(norm.array())));
     write(tensors);
-    try (Decoder model = ModelWeights.read(folder, architecture(DataType.BFLOAT16), Torch.cpu())) {
+    try (Decoder model =
+        SavedModel.readWeights(folder, architecture(DataType.BFLOAT16), Torch.cpu())) {
       assertThat(values(model).get(NORM))
           .startsWith(
               Float.intBitsToFloat(0x3f800000),
@@ -131,7 +133,8 @@ class ModelWeightsTest {
             .put((byte) ' ')
             .put(content.slice(8 + (int) headerSize, content.capacity() - 8 - (int) headerSize));
     Files.write(file, shifted.array());
-    try (Decoder model = ModelWeights.read(folder, architecture(DataType.FLOAT32), Torch.cpu())) {
+    try (Decoder model =
+        SavedModel.readWeights(folder, architecture(DataType.FLOAT32), Torch.cpu())) {
       assertThat(values(model)).isEqualTo(stored(TIED));
     }
   }
@@ -160,7 +163,7 @@ class ModelWeightsTest {
     SequencedMap<String, TensorSource> tensors = tensors();
     add(tensors, "model.layers.0.self_attn.rotary_emb.inv_freq", SafetensorsType.F32, 4);
     write(tensors);
-    ModelWeights.read(folder, architecture(DataType.FLOAT32), Torch.cpu()).close();
+    SavedModel.readWeights(folder, architecture(DataType.FLOAT32), Torch.cpu()).close();
   }
 
   @Test
@@ -186,7 +189,7 @@ class ModelWeightsTest {
     tensors.put(
         name, new TensorSource(name, embedding.type(), embedding.shape(), embedding.content()));
     write(tensors);
-    ModelWeights.read(folder, architecture(DataType.FLOAT32), Torch.cpu()).close();
+    SavedModel.readWeights(folder, architecture(DataType.FLOAT32), Torch.cpu()).close();
 
     tensors.put(name, eighths(name, SafetensorsType.F32, embedding.shape()));
     assertRefused(tensors, name);
@@ -194,8 +197,9 @@ class ModelWeightsTest {
 
   @Test
   void save_bfloat16Model_halvesTheFile() throws IOException {
-    try (Decoder model = ModelWeights.read(TIED, architecture(DataType.BFLOAT16), Torch.cpu())) {
-      ModelWeights.save(folder, model);
+    try (Decoder model =
+        SavedModel.readWeights(TIED, architecture(DataType.BFLOAT16), Torch.cpu())) {
+      SavedModel.writeWeights(folder, model);
       try (WeightFiles weights = WeightFiles.open(folder)) {
         assertThat(weights.tensors().values())
             .allMatch(tensor -> tensor.type() == SafetensorsType.BF16);
@@ -210,7 +214,7 @@ class ModelWeightsTest {
   @EnumSource
   void optimizer_anyComputeFormat_isReadBackBitForBit(DataType dtype) throws IOException {
     try (Scope _ = Scope.open();
-        Decoder model = ModelWeights.read(TIED, architecture(dtype), Torch.cpu())) {
+        Decoder model = SavedModel.readWeights(TIED, architecture(dtype), Torch.cpu())) {
       List<FlatStateShard> written = state(model);
       written.forEach(piece -> piece.values().uniform_());
       TrainingFiles.optimizer(model, written, 0, 1).write(folder);
@@ -233,7 +237,7 @@ class ModelWeightsTest {
   @Test
   void readOptimizer_ofAnotherModel_isRefused() throws IOException {
     try (Scope _ = Scope.open();
-        Decoder model = ModelWeights.read(TIED, architecture(DataType.FLOAT32), Torch.cpu());
+        Decoder model = SavedModel.readWeights(TIED, architecture(DataType.FLOAT32), Torch.cpu());
         Decoder other =
             Decoder.allocate(
                 HuggingFaceConfig.read(GOLDEN.resolve("llama_embedding")).architecture(),
@@ -251,7 +255,8 @@ class ModelWeightsTest {
   private void assertRefused(SequencedMap<String, TensorSource> tensors, String message) {
     write(tensors);
     assertThatThrownBy(
-            () -> ModelWeights.read(folder, architecture(DataType.FLOAT32), Torch.cpu()).close())
+            () ->
+                SavedModel.readWeights(folder, architecture(DataType.FLOAT32), Torch.cpu()).close())
         .isInstanceOf(CheckpointException.class)
         .hasMessageStartingWith(folder + ": ")
         .hasMessageContaining(message)

@@ -45,7 +45,7 @@ final class TimelineTest {
 
   @Test
   void of_heads_makeTheirStagesBackwardLonger() {
-    Costs costs = Costs.equal(2, 1, 2).withHeads(List.of(0.0, 3.0));
+    Costs costs = withHeads(Costs.equal(2, 1, 2), List.of(0.0, 3.0));
     Timeline timeline = Timeline.of(oneForwardOneBackward(2, 2), costs);
 
     assertThat(times(timeline, 1)).containsExactly("F0 1-2", "B0 2-7", "F1 7-8", "B1 8-13");
@@ -56,7 +56,7 @@ final class TimelineTest {
 
   @Test
   void of_headsBeforeTheLastStage_runWhileTheGradientIsOnItsWay() {
-    Costs costs = Costs.equal(2, 1, 2).withHeads(List.of(2.0, 3.0));
+    Costs costs = withHeads(Costs.equal(2, 1, 2), List.of(2.0, 3.0));
     Timeline timeline = Timeline.of(oneForwardOneBackward(2, 2), costs);
 
     assertThat(times(timeline, 1)).containsExactly("F0 1-2", "B0 2-7", "F1 7-8", "B1 8-13");
@@ -65,7 +65,7 @@ final class TimelineTest {
 
   @Test
   void of_headsThatLearnFromTheFinalOne_waitForIt() {
-    Costs text = Costs.equal(2, 1, 2).withHeads(List.of(2.0, 3.0));
+    Costs text = withHeads(Costs.equal(2, 1, 2), List.of(2.0, 3.0));
     Costs costs = new Costs(text.forward(), text.backward(), text.weights(), text.heads(), true, 0);
     Timeline timeline = Timeline.of(oneForwardOneBackward(2, 2), costs);
 
@@ -74,7 +74,7 @@ final class TimelineTest {
 
   @Test
   void of_tuning_runsHeadsInEveryPass() {
-    Costs costs = Costs.equal(2, 1, 2).withHeads(List.of(1.0, 0.0));
+    Costs costs = withHeads(Costs.equal(2, 1, 2), List.of(1.0, 0.0));
     Timeline timeline = Timeline.of(Schedules.emit(ScheduleKind.TUNING, 2, 1, 3), costs);
 
     assertThat(times(timeline, 0)).containsExactly("T0 0-2", "T1 2-4", "T2 4-6");
@@ -116,8 +116,18 @@ final class TimelineTest {
     assertThatThrownBy(() -> Costs.equal(2, 0, 1)).hasMessageContaining("use more than 0");
     assertThatThrownBy(() -> Costs.equal(2, 1, -1)).hasMessageContaining("backward cost -1.0");
     assertThatThrownBy(() -> Costs.equal(2, 1, Double.NaN)).hasMessageContaining("NaN");
-    assertThatThrownBy(() -> Costs.equal(2, 1, 1).withHeads(List.of(1.0)))
+    assertThatThrownBy(() -> withHeads(Costs.equal(2, 1, 1), List.of(1.0)))
         .hasMessageContaining(
             "2 forward passes, 2 backward passes, 2 weight gradients and 1 heads");
+  }
+
+  private static Costs withHeads(Costs costs, List<Double> heads) {
+    return new Costs(
+        costs.forward(),
+        costs.backward(),
+        costs.weights(),
+        heads,
+        costs.headsWait(),
+        costs.transfer());
   }
 }

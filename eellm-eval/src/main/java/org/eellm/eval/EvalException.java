@@ -4,8 +4,6 @@ import org.eellm.EellmException;
 
 /** An evaluation that cannot be done. The one-line message says what, where and what to do. */
 public final class EvalException extends EellmException {
-  private static final long serialVersionUID = 1L;
-
   public EvalException(String message) {
     super(message);
   }

@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
-import java.util.function.Function;
 import org.eellm.config.Architecture;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Engine;
@@ -14,8 +13,7 @@ import org.eellm.decode.request.RequestHandle;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.request.ResultFuture;
 import org.eellm.decode.token.Detokenizer;
-import org.eellm.decode.token.GeneratedToken;
-import org.eellm.decode.token.TokenListener.Reaction;
+import org.eellm.decode.token.TokenListener;
 
 /**
  * The model that is evaluated.
@@ -24,13 +22,6 @@ import org.eellm.decode.token.TokenListener.Reaction;
  * @param engine of this model, whose queue has room for some hundred requests
  */
 public record EvaluatedModel(LoadedModel model, Engine engine) {
-
-  /** Something to be done, and who receives its tokens. */
-  public record EvalRequest(Request request, Function<GeneratedToken, Reaction> listener) {
-    public static EvalRequest withoutListener(Request request) {
-      return new EvalRequest(request, token -> Reaction.CONTINUE);
-    }
-  }
 
   /** Its name in reports. */
   public String name() {
@@ -88,17 +79,19 @@ public record EvaluatedModel(LoadedModel model, Engine engine) {
   /**
    * Does all, and waits for it.
    *
+   * @param listener receives the tokens
    * @return results in order
    */
-  public List<Result> run(List<EvalRequest> all) {
+  public List<Result> run(List<Request> all, TokenListener listener) {
     List<ResultFuture> results = new ArrayList<>();
     List<RequestHandle> handles = new ArrayList<>();
     try {
-      for (EvalRequest work : all) {
-        ResultFuture result = new ResultFuture(work.listener());
+      for (int i = 0; i < all.size(); i++) {
+        int index = i;
+        ResultFuture result = new ResultFuture(token -> listener.onToken(index, token));
         handles.add(
             engine
-                .submit(work.request(), result)
+                .submit(all.get(i), result)
                 .orElseThrow(() -> new IllegalStateException("the engine's queue is too short")));
         results.add(result);
       }
@@ -116,7 +109,7 @@ public record EvaluatedModel(LoadedModel model, Engine engine) {
    */
   public List<Result> runOneByOne(List<Request> all) {
     return all.stream()
-        .map(request -> run(List.of(EvalRequest.withoutListener(request))).getFirst())
+        .map(request -> run(List.of(request), TokenListener.none()).getFirst())
         .toList();
   }
 }

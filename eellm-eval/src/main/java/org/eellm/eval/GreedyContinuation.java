@@ -9,7 +9,7 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.Prediction;
-import org.eellm.eval.EvaluatedModel.EvalRequest;
+import org.eellm.decode.token.TokenListener;
 
 /** A prompt, and how a model, the full one unless stated, goes on with it greedily. */
 public record GreedyContinuation(List<Integer> prompt, List<Integer> continuation)
@@ -38,14 +38,14 @@ public record GreedyContinuation(List<Integer> prompt, List<Integer> continuatio
             prompts.stream()
                 .map(
                     prompt ->
-                        EvalRequest.withoutListener(
-                            new Request(
-                                prompt,
-                                maxTokens,
-                                model.endTokens(),
-                                DecodingMethod.full(),
-                                Sampler.greedy())))
-                .toList());
+                        new Request(
+                            prompt,
+                            maxTokens,
+                            model.endTokens(),
+                            DecodingMethod.full(),
+                            Sampler.greedy()))
+                .toList(),
+            TokenListener.none());
     List<GreedyContinuation> texts = new ArrayList<>();
     for (int i = 0; i < prompts.size(); i++) {
       texts.add(new GreedyContinuation(prompts.get(i), results.get(i).ids()));
@@ -55,36 +55,33 @@ public record GreedyContinuation(List<Integer> prompt, List<Integer> continuatio
 
   /** Asks all exits, each position's shallowest first, of all tokens after the prompts. */
   static void predict(EvaluatedModel model, List<GreedyContinuation> texts, Listener listener) {
-    model.run(scores(model, texts, listener));
+    model.run(scores(model, texts, listener), TokenListener.none());
   }
 
   /** As {@link #predict}, for the short list of ids alone, which the model must have. */
   static void predictShortList(
       EvaluatedModel model, List<GreedyContinuation> texts, Listener listener) {
     model.run(
-        scores(model, texts, listener).stream()
-            .map(work -> EvalRequest.withoutListener(work.request().ofShortList()))
-            .toList());
+        scores(model, texts, listener).stream().map(Request::ofShortList).toList(),
+        TokenListener.none());
   }
 
-  private static List<EvalRequest> scores(
+  private static List<Request> scores(
       EvaluatedModel model, List<GreedyContinuation> texts, Listener listener) {
     List<HeadId> heads = HeadId.all(model.exits()).subList(0, model.exits().size());
-    List<EvalRequest> works = new ArrayList<>();
+    List<Request> works = new ArrayList<>();
     for (int i = 0; i < texts.size(); i++) {
       int text = i;
       List<Integer> prompt = texts.get(i).prompt();
       List<Integer> ids = new ArrayList<>(prompt);
       ids.addAll(texts.get(i).continuation());
       works.add(
-          EvalRequest.withoutListener(
-              Request.score(
-                  ids,
-                  prompt.size(),
-                  heads,
-                  (prediction, id) ->
-                      listener.onPrediction(
-                          text, prediction.position() - prompt.size(), prediction))));
+          Request.score(
+              ids,
+              prompt.size(),
+              heads,
+              (prediction, id) ->
+                  listener.onPrediction(text, prediction.position() - prompt.size(), prediction)));
     }
     return works;
   }

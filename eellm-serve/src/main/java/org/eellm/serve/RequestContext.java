@@ -21,8 +21,6 @@ record RequestContext(
 
   /** The client has gone: there is nobody to answer. */
   static final class ClientDisconnected extends RuntimeException {
-    private static final long serialVersionUID = 1L;
-
     ClientDisconnected(String message) {
       super(message);
     }

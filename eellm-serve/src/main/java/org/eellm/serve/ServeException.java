@@ -4,8 +4,6 @@ import org.eellm.EellmException;
 
 /** A server that cannot be started; the message is one line. */
 public final class ServeException extends EellmException {
-  private static final long serialVersionUID = 1L;
-
   public ServeException(String message) {
     super(message);
   }

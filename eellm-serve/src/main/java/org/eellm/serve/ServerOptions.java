@@ -25,11 +25,7 @@ public record ServerOptions(String host, int port, Access access, Bounds bounds)
    * @param tls none for plain HTTP
    */
   public record Access(
-      ApiKeys keys, HostNames hosts, AllowedOrigins origins, Optional<TlsFiles> tls) {
-    /** No key, no name but this machine's own and addresses, and no page but the server's. */
-    public static final Access OPEN =
-        new Access(ApiKeys.NONE, HostNames.LOCAL, AllowedOrigins.NONE, Optional.empty());
-  }
+      ApiKeys keys, HostNames hosts, AllowedOrigins origins, Optional<TlsFiles> tls) {}
 
   /**
    * PEM files.
@@ -65,15 +61,6 @@ public record ServerOptions(String host, int port, Access access, Bounds bounds)
     /** Connections of one address by default. */
     public static final int MAX_CLIENT_CONNECTIONS = 512;
 
-    public static final Bounds DEFAULT =
-        new Bounds(
-            MAX_BODY_BYTES,
-            Duration.ofSeconds(30),
-            Duration.ofMinutes(10),
-            Duration.ofSeconds(30),
-            MAX_CONNECTIONS,
-            MAX_CLIENT_CONNECTIONS);
-
     public Bounds {
       requirePositive("max-body-bytes", maxBodyBytes);
       requirePositive("read-timeout", readTimeout.toMillis());
@@ -91,37 +78,11 @@ public record ServerOptions(String host, int port, Access access, Bounds bounds)
         throw new SettingException(name, value + " is below 1; use 1 or more");
       }
     }
-
-    /** A copy with other time-outs. */
-    public Bounds withTimeouts(Duration read, Duration request, Duration drain) {
-      return new Bounds(maxBodyBytes, read, request, drain, maxConnections, maxClientConnections);
-    }
-
-    /** A copy with other numbers of connections. */
-    public Bounds withConnections(int most, int mostOfAnAddress) {
-      return new Bounds(
-          maxBodyBytes, readTimeout, requestTimeout, drainTimeout, most, mostOfAnAddress);
-    }
   }
 
   public ServerOptions {
     if (port < 0 || port > 65535) {
       throw new SettingException("port", port + " is outside 0..65535; use 0 for any that is free");
     }
-  }
-
-  /** The defaults at a port of this machine's own. */
-  public static ServerOptions of(int port) {
-    return new ServerOptions("127.0.0.1", port, Access.OPEN, Bounds.DEFAULT);
-  }
-
-  /** A copy with other keys, host names and certificates. */
-  public ServerOptions withAccess(Access other) {
-    return new ServerOptions(host, port, other, bounds);
-  }
-
-  /** A copy with other bounds. */
-  public ServerOptions withBounds(Bounds other) {
-    return new ServerOptions(host, port, access, other);
   }
 }

@@ -42,14 +42,13 @@ final class AccessTest {
 
   /** The defaults with keys. */
   static ServerOptions keys(String... keys) {
-    ServerOptions.Access open = ServerOptions.Access.OPEN;
-    return ServerOptions.of(0)
-        .withAccess(
-            new ServerOptions.Access(
-                new ApiKeys(Stream.of(keys).map(ApiKey::of).toList()),
-                open.hosts(),
-                open.origins(),
-                open.tls()));
+    ServerOptions.Access open = TestOptions.OPEN;
+    return TestOptions.with(
+        new ServerOptions.Access(
+            new ApiKeys(Stream.of(keys).map(ApiKey::of).toList()),
+            open.hosts(),
+            open.origins(),
+            open.tls()));
   }
 
   @BeforeAll
@@ -58,13 +57,12 @@ final class AccessTest {
         TestServer.start(
             folder,
             limits -> limits,
-            ServerOptions.of(0)
-                .withAccess(
-                    new ServerOptions.Access(
-                        new ApiKeys(List.of(ApiKey.of("open sesame"), ApiKey.of("second"))),
-                        new HostNames("127.0.0.1", Set.of("Model.example")),
-                        AllowedOrigins.NONE,
-                        Optional.empty())));
+            TestOptions.with(
+                new ServerOptions.Access(
+                    new ApiKeys(List.of(ApiKey.of("open sesame"), ApiKey.of("second"))),
+                    new HostNames("127.0.0.1", Set.of("Model.example")),
+                    AllowedOrigins.NONE,
+                    Optional.empty())));
   }
 
   @AfterAll

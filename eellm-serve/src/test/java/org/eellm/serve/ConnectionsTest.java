@@ -46,8 +46,7 @@ final class ConnectionsTest {
     return TestServer.start(
         folder,
         limits -> limits.withBatchSize(4),
-        ServerOptions.of(0)
-            .withBounds(ServerOptions.Bounds.DEFAULT.withConnections(most, mostOfAnAddress)));
+        TestOptions.with(TestOptions.connections(most, mostOfAnAddress)));
   }
 
   private static String head(Socket socket) throws IOException {
@@ -123,8 +122,7 @@ final class ConnectionsTest {
   void connect_heldByManyClients_isRefusedAndClosedWithoutAKeyOrAHost() throws IOException {
     List<Socket> held = new ArrayList<>();
     ServerOptions options =
-        AccessTest.keys("open sesame")
-            .withBounds(ServerOptions.Bounds.DEFAULT.withConnections(200, 100));
+        TestOptions.with(AccessTest.keys("open sesame"), TestOptions.connections(200, 100));
     try (TestServer server = TestServer.start(folder, limits -> limits, options)) {
       for (int i = 0; i < 1200; i++) {
         Socket socket = Wire.connect(server);
@@ -153,14 +151,13 @@ final class ConnectionsTest {
   }
 
   private static ServerOptions tls(Path certificate, Path key) {
-    ServerOptions.Access open = ServerOptions.Access.OPEN;
-    return ServerOptions.of(0)
-        .withAccess(
-            new ServerOptions.Access(
-                open.keys(),
-                open.hosts(),
-                open.origins(),
-                Optional.of(new TlsFiles(certificate, key))));
+    ServerOptions.Access open = TestOptions.OPEN;
+    return TestOptions.with(
+        new ServerOptions.Access(
+            open.keys(),
+            open.hosts(),
+            open.origins(),
+            Optional.of(new TlsFiles(certificate, key))));
   }
 
   private static SSLContext trust(Path certificate) throws IOException, GeneralSecurityException {
@@ -232,8 +229,9 @@ final class ConnectionsTest {
   @Test
   void tls_handshakeThatNeverComes_isClosed() throws IOException {
     ServerOptions options =
-        tls(resource("certificate.pem"), resource("key.pem"))
-            .withBounds(Wire.timeouts(100, 5000, 1000).bounds());
+        TestOptions.with(
+            tls(resource("certificate.pem"), resource("key.pem")),
+            Wire.timeouts(100, 5000, 1000).bounds());
     try (TestServer server = TestServer.start(folder, limits -> limits, options);
         Socket socket = Wire.connect(server)) {
       assertThat(isClosed(socket)).isTrue();
@@ -244,8 +242,9 @@ final class ConnectionsTest {
   @Test
   void tls_handshakeThatDrips_isClosed() throws Exception {
     ServerOptions options =
-        tls(resource("certificate.pem"), resource("key.pem"))
-            .withBounds(Wire.timeouts(200, 5000, 1000).bounds());
+        TestOptions.with(
+            tls(resource("certificate.pem"), resource("key.pem")),
+            Wire.timeouts(200, 5000, 1000).bounds());
     try (TestServer server = TestServer.start(folder, limits -> limits, options);
         Socket socket = Wire.connect(server)) {
       byte[] record = new byte[500];

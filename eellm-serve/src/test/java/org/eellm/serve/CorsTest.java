@@ -37,13 +37,12 @@ final class CorsTest {
     return TestServer.start(
         folder,
         limits -> limits,
-        ServerOptions.of(0)
-            .withAccess(
-                new ServerOptions.Access(
-                    new ApiKeys(List.of(ApiKey.of("sesame"))),
-                    new HostNames("127.0.0.1", Set.of("model.example")),
-                    new AllowedOrigins(Set.of(origins)),
-                    Optional.empty())));
+        TestOptions.with(
+            new ServerOptions.Access(
+                new ApiKeys(List.of(ApiKey.of("sesame"))),
+                new HostNames("127.0.0.1", Set.of("model.example")),
+                new AllowedOrigins(Set.of(origins)),
+                Optional.empty())));
   }
 
   @BeforeAll

@@ -35,13 +35,12 @@ final class KeysTest {
   }
 
   private TestServer start(String lines) {
-    ServerOptions.Access open = ServerOptions.Access.OPEN;
+    ServerOptions.Access open = TestOptions.OPEN;
     return TestServer.start(
         folder,
         limits -> limits,
-        ServerOptions.of(0)
-            .withAccess(
-                new ServerOptions.Access(keys(lines), open.hosts(), open.origins(), open.tls())));
+        TestOptions.with(
+            new ServerOptions.Access(keys(lines), open.hosts(), open.origins(), open.tls())));
   }
 
   private static HttpRequest request(TestServer server, String key, String body) {

@@ -114,7 +114,7 @@ final class LensTest extends WithServer {
         TestServer.start(
             other,
             limits -> limits.withVocabulary(new Vocabulary(limits.vocabulary().size(), shortList)),
-            ServerOptions.of(0))) {
+            TestOptions.at(0))) {
       JsonNode model = json(gated.get("/v1/models")).path("data").path(0).path("early_exit");
       assertThat(model.path("calibration").toString())
           .isEqualTo(

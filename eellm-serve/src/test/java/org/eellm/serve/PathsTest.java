@@ -76,7 +76,7 @@ final class PathsTest {
 
   @Test
   void path_thatCouldBeTakenForAnother_isRefusedAndThePageStays() throws IOException {
-    for (ServerOptions options : List.of(ServerOptions.of(0), AccessTest.keys("open sesame"))) {
+    for (ServerOptions options : List.of(TestOptions.at(0), AccessTest.keys("open sesame"))) {
       try (TestServer server = TestServer.start(folder, limits -> limits, options)) {
         for (String target : ODD) {
           assertThat(get(server, target))

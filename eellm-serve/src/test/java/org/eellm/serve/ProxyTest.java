@@ -86,11 +86,10 @@ final class ProxyTest {
   }
 
   private static ServerOptions named(String name) {
-    ServerOptions.Access open = ServerOptions.Access.OPEN;
-    return ServerOptions.of(0)
-        .withAccess(
-            new ServerOptions.Access(
-                open.keys(), new HostNames("127.0.0.1", Set.of(name)), open.origins(), open.tls()));
+    ServerOptions.Access open = TestOptions.OPEN;
+    return TestOptions.with(
+        new ServerOptions.Access(
+            open.keys(), new HostNames("127.0.0.1", Set.of(name)), open.origins(), open.tls()));
   }
 
   private void requireServed(List<String> command, int proxy) throws Exception {

@@ -22,7 +22,7 @@ final class RequestBodyTest {
   private static final byte[] LONG =
       bytes("{\"prompt\": \"" + "a".repeat(RequestBody.SHORT_BYTES) + "\"}");
 
-  private final RequestBody body = new RequestBody(ServerOptions.Bounds.DEFAULT);
+  private final RequestBody body = new RequestBody(TestOptions.DEFAULT);
 
   private static byte[] bytes(String text) {
     return text.getBytes(StandardCharsets.UTF_8);

@@ -120,7 +120,7 @@ final class ServerLimitsTest {
   @Test
   void request_withFullQueue_is429AndTakesNothing() {
     try (TestServer server =
-        start(limits -> limits.withBatchSize(1).withMaxQueued(2), ServerOptions.of(0))) {
+        start(limits -> limits.withBatchSize(1).withMaxQueued(2), TestOptions.at(0))) {
       CompletableFuture<HttpResponse<String>> waiting;
       try (Brake _ = Brake.on(server)) {
         waiting = send(server, Wire.LONG);
@@ -143,7 +143,7 @@ final class ServerLimitsTest {
 
   @Test
   void request_ofMoreTextsThanMayWait_isRefusedForGood() {
-    try (TestServer server = start(limits -> limits.withMaxQueued(2), ServerOptions.of(0))) {
+    try (TestServer server = start(limits -> limits.withMaxQueued(2), TestOptions.at(0))) {
       HttpResponse<String> refused =
           server.post("/v1/completions", Wire.LONG.replace("80,", "80, \"n\": 3,"));
 
@@ -154,7 +154,7 @@ final class ServerLimitsTest {
 
   @Test
   void client_thatGoesWhileItWaits_leavesTheQueue() throws IOException {
-    try (TestServer server = start(limits -> limits.withBatchSize(1), ServerOptions.of(0))) {
+    try (TestServer server = start(limits -> limits.withBatchSize(1), TestOptions.at(0))) {
       try (Brake _ = Brake.on(server)) {
         for (String body : List.of(Wire.LONG, Wire.STREAM)) {
           double before = metric(server, "eellm_disconnects_total");
@@ -173,7 +173,7 @@ final class ServerLimitsTest {
 
   @Test
   void client_thatGoesAmidItsText_freesItsPlace() throws IOException {
-    try (TestServer server = start(limits -> limits.withBatchSize(2), ServerOptions.of(0))) {
+    try (TestServer server = start(limits -> limits.withBatchSize(2), TestOptions.at(0))) {
       int steps = 0;
       try (Brake brake = Brake.on(server)) {
         for (String body : List.of(Wire.LONG, Wire.STREAM)) {
@@ -222,7 +222,7 @@ final class ServerLimitsTest {
 
   @Test
   void engine_thatHasStopped_isTold() {
-    try (TestServer server = start(limits -> limits, ServerOptions.of(0))) {
+    try (TestServer server = start(limits -> limits, TestOptions.at(0))) {
       server.engine.close();
 
       assertThat(server.get("/health").statusCode()).isEqualTo(503);

@@ -402,7 +402,7 @@ final class ServerTest extends WithServer {
   void start_portInUse_saysSo() {
     int port = server.server.port();
 
-    assertThatThrownBy(() -> Server.start(ServerOptions.of(port)))
+    assertThatThrownBy(() -> Server.start(TestOptions.at(port)))
         .isInstanceOf(ServeException.class)
         .hasMessageContaining("cannot listen at 127.0.0.1:" + port)
         .hasMessageContaining("use another --port");

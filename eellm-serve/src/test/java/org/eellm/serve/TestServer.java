@@ -86,7 +86,7 @@ public final class TestServer implements AutoCloseable {
   }
 
   public static TestServer start(Path folder) {
-    return start(folder, limits -> limits, ServerOptions.of(0));
+    return start(folder, limits -> limits, TestOptions.at(0));
   }
 
   public static TestServer start(Path folder, UnaryOperator<Limits> change, ServerOptions options) {
@@ -96,13 +96,13 @@ public final class TestServer implements AutoCloseable {
   /** With other defaults for requests. */
   static TestServer start(Path folder, DecodingSettings defaults) {
     return new TestServer(
-        folder, SmallModel.plain(), limits -> limits, ServerOptions.of(0), defaults, true);
+        folder, SmallModel.plain(), limits -> limits, TestOptions.at(0), defaults, true);
   }
 
   /** With another model, which is closed with the server. */
   public static TestServer start(Path folder, DecodingModel model) {
     return new TestServer(
-        folder, model, limits -> limits, ServerOptions.of(0), DecodingSettings.NONE, true);
+        folder, model, limits -> limits, TestOptions.at(0), DecodingSettings.NONE, true);
   }
 
   /** The answer to a completion that is not refused. */
@@ -126,7 +126,7 @@ public final class TestServer implements AutoCloseable {
         folder,
         SmallModel.plain(),
         limits -> limits,
-        ServerOptions.of(0),
+        TestOptions.at(0),
         DecodingSettings.NONE,
         false);
   }

@@ -48,10 +48,9 @@ final class Wire {
   }
 
   static ServerOptions timeouts(int read, int request, int drain) {
-    return ServerOptions.of(0)
-        .withBounds(
-            ServerOptions.Bounds.DEFAULT.withTimeouts(
-                Duration.ofMillis(read), Duration.ofMillis(request), Duration.ofMillis(drain)));
+    return TestOptions.with(
+        TestOptions.timeouts(
+            Duration.ofMillis(read), Duration.ofMillis(request), Duration.ofMillis(drain)));
   }
 
   static void sleep(int millis) {

@@ -61,7 +61,7 @@ final class WireTest {
 
   @Test
   void body_thatIsTooLong_is413() throws IOException {
-    try (TestServer server = start(ServerOptions.of(0))) {
+    try (TestServer server = start(TestOptions.at(0))) {
       String body = "{\"prompt\": \"" + "a".repeat(ServerOptions.Bounds.MAX_BODY_BYTES) + "\"}";
       try (Socket socket = Wire.connect(server)) {
         Wire.write(socket, Wire.post("", "Content-Length: 1000000000\r\n"));
@@ -79,7 +79,7 @@ final class WireTest {
 
   @Test
   void body_thatIsTooLong_isReadOnSoThatItsClientSeesTheAnswer() {
-    try (TestServer server = start(ServerOptions.of(0))) {
+    try (TestServer server = start(TestOptions.at(0))) {
       String body = "{\"prompt\": \"" + "a".repeat(16 << 20) + "\"}";
 
       HttpResponse<String> response = server.post("/v1/completions", body);
@@ -91,7 +91,7 @@ final class WireTest {
 
   @Test
   void chunk_thatIsTooLong_isRefusedBeforeItIsThere() throws IOException {
-    try (TestServer server = start(ServerOptions.of(0));
+    try (TestServer server = start(TestOptions.at(0));
         Socket socket = Wire.connect(server)) {
       Wire.write(socket, Wire.post("7fffffff\r\nabc", "Transfer-Encoding: chunked\r\n"));
 
@@ -101,7 +101,7 @@ final class WireTest {
 
   @Test
   void chunk_thatIsMalformed_is400() throws IOException {
-    try (TestServer server = start(ServerOptions.of(0))) {
+    try (TestServer server = start(TestOptions.at(0))) {
       for (String chunk : List.of("zz\r\n\r\n", "-5\r\n\r\n", "fffffffffffff\r\nabc")) {
         try (Socket socket = Wire.connect(server)) {
           Wire.write(socket, Wire.post(chunk, "Transfer-Encoding: chunked\r\n"));
@@ -113,7 +113,7 @@ final class WireTest {
 
   @Test
   void connection_thatIsToBeClosed_isClosedAfterTheAnswer() throws IOException {
-    try (TestServer server = start(ServerOptions.of(0))) {
+    try (TestServer server = start(TestOptions.at(0))) {
       for (String body : List.of(Wire.LONG, Wire.STREAM, "nonsense")) {
         try (Socket socket = Wire.connect(server)) {
           socket.setSoTimeout(5000);
@@ -131,7 +131,7 @@ final class WireTest {
 
   @Test
   void requests_oneBehindTheOtherInAConnection_areAllAnswered() throws IOException {
-    try (TestServer server = start(ServerOptions.of(0));
+    try (TestServer server = start(TestOptions.at(0));
         Socket socket = Wire.connect(server)) {
       String get = "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n";
       Wire.write(
@@ -153,7 +153,7 @@ final class WireTest {
 
   @Test
   void framing_thatContradictsItself_is400InOpenAisShape() throws IOException {
-    try (TestServer server = start(ServerOptions.of(0));
+    try (TestServer server = start(TestOptions.at(0));
         Socket socket = Wire.connect(server)) {
       Wire.write(
           socket, Wire.post("0\r\n\r\n", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"));
@@ -187,7 +187,7 @@ final class WireTest {
         "GET /health HTTP/1.1<>Host localhost<><> | 400",
       })
   void head_thatIsMalformed_isRefusedWithAJsonError(String head, int status) throws IOException {
-    try (TestServer server = start(ServerOptions.of(0));
+    try (TestServer server = start(TestOptions.at(0));
         Socket socket = Wire.connect(server)) {
       Wire.write(
           socket,
@@ -224,7 +224,7 @@ final class WireTest {
 
   @Test
   void body_thatNobodyReads_leavesTheConnectionInOrder() throws IOException {
-    try (TestServer server = start(ServerOptions.of(0));
+    try (TestServer server = start(TestOptions.at(0));
         Socket socket = Wire.connect(server)) {
       String refused = "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 29\r\n\r\n";
       Wire.write(socket, refused);
@@ -241,7 +241,7 @@ final class WireTest {
 
   @Test
   void http10_isAnsweredAndItsConnectionClosed() throws IOException {
-    try (TestServer server = start(ServerOptions.of(0))) {
+    try (TestServer server = start(TestOptions.at(0))) {
       for (String headers : List.of("", "Host: localhost\r\nConnection: keep-alive\r\n")) {
         try (Socket socket = Wire.connect(server)) {
           Wire.write(socket, "GET /health HTTP/1.0\r\n");
@@ -265,7 +265,7 @@ final class WireTest {
 
   @Test
   void stream_inHttp10_hasNoChunks() throws IOException {
-    try (TestServer server = start(ServerOptions.of(0));
+    try (TestServer server = start(TestOptions.at(0));
         Socket socket = Wire.connect(server)) {
       Wire.write(socket, Wire.post(Wire.STREAM).replace("HTTP/1.1", "HTTP/1.0"));
 

@@ -1,11 +1,8 @@
 package org.eellm.cli.bench;
 
-import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
-import java.util.concurrent.Callable;
 import java.util.stream.Stream;
 import org.eellm.bench.DecodeBenchmark;
 import org.eellm.bench.DecodeBenchmark.Mode;
@@ -13,24 +10,16 @@ import org.eellm.bench.DecodeBenchmark.Plan;
 import org.eellm.bench.DecodeBenchmark.Report;
 import org.eellm.bench.DecodeBenchmark.Step;
 import org.eellm.bench.DecodeBenchmark.StepCosts;
-import org.eellm.bench.DraftBenchmark;
-import org.eellm.checkpoint.ModelFolder;
-import org.eellm.cli.generate.PromptFile;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.QuantizationOptions;
+import org.eellm.cli.option.Usage;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.RunConfig;
-import org.eellm.config.TrainConfig.Device;
-import org.eellm.decode.LoadedModel;
-import org.jspecify.annotations.Nullable;
-import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm bench decode}: what rows cost, and decoding with each exit forced. */
 @Command(
@@ -40,12 +29,11 @@ import picocli.CommandLine.Spec;
           + " and time decoding with each exit forced.",
       "docs/reports/performance.md describes the report."
     })
-final class BenchDecodeCommand implements Callable<Integer> {
+final class BenchDecodeCommand extends EellmCommand {
   private static final int PROMPT_AND_MORE = 32;
   private static final int CONTEXT = 64;
   private static final int MOST_ROWS = 256;
 
-  @Spec private CommandSpec spec;
   @Mixin private JsonOption json;
   @Mixin private BenchOptions options;
   @Mixin private QuantizationOptions quantizationOptions;
@@ -85,43 +73,11 @@ final class BenchDecodeCommand implements Callable<Integer> {
               + " by default, or half of what the model has.")
   private List<Integer> contexts = List.of();
 
-  @ArgGroup(exclusive = false)
-  private @Nullable OwnTexts own;
-
-  /** A model's own texts, in place of random weights. */
-  private static final class OwnTexts {
-    @Option(
-        names = "--model",
-        required = true,
-        paramLabel = "DIR",
-        description =
-            "Time this model's texts without drafts, with drafts of their own, and with drafts"
-                + " across requests, in place of all else.")
-    private Path model;
-
-    @Option(
-        names = "--prompts",
-        required = true,
-        paramLabel = "FILE",
-        description = "With --model: prompts, one a line, in the order in which requests come.")
-    private Path prompts;
-
-    @Option(
-        names = "--temperature",
-        paramLabel = "T",
-        defaultValue = "0",
-        description = "With --model: of sampling (default: ${DEFAULT-VALUE}).")
-    private double temperature;
-  }
-
   /** The object that {@code --json} prints. */
   private record Output(Report report) {}
 
   @Override
-  public Integer call() throws IOException {
-    if (own != null) {
-      return benchDrafts(own);
-    }
+  public Integer call() {
     RunConfig config = options.read(spec);
     batches = batches.stream().distinct().toList();
     rows = Stream.concat(Stream.of(1), rows.stream()).distinct().sorted().toList();
@@ -135,66 +91,25 @@ final class BenchDecodeCommand implements Callable<Integer> {
     MatrixQuantization quantization =
         quantizationOptions.on(config.train().device(), MatrixQuantization.NONE);
     Report report = DecodeBenchmark.run(config, quantization, plan);
-    PrintWriter out = spec.commandLine().getOut();
-    json.print(out, new Output(report), () -> print(report, out));
+    json.print(out(), new Output(report), () -> print(report, out()));
     return ExitCode.OK;
-  }
-
-  private int benchDrafts(OwnTexts texts) throws IOException {
-    ModelFolder files = ModelFolder.resolve(texts.model);
-    MatrixQuantization quantization = quantizationOptions.on(Device.CPU, files.quantization());
-    List<String> prompts = PromptFile.lines(texts.prompts);
-    try (LoadedModel model =
-        LoadedModel.load(
-            files, architecture -> files.decoder(architecture, Device.CPU, quantization))) {
-      DraftBenchmark.Report report =
-          DraftBenchmark.run(
-              model,
-              new DraftBenchmark.Plan(
-                  model.prompts(prompts),
-                  tokens,
-                  texts.temperature,
-                  batches.getFirst(),
-                  options.rounds()));
-      PrintWriter out = spec.commandLine().getOut();
-      json.print(out, report, () -> print(report, out));
-    }
-    return ExitCode.OK;
-  }
-
-  private static void print(DraftBenchmark.Report report, PrintWriter out) {
-    out.printf(
-        "%d texts, %d tokens, median (and range) of %d rounds%n",
-        report.texts(), report.tokens(), report.rounds());
-    out.println("drafts  tokens/s  speed-up                drafted  accepted  same texts");
-    for (DraftBenchmark.Way way : report.ways()) {
-      out.printf(
-          Locale.ROOT,
-          "%-6s %9.1f %9.3f (%.3f to %.3f) %7.0f %% %7.0f %% %9.0f %%%n",
-          way.drafts(),
-          way.tokensPerSecond(),
-          way.speedup(),
-          way.leastSpeedup(),
-          way.mostSpeedup(),
-          100 * way.drafted(),
-          100 * way.accepted(),
-          100 * way.sameTexts());
-    }
   }
 
   private void check(int positions) {
     for (int batch : batches) {
-      require(batch >= 1, "--batch-size: %d is below 1; use 1 or more", batch);
+      Usage.requireAtLeast(spec, 1, batch, "--batch-size");
     }
-    require(tokens >= 2, "--max-tokens: %d is below 2; use 2 or more", tokens);
-    require(
+    Usage.requireAtLeast(spec, 2, tokens, "--max-tokens");
+    Usage.require(
+        spec,
         tokens + PROMPT_AND_MORE <= positions,
         "--max-tokens: %d with a prompt is beyond model.max_positions %d; use at most %d",
         tokens,
         positions,
         positions - PROMPT_AND_MORE);
     for (int count : rows) {
-      require(
+      Usage.require(
+          spec,
           count >= 1 && count <= MOST_ROWS,
           "--rows: %d is outside 1..%d; use a number of these",
           count,
@@ -202,8 +117,9 @@ final class BenchDecodeCommand implements Callable<Integer> {
     }
     int most = rows.getLast();
     for (int context : contexts) {
-      require(context >= 0, "--context: %d is below 0; use 0 or more", context);
-      require(
+      Usage.requireAtLeast(spec, 0, context, "--context");
+      Usage.require(
+          spec,
           context + most <= positions,
           "--context: %d and %d rows are beyond model.max_positions %d; use at most %d, fewer"
               + " --rows, or --set model.max_positions=%d",
@@ -212,12 +128,6 @@ final class BenchDecodeCommand implements Callable<Integer> {
           positions,
           Math.max(0, positions - most),
           context + most);
-    }
-  }
-
-  private void require(boolean condition, String message, Object... values) {
-    if (!condition) {
-      throw new ParameterException(spec.commandLine(), message.formatted(values));
     }
   }
 
@@ -244,7 +154,6 @@ final class BenchDecodeCommand implements Callable<Integer> {
           mode.ideal(),
           100 * mode.shareOfIdeal());
     }
-    out.flush();
   }
 
   private static void print(StepCosts costs, PrintWriter out) {

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import org.eellm.checkpoint.ModelFolder;
+import org.eellm.cli.option.Usage;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
 import picocli.CommandLine.Model.CommandSpec;
@@ -32,16 +33,15 @@ final class BenchOptions {
 
   /** The configuration; its vocabulary's size must be given, since there is no tokenizer. */
   RunConfig read(CommandSpec spec) {
-    requireAtLeast(spec, "--rounds", rounds, 1);
+    Usage.requireAtLeast(spec, 1, rounds, "--rounds");
     RunConfig config =
         file.map(path -> ConfigFile.read(path, overrides))
             .orElseGet(() -> ConfigFile.preset("30m", overrides));
-    if (config.model().vocabSize() == 0) {
-      throw new ParameterException(
-          spec.commandLine(),
-          "model.vocab_size: 0 needs a tokenizer, and there is none here; use --set"
-              + " model.vocab_size=8192");
-    }
+    Usage.require(
+        spec,
+        config.model().vocabSize() > 0,
+        "model.vocab_size: 0 needs a tokenizer, and there is none here; use --set"
+            + " model.vocab_size=8192");
     return config;
   }
 
@@ -51,7 +51,7 @@ final class BenchOptions {
    * @param model a folder, as {@code eellm train --model} takes it
    */
   RunConfig readTrainingOn(CommandSpec spec, Path model) {
-    requireAtLeast(spec, "--rounds", rounds, 1);
+    Usage.requireAtLeast(spec, 1, rounds, "--rounds");
     Path config =
         file.orElseThrow(
             () ->
@@ -68,13 +68,5 @@ final class BenchOptions {
 
   int rounds() {
     return rounds;
-  }
-
-  static void requireAtLeast(CommandSpec spec, String name, int value, int least) {
-    if (value < least) {
-      throw new ParameterException(
-          spec.commandLine(),
-          "%s: %d is below %d; use %d or more".formatted(name, value, least, least));
-    }
   }
 }

@@ -2,28 +2,25 @@ package org.eellm.cli.bench;
 
 import java.io.PrintWriter;
 import java.util.List;
-import java.util.concurrent.Callable;
 import org.eellm.bench.PromptBenchmark;
 import org.eellm.bench.PromptBenchmark.Prompt;
 import org.eellm.bench.PromptBenchmark.Report;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.QuantizationOptions;
+import org.eellm.cli.option.Usage;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.RunConfig;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm bench prompt}: how long prompts take to their first token. */
 @Command(
     name = "prompt",
     description = "Time prompts up to their first token, in the full model with random weights.")
-final class BenchPromptCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+final class BenchPromptCommand extends EellmCommand {
   @Mixin private JsonOption json;
   @Mixin private BenchOptions options;
   @Mixin private QuantizationOptions quantizationOptions;
@@ -41,19 +38,19 @@ final class BenchPromptCommand implements Callable<Integer> {
     RunConfig config = options.read(spec);
     int context = config.model().maxPositions();
     for (int length : lengths) {
-      BenchOptions.requireAtLeast(spec, "--lengths", length, 1);
-      if (length >= context) {
-        throw new ParameterException(
-            spec.commandLine(),
-            "--lengths: %d with a token more is beyond model.max_positions %d; use at most %d"
-                .formatted(length, context, context - 1));
-      }
+      Usage.requireAtLeast(spec, 1, length, "--lengths");
+      Usage.require(
+          spec,
+          length < context,
+          "--lengths: %d with a token more is beyond model.max_positions %d; use at most %d",
+          length,
+          context,
+          context - 1);
     }
     MatrixQuantization quantization =
         quantizationOptions.on(config.train().device(), MatrixQuantization.NONE);
     Report report = PromptBenchmark.run(config, quantization, lengths, options.rounds());
-    PrintWriter out = spec.commandLine().getOut();
-    json.print(out, report, () -> print(report, out));
+    json.print(out(), report, () -> print(report, out()));
     return ExitCode.OK;
   }
 

@@ -4,21 +4,19 @@ import java.io.PrintWriter;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.eellm.bench.LoadBenchmark;
 import org.eellm.bench.LoadBenchmark.Held;
 import org.eellm.bench.LoadBenchmark.Load;
 import org.eellm.bench.LoadBenchmark.Percentiles;
 import org.eellm.bench.LoadBenchmark.Report;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
+import org.eellm.cli.option.Usage;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm bench serve}: many clients at running servers, or requests that come at random. */
 @Command(
@@ -34,8 +32,7 @@ import picocli.CommandLine.Spec;
           + " --url the servers take turns; any that speaks OpenAI's API will do. Exit code 1 if a"
           + " request failed."
     })
-final class BenchServeCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+final class BenchServeCommand extends EellmCommand {
   @Mixin private JsonOption json;
 
   @Option(
@@ -93,18 +90,21 @@ final class BenchServeCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    BenchOptions.requireAtLeast(spec, "--clients", clients, 1);
-    BenchOptions.requireAtLeast(spec, "--seconds", seconds, 1);
-    BenchOptions.requireAtLeast(spec, "--max-tokens", maxTokens, 1);
-    BenchOptions.requireAtLeast(spec, "--words", words.orElse(1), 1);
-    BenchOptions.requireAtLeast(spec, "--long-words", longWords.orElse(0), 0);
-    require(
+    Usage.requireAtLeast(spec, 1, clients, "--clients");
+    Usage.requireAtLeast(spec, 1, seconds, "--seconds");
+    Usage.requireAtLeast(spec, 1, maxTokens, "--max-tokens");
+    Usage.requireAtLeast(spec, 1, words.orElse(1), "--words");
+    Usage.requireAtLeast(spec, 0, longWords.orElse(0), "--long-words");
+    Usage.require(
+        spec,
         !arrivals.isEmpty() || words.isEmpty() && longWords.isEmpty(),
         "--words, --long-words: of requests that arrive; give --arrivals 0.5,0.8,1 as well");
     for (double share : arrivals) {
-      require(
+      Usage.require(
+          spec,
           share > 0 && share <= 10,
-          "--arrivals: %s is outside (0, 10]; 1 is the highest throughput".formatted(share));
+          "--arrivals: %s is outside (0, 10]; 1 is the highest throughput",
+          share);
     }
     List<Report> reports =
         LoadBenchmark.run(
@@ -118,24 +118,18 @@ final class BenchServeCommand implements Callable<Integer> {
                 longWords.orElse(0),
                 maxTokens,
                 seed));
-    PrintWriter out = spec.commandLine().getOut();
-    reports.forEach(report -> json.print(out, report, () -> print(report, out)));
+    reports.forEach(report -> json.print(out(), report, () -> print(report, out())));
     return reports.stream().allMatch(Report::isSound) ? ExitCode.OK : ExitCode.SOFTWARE;
   }
 
   /** A server's address without a slash at its end. */
   private String address(String url) {
-    require(
+    Usage.require(
+        spec,
         url.matches("https?://[^/?#]+/?"),
-        "--url: '%s' is no address of a server; use one as in http://127.0.0.1:8000"
-            .formatted(url));
+        "--url: \'%s\' is no address of a server; use one as in http://127.0.0.1:8000",
+        url);
     return url.replaceFirst("/$", "");
-  }
-
-  private void require(boolean condition, String message) {
-    if (!condition) {
-      throw new ParameterException(spec.commandLine(), message);
-    }
   }
 
   private void print(Report report, PrintWriter out) {

@@ -4,15 +4,16 @@ import java.io.PrintWriter;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.eellm.bench.TrainBenchmark;
 import org.eellm.bench.TrainBenchmark.Comparison;
 import org.eellm.bench.TrainBenchmark.Report;
 import org.eellm.bench.TrainBenchmark.Variant;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.LocalRanks;
 import org.eellm.cli.option.RankOptions;
+import org.eellm.cli.option.Usage;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.World;
@@ -20,10 +21,7 @@ import org.eellm.distributed.mesh.Mesh;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Spec;
 
 /**
  * {@code eellm bench train}: training steps with and without the exits, beside the GEMM rate; on a
@@ -35,8 +33,7 @@ import picocli.CommandLine.Spec;
       "Time training steps with and without the exits, beside the GEMM rate.",
       "On a mesh (--nproc with --set parallel...=), beside one rank."
     })
-final class BenchTrainCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+final class BenchTrainCommand extends EellmCommand {
   @Mixin private JsonOption json;
 
   @Mixin private BenchOptions options;
@@ -59,11 +56,8 @@ final class BenchTrainCommand implements Callable<Integer> {
       return ranks.launch(spec, toLaunch.get(), List::of);
     }
     if (mesh.size() == 1) {
-      if (meshOnly) {
-        throw new ParameterException(
-            spec.commandLine(),
-            "--mesh-only: there is no mesh; set parallel.pp, dp, cp or tp as well");
-      }
+      Usage.require(
+          spec, !meshOnly, "--mesh-only: there is no mesh; set parallel.pp, dp, cp or tp as well");
       return measure(config, World.singleRank());
     }
     return LocalRanks.inWorld(
@@ -75,9 +69,8 @@ final class BenchTrainCommand implements Callable<Integer> {
 
   private int measure(RunConfig config, World world) {
     Report report = TrainBenchmark.run(config, world, options.rounds(), !meshOnly);
-    PrintWriter out = spec.commandLine().getOut();
     if (world.rank() == 0) {
-      json.print(out, report, () -> print(report, out));
+      json.print(out(), report, () -> print(report, out()));
     }
     return ExitCode.OK;
   }
@@ -99,7 +92,6 @@ final class BenchTrainCommand implements Callable<Integer> {
         report.memory().stream()
             .map(bytes -> "%,.0f".formatted(bytes / 1e6))
             .collect(Collectors.joining(", ")));
-    out.flush();
   }
 
   private static void print(Report report, Comparison others, PrintWriter out) {

@@ -3,19 +3,17 @@ package org.eellm.cli.bench;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import org.eellm.bench.TuneBenchmark;
 import org.eellm.bench.TuneBenchmark.Report;
 import org.eellm.bench.TuneBenchmark.Variant;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.config.ConfigException;
 import org.eellm.config.RunConfig;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm bench tune}: steps that tune exits beside steps that train the whole model. */
 @Command(
@@ -23,8 +21,7 @@ import picocli.CommandLine.Spec;
     description =
         "Time steps that tune the exits, or low-rank changes, beside steps that train the whole"
             + " model.")
-final class BenchTuneCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+final class BenchTuneCommand extends EellmCommand {
   @Mixin private JsonOption json;
   @Mixin private BenchOptions options;
 
@@ -47,8 +44,7 @@ final class BenchTuneCommand implements Callable<Integer> {
           "exits.layers: is empty, and there is nothing to tune; use --set 'exits.layers=[2]'");
     }
     Report report = TuneBenchmark.run(config, options.rounds());
-    PrintWriter out = spec.commandLine().getOut();
-    json.print(out, report, () -> print(report, out));
+    json.print(out(), report, () -> print(report, out()));
     return ExitCode.OK;
   }
 

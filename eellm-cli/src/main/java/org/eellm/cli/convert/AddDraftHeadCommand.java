@@ -1,27 +1,21 @@
 package org.eellm.cli.convert;
 
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.nio.file.Path;
-import java.util.concurrent.Callable;
 import org.eellm.checkpoint.DraftHeadFiles;
 import org.eellm.checkpoint.ModelFolder;
+import org.eellm.cli.option.EellmCommand;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm add-draft-head}: what {@code eellm tune} has made goes beside its model. */
 @Command(
     name = "add-draft-head",
     description =
         "Puts a draft head, which eellm tune makes with tune.target: draft_head, into its model's"
-            + " folder: a drafter for generate, chat and serve; docs/drafts.md says more.",
-    mixinStandardHelpOptions = true)
-public final class AddDraftHeadCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
-
+            + " folder: a drafter for generate, chat and serve; docs/drafts.md says more.")
+public final class AddDraftHeadCommand extends EellmCommand {
   @Option(
       names = "--model",
       required = true,
@@ -39,9 +33,7 @@ public final class AddDraftHeadCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     Path folder = DraftHeadFiles.put(ModelFolder.resolve(model), head);
-    PrintWriter out = spec.commandLine().getOut();
-    out.printf("a draft head, written to %s%n", folder);
-    out.flush();
+    out().printf("a draft head, written to %s%n", folder);
     return ExitCode.OK;
   }
 }

@@ -6,9 +6,9 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
-import java.util.concurrent.Callable;
 import java.util.stream.IntStream;
 import org.eellm.checkpoint.huggingface.SourceModel;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.LayerList;
 import org.eellm.config.ConfigException;
@@ -23,21 +23,17 @@ import org.eellm.convert.ModelWriter.Outcome;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm add-exits}: a model in, the same model with other exits out. */
 @Command(
     name = "add-exits",
     description =
-        "Writes a model with further exits, or with fewer; trunk and other exits stay as they are.",
-    mixinStandardHelpOptions = true)
-public final class AddExitsCommand implements Callable<Integer> {
+        "Writes a model with further exits, or with fewer; trunk and other exits stay as they are.")
+public final class AddExitsCommand extends EellmCommand {
   /** Above it, an output matrix of each exit's own would be much of the model. */
   private static final int LARGE_VOCABULARY = 65_536;
 
-  @Spec private CommandSpec spec;
   @Mixin private WriteOptions options;
   @Mixin private JsonOption json;
 
@@ -148,7 +144,7 @@ public final class AddExitsCommand implements Callable<Integer> {
             options.output(),
             new Options(Optional.empty(), options.tokenizer()),
             options.listener(System.err));
-    options.report(outcome, json, spec.commandLine().getOut(), spec.commandLine().getErr());
+    options.report(outcome, json, out(), err());
     return ExitCode.OK;
   }
 

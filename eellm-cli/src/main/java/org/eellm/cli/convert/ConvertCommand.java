@@ -1,11 +1,10 @@
 package org.eellm.cli.convert;
 
-import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.RopeScaling;
@@ -17,18 +16,15 @@ import org.eellm.convert.ModelWriter.Outcome;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm convert}: a model of any layout in, a model folder out. */
 @Command(
     name = "convert",
     description =
         "Makes a model folder of a model of any layout: Hugging Face's families that"
-            + " docs/models.md lists, Megatron's, EE-LLM's and llama.cpp's.",
-    mixinStandardHelpOptions = true)
-public final class ConvertCommand implements Callable<Integer> {
+            + " docs/models.md lists, Megatron's, EE-LLM's and llama.cpp's.")
+public final class ConvertCommand extends EellmCommand {
 
   /** Number formats by the names that configurations use. */
   enum Format {
@@ -47,7 +43,6 @@ public final class ConvertCommand implements Callable<Integer> {
     }
   }
 
-  @Spec private CommandSpec spec;
   @Mixin private WriteOptions options;
   @Mixin private JsonOption json;
 
@@ -96,7 +91,7 @@ public final class ConvertCommand implements Callable<Integer> {
             options.output(),
             new Options(format.map(Format::type), options.tokenizer()),
             options.listener(System.err));
-    options.report(outcome, json, spec.commandLine().getOut(), spec.commandLine().getErr());
+    options.report(outcome, json, out(), err());
     return ExitCode.OK;
   }
 
@@ -107,15 +102,14 @@ public final class ConvertCommand implements Callable<Integer> {
     if (shape.ropeScaling() instanceof RopeScaling.LongRope scaled
         && made > scaled.originalMaxPositions()) {
       boolean forShort = shape.maxPositions() <= scaled.originalMaxPositions();
-      PrintWriter err = spec.commandLine().getErr();
-      err.printf(
-          "rope: the factors for %s texts, of up to %d tokens; --max-positions %d takes those for"
-              + " %s ones%n",
-          forShort ? "short" : "long",
-          shape.maxPositions(),
-          forShort ? made : scaled.originalMaxPositions(),
-          forShort ? "long" : "short");
-      err.flush();
+      err()
+          .printf(
+              "rope: the factors for %s texts, of up to %d tokens; --max-positions %d takes those"
+                  + " for %s ones%n",
+              forShort ? "short" : "long",
+              shape.maxPositions(),
+              forShort ? made : scaled.originalMaxPositions(),
+              forShort ? "long" : "short");
     }
   }
 }

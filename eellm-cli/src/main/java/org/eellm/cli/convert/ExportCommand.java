@@ -1,9 +1,9 @@
 package org.eellm.cli.convert;
 
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
@@ -17,18 +17,15 @@ import org.eellm.convert.ModelWriter.Outcome;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm export}: a model for other tools. */
 @Command(
     name = "export",
     description =
         "Writes a model for other tools: a Hugging Face folder, or a GGUF file for llama.cpp. Exits"
-            + " lie beside the trunk, in files that transformers or eellm alone reads.",
-    mixinStandardHelpOptions = true)
-public final class ExportCommand implements Callable<Integer> {
+            + " lie beside the trunk, in files that transformers or eellm alone reads.")
+public final class ExportCommand extends EellmCommand {
 
   /** The tools' formats. */
   enum Format {
@@ -44,7 +41,6 @@ public final class ExportCommand implements Callable<Integer> {
     Q8_0
   }
 
-  @Spec private CommandSpec spec;
   @Mixin private WriteOptions options;
   @Mixin private JsonOption json;
 
@@ -83,7 +79,7 @@ public final class ExportCommand implements Callable<Integer> {
                     new Options(Optional.empty(), options.tokenizer()),
                     listener);
           };
-      options.report(outcome, json, spec.commandLine().getOut(), spec.commandLine().getErr());
+      options.report(outcome, json, out(), err());
       return ExitCode.OK;
     }
   }

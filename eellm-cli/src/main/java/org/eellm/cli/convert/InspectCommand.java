@@ -9,10 +9,10 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.config.Architecture;
 import org.eellm.config.Experts;
@@ -30,20 +30,16 @@ import org.eellm.file.IoErrors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm inspect}: what a model's files hold. */
 @Command(
     name = "inspect",
     description =
         "Says what a model of any layout is: shapes, exits, parameters, number formats, and the"
-            + " memory to serve and to train it.",
-    mixinStandardHelpOptions = true)
-public final class InspectCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+            + " memory to serve and to train it.")
+public final class InspectCommand extends EellmCommand {
   @Mixin private JsonOption json;
 
   @Parameters(paramLabel = "PATH", description = "What --model of eellm convert takes.")
@@ -64,20 +60,7 @@ public final class InspectCommand implements Callable<Integer> {
       Map<SafetensorsType, Long> formats,
       long bytes,
       Memory memory,
-      Optional<List<TensorCheck>> tensors) {
-    Report withTensors(List<TensorCheck> checked) {
-      return new Report(
-          kind,
-          model,
-          exits,
-          parameters,
-          totalParameters,
-          formats,
-          bytes,
-          memory,
-          Optional.of(checked));
-    }
-  }
+      Optional<List<TensorCheck>> tensors) {}
 
   /** The exits; no layers if there are none. */
   record Exits(List<Integer> layers, String head, boolean tieOutput) {}
@@ -92,24 +75,21 @@ public final class InspectCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    PrintWriter out = spec.commandLine().getOut();
     try (SourceModel model = ModelReader.open(path)) {
       Inspection inspection = Inspection.of(model);
       Optional<List<TensorCheck>> tensors =
           check ? Optional.of(Inspection.check(model)) : Optional.empty();
       if (json.requested()) {
-        Report report = report(inspection);
-        JsonOption.print(out, tensors.map(report::withTensors).orElse(report));
+        JsonOption.print(out(), report(inspection, tensors));
       } else {
-        print(out, inspection);
-        tensors.ifPresent(all -> printChecks(out, all));
+        print(out(), inspection);
+        tensors.ifPresent(all -> printChecks(out(), all));
       }
-      out.flush();
       return ExitCode.OK;
     }
   }
 
-  private static Report report(Inspection inspection) {
+  private static Report report(Inspection inspection, Optional<List<TensorCheck>> tensors) {
     Architecture architecture = inspection.architecture();
     return new Report(
         inspection.kind(),
@@ -127,7 +107,7 @@ public final class InspectCommand implements Callable<Integer> {
             inspection.cacheBytesPerToken(),
             inspection.cacheBytesPerToken() * architecture.model().maxPositions(),
             inspection.trainingBytes()),
-        Optional.empty());
+        tensors);
   }
 
   private void print(PrintWriter out, Inspection inspection) {

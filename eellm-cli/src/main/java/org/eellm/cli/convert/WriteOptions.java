@@ -85,14 +85,12 @@ final class WriteOptions {
           first.tensor(),
           first.values(),
           notFinite.size() > 1 ? ", and so do %d more".formatted(notFinite.size() - 1) : "");
-      err.flush();
     }
     outcome
         .tokenizerProblem()
         .ifPresent(
             problem -> {
               err.printf("warning: %s; give one that can be read with --tokenizer%n", problem);
-              err.flush();
             });
     List<TensorRecord> tensors = outcome.tensors();
     if (json.requested()) {
@@ -105,7 +103,6 @@ final class WriteOptions {
           "wrote %s: %d tensors, %s; %d of them the source's very bytes, all read back and"
               + " compared%n",
           output, tensors.size(), IoErrors.bytes(outcome.bytes()), outcome.copies());
-      out.flush();
     }
   }
 }

@@ -1,7 +1,6 @@
 package org.eellm.cli.eval;
 
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -9,11 +8,11 @@ import java.util.List;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
-import java.util.concurrent.Callable;
 import java.util.function.DoubleFunction;
 import org.eellm.checkpoint.DraftVocabulary;
 import org.eellm.cli.eval.BeginningsOption.Beginnings;
 import org.eellm.cli.eval.BeginningsOption.Lines;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OutputPath;
@@ -38,9 +37,7 @@ import org.eellm.eval.task.TaskFile;
 import org.eellm.eval.task.TaskSpec;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm calibrate}: the lowest threshold that keeps a guarantee about the text. */
 @Command(
@@ -48,7 +45,7 @@ import picocli.CommandLine.Spec;
     description =
         "Finds the lowest threshold at which tokens, texts or answers, in all likelihood, are as"
             + " good as the full model's; docs/exits.md says how.")
-public final class CalibrateCommand implements Callable<Integer> {
+public final class CalibrateCommand extends EellmCommand {
   private static final int MAX_TOKENS = 64;
 
   /** Methods of {@code --code} by default. */
@@ -65,7 +62,6 @@ public final class CalibrateCommand implements Callable<Integer> {
   /** One of so many prompts serves for gates, which have many weights. */
   private static final int PART_FOR_GATES = 2;
 
-  @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
   @Mixin private MeshOptions meshOptions;
   @Mixin private LimitOption limit;
@@ -304,19 +300,19 @@ public final class CalibrateCommand implements Callable<Integer> {
     if (plain.tokens() == 0) {
       return;
     }
-    PrintWriter out = spec.commandLine().getOut();
     for (int i = 0; i < plain.exits().size(); i++) {
       int layer = plain.exits().get(i);
-      out.printf(
-          "exit %d: agrees on %.1f %% of %,d tokens, expected calibration error %.3f%s%n",
-          layer,
-          100 * plain.agreement(i),
-          plain.tokens(),
-          plain.calibrationError(i),
-          temperatures.containsKey(layer)
-              ? ", %.3f at temperature %.2f"
-                  .formatted(trace.calibrationError(i), temperatures.get(layer))
-              : "");
+      out()
+          .printf(
+              "exit %d: agrees on %.1f %% of %,d tokens, expected calibration error %.3f%s%n",
+              layer,
+              100 * plain.agreement(i),
+              plain.tokens(),
+              plain.calibrationError(i),
+              temperatures.containsKey(layer)
+                  ? ", %.3f at temperature %.2f"
+                      .formatted(trace.calibrationError(i), temperatures.get(layer))
+                  : "");
     }
   }
 
@@ -328,7 +324,6 @@ public final class CalibrateCommand implements Callable<Integer> {
       DoubleFunction<double[]> losses,
       DoubleFunction<Calibration> calibrations)
       throws IOException {
-    PrintWriter out = spec.commandLine().getOut();
     double highest = test.thresholds().getFirst();
     double chosen =
         test.threshold(losses)
@@ -340,26 +335,28 @@ public final class CalibrateCommand implements Callable<Integer> {
     Path file = output.orElseGet(subject.model()::calibrationFile);
     calibrations.apply(chosen).write(file);
     double[] found = losses.apply(chosen);
-    out.printf(
-        "threshold %s: with confidence %.3g, %s is at most %.3g; here it is %.4f, of %d texts%n",
-        (fitsGates ? "%.4f" : "%.2f").formatted(chosen),
-        1 - epsilon,
-        guarantee.words(),
-        delta,
-        mean(found),
-        found.length);
+    out()
+        .printf(
+            "threshold %s: with confidence %.3g, %s is at most %.3g; here it is %.4f, of %d"
+                + " texts%n",
+            (fitsGates ? "%.4f" : "%.2f").formatted(chosen),
+            1 - epsilon,
+            guarantee.words(),
+            delta,
+            mean(found),
+            found.length);
     if (trace.tokens() > 0) {
-      out.printf("mean layer %.2f of %d; ", trace.meanLayer(chosen), trace.layers());
+      out().printf("mean layer %.2f of %d; ", trace.meanLayer(chosen), trace.layers());
     }
-    out.printf("written to %s%n", file);
+    out().printf("written to %s%n", file);
     if (splits > 0) {
       LearnThenTest.SplitValidation halves = test.validateOnSplits(found.length, splits, 0, losses);
-      out.printf(
-          "%d random halves: a threshold in %d, of which the other half broke the guarantee in"
-              + " %d%n",
-          splits, halves.found(), halves.violated());
+      out()
+          .printf(
+              "%d random halves: a threshold in %d, of which the other half broke the guarantee in"
+                  + " %d%n",
+              splits, halves.found(), halves.violated());
     }
-    out.flush();
   }
 
   private Guarantee guarantee() {
@@ -417,10 +414,7 @@ public final class CalibrateCommand implements Callable<Integer> {
       throw new ConfigException(
           "--max-tokens has no effect without --prompts: a task has its own; leave it out");
     }
-    if (draftVocabulary.orElse(1) < 1) {
-      throw new ConfigException(
-          "--draft-vocabulary: %d is below 1; use 1 or more".formatted(draftVocabulary.get()));
-    }
+    ConfigException.requireAtLeast(1, draftVocabulary.orElse(1), "--draft-vocabulary");
     if (beginnings.isEmpty() && draftVocabulary.isPresent()) {
       throw new ConfigException(
           "--draft-vocabulary needs --prompts or --code, after which the model writes; give a"

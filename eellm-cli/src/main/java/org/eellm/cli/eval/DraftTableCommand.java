@@ -1,19 +1,16 @@
 package org.eellm.cli.eval;
 
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.nio.file.Path;
-import java.util.concurrent.Callable;
 import org.eellm.checkpoint.DraftTable;
 import org.eellm.checkpoint.ModelFolder;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.config.ConfigException;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.speculate.DraftTables;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm draft-table}: drafts for a model, with exits or without, from counted text. */
 @Command(
@@ -22,9 +19,7 @@ import picocli.CommandLine.Spec;
         "Counts what mostly follows two tokens in a dataset, and stores it in the model's folder:"
             + " drafts that need no exits, for generate, chat and serve; docs/drafts.md says"
             + " more.")
-public final class DraftTableCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
-
+public final class DraftTableCommand extends EellmCommand {
   @Option(
       names = "--model",
       required = true,
@@ -57,9 +52,7 @@ public final class DraftTableCommand implements Callable<Integer> {
     Path folder = ModelFolder.resolve(model).folder();
     DraftTable table = DraftTables.count(data, Tokenizer.load(folder).vocabSize(), pairs);
     table.write(folder);
-    PrintWriter out = spec.commandLine().getOut();
-    out.printf("%,d pairs of tokens, written to %s%n", table.size(), folder);
-    out.flush();
+    out().printf("%,d pairs of tokens, written to %s%n", table.size(), folder);
     return ExitCode.OK;
   }
 }

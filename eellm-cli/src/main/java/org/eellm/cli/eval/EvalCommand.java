@@ -4,8 +4,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import org.eellm.cli.generate.DecodingOptions;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OutputPath;
@@ -25,9 +25,7 @@ import org.eellm.eval.task.TaskSpec;
 import org.eellm.eval.task.TaskSpec.OutputType;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm eval}: how good the model and each of its exits are at tasks. */
 @Command(
@@ -35,11 +33,10 @@ import picocli.CommandLine.Spec;
     description =
         "Measures the model, and each of its exits, on tasks and texts; docs/evaluate.md says"
             + " how.")
-public final class EvalCommand implements Callable<Integer> {
+public final class EvalCommand extends EellmCommand {
   /** Of examples and of answers that are drawn, by default. */
   static final long SEED = 1234;
 
-  @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
   @Mixin private MeshOptions meshOptions;
   @Mixin private DecodingOptions decodingOptions;
@@ -124,23 +121,19 @@ public final class EvalCommand implements Callable<Integer> {
               modelOptions.variant(),
               output);
       List<TaskResult> results = new ArrayList<>();
-      try (WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
+      try (WorkProgress progress = WorkProgress.onConsole(err())) {
         specs.forEach(task -> results.add(evaluation.run(task, progress)));
       }
       EvalReport report = new EvalReport(evaluation, results, (System.nanoTime() - start) / 1e9);
       report.write();
-      spec.commandLine().getOut().print(report.markdown());
-      spec.commandLine().getOut().flush();
+      out().print(report.markdown());
+      out().flush();
     }
   }
 
   private void validateOptions() {
-    if (fewshot.orElse(0) < 0) {
-      throw new ConfigException("--num-fewshot: " + fewshot.get() + " is negative; use 0 or more");
-    }
-    if (maxTokens.orElse(1) < 1) {
-      throw new ConfigException("--max-tokens: " + maxTokens.get() + " is below 1; use 1 or more");
-    }
+    ConfigException.requireNotNegative(fewshot.orElse(0), "--num-fewshot", "use 0 or more");
+    ConfigException.requireAtLeast(1, maxTokens.orElse(1), "--max-tokens");
     limit.require();
     OutputPath.requireFolder("--output", output);
   }

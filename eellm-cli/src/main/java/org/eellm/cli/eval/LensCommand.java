@@ -1,12 +1,11 @@
 package org.eellm.cli.eval;
 
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.Callable;
 import org.eellm.cli.generate.PromptFile;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.config.ConfigException;
@@ -22,9 +21,7 @@ import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.SnakeCaseJson;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm lens}: what every head says of each token of a text. */
 @Command(
@@ -32,8 +29,7 @@ import picocli.CommandLine.Spec;
     description =
         "Prints what every head says of each token of texts, as JSON lines: the token's"
             + " probability, and the most probable ones.")
-public final class LensCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+public final class LensCommand extends EellmCommand {
   @Mixin private ModelOptions modelOptions;
   @Mixin private MeshOptions meshOptions;
 
@@ -93,16 +89,13 @@ public final class LensCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    if (top < 0) {
-      throw new ConfigException("--top: " + top + " is negative; use 0 or more");
-    }
+    ConfigException.requireNotNegative(top, "--top", "use 0 or more");
     List<String> texts = PromptFile.lines(prompts);
     return meshOptions.onFirstRank(
         spec, modelOptions, (model, engines) -> write(texts, model, engines));
   }
 
   private void write(List<String> texts, LoadedModel model, EngineStarter engines) {
-    PrintWriter out = spec.commandLine().getOut();
     List<HeadId> heads = HeadId.all(model.architecture().exits().layers());
     List<List<Integer>> all = model.prompts(texts);
     List<Request> requests = new ArrayList<>();
@@ -114,12 +107,13 @@ public final class LensCommand implements Callable<Integer> {
               1,
               heads,
               (prediction, id) ->
-                  out.println(
-                      SnakeCaseJson.line(Said.of(text, prediction, id, top, model.tokenizer())))));
+                  out()
+                      .println(
+                          SnakeCaseJson.line(
+                              Said.of(text, prediction, id, top, model.tokenizer())))));
     }
     try (Engine engine = model.engine(engines, 1, Limits.MAX_PENDING)) {
       new EvaluatedModel(model, engine).runOneByOne(requests);
     }
-    out.flush();
   }
 }

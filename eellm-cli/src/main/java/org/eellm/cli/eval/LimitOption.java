@@ -19,9 +19,7 @@ final class LimitOption {
   }
 
   void require() {
-    if (limit.isPresent() && limit.get() < 1) {
-      throw new ConfigException("--limit: " + limit.get() + " is below 1; use 1 or more");
-    }
+    ConfigException.requireAtLeast(1, limit.orElse(1), "--limit");
   }
 
   /** Most items of a subtask; {@link TaskData#ALL} if not given. */

@@ -1,7 +1,6 @@
 package org.eellm.cli.eval;
 
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -11,12 +10,12 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import java.util.stream.IntStream;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.SafetensorsWriter;
 import org.eellm.checkpoint.safetensors.TensorSource;
 import org.eellm.cli.generate.PromptFile;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.LayerList;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
@@ -29,9 +28,7 @@ import org.eellm.decode.TensorParallelEngine.EngineStarter;
 import org.eellm.decode.request.Limits;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm states}: hidden states by layer, for other tools. */
 @Command(
@@ -39,8 +36,7 @@ import picocli.CommandLine.Spec;
     description =
         "Writes texts' hidden states after some layers, before any norm, as safetensors:"
             + " text_1.ids, [tokens], and text_1.layer_2, [tokens, hidden], in float32.")
-public final class StatesCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+public final class StatesCommand extends EellmCommand {
   @Mixin private ModelOptions modelOptions;
   @Mixin private MeshOptions meshOptions;
 
@@ -91,9 +87,7 @@ public final class StatesCommand implements Callable<Integer> {
         }
       }
       SafetensorsWriter.write(output, Map.of("format", "pt"), tensors);
-      PrintWriter out = spec.commandLine().getOut();
-      out.printf("%,d tensors, written to %s%n", tensors.size(), output);
-      out.flush();
+      out().printf("%,d tensors, written to %s%n", tensors.size(), output);
     }
   }
 

@@ -8,11 +8,11 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import java.util.function.Function;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.cli.eval.BeginningsOption.Beginnings;
 import org.eellm.cli.option.ComputeOptions;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.TunedPartsOptions;
@@ -41,10 +41,8 @@ import org.eellm.eval.sweep.SweepSetting;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm suitability}: whether early exits are worth the bother for a model. */
 @Command(
@@ -52,14 +50,13 @@ import picocli.CommandLine.Spec;
     description =
         "Measures in about a minute whether early exits are worth the bother for a model, with or"
             + " without exits; docs/evaluate.md says how.")
-public final class SuitabilityCommand implements Callable<Integer> {
+public final class SuitabilityCommand extends EellmCommand {
   private static final int SAMPLED_TEXTS = 24;
   private static final int SAMPLED_TOKENS = 16;
 
   /** Methods of {@code --code} by default. */
   private static final int METHODS = 40;
 
-  @Spec private CommandSpec spec;
   @Mixin private TunedPartsOptions tunedParts;
   @Mixin private ComputeOptions compute;
   @Mixin private MeshOptions meshOptions;
@@ -99,9 +96,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    if (maxTokens < 2) {
-      throw new ConfigException("--max-tokens: " + maxTokens + " is below 2; use 2 or more");
-    }
+    ConfigException.requireAtLeast(2, maxTokens, "--max-tokens");
     if (!given.isEmpty() && seed.isPresent()) {
       throw new ConfigException(
           "--seed has no effect with --prompts or --code, which are not sampled; leave it out");
@@ -198,22 +193,20 @@ public final class SuitabilityCommand implements Callable<Integer> {
             subject.endTokens(),
             prompts,
             maxTokens);
-    try (WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
+    try (WorkProgress progress = WorkProgress.onConsole(err())) {
       return Suitability.measure(subject, hasExits(files), calibrated, run, progress);
     }
   }
 
   private void report(ModelFolder files, Suitability result) {
     String verdict = result.verdict().name().toLowerCase(Locale.ROOT);
-    PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
       JsonOption.print(
-          out, new Report(files.folder().toString(), verdict, result.reason(), result));
+          out(), new Report(files.folder().toString(), verdict, result.reason(), result));
       return;
     }
-    print(out, result);
-    out.printf("%nWorth the bother? %s: %s.%n", verdict, result.reason());
-    out.flush();
+    print(out(), result);
+    out().printf("%nWorth the bother? %s: %s.%n", verdict, result.reason());
   }
 
   /** Beginnings of texts as the model writes them, each drawn anew. */

@@ -10,10 +10,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.concurrent.Callable;
 import java.util.function.Function;
 import org.eellm.cli.eval.BeginningsOption.Beginnings;
 import org.eellm.cli.eval.BeginningsOption.Sources;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.LayerList;
 import org.eellm.cli.option.MeshOptions;
@@ -49,10 +49,8 @@ import org.eellm.eval.task.TaskSpec;
 import org.eellm.kernel.machine.Threads;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm sweep}: what each way to decode gains, and what it changes. */
 @Command(
@@ -60,7 +58,7 @@ import picocli.CommandLine.Spec;
     description =
         "Measures many ways to decode, beside the full model, and finds the best;"
             + " docs/evaluate.md says how.")
-public final class SweepCommand implements Callable<Integer> {
+public final class SweepCommand extends EellmCommand {
   private static final List<DecodingMode> MODES =
       List.of(DecodingMode.EARLY_EXIT, DecodingMode.RECOMPUTE, DecodingMode.SPECULATIVE);
 
@@ -82,7 +80,6 @@ public final class SweepCommand implements Callable<Integer> {
   /** Methods of {@code --code} by default. */
   private static final int METHODS = 100;
 
-  @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
   @Mixin private MeshOptions meshOptions;
   @Mixin private JsonOption json;
@@ -265,7 +262,7 @@ public final class SweepCommand implements Callable<Integer> {
               file ->
                   Gate.requireModel(file.policy().gates(), model.decoder(), model.vocabulary()));
           try (Engine engine = model.engine(engines, Limits.BATCH_SIZE, Limits.MAX_PENDING);
-              WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
+              WorkProgress progress = WorkProgress.onConsole(err())) {
             EvaluatedModel subject = new EvaluatedModel(model, engine);
             sweep(new Work(subject, begun, methods, specs, progress), conditions);
           }
@@ -437,13 +434,12 @@ public final class SweepCommand implements Callable<Integer> {
       SweepPlot.write(table, folder.resolve("sweep.png"));
       SweepPlot.writeScores(table, folder);
     }
-    PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
-      JsonOption.print(out, report);
+      JsonOption.print(out(), report);
     } else {
-      out.print(markdown);
-      report.picks().forEach(pick -> out.println(pick.line()));
-      out.flush();
+      out().print(markdown);
+      report.picks().forEach(pick -> out().println(pick.line()));
+      out().flush();
     }
     return table.csv();
   }

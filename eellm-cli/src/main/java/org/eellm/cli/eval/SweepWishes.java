@@ -1,8 +1,7 @@
 package org.eellm.cli.eval;
 
-import java.util.LinkedHashMap;
+import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import org.eellm.config.ConfigException;
 import org.eellm.eval.sweep.Sweep;
@@ -32,16 +31,12 @@ final class SweepWishes {
    */
   record Pick(
       String wish, Optional<String> options, Optional<Double> speedUp, Optional<Double> agreement) {
-    static Pick of(String wish, Row best) {
+    static Pick of(String wish, Optional<Row> best) {
       return new Pick(
           wish,
-          Optional.of(best.setting().options()),
-          Optional.of(best.speedUp()),
-          Optional.of(best.agreement()));
-    }
-
-    static Pick none(String wish) {
-      return new Pick(wish, Optional.empty(), Optional.empty(), Optional.empty());
+          best.map(row -> row.setting().options()),
+          best.map(Row::speedUp),
+          best.map(Row::agreement));
     }
 
     String line() {
@@ -76,17 +71,11 @@ final class SweepWishes {
     if (!sweep.trusted()) {
       return List.of();
     }
-    Map<String, Optional<Row>> wishes = new LinkedHashMap<>();
+    List<Pick> picks = new ArrayList<>();
     minAgreement.ifPresent(
-        least -> wishes.put("agreement of at least " + least, sweep.fastest(least)));
+        least -> picks.add(Pick.of("agreement of at least " + least, sweep.fastest(least))));
     minSpeedup.ifPresent(
-        least -> wishes.put("speed-up of at least " + least, sweep.mostAgreeing(least)));
-    return wishes.entrySet().stream()
-        .map(
-            wish ->
-                wish.getValue()
-                    .map(best -> Pick.of(wish.getKey(), best))
-                    .orElseGet(() -> Pick.none(wish.getKey())))
-        .toList();
+        least -> picks.add(Pick.of("speed-up of at least " + least, sweep.mostAgreeing(least))));
+    return picks;
   }
 }

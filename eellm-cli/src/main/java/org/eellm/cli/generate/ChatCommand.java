@@ -9,14 +9,13 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.Callable;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
+import java.util.function.BiConsumer;
 import java.util.regex.Pattern;
 import org.eellm.chat.ChatMessage;
 import org.eellm.chat.ChatTemplate;
 import org.eellm.chat.ChatTemplateException;
 import org.eellm.chat.TemplateVariable;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.PlainOutput;
@@ -29,11 +28,10 @@ import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.RequestHandle;
-import org.eellm.decode.request.RequestListener;
 import org.eellm.decode.request.Result;
+import org.eellm.decode.request.ResultFuture;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.sample.SamplingDefaults;
-import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TextStream;
 import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.file.JsonErrors;
@@ -41,9 +39,7 @@ import org.jline.utils.Signals;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Help.Ansi;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm chat}: a dialogue in the terminal, every token in the colour of its exit. */
 @Command(
@@ -53,7 +49,7 @@ import picocli.CommandLine.Spec;
       "Each line is a message, which the model's chat template puts into its form. "
           + ChatCommand.COMMANDS
     })
-public final class ChatCommand implements Callable<Integer> {
+public final class ChatCommand extends EellmCommand {
 
   static final String COMMANDS =
       "/new begins anew, /help says this, /exit or the end of input ends, Ctrl-C ends an answer.";
@@ -61,7 +57,6 @@ public final class ChatCommand implements Callable<Integer> {
   private static final int MAX_TOKENS = 256;
   private static final Pattern COMMAND = Pattern.compile("/[a-z]+");
 
-  @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
   @Mixin private DecodingOptions decodingOptions;
   @Mixin private SamplingOptions samplingOptions;
@@ -95,9 +90,7 @@ public final class ChatCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     samplingOptions.sampler(new SamplingDefaults(Map.of())); // says what is wrong before all else
-    if (maxTokens.isPresent() && maxTokens.get() < 1) {
-      throw new ConfigException("--max-tokens: " + maxTokens.get() + " is below 1; use 1 or more");
-    }
+    ConfigException.requireAtLeast(1, maxTokens.orElse(1), "--max-tokens");
     return meshOptions.talkingOnFirstRank(
         spec, modelOptions, (model, engines) -> chat(model, engines));
   }
@@ -120,7 +113,7 @@ public final class ChatCommand implements Callable<Integer> {
             .withVocabulary(model.vocabulary())
             .withMaxPending(decodingOptions.maxPending());
     decodingOptions.require(model, most); // says what is wrong before the first message
-    samplingOptions.tell(defaults, spec.commandLine().getErr());
+    samplingOptions.tell(defaults, err());
     try (Engine engine = engines.start(model.decoder(), limits)) {
       talk(new Speaker(model, template, variables(template), engine, sampler, most));
     }
@@ -169,17 +162,16 @@ public final class ChatCommand implements Callable<Integer> {
   }
 
   private void talk(Speaker speaker) throws IOException {
-    PrintWriter err = spec.commandLine().getErr();
     List<Integer> exits = speaker.model().architecture().exits().layers();
     ExitColors colors = new ExitColors(exits, Ansi.AUTO);
     if (colors.enabled() && !exits.isEmpty()) {
-      PlainOutput.raw(err).println(colors.legend());
+      PlainOutput.raw(err()).println(colors.legend());
     }
     Dialogue dialogue = new Dialogue(system);
     InputLines lines = new InputLines(System.in);
     while (true) {
-      err.print("> ");
-      err.flush();
+      err().print("> ");
+      err().flush();
       String said = lines.next(speaker.engine()).map(String::strip).orElse("/exit");
       switch (said) {
         case "" -> {}
@@ -187,14 +179,14 @@ public final class ChatCommand implements Callable<Integer> {
           return;
         }
         case "/new" -> dialogue.clear();
-        case "/help" -> err.println(COMMANDS);
+        case "/help" -> err().println(COMMANDS);
         case String word when COMMAND.matcher(word).matches() ->
-            err.printf("eellm: '%s' is no command; %s%n", word, COMMANDS);
+            err().printf("eellm: '%s' is no command; %s%n", word, COMMANDS);
         default -> {
           try {
             answer(said, dialogue, speaker, colors);
           } catch (GenerateException | ChatTemplateException e) {
-            err.println("eellm: " + e.getMessage());
+            err().println("eellm: " + e.getMessage());
           }
         }
       }
@@ -221,70 +213,39 @@ public final class ChatCommand implements Callable<Integer> {
             model.endTokens(),
             decodingOptions.decoding(model, tokens),
             speaker.sampler());
-    PrintWriter out = PlainOutput.raw(spec.commandLine().getOut());
-    Answer answer =
-        new Answer(new TextStream(model.detokenizer(ids), speaker.template().stops()), out, colors);
+    PrintWriter out = PlainOutput.raw(out());
+    TextStream stream = new TextStream(model.detokenizer(ids), speaker.template().stops());
+    StringBuilder text = new StringBuilder();
+    BiConsumer<String, HeadId> printer =
+        (piece, head) -> {
+          text.append(piece);
+          out.print(colors.paint(piece, head));
+          out.flush();
+        };
+    ResultFuture answer =
+        new ResultFuture(
+            token -> {
+              printer.accept(stream.append(token.id()), token.head());
+              return stream.stopped() ? Reaction.STOP : Reaction.CONTINUE;
+            });
     long start = System.nanoTime();
-    Optional<RequestHandle> handle = speaker.engine().submit(request, answer);
-    Result result = answer.await(handle.orElseThrow());
+    RequestHandle handle = speaker.engine().submit(request, answer).orElseThrow();
+    Object before = Signals.register("INT", handle::cancel); // Ctrl-C ends the answer
+    Result result;
+    try {
+      result = answer.await();
+    } finally {
+      Signals.unregister("INT", before);
+    }
     double seconds = (System.nanoTime() - start) / 1e9;
+    if (!result.tokens().isEmpty()) {
+      printer.accept(stream.finish(), result.tokens().getLast().head());
+    }
     out.println();
-    out.flush();
-    PrintWriter err = spec.commandLine().getErr();
-    err.println(
-        ExitSummary.of(List.of(result), seconds).line(model.architecture().model().numLayers()));
-    dialogue.add(message, answer.text.toString());
-  }
-
-  /** Prints an answer as it comes. */
-  private static final class Answer implements RequestListener {
-    private final TextStream stream;
-    private final PrintWriter out;
-    private final ExitColors colors;
-    private final StringBuilder text = new StringBuilder();
-    private final CompletableFuture<Result> end = new CompletableFuture<>();
-
-    Answer(TextStream stream, PrintWriter out, ExitColors colors) {
-      this.stream = stream;
-      this.out = out;
-      this.colors = colors;
-    }
-
-    @Override
-    public Reaction onToken(GeneratedToken token) {
-      print(stream.append(token.id()), token.head());
-      return stream.stopped() ? Reaction.STOP : Reaction.CONTINUE;
-    }
-
-    @Override
-    public void onEnd(Result result) {
-      if (!result.tokens().isEmpty()) {
-        print(stream.finish(), result.tokens().getLast().head());
-      }
-      end.complete(result);
-    }
-
-    @Override
-    public void onFailure(RuntimeException cause) {
-      end.completeExceptionally(cause);
-    }
-
-    private void print(String piece, HeadId head) {
-      text.append(piece);
-      out.print(colors.paint(piece, head));
-      out.flush();
-    }
-
-    /** Waits for the end, which Ctrl-C brings about. */
-    Result await(RequestHandle handle) {
-      Object before = Signals.register("INT", handle::cancel);
-      try {
-        return end.join();
-      } catch (CompletionException e) {
-        throw e.getCause() instanceof RuntimeException cause ? cause : e;
-      } finally {
-        Signals.unregister("INT", before);
-      }
-    }
+    err()
+        .println(
+            ExitSummary.of(List.of(result), seconds)
+                .line(model.architecture().model().numLayers()));
+    dialogue.add(message, text.toString());
   }
 }

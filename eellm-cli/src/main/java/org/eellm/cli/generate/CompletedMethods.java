@@ -34,7 +34,8 @@ public final class CompletedMethods {
    */
   public record Completed(String declaration, String text, String original, List<Integer> exits) {}
 
-  private CompletedMethods(
+  /** Lets a model complete methods greedily, from the last tokens before their bodies. */
+  public CompletedMethods(
       LoadedModel model,
       List<Method> methods,
       DecodingMethod decoding,
@@ -52,16 +53,6 @@ public final class CompletedMethods {
     results = Generator.generate(model.decoder(), model.limits(), requests, continuations::accept);
     seconds = (System.nanoTime() - start) / 1e9;
     continuations.finish();
-  }
-
-  /** Lets a model complete methods greedily, from the last tokens before their bodies. */
-  public static CompletedMethods by(
-      LoadedModel model,
-      List<Method> methods,
-      DecodingMethod decoding,
-      int promptTokens,
-      int maxTokens) {
-    return new CompletedMethods(model, methods, decoding, promptTokens, maxTokens);
   }
 
   /** The last tokens before a method's body. */
@@ -110,6 +101,5 @@ public final class CompletedMethods {
     out.println();
     out.println(ExitSummary.of(results, seconds).line(model.architecture().model().numLayers()));
     out.println();
-    out.flush();
   }
 }

@@ -26,6 +26,5 @@ final class DecodeStatsText {
     for (DecodeStats.Part part : stats.parts()) {
       out.printf("%-40s %12.1f %8.1f%n", part.name(), part.microseconds(), 100 * part.share());
     }
-    out.flush();
   }
 }

@@ -1,7 +1,6 @@
 package org.eellm.cli.generate;
 
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.List;
@@ -88,9 +87,9 @@ public final class DecodingOptions {
   /** Tells if it is the model's own calibration that decides. */
   void tellCalibration(LoadedModel model) {
     if (!settings(model).equals(settings())) {
-      PrintWriter err = spec.commandLine().getErr();
-      err.printf("tokens leave as %s says; --threshold overrules it%n", model.calibrationFile());
-      err.flush();
+      spec.commandLine()
+          .getErr()
+          .printf("tokens leave as %s says; --threshold overrules it%n", model.calibrationFile());
     }
   }
 

@@ -8,8 +8,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import java.util.function.Supplier;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
@@ -36,20 +36,17 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Help.Ansi;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm generate}: continues texts, leaving the model early where it is sure. */
 @Command(
     name = "generate",
     description = "Continues texts with early exits; docs/generate.md says how.")
-public final class GenerateCommand implements Callable<Integer> {
+public final class GenerateCommand extends EellmCommand {
   private static final int DEFAULT_MAX_TOKENS = 128;
   private static final double LENGTH_PENALTY = 1;
 
-  @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
   @Mixin private DecodingOptions decodingOptions;
   @Mixin private SamplingOptions samplingOptions;
@@ -186,7 +183,7 @@ public final class GenerateCommand implements Callable<Integer> {
     if (world.rank() == 0) {
       decodingOptions.tellCalibration(model);
       if (beams.isEmpty()) {
-        samplingOptions.tell(defaults, spec.commandLine().getErr());
+        samplingOptions.tell(defaults, err());
       }
     }
     Supplier<Generated> work = () -> generate(model, world, limits, requests, continuations);
@@ -297,7 +294,7 @@ public final class GenerateCommand implements Callable<Integer> {
       Result result = results.get(i);
       List<GeneratedToken> tokens = result.tokens();
       JsonOption.print(
-          spec.commandLine().getOut(),
+          out(),
           new Output(
               continuations.text(i),
               result.ids(),
@@ -315,9 +312,7 @@ public final class GenerateCommand implements Callable<Integer> {
               result.firstTokenSeconds(),
               tokens.size() / result.seconds()));
     }
-    generated
-        .stats()
-        .ifPresent(found -> JsonOption.print(spec.commandLine().getOut(), new StatsOutput(found)));
+    generated.stats().ifPresent(found -> JsonOption.print(out(), new StatsOutput(found)));
   }
 
   /**
@@ -325,12 +320,10 @@ public final class GenerateCommand implements Callable<Integer> {
    */
   private void printText(
       LoadedModel model, Continuations continuations, boolean alone, Supplier<Generated> work) {
-    PrintWriter out = PlainOutput.raw(spec.commandLine().getOut());
-    PrintWriter err = spec.commandLine().getErr();
+    PrintWriter out = PlainOutput.raw(out());
     ExitColors colors = new ExitColors(model.architecture().exits().layers(), Ansi.AUTO);
     if (colors.enabled() && !model.architecture().exits().layers().isEmpty()) {
-      PlainOutput.raw(err).println(colors.legend());
-      err.flush();
+      PlainOutput.raw(err()).println(colors.legend());
     }
     if (alone) {
       continuations.listen(
@@ -351,12 +344,11 @@ public final class GenerateCommand implements Callable<Integer> {
         out.println(continuations.painted(i, colors));
       }
     }
-    out.flush();
-    err.println(
-        ExitSummary.of(generated.results(), seconds)
-            .line(model.architecture().model().numLayers()));
-    generated.stats().ifPresent(found -> DecodeStatsText.print(err, found));
-    err.flush();
+    err()
+        .println(
+            ExitSummary.of(generated.results(), seconds)
+                .line(model.architecture().model().numLayers()));
+    generated.stats().ifPresent(found -> DecodeStatsText.print(err(), found));
   }
 
   private List<String> texts() throws IOException {

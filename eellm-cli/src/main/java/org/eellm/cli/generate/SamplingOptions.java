@@ -99,7 +99,6 @@ final class SamplingOptions {
       err.printf(
           "tokens are drawn as %s says: %s; options overrule it%n",
           HuggingFaceConfig.GENERATION_CONFIG, defaults.description().orElse("nothing"));
-      err.flush();
     }
   }
 }

@@ -9,10 +9,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.concurrent.Callable;
 import org.eellm.chat.ChatTemplate;
 import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OptionsFile;
@@ -36,9 +36,7 @@ import org.eellm.serve.access.HostNames;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm serve}: a model behind OpenAI's API, and a page that shows where tokens leave. */
 @Command(
@@ -49,12 +47,11 @@ import picocli.CommandLine.Spec;
       "Modes and policies given here hold for requests that do not say (early_exit). SIGTERM and"
           + " Ctrl-C end it when the requests in work are done."
     })
-public final class ServeCommand implements Callable<Integer> {
+public final class ServeCommand extends EellmCommand {
   private static final String KEY_VARIABLE = "EELLM_API_KEY";
   private static final Duration LOOK = Duration.ofMillis(200);
   private static final Duration WARM_UP = Duration.ofSeconds(3);
 
-  @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
   @Mixin private DecodingOptions decodingOptions;
   @Mixin private MeshOptions meshOptions;
@@ -208,10 +205,9 @@ public final class ServeCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    PrintWriter err = spec.commandLine().getErr();
-    requirePositive("--batch-size", batchSize);
-    requirePositive("--max-queued", maxQueued);
-    cacheTokens.ifPresent(tokens -> requirePositive("--cache-tokens", tokens));
+    ConfigException.requireAtLeast(1, batchSize, "--batch-size");
+    ConfigException.requireAtLeast(1, maxQueued, "--max-queued");
+    cacheTokens.ifPresent(tokens -> ConfigException.requireAtLeast(1, tokens, "--cache-tokens"));
     ServerOptions options = new ServerOptions(host, port, access(), bounds());
     Optional<Integer> toLaunch = meshOptions.toLaunch(spec);
     if (toLaunch.isPresent()) {
@@ -219,7 +215,7 @@ public final class ServeCommand implements Callable<Integer> {
     }
     return meshOptions.inWorld(
         modelOptions.device(),
-        world -> world.rank() == 0 ? serve(options, world, err) : follow(world, err));
+        world -> world.rank() == 0 ? serve(options, world, err()) : follow(world, err()));
   }
 
   private int serve(ServerOptions options, World world, PrintWriter err) {
@@ -240,7 +236,6 @@ public final class ServeCommand implements Callable<Integer> {
       err.printf(
           "loading the model; %s://%s:%d/health tells when it is there%n",
           scheme, host, server.port());
-      err.flush();
       try (LoadedModel model = meshOptions.loadToServe(modelOptions, world)) {
         TensorParallelEngine.run(
             world,
@@ -261,7 +256,6 @@ public final class ServeCommand implements Callable<Integer> {
                             err.printf(
                                 "tokens are drawn as %s says: %s; requests overrule it%n",
                                 HuggingFaceConfig.GENERATION_CONFIG, values));
-                err.flush();
                 while (!signals.await(LOOK) && engine.isOpen()) {}
                 server.stop(); // before the engine, which its requests need
                 engine.requireAlive();
@@ -279,12 +273,6 @@ public final class ServeCommand implements Callable<Integer> {
       TensorParallelEngine.run(world, model.decoder(), _ -> {});
     }
     return ExitCode.OK;
-  }
-
-  private static void requirePositive(String option, int value) {
-    if (value < 1) {
-      throw new ConfigException("%s: %d is below 1; use 1 or more".formatted(option, value));
-    }
   }
 
   private Access access() {

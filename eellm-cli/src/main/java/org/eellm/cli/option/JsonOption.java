@@ -29,6 +29,5 @@ public final class JsonOption {
   /** Prints a record as one line of JSON. */
   public static void print(PrintWriter out, Object value) {
     out.println(SnakeCaseJson.line(value));
-    out.flush();
   }
 }

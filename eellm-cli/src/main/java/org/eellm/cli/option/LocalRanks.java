@@ -38,20 +38,17 @@ public final class LocalRanks {
    * @throws ParameterException if there are none to start, or a scheduler starts the ranks
    */
   static Optional<Integer> toLaunch(CommandSpec spec, int count) {
-    if (count < 1) {
-      throw new ParameterException(
-          spec.commandLine(), "--nproc: %d is below 1; use 1 or more".formatted(count));
-    }
+    Usage.requireAtLeast(spec, 1, count, "--nproc");
     if (isLaunched()) {
       return Optional.empty();
     }
     Optional<RankInfo> place = place();
-    if (place.filter(LocalRanks::isOfTorchrun).isPresent()) {
-      throw new ParameterException(
-          spec.commandLine(),
-          "--nproc: torchrun starts the ranks of each node by itself; give it --nproc-per-node %d instead"
-              .formatted(count));
-    }
+    Usage.require(
+        spec,
+        place.filter(LocalRanks::isOfTorchrun).isEmpty(),
+        "--nproc: torchrun starts the ranks of each node by itself; give it --nproc-per-node %d"
+            + " instead",
+        count);
     int here = place.map(RankInfo::localWorldSize).orElse(1);
     if (here > 1) {
       throw new ParameterException(

@@ -87,9 +87,9 @@ public final class MeshOptions {
    * @throws ConfigException if the options contradict each other
    */
   public Optional<Integer> toLaunch(CommandSpec spec) {
-    require(tp >= 1, "--tp: %d is below 1; use 1 or more", tp);
-    require(pp >= 1, "--pp: %d is below 1; use 1 or more", pp);
-    require(timeout.orElse(1) >= 1, "--timeout: %d is below 1; use 1 or more", timeout.orElse(0));
+    ConfigException.requireAtLeast(1, tp, "--tp");
+    ConfigException.requireAtLeast(1, pp, "--pp");
+    ConfigException.requireAtLeast(1, timeout.orElse(1), "--timeout");
     require(
         timeout.isEmpty() || !isAlone(),
         "--timeout has no effect on a single rank; leave it out, or give --tp or --pp");

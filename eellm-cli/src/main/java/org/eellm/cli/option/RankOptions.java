@@ -33,11 +33,8 @@ public final class RankOptions {
    * @throws ParameterException if the options contradict each other or the environment
    */
   public Optional<Integer> toLaunch(CommandSpec spec) {
-    if (maxRestarts.orElse(0) < 0) {
-      throw new ParameterException(
-          spec.commandLine(),
-          "--max-restarts: %d is negative; use 0 or more".formatted(maxRestarts.get()));
-    }
+    int restarts = maxRestarts.orElse(0);
+    Usage.require(spec, restarts >= 0, "--max-restarts: %d is negative; use 0 or more", restarts);
     return count.isEmpty() && maxRestarts.isPresent()
         ? LocalRanks.toSupervise(spec)
         : count.flatMap(ranks -> LocalRanks.toLaunch(spec, ranks));

@@ -57,7 +57,6 @@ public final class StopSignals implements BooleanSupplier, AutoCloseable {
       NAMES.forEach(Signals::registerDefault);
     }
     err.printf("%nSIG%s: %s; a second signal ends at once%n", name, consequence);
-    err.flush();
   }
 
   /**

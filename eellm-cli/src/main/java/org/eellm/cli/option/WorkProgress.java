@@ -66,7 +66,6 @@ public final class WorkProgress implements Progress, EvalProgress, AutoCloseable
   public void finished(String result) {
     if (!terminal) {
       out.println(result);
-      out.flush();
     }
   }
 
@@ -81,7 +80,6 @@ public final class WorkProgress implements Progress, EvalProgress, AutoCloseable
     if (shown.bar().isEmpty() && System.nanoTime() >= nextLine) {
       nextLine += lineInterval.toNanos();
       out.println(line(shown, done, total));
-      out.flush();
     }
   }
 
@@ -127,7 +125,6 @@ public final class WorkProgress implements Progress, EvalProgress, AutoCloseable
             bar -> {
               bar.close();
               out.println();
-              out.flush();
             });
     current = Optional.empty();
   }

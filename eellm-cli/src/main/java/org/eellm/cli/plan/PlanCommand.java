@@ -1,13 +1,13 @@
 package org.eellm.cli.plan;
 
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import org.eellm.cli.option.ConfigOptions;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
+import org.eellm.cli.option.Usage;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ExitsConfig;
 import org.eellm.config.ParallelConfig;
@@ -20,10 +20,7 @@ import org.eellm.cost.plan.Planner;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm plan}: what a run will take on hardware that need not be there. */
 @Command(
@@ -31,8 +28,7 @@ import picocli.CommandLine.Spec;
     description =
         "Say what a run will take, before it is started: memory, time, cost; docs/plan.md"
             + " explains it.")
-public final class PlanCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+public final class PlanCommand extends EellmCommand {
   @Mixin private ConfigOptions config;
   @Mixin private JsonOption json;
 
@@ -77,10 +73,7 @@ public final class PlanCommand implements Callable<Integer> {
     if (search) {
       return find(config.read(), profile);
     }
-    if (top.isPresent()) {
-      throw new ParameterException(
-          spec.commandLine(), "--top: has no effect here; give --search as well");
-    }
+    Usage.require(spec, top.isEmpty(), "--top: has no effect here; give --search as well");
     RunConfig run = onDevices(config.read());
     Plan plan = Planner.plan(run, profile);
     Optional<Plan> bare =
@@ -93,24 +86,22 @@ public final class PlanCommand implements Callable<Integer> {
           TimelineSvg.draw(
               plan.timeline(), PlanText.title(plan), PlanText.summary(plan), "seconds"));
     }
-    PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
       JsonOption.print(
-          out, bare.map(other -> PlanReport.of(plan, other)).orElseGet(() -> PlanReport.of(plan)));
+          out(),
+          bare.map(other -> PlanReport.of(plan, other)).orElseGet(() -> PlanReport.of(plan)));
     } else {
-      PlanText.print(plan, bare.stream().toList(), out);
+      PlanText.print(plan, bare.stream().toList(), out());
       if (!plan.fits() && run.tune().model().isEmpty()) {
-        SearchText.printWhatFits(run, profile, out);
+        SearchText.printWhatFits(run, profile, out());
       }
     }
     return ExitCode.OK;
   }
 
   private int find(RunConfig run, Hardware profile) {
-    if (picture.isPresent()) {
-      throw new ParameterException(
-          spec.commandLine(), "--svg: is of one mesh; give its settings without --search");
-    }
+    Usage.require(
+        spec, picture.isEmpty(), "--svg: is of one mesh; give its settings without --search");
     if (run.tune().model().isPresent()) {
       throw new ConfigException(
           "tune.model: --search compares runs that train all of a model; leave it out, or plan one"
@@ -119,14 +110,11 @@ public final class PlanCommand implements Callable<Integer> {
     requireSearched(run.parallel());
     int count = devices.orElse(run.parallel().worldSize());
     int shown = top.orElse(5);
-    if (count < 1 || shown < 1) {
-      throw new ParameterException(
-          spec.commandLine(), "--devices %d, --top %d: use 1 or more".formatted(count, shown));
-    }
+    Usage.require(
+        spec, count >= 1 && shown >= 1, "--devices %d, --top %d: use 1 or more", count, shown);
     MeshSearch.Result result = MeshSearch.search(run, profile, count, shown);
-    PrintWriter out = spec.commandLine().getOut();
     json.print(
-        out, PlanReport.of(result), () -> SearchText.print(result, run, profile, count, out));
+        out(), PlanReport.of(result), () -> SearchText.print(result, run, profile, count, out()));
     return result.best().isEmpty() ? ExitCode.SOFTWARE : ExitCode.OK;
   }
 
@@ -159,23 +147,18 @@ public final class PlanCommand implements Callable<Integer> {
     ParallelConfig mesh = run.parallel();
     int unit = mesh.tp() * mesh.cp() * mesh.pp();
     int count = devices.get();
-    if (count < 1) {
-      throw new ParameterException(
-          spec.commandLine(), "--devices: %d is below 1; use 1 or more".formatted(count));
-    }
-    if (count % unit != 0) {
-      throw new ParameterException(
-          spec.commandLine(),
-          "--devices: %d is not a multiple of %d (parallel.tp %d%s x parallel.pp %d); use %d or %d"
-              .formatted(
-                  count,
-                  unit,
-                  mesh.tp(),
-                  mesh.cp() > 1 ? " x parallel.cp " + mesh.cp() : "",
-                  mesh.pp(),
-                  Math.max(1, count / unit) * unit,
-                  Math.max(1, count / unit + 1) * unit));
-    }
+    Usage.requireAtLeast(spec, 1, count, "--devices");
+    Usage.require(
+        spec,
+        count % unit == 0,
+        "--devices: %d is not a multiple of %d (parallel.tp %d%s x parallel.pp %d); use %d or %d",
+        count,
+        unit,
+        mesh.tp(),
+        mesh.cp() > 1 ? " x parallel.cp " + mesh.cp() : "",
+        mesh.pp(),
+        Math.max(1, count / unit) * unit,
+        Math.max(1, count / unit + 1) * unit);
     return run.withParallel(mesh.withDp(count / unit));
   }
 

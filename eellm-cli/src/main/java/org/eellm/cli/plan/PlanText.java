@@ -67,7 +67,6 @@ final class PlanText {
     }
     out.println();
     memory(plan, out);
-    out.flush();
   }
 
   private static void memory(Plan plan, PrintWriter out) {

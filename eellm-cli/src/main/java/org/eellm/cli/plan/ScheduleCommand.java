@@ -9,12 +9,12 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.PlainOutput;
-import org.eellm.cli.plan.SimulatedLayout.Boundary;
-import org.eellm.cli.plan.SimulatedLayout.FinalHead;
+import org.eellm.config.StageLayout;
+import org.eellm.config.StageLayout.Slice;
 import org.eellm.schedule.Costs;
 import org.eellm.schedule.FillSearch;
 import org.eellm.schedule.FillSearch.Count;
@@ -32,10 +32,8 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Help.Ansi;
 import picocli.CommandLine.ITypeConverter;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Spec;
 import picocli.CommandLine.TypeConversionException;
 
 /** {@code eellm schedule}: simulates a pipeline schedule and draws its timeline. */
@@ -46,7 +44,10 @@ import picocli.CommandLine.TypeConversionException;
     footerHeading =
         "%nTime is counted in forward passes of one layer; backward takes twice that, half of it"
             + " for the weights' gradients.%n")
-public final class ScheduleCommand implements Callable<Integer> {
+public final class ScheduleCommand extends EellmCommand {
+  /** Of the time that forward passes take. */
+  private static final double BACKWARD = 2;
+
   private static final Map<String, ScheduleKind> KINDS = new LinkedHashMap<>();
 
   static {
@@ -56,8 +57,6 @@ public final class ScheduleCommand implements Callable<Integer> {
     KINDS.put("zero-bubble", ScheduleKind.ZERO_BUBBLE);
     KINDS.put("tuning", ScheduleKind.TUNING);
   }
-
-  @Spec private CommandSpec spec;
 
   @Option(names = "--pp", required = true, paramLabel = "STAGES", description = "Pipeline stages.")
   private int stages;
@@ -155,15 +154,16 @@ public final class ScheduleCommand implements Callable<Integer> {
     // Before anything is computed from the shape, it has to be possible.
     Schedule plain = Schedules.emit(kind, stages, chunkCount, microbatches);
     requireModel(plain.virtualStages());
-    SimulatedLayout model =
-        SimulatedLayout.of(
-            layers,
-            plain.virtualStages(),
-            exits,
-            preExit ? Boundary.BEHIND : Boundary.BEFORE,
-            kind == ScheduleKind.TUNING ? FinalHead.IDLE : FinalHead.LEARNS);
-    Costs costs = model.costs(headCost, transferCost);
-    Fills fills = fills(model, costs);
+    List<Slice> slices =
+        StageLayout.even(
+                layers,
+                exits.stream().sorted().toList(),
+                plain.virtualStages(),
+                preExit,
+                kind != ScheduleKind.TUNING)
+            .slices();
+    Costs costs = costs(slices);
+    Fills fills = fills(slices, costs);
     Schedule schedule = Schedules.emit(kind, stages, chunkCount, microbatches, fills);
     Timeline timeline = Timeline.of(schedule, costs);
     if (picture.isPresent()) {
@@ -172,7 +172,7 @@ public final class ScheduleCommand implements Callable<Integer> {
           TimelineSvg.draw(
               timeline, title(schedule), summary(timeline), "forward passes of one layer"));
     }
-    print(timeline, model, spec.commandLine().getOut());
+    print(timeline, slices, out());
   }
 
   private void requireModel(int virtualStages) {
@@ -202,7 +202,21 @@ public final class ScheduleCommand implements Callable<Integer> {
     }
   }
 
-  private Fills fills(SimulatedLayout model, Costs costs) {
+  /** The virtual stages' costs, in forward passes of one layer. */
+  private Costs costs(List<Slice> slices) {
+    List<Double> forward = slices.stream().map(slice -> (double) slice.layers()).toList();
+    return new Costs(
+        forward,
+        forward.stream().map(time -> BACKWARD * time).toList(),
+        forward,
+        slices.stream()
+            .map(slice -> headCost * (slice.exits().size() + (slice.hasFinalHead() ? 1 : 0)))
+            .toList(),
+        false,
+        transferCost);
+  }
+
+  private Fills fills(List<Slice> slices, Costs costs) {
     Count none = new Count.Exactly(0);
     if (warmup.equals(none) && cooldown.equals(none)) {
       return Fills.none();
@@ -210,10 +224,15 @@ public final class ScheduleCommand implements Callable<Integer> {
     require(
         kind == ScheduleKind.ONE_F_ONE_B,
         "--fill-warmup, --fill-cooldown: only the 1f1b schedule can be filled; use --kind 1f1b");
-    return FillSearch.find(warmup, cooldown, stages, microbatches, model.exitStages(), costs);
+    List<Integer> exitStages =
+        IntStream.range(0, slices.size())
+            .filter(v -> !slices.get(v).exits().isEmpty())
+            .boxed()
+            .toList();
+    return FillSearch.find(warmup, cooldown, stages, microbatches, exitStages, costs);
   }
 
-  private void print(Timeline timeline, SimulatedLayout model, PrintWriter out) {
+  private void print(Timeline timeline, List<Slice> slices, PrintWriter out) {
     Schedule schedule = timeline.schedule();
     out.println(title(schedule));
     out.println();
@@ -227,23 +246,23 @@ public final class ScheduleCommand implements Callable<Integer> {
           stage,
           100 * timeline.idleShare(stage),
           timeline.peakLive().get(stage),
-          contents(schedule, stage, model));
+          contents(schedule, stage, slices));
     }
     out.println();
     fillLines(schedule).forEach(out::println);
     out.println(summary(timeline));
-    out.flush();
   }
 
-  private static String contents(Schedule schedule, int stage, SimulatedLayout model) {
+  private static String contents(Schedule schedule, int stage, List<Slice> slices) {
     return IntStream.range(0, schedule.chunks())
-        .map(chunk -> schedule.virtualStage(stage, chunk))
-        .mapToObj(
-            v ->
-                model.layerRange(v)
-                    + (model.exits().get(v).isEmpty()
+        .mapToObj(chunk -> slices.get(schedule.virtualStage(stage, chunk)))
+        .map(
+            slice ->
+                (slice.layers() == 1 ? "" : slice.firstLayer() + 1 + "-")
+                    + slice.endLayer()
+                    + (slice.exits().isEmpty()
                         ? ""
-                        : " with exit " + PlanText.joined(model.exits().get(v))))
+                        : " with exit " + PlanText.joined(slice.exits())))
         .collect(Collectors.joining("; "));
   }
 

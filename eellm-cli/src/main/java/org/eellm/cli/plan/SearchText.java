@@ -54,7 +54,6 @@ final class SearchText {
       settings(result.best().getFirst().config())
           .forEach(setting -> out.println("  --set " + setting));
     }
-    out.flush();
   }
 
   /** Prints what would fit instead of a plan that does not. */
@@ -66,7 +65,6 @@ final class SearchText {
     } else {
       printBest("This fits", result.best().getFirst(), out);
     }
-    out.flush();
   }
 
   private static void printMoreDevices(

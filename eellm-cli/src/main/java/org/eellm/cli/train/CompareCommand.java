@@ -1,19 +1,16 @@
 package org.eellm.cli.train;
 
-import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.Callable;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.OutputPath;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm compare}: the evaluations of several runs side by side. */
 @Command(
@@ -23,8 +20,7 @@ import picocli.CommandLine.Spec;
       "often each exit predicts the final head's token.",
       "Runs of one name, apart from -seed1, -seed2 and so on, are one row with a standard error."
     })
-public final class CompareCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+public final class CompareCommand extends EellmCommand {
   @Mixin private JsonOption json;
 
   @Parameters(
@@ -44,9 +40,8 @@ public final class CompareCommand implements Callable<Integer> {
     output.ifPresent(file -> OutputPath.requireFile("--output", file));
     RunComparison comparison = RunComparison.of(runs);
     output.ifPresent(comparison::draw);
-    PrintWriter out = spec.commandLine().getOut();
-    json.print(out, comparison, () -> out.print(comparison.table()));
-    out.flush();
+    json.print(out(), comparison, () -> out().print(comparison.table()));
+    out().flush();
     return ExitCode.OK;
   }
 }

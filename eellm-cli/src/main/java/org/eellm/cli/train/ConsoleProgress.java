@@ -60,7 +60,6 @@ final class ConsoleProgress implements MetricsSink {
   /** Prints a line, above the bar where there is one. */
   public void line(String text) {
     out.println(bar.isPresent() ? "\r\033[K" + text : text);
-    out.flush();
   }
 
   @Override
@@ -69,7 +68,6 @@ final class ConsoleProgress implements MetricsSink {
         present -> {
           present.close();
           out.println();
-          out.flush();
         });
   }
 

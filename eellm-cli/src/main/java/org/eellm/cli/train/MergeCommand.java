@@ -1,25 +1,20 @@
 package org.eellm.cli.train;
 
-import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.concurrent.Callable;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.data.DatasetMerge;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm merge}: datasets of one tokenizer in, one dataset out. */
 @Command(
     name = "merge",
-    description = "Joins datasets that were prepared with one tokenizer, in the order given.",
-    mixinStandardHelpOptions = true)
-public final class MergeCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+    description = "Joins datasets that were prepared with one tokenizer, in the order given.")
+public final class MergeCommand extends EellmCommand {
   @Mixin private JsonOption json;
 
   @Option(
@@ -43,17 +38,15 @@ public final class MergeCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     DatasetMerge.Summary summary = DatasetMerge.run(inputs, output);
-    PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
       JsonOption.print(
-          out,
+          out(),
           new Result(output.toString(), summary.documents(), summary.tokens(), summary.isMasked()));
       return ExitCode.OK;
     }
-    out.printf("written     %s.bin and .idx%s%n", output, summary.isMasked() ? " and .mask" : "");
-    out.printf("documents   %,d%n", summary.documents());
-    out.printf("tokens      %,d%n", summary.tokens());
-    out.flush();
+    out().printf("written     %s.bin and .idx%s%n", output, summary.isMasked() ? " and .mask" : "");
+    out().printf("documents   %,d%n", summary.documents());
+    out().printf("tokens      %,d%n", summary.tokens());
     return ExitCode.OK;
   }
 }

@@ -1,12 +1,12 @@
 package org.eellm.cli.train;
 
 import com.fasterxml.jackson.annotation.JsonUnwrapped;
-import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.Callable;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.cli.option.JsonOption;
+import org.eellm.cli.option.Usage;
 import org.eellm.cli.option.WorkProgress;
 import org.eellm.data.Preparation;
 import org.eellm.data.Progress;
@@ -17,10 +17,7 @@ import org.eellm.kernel.machine.Threads;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm prepare}: text in, an indexed dataset and its tokenizer out. */
 @Command(
@@ -28,13 +25,11 @@ import picocli.CommandLine.Spec;
     description =
         "Turns text and chats into a dataset to train on: PREFIX.bin, PREFIX.idx and"
             + " PREFIX-tokenizer/; with chats also PREFIX.mask, so that answers alone are learned."
-            + " Where it was stopped before, it goes on.",
-    mixinStandardHelpOptions = true)
-public final class PrepareCommand implements Callable<Integer> {
+            + " Where it was stopped before, it goes on.")
+public final class PrepareCommand extends EellmCommand {
   private static final String TRAIN = "train";
   private static final int DEFAULT_VOCAB_SIZE = 8192;
 
-  @Spec private CommandSpec spec;
   @Mixin private JsonOption json;
 
   @Option(
@@ -119,17 +114,19 @@ public final class PrepareCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     int threadCount = threads.orElse(Threads.all());
-    check(threadCount >= 1, "--threads " + threadCount + " is below 1");
-    check(
+    Usage.require(spec, threadCount >= 1, "--threads " + threadCount + " is below 1");
+    Usage.require(
+        spec,
         vocabSize.isEmpty() || tokenizer.equals(TRAIN),
         "--vocab-size is for a tokenizer that is trained, and --tokenizer names one that is there");
-    check(
+    Usage.require(
+        spec,
         vocabSize.isEmpty() || vocabSize.get() >= BpeTrainer.MIN_VOCAB_SIZE,
         "--vocab-size is below " + BpeTrainer.MIN_VOCAB_SIZE + ", the 256 bytes and one");
-    check(output.getFileName() != null, "--output names no file");
+    Usage.require(spec, output.getFileName() != null, "--output names no file");
 
     TextCorpus corpus = TextCorpus.of(inputs, new TextCorpus.Format(separator, key, skipBadLines));
-    try (WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
+    try (WorkProgress progress = WorkProgress.onConsole(err())) {
       Tokenizer used = tokenizer(corpus, threadCount, progress);
       print(used, prepare(corpus, used, threadCount, progress));
     }
@@ -161,11 +158,10 @@ public final class PrepareCommand implements Callable<Integer> {
 
   private void print(Tokenizer used, Prepared prepared) {
     Preparation.Summary summary = prepared.summary();
-    PrintWriter out = spec.commandLine().getOut();
     Path folder = Preparation.tokenizerFolder(output);
     if (json.requested()) {
       JsonOption.print(
-          out,
+          out(),
           new Result(
               output.toString(),
               folder.toString(),
@@ -176,41 +172,37 @@ public final class PrepareCommand implements Callable<Integer> {
       return;
     }
     String mask = summary.chats() > 0 ? ", .mask" : "";
-    out.printf("written     %s.bin, .idx%s and %s/%n", output, mask, folder);
-    out.printf("documents   %,d%n", summary.documents());
-    out.printf(
-        "tokens      %,d, of %.2f bytes of text on average%n",
-        summary.tokens(), summary.bytesPerToken());
+    out().printf("written     %s.bin, .idx%s and %s/%n", output, mask, folder);
+    out().printf("documents   %,d%n", summary.documents());
+    out()
+        .printf(
+            "tokens      %,d, of %.2f bytes of text on average%n",
+            summary.tokens(), summary.bytesPerToken());
     if (summary.chats() > 0) {
-      out.printf("chats       %,d, written by %s%n", summary.chats(), prepared.template());
-      out.printf("learned     %,d tokens; the others are context%n", summary.countedTokens());
+      out().printf("chats       %,d, written by %s%n", summary.chats(), prepared.template());
+      out().printf("learned     %,d tokens; the others are context%n", summary.countedTokens());
     }
-    out.printf("vocabulary  %,d%n", used.vocabSize());
-    out.printf(
-        "speed       %.1f MB of text in %.1f s, %.1f MB/s%n",
-        (summary.textBytes() - summary.earlierBytes()) / 1e6,
-        summary.seconds(),
-        summary.megabytesPerSecond());
+    out().printf("vocabulary  %,d%n", used.vocabSize());
+    out()
+        .printf(
+            "speed       %.1f MB of text in %.1f s, %.1f MB/s%n",
+            (summary.textBytes() - summary.earlierBytes()) / 1e6,
+            summary.seconds(),
+            summary.megabytesPerSecond());
     if (summary.earlierBytes() > 0) {
-      out.printf("went on     behind %.1f MB of text%n", summary.earlierBytes() / 1e6);
+      out().printf("went on     behind %.1f MB of text%n", summary.earlierBytes() / 1e6);
     }
     if (summary.emptyDocuments() > 0) {
-      out.printf("left out    %,d documents without text%n", summary.emptyDocuments());
+      out().printf("left out    %,d documents without text%n", summary.emptyDocuments());
     }
     if (summary.skippedLines() > 0) {
-      out.printf("left out    %,d bad lines%n", summary.skippedLines());
+      out().printf("left out    %,d bad lines%n", summary.skippedLines());
     }
     if (tokenizer.equals(TRAIN) && used.vocabSize() < vocabSize.orElse(DEFAULT_VOCAB_SIZE)) {
-      out.printf(
-          "note        fewer tokens than the %,d asked for: the text repeats no other pair%n",
-          vocabSize.orElse(DEFAULT_VOCAB_SIZE));
-    }
-    out.flush();
-  }
-
-  private void check(boolean condition, String message) {
-    if (!condition) {
-      throw new ParameterException(spec.commandLine(), message);
+      out()
+          .printf(
+              "note        fewer tokens than the %,d asked for: the text repeats no other pair%n",
+              vocabSize.orElse(DEFAULT_VOCAB_SIZE));
     }
   }
 }

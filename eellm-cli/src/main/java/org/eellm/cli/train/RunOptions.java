@@ -166,6 +166,5 @@ public final class RunOptions {
           "stopped after step %,d of %,d; saved %s; --resume goes on%n",
           outcome.step(), steps, outcome.checkpoint());
     }
-    out.flush();
   }
 }

@@ -2,24 +2,18 @@ package org.eellm.cli.train;
 
 import java.nio.file.Path;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.cli.option.ConfigOptions;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.config.ConfigException;
 import org.eellm.config.RunConfig;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code eellm train}: trains a model as a configuration says. */
-@Command(
-    name = "train",
-    description = "Trains an early-exit model; docs/train.md says how.",
-    mixinStandardHelpOptions = true)
-public final class TrainCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+@Command(name = "train", description = "Trains an early-exit model; docs/train.md says how.")
+public final class TrainCommand extends EellmCommand {
   @Mixin private ConfigOptions config;
   @Mixin private RunOptions run;
 

@@ -2,18 +2,16 @@ package org.eellm.cli.train;
 
 import java.nio.file.Path;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.cli.option.ConfigOptions;
+import org.eellm.cli.option.EellmCommand;
 import org.eellm.config.Architecture;
 import org.eellm.config.TuneConfig;
 import org.eellm.config.TuneConfig.Lora;
 import org.eellm.config.TuneConfig.Target;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /**
  * {@code eellm tune}: trains the exits of a trained model and nothing else (EE-Tuning), or low-rank
@@ -23,10 +21,8 @@ import picocli.CommandLine.Spec;
     name = "tune",
     description =
         "Tunes the exits of a trained model, or with tune.lora low-rank changes of its matrices;"
-            + " the model stays as it is; docs/tune.md says how.",
-    mixinStandardHelpOptions = true)
-public final class TuneCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
+            + " the model stays as it is; docs/tune.md says how.")
+public final class TuneCommand extends EellmCommand {
   @Mixin private ConfigOptions config;
   @Mixin private RunOptions run;
 

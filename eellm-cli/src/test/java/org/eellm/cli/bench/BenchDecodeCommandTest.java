@@ -6,19 +6,13 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.io.StringWriter;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.eellm.cli.Commands;
-import org.eellm.cli.SmallModelFolder;
-import org.eellm.decode.SmallModel;
-import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -152,29 +146,5 @@ final class BenchDecodeCommandTest {
     assertThat(bench(options.split(" "))).isEqualTo(2);
     assertThat(err.toString()).startsWith("eellm: " + message);
     assertThat(out.toString()).isEmpty();
-  }
-
-  @Test
-  void benchDecode_model_writesTheSameTextsWithDraftsOfBothKinds(@TempDir Path folder)
-      throws IOException {
-    Path model = folder.resolve("model");
-    try (Decoder decoder = SmallModel.plain()) {
-      SmallModelFolder.write(model, decoder);
-    }
-    Path prompts = folder.resolve("prompts.txt");
-    Files.writeString(prompts, "the cat\n\nthe dog\nthe cat\n");
-
-    JsonNode report =
-        json("--model", model.toString(), "--prompts", prompts.toString(), "--rounds", "2");
-
-    assertThat(report.path("texts").asInt()).isEqualTo(3);
-    assertThat(report.path("ways").findValuesAsText("drafts"))
-        .containsExactly("none", "own", "shared");
-    for (JsonNode way : report.path("ways")) {
-      assertThat(way.path("same_texts").asDouble()).isEqualTo(1);
-      assertThat(way.path("least_speedup").asDouble())
-          .isPositive()
-          .isLessThanOrEqualTo(way.path("most_speedup").asDouble());
-    }
   }
 }

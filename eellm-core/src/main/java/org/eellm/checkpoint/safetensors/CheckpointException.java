@@ -10,8 +10,6 @@ import org.eellm.file.IoErrors;
  * what is wrong with it and what to do.
  */
 public final class CheckpointException extends EellmException {
-  private static final long serialVersionUID = 1L;
-
   public CheckpointException(String message) {
     super(message);
   }

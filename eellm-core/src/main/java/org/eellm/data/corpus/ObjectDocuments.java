@@ -31,8 +31,6 @@ final class ObjectDocuments implements TextCorpus.Documents {
 
   /** An object that cannot be used; the message is without its place. */
   static final class BadObject extends Exception {
-    private static final long serialVersionUID = 1L;
-
     BadObject(String what) {
       super(what);
     }

@@ -27,8 +27,6 @@ record CompiledMap(IntBuffer trie, ByteBuffer texts) {
 
   /** Why a map is not taken, as what is said behind it. */
   static final class MapException extends Exception {
-    private static final long serialVersionUID = 1L;
-
     private MapException(String message) {
       super(message);
     }

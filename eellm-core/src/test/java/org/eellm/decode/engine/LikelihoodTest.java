@@ -12,8 +12,8 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.eellm.SavedModel;
 import org.eellm.checkpoint.ModelFolder;
-import org.eellm.checkpoint.ModelWeights;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.data.tokenizer.Tokenizer;
@@ -104,7 +104,7 @@ final class LikelihoodTest {
   private static Decoder model(Path stories, DataType type) {
     Architecture stored = ModelFolder.resolve(stories).config().architecture();
     Architecture architecture = new Architecture(stored.model().withDtype(type), stored.exits());
-    return ModelWeights.read(stories, architecture, Torch.cpu());
+    return SavedModel.readWeights(stories, architecture, Torch.cpu());
   }
 
   private static int vocabulary(Decoder model) {

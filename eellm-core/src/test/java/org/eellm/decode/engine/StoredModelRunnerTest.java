@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.stream.IntStream;
+import org.eellm.SavedModel;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
@@ -175,7 +176,7 @@ final class StoredModelRunnerTest {
 
   private Path saved(Decoder model) throws IOException {
     new HuggingFaceConfig(model.architecture(), OptionalInt.empty(), List.of()).write(folder);
-    ModelWeights.save(folder, model);
+    SavedModel.writeWeights(folder, model);
     return folder;
   }
 

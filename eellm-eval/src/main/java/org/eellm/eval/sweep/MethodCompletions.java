@@ -18,11 +18,11 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.Detokenizer;
 import org.eellm.decode.token.Prediction;
+import org.eellm.decode.token.TokenListener;
 import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.eval.Estimate;
 import org.eellm.eval.EvalException;
 import org.eellm.eval.EvaluatedModel;
-import org.eellm.eval.EvaluatedModel.EvalRequest;
 import org.eellm.eval.sweep.JavaMethods.Method;
 
 /**
@@ -159,23 +159,22 @@ public final class MethodCompletions implements SweepTasks {
   private List<String> written(DecodingMethod decoding) {
     List<StringBuilder> texts = new ArrayList<>();
     List<Detokenizer> detokenizers = new ArrayList<>();
-    List<EvalRequest> works = new ArrayList<>();
+    List<Request> works = new ArrayList<>();
     for (Item item : items) {
-      StringBuilder text = new StringBuilder();
-      Detokenizer detokenizer = model.detokenizer(item.prompt());
-      texts.add(text);
-      detokenizers.add(detokenizer);
+      texts.add(new StringBuilder());
+      detokenizers.add(model.detokenizer(item.prompt()));
       works.add(
-          new EvalRequest(
-              new Request(item.prompt(), maxTokens, model.endTokens(), decoding, Sampler.greedy()),
-              token -> {
-                if (!model.endTokens().contains(token.id())) {
-                  text.append(detokenizer.append(token.id()));
-                }
-                return item.method().isComplete(text) ? Reaction.STOP : Reaction.CONTINUE;
-              }));
+          new Request(item.prompt(), maxTokens, model.endTokens(), decoding, Sampler.greedy()));
     }
-    model.run(works);
+    model.run(
+        works,
+        (i, token) -> {
+          StringBuilder text = texts.get(i);
+          if (!model.endTokens().contains(token.id())) {
+            text.append(detokenizers.get(i).append(token.id()));
+          }
+          return items.get(i).method().isComplete(text) ? Reaction.STOP : Reaction.CONTINUE;
+        });
     List<String> written = new ArrayList<>();
     for (int i = 0; i < items.size(); i++) {
       String text = texts.get(i).append(detokenizers.get(i).finish()).toString();
@@ -191,14 +190,14 @@ public final class MethodCompletions implements SweepTasks {
         continuations.stream()
             .map(
                 continuation ->
-                    EvalRequest.withoutListener(
-                        new Request(
-                            continuation.prompt,
-                            continuation.rest.size(),
-                            Set.of(),
-                            decoding,
-                            continuation)))
-            .toList());
+                    new Request(
+                        continuation.prompt,
+                        continuation.rest.size(),
+                        Set.of(),
+                        decoding,
+                        continuation))
+            .toList(),
+        TokenListener.none());
     double[] losses =
         continuations.stream().mapToDouble(continuation -> continuation.loss).toArray();
     double[] tokens = items.stream().mapToDouble(item -> item.rest().size()).toArray();

@@ -232,13 +232,8 @@ public record Sweep(
         .max(Comparator.comparingDouble(Row::agreement));
   }
 
-  /** A table with a row for each setting; the best ones, of {@link #isBest}, have a star. */
-  public String markdown() {
-    return markdown(row -> row.setting().label());
-  }
-
   /**
-   * A table like {@link #markdown()}.
+   * A table with a row for each setting; the best ones, of {@link #isBest}, have a star.
    *
    * @param name of rows
    */

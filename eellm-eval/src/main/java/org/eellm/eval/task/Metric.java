@@ -63,7 +63,6 @@ public enum Metric {
   private final boolean higherIsBetter;
   private final Set<OutputType> types;
   private final ToDoubleBiFunction<Outcome, List<Score>> ofItem;
-  private final ToDoubleBiFunction<String, String> ofText;
   private final ToDoubleFunction<Outcome> weight;
 
   /** The share of items of which something holds. */
@@ -71,7 +70,6 @@ public enum Metric {
     higherIsBetter = true;
     this.types = Set.of(types);
     ofItem = (outcome, scores) -> share(right.test(outcome, scores));
-    ofText = (_, _) -> notOfTexts();
     weight = _ -> 1;
   }
 
@@ -80,7 +78,6 @@ public enum Metric {
     higherIsBetter = false;
     types = Set.of(type);
     ofItem = (_, scores) -> -scores.getFirst().logLikelihood() / (inBits() ? Math.log(2) : 1);
-    ofText = (_, _) -> notOfTexts();
     this.weight = weight;
   }
 
@@ -96,16 +93,11 @@ public enum Metric {
               .max()
               .orElse(0);
         };
-    this.ofText = ofText;
     weight = _ -> 1;
   }
 
   private static double share(boolean right) {
     return right ? 1 : 0;
-  }
-
-  private double notOfTexts() {
-    throw new IllegalStateException(this + " is not of texts");
   }
 
   private boolean inBits() {
@@ -124,11 +116,6 @@ public enum Metric {
   /** The value of an item at a head. */
   public double of(Outcome outcome, List<Score> scores) {
     return ofItem.applyAsDouble(outcome, scores);
-  }
-
-  /** The value of a text that was written. */
-  public double of(String text, String reference) {
-    return ofText.applyAsDouble(text, reference);
   }
 
   /** The value of many items at a head: their sum over that of their weights, or e to it. */

@@ -25,9 +25,9 @@ import org.eellm.decode.token.Detokenizer;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.TextStream;
+import org.eellm.decode.token.TokenListener;
 import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.eval.EvaluatedModel;
-import org.eellm.eval.EvaluatedModel.EvalRequest;
 import org.eellm.eval.task.Item.Pair;
 import org.eellm.eval.task.Item.Question;
 import org.eellm.eval.task.Outcome.Score;
@@ -68,22 +68,20 @@ public record TaskRun(
             .map(of -> of.heads(model.model().decoder().allHeads()).stream().map(Head::id).toList())
             .orElse(heads);
     List<LeavingScore> leaving = new ArrayList<>();
-    List<EvalRequest> works = new ArrayList<>();
+    List<Request> works = new ArrayList<>();
     for (int i = 0; i < most; i++) { // first answers first, so that the others find their prompts
       for (List<Encoded> text : texts) {
         if (i < text.size()) {
           Encoded encoded = text.get(i);
           policy.ifPresent(of -> leaving.add(new LeavingScore(of)));
           ScoreListener listener = policy.isPresent() ? leaving.getLast() : ScoreListener.none();
-          works.add(
-              EvalRequest.withoutListener(
-                  Request.score(encoded.ids(), encoded.from(), asked, listener)));
+          works.add(Request.score(encoded.ids(), encoded.from(), asked, listener));
         }
       }
     }
     List<List<SequencedMap<HeadId, Score>>> scores = new ArrayList<>();
     texts.forEach(text -> scores.add(new ArrayList<>()));
-    List<Result> results = model.run(works);
+    List<Result> results = model.run(works, TokenListener.none());
     int next = 0;
     for (int i = 0; i < most; i++) {
       for (int item = 0; item < texts.size(); item++) {
@@ -250,7 +248,7 @@ public record TaskRun(
     }
     DecodingMethod how = decoding.decoding(model.exits(), most, name -> "--" + name);
     List<Writer> writers = new ArrayList<>();
-    List<EvalRequest> works = new ArrayList<>();
+    List<Request> works = new ArrayList<>();
     for (Item item : items) {
       Question.GenerateUntil question = (Question.GenerateUntil) item.question();
       List<Integer> ids = new ArrayList<>(model.bosTokens());
@@ -259,17 +257,14 @@ public record TaskRun(
         ids.add(model.prefixTokenId());
       }
       List<Integer> prompt = ids.subList(Math.max(0, ids.size() - room), ids.size());
-      Writer writer = new Writer(model.detokenizer(prompt), spec.until());
-      writers.add(writer);
+      writers.add(new Writer(model.detokenizer(prompt), spec.until()));
       Sampler sampler =
           spec.temperature() == 0
               ? Sampler.greedy()
               : new RandomSampler(spec.temperature(), 0, 1, 1, seed + item.index());
-      works.add(
-          new EvalRequest(
-              new Request(prompt, most, model.endTokens(), how, sampler), writer::accept));
+      works.add(new Request(prompt, most, model.endTokens(), how, sampler));
     }
-    List<Result> results = model.run(works);
+    List<Result> results = model.run(works, (i, token) -> writers.get(i).accept(token));
     List<Outcome> outcomes = new ArrayList<>();
     for (int i = 0; i < items.size(); i++) {
       Item item = items.get(i);

@@ -91,31 +91,25 @@ public record TaskSpec(
     fewshotFiles = List.copyOf(fewshotFiles);
     metrics = List.copyOf(metrics);
     until = List.copyOf(until);
-    require(!files.isEmpty(), "files", "there are none; name the data set's");
-    require(numFewshot >= 0, "num_fewshot", numFewshot + " is negative; use 0 or more");
-    require(maxGenToks >= 1, "max_gen_toks", maxGenToks + " is below 1; use 1 or more");
-    require(!metrics.isEmpty(), "metrics", "there are none; name at least one");
+    ConfigException.require(!files.isEmpty(), "files", "there are none; name the data set's");
+    ConfigException.requireNotNegative(numFewshot, "num_fewshot", "use 0 or more");
+    ConfigException.requireAtLeast(1, maxGenToks, "max_gen_toks");
+    ConfigException.require(!metrics.isEmpty(), "metrics", "there are none; name at least one");
     for (Metric metric : metrics) {
-      require(
+      ConfigException.require(
           metric.suits(outputType),
           "metrics",
           "%s is none of %s; use one of %s"
               .formatted(metric, lower(outputType), suitable(outputType)));
     }
-    require(
+    ConfigException.require(
         docToChoice.isEmpty() == (outputType != OutputType.MULTIPLE_CHOICE),
         "doc_to_choice",
         "belongs to output_type multiple_choice, and only there");
-    require(
+    ConfigException.require(
         !multipleInput || outputType == OutputType.MULTIPLE_CHOICE,
         "multiple_input",
         "belongs to output_type multiple_choice");
-  }
-
-  private static void require(boolean condition, String key, String message) {
-    if (!condition) {
-      throw new ConfigException(key + ": " + message);
-    }
   }
 
   private static String suitable(OutputType type) {
@@ -135,7 +129,7 @@ public record TaskSpec(
    * @param option that names the task
    */
   public void requireGenerative(String option) {
-    require(
+    ConfigException.require(
         outputType == OutputType.GENERATE_UNTIL,
         option,
         task

@@ -84,7 +84,7 @@ final class SweepTest {
 
   @Test
   void markdown_quietMachine_hasSpeedUpsWithTheirSpread() {
-    assertThat(sweep(GOOD).markdown())
+    assertThat(sweep(GOOD).markdown(row -> row.setting().label()))
         .contains("| threshold 0.5 | 137 | 1.37 (1.32 to 1.39) |")
         .contains(
             "medians of 5 rounds in which settings and full model took turns; in brackets the"
@@ -97,7 +97,7 @@ final class SweepTest {
   void markdown_busyMachine_refusesSpeedUpsAndSaysWhy() {
     Sweep busy = sweep(new Control(14, new Spread(9, 37), 100));
 
-    assertThat(busy.markdown())
+    assertThat(busy.markdown(row -> row.setting().label()))
         .contains("No speed-ups: the machine was busy. At threshold 1.0")
         .contains("14.00 (9.00 to 37.00)")
         .doesNotContain("1.37")

@@ -9,8 +9,6 @@ import java.util.Optional;
  * <p>The message is one line that says what is wrong with which field, and what to do.
  */
 public final class ApiException extends RuntimeException {
-  private static final long serialVersionUID = 1L;
-
   /** Further headers of the reply, which no serialized form needs. */
   private final transient Map<String, String> headers;
 

@@ -42,8 +42,6 @@ public record BoundedPattern(String expression, int ways) {
 
   /** Why an expression is not taken, as what is said behind it. */
   public static final class PatternException extends Exception {
-    private static final long serialVersionUID = 1L;
-
     private PatternException(String message) {
       super(message);
     }
