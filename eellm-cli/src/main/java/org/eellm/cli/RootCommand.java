@@ -26,7 +26,6 @@ import org.eellm.cli.generate.ChatCommand;
 import org.eellm.cli.generate.GenerateCommand;
 import org.eellm.cli.generate.ServeCommand;
 import org.eellm.cli.option.PlainOutput;
-import org.eellm.cli.option.PolicyTexts;
 import org.eellm.cli.plan.PlanCommand;
 import org.eellm.cli.plan.ScheduleCommand;
 import org.eellm.cli.train.CompareCommand;

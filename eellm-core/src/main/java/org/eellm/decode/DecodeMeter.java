@@ -39,15 +39,15 @@ public final class DecodeMeter {
     long end = System.nanoTime();
     double first = results.stream().mapToDouble(Result::firstTokenSeconds).average().orElse(0);
     runner.weightReadRate(WARM_UP_SECONDS);
-    return stats(end, first, runner.weightReadRate(READ_SECONDS));
+    return stats(end, first, READ_SECONDS);
   }
 
   /** The figures until now, without the time to first tokens and the rate of reading. */
   public DecodeStats stats() {
-    return stats(System.nanoTime(), 0, OptionalDouble.empty());
+    return stats(System.nanoTime(), 0, 0);
   }
 
-  private DecodeStats stats(long end, double firstTokenSeconds, OptionalDouble readRate) {
+  private DecodeStats stats(long end, double firstTokenSeconds, double readSeconds) {
     Optional<ForwardProfiler> profiler = runner.profiler();
     int count = Math.toIntExact(tally.tokens() - tokens);
     double seconds = (end - start) / 1e9;
@@ -66,6 +66,8 @@ public final class DecodeMeter {
     parts.add(part(DecodeStats.LISTENERS, listeningNow, count, end));
     parts.add(part(DecodeStats.REST, rest, count, end));
     OptionalLong bytes = profiler.stream().mapToLong(ForwardProfiler::weightBytes).findFirst();
+    OptionalDouble readRate =
+        readSeconds > 0 ? runner.weightReadRate(readSeconds) : OptionalDouble.empty();
     OptionalDouble share =
         readRate.isPresent() && bytes.isPresent()
             ? OptionalDouble.of(bytes.getAsLong() / seconds / readRate.getAsDouble())

@@ -77,19 +77,20 @@ public final class InspectCommand extends EellmCommand {
   public Integer call() {
     try (SourceModel model = ModelReader.open(path)) {
       Inspection inspection = Inspection.of(model);
-      Optional<List<TensorCheck>> tensors =
-          check ? Optional.of(Inspection.check(model)) : Optional.empty();
+      List<TensorCheck> tensors = check ? Inspection.check(model) : List.of();
       if (json.requested()) {
         JsonOption.print(out(), report(inspection, tensors));
       } else {
         print(out(), inspection);
-        tensors.ifPresent(all -> printChecks(out(), all));
+        if (check) {
+          printChecks(out(), tensors);
+        }
       }
       return ExitCode.OK;
     }
   }
 
-  private static Report report(Inspection inspection, Optional<List<TensorCheck>> tensors) {
+  private Report report(Inspection inspection, List<TensorCheck> tensors) {
     Architecture architecture = inspection.architecture();
     return new Report(
         inspection.kind(),
@@ -107,7 +108,7 @@ public final class InspectCommand extends EellmCommand {
             inspection.cacheBytesPerToken(),
             inspection.cacheBytesPerToken() * architecture.model().maxPositions(),
             inspection.trainingBytes()),
-        tensors);
+        check ? Optional.of(tensors) : Optional.empty());
   }
 
   private void print(PrintWriter out, Inspection inspection) {

@@ -1,7 +1,8 @@
 package org.eellm.cli.eval;
 
-import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.eellm.config.ConfigException;
 import org.eellm.eval.sweep.Sweep;
@@ -31,12 +32,16 @@ final class SweepWishes {
    */
   record Pick(
       String wish, Optional<String> options, Optional<Double> speedUp, Optional<Double> agreement) {
-    static Pick of(String wish, Optional<Row> best) {
+    static Pick of(String wish, Row best) {
       return new Pick(
           wish,
-          best.map(row -> row.setting().options()),
-          best.map(Row::speedUp),
-          best.map(Row::agreement));
+          Optional.of(best.setting().options()),
+          Optional.of(best.speedUp()),
+          Optional.of(best.agreement()));
+    }
+
+    static Pick none(String wish) {
+      return new Pick(wish, Optional.empty(), Optional.empty(), Optional.empty());
     }
 
     String line() {
@@ -71,11 +76,17 @@ final class SweepWishes {
     if (!sweep.trusted()) {
       return List.of();
     }
-    List<Pick> picks = new ArrayList<>();
+    Map<String, Optional<Row>> wishes = new LinkedHashMap<>();
     minAgreement.ifPresent(
-        least -> picks.add(Pick.of("agreement of at least " + least, sweep.fastest(least))));
+        least -> wishes.put("agreement of at least " + least, sweep.fastest(least)));
     minSpeedup.ifPresent(
-        least -> picks.add(Pick.of("speed-up of at least " + least, sweep.mostAgreeing(least))));
-    return picks;
+        least -> wishes.put("speed-up of at least " + least, sweep.mostAgreeing(least)));
+    return wishes.entrySet().stream()
+        .map(
+            wish ->
+                wish.getValue()
+                    .map(best -> Pick.of(wish.getKey(), best))
+                    .orElseGet(() -> Pick.none(wish.getKey())))
+        .toList();
   }
 }

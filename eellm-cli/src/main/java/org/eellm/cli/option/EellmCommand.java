@@ -5,7 +5,7 @@ import java.util.concurrent.Callable;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Spec;
 
-/** What all commands have: what picocli knows of them, and where they print. */
+/** A command: where it prints, and what picocli knows of it. */
 public abstract class EellmCommand implements Callable<Integer> {
   @Spec protected CommandSpec spec;
 

@@ -37,6 +37,16 @@ public record Vocabulary(int size, List<Integer> draftIds, DraftTable draftTable
     this(size, draftIds, DraftTable.none());
   }
 
+  /** Whether a table drafts. */
+  public boolean hasDraftTable() {
+    return draftTable.size() > 0;
+  }
+
+  /** Bytes of memory of the draft table. */
+  public long draftTableBytes() {
+    return draftTable.bytes();
+  }
+
   /** Exits draft from all ids. */
   public static Vocabulary of(int size) {
     return new Vocabulary(size, List.of());

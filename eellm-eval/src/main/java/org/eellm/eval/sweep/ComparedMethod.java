@@ -133,7 +133,7 @@ public enum ComparedMethod {
                     .calibration()
                     .filter(own -> own.rule() instanceof Calibration.OfGates)
                     .isPresent()),
-    TABLE("eellm draft-table", model -> model.vocabulary().draftTable().size() > 0),
+    TABLE("eellm draft-table", model -> model.vocabulary().hasDraftTable()),
     DRAFT_HEAD(
         "eellm tune --preset tune-draft-head, then eellm add-draft-head",
         model -> model.decoder().draftHead().isPresent());

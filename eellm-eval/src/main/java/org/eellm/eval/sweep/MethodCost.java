@@ -46,7 +46,7 @@ public record MethodCost(long bytes, Optional<Double> trainingSeconds) {
     long gates = decoding.gates().values().stream().mapToLong(Gate::bytes).sum();
     long sources =
         decoding instanceof DecodingMethod.OfSource drafts
-            ? drafts.source().mostBytes(model.vocabulary().draftTable().bytes(), drafts.memory())
+            ? drafts.source().mostBytes(model.vocabulary().draftTableBytes(), drafts.memory())
             : 0;
     return new MethodCost(
         numbers * shape.dtype().bytes() + gates + sources,

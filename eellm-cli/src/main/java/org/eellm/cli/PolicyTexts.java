@@ -1,4 +1,4 @@
-package org.eellm.cli.option;
+package org.eellm.cli;
 
 import java.util.ListResourceBundle;
 import org.eellm.decode.exit.PolicyName;
