@@ -34,7 +34,7 @@ public sealed interface RowKernel permits MachineRows, JavaRows {
   }
 
   static RowKernel java() {
-    return new JavaRows();
+    return Choice.JAVA;
   }
 
   static boolean isMachineCode() {
@@ -43,7 +43,8 @@ public sealed interface RowKernel permits MachineRows, JavaRows {
 
   /** Made when it is first asked for. */
   final class Choice {
-    private static final RowKernel KERNEL = MachineRows.areLoaded() ? new MachineRows() : java();
+    private static final RowKernel JAVA = new JavaRows();
+    private static final RowKernel KERNEL = MachineRows.areLoaded() ? new MachineRows() : JAVA;
 
     private Choice() {}
   }
