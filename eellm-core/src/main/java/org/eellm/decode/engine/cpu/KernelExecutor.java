@@ -3,6 +3,7 @@ package org.eellm.decode.engine.cpu;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import org.eellm.config.ModelConfig.LayerType;
 import org.eellm.decode.engine.ForwardBatch;
@@ -131,7 +132,7 @@ final class KernelExecutor implements AutoCloseable {
   }
 
   RotaryTable rotation(LayerType type) {
-    return rotations.get(type);
+    return Objects.requireNonNull(rotations.get(type));
   }
 
   int rows() {
