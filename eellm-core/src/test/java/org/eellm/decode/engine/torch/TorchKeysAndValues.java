@@ -1,5 +1,6 @@
 package org.eellm.decode.engine.torch;
 
+import java.util.Objects;
 import org.bytedeco.pytorch.InferenceMode;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.decode.engine.ModelRunner;
@@ -15,10 +16,7 @@ public final class TorchKeysAndValues {
     try (Scope _ = Scope.open();
         InferenceMode _ = new InferenceMode()) {
       return Tensors.toFloats(
-          runner
-              .cache
-              .memory
-              .get(attention)
+          Objects.requireNonNull(runner.cache.memory.get(attention))
               .select(1, page * (long) ModelRunner.PAGE + offset)
               .to(ScalarType.Float));
     }
