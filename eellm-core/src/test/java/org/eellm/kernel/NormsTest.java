@@ -29,7 +29,7 @@ final class NormsTest {
     double[] expected = rms(x, weight);
     FloatArray out = FloatArray.allocate(width);
     try (NativeFloats memory = NativeFloats.of(x)) {
-      RowKernel.ofWidth(width).rms(memory.address(), FloatArray.of(weight), EPSILON, out);
+      Norms.rms(memory.address(), FloatArray.of(weight), EPSILON, out);
     }
     assertClose(out.values(), expected);
   }
@@ -45,7 +45,7 @@ final class NormsTest {
     FloatArray out = FloatArray.allocate(width);
     float[] byJava = new float[width];
     try (NativeFloats memory = NativeFloats.of(random(width, 1))) {
-      RowKernel.ofWidth(width).rms(memory.address(), FloatArray.of(weight), EPSILON, out);
+      Norms.rms(memory.address(), FloatArray.of(weight), EPSILON, out);
       RowKernel.java().rms(memory.address(), FloatArray.of(weight), EPSILON, FloatArray.of(byJava));
     }
     assertThat(out.values()).isEqualTo(byJava);
@@ -69,8 +69,7 @@ final class NormsTest {
     }
     FloatArray out = FloatArray.allocate(width);
     try (NativeFloats memory = NativeFloats.of(x)) {
-      RowKernel.ofWidth(width)
-          .layer(memory.address(), FloatArray.of(weight), FloatArray.of(bias), EPSILON, out);
+      Norms.layer(memory.address(), FloatArray.of(weight), FloatArray.of(bias), EPSILON, out);
     }
     assertClose(out.values(), expected);
   }
@@ -83,8 +82,7 @@ final class NormsTest {
     FloatArray out = FloatArray.allocate(width);
     float[] byJava = new float[width];
     try (NativeFloats memory = NativeFloats.of(random(width, 1))) {
-      RowKernel.ofWidth(width)
-          .layer(memory.address(), FloatArray.of(weight), FloatArray.of(bias), EPSILON, out);
+      Norms.layer(memory.address(), FloatArray.of(weight), FloatArray.of(bias), EPSILON, out);
       RowKernel.java()
           .layer(
               memory.address(),

@@ -2,14 +2,14 @@ package org.eellm.kernel.row;
 
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.IntArray;
-import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.vector.WeightedIds;
 
 /**
  * Arithmetic on the numbers of a row, by machine code where the processor takes it. All give the
  * same numbers to the bit; of 0 and -0, the larger may be either. Sums have a fixed order.
  *
- * <p>"Whole vectors" are a multiple of {@link NativeNumbers#WIDTH}, and not 0.
+ * <p>"Whole vectors" are a multiple of {@link org.eellm.kernel.vector.NativeNumbers#WIDTH}, and not
+ * 0.
  */
 public sealed interface RowKernel permits MachineRows, JavaRows {
   /** In groups of 8 bits, numbers below become 0. */
@@ -28,11 +28,6 @@ public sealed interface RowKernel permits MachineRows, JavaRows {
     return Choice.KERNEL;
   }
 
-  /** The one that norms rows of so many numbers: machine code takes whole vectors alone. */
-  static RowKernel ofWidth(int width) {
-    return width % NativeNumbers.WIDTH == 0 ? chosen() : java();
-  }
-
   static RowKernel java() {
     return Choice.JAVA;
   }
@@ -49,10 +44,10 @@ public sealed interface RowKernel permits MachineRows, JavaRows {
     private Choice() {}
   }
 
-  /** {@code x / sqrt(mean(x^2) + epsilon) weight}, by the kernel of the row's width. */
+  /** {@code x / sqrt(mean(x^2) + epsilon) weight}, of whole vectors. */
   void rms(long x, FloatArray weight, double epsilon, FloatArray out);
 
-  /** {@code (x - mean) / sqrt(variance + epsilon) weight + bias}, by the same. */
+  /** {@code (x - mean) / sqrt(variance + epsilon) weight + bias}, of whole vectors. */
   void layer(long x, FloatArray weight, FloatArray bias, double epsilon, FloatArray out);
 
   /** Adds float32 numbers to others. */

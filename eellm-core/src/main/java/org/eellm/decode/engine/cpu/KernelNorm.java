@@ -1,7 +1,7 @@
 package org.eellm.decode.engine.cpu;
 
+import org.eellm.kernel.Norms;
 import org.eellm.kernel.matmul.FloatArithmetic;
-import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeNumbers;
 
@@ -26,7 +26,7 @@ sealed interface KernelNorm {
   record Rms(FloatArray weight, double epsilon) implements KernelNorm {
     @Override
     public void apply(long x, FloatArray out) {
-      RowKernel.ofWidth(width()).rms(x, weight, epsilon, out);
+      Norms.rms(x, weight, epsilon, out);
     }
 
     /**
@@ -58,7 +58,7 @@ sealed interface KernelNorm {
   record Layer(FloatArray weight, FloatArray bias, double epsilon) implements KernelNorm {
     @Override
     public void apply(long x, FloatArray out) {
-      RowKernel.ofWidth(width()).layer(x, weight, bias, epsilon, out);
+      Norms.layer(x, weight, bias, epsilon, out);
     }
 
     @Override
