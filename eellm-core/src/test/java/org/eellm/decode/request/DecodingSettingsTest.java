@@ -50,7 +50,8 @@ final class DecodingSettingsTest {
                 + " threshold=Optional[Same[value=0.5]], thresholdDecay=Optional[4.0],"
                 + " calibration=Optional.empty, patience=Optional[2], exits=[2, 4],"
                 + " maxPending=Optional[8], draftSource=Optional[text], draftExit=Optional[2],"
-                + " draftResume=Optional.empty, draftLength=Optional[6], draftMargin=Optional[0.0]]");
+                + " draftResume=Optional.empty, draftLength=Optional[6],"
+                + " draftMargin=Optional[0.0]]");
   }
 
   /** A line of the table is known to all; what becomes of it, its part says until somebody does. */
