@@ -85,7 +85,7 @@ import picocli.CommandLine.Option;
     name = "quickstart",
     description =
         "Train a small model with early exits on Java sources, let it complete methods of a library"
-            + " it never saw, and measure what the exits gain. Takes three to twelve minutes on two"
+            + " it never saw, and measure what the exits gain. Takes three to fifteen minutes on two"
             + " cores.")
 final class QuickstartCommand extends EellmCommand {
   private static final String REPORT = "quickstart.json";
