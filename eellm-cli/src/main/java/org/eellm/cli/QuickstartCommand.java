@@ -85,8 +85,8 @@ import picocli.CommandLine.Option;
     name = "quickstart",
     description =
         "Train a small model with early exits on Java sources, let it complete methods of a library"
-            + " it never saw, and measure what the exits gain. Takes three to fifteen minutes on"
-            + " two cores.")
+            + " it never saw, and measure what the exits gain. Takes three to twenty minutes on two"
+            + " cores.")
 final class QuickstartCommand extends EellmCommand {
   private static final String REPORT = "quickstart.json";
   private static final int VOCAB_SIZE = 4096;
