@@ -112,37 +112,35 @@ final class DoctorCommand extends EellmCommand {
   }
 
   private void write(HardwareBenchmark.Report report, Path file) {
+    PrintWriter out = out();
     try {
       StrictYaml.write(report.hardware(), file);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
     if (json.requested()) {
-      JsonOption.print(out(), report);
+      JsonOption.print(out, report);
       return;
     }
     Hardware hardware = report.hardware();
-    out()
-        .printf("%d ranks of %d threads, all at the same time%n", report.ranks(), report.threads());
+    out.printf("%d ranks of %d threads, all at the same time%n", report.ranks(), report.threads());
     for (HardwareBenchmark.Product product : report.products()) {
-      out()
-          .printf(
-              "products       %6.0f GFLOP/s, [1024, %d] x [%2$d, %2$d] in %s%n",
-              product.flopsPerSecond() / 1e9,
-              product.width(),
-              product.dtype().name().toLowerCase(Locale.ROOT));
+      out.printf(
+          "products       %6.0f GFLOP/s, [1024, %d] x [%2$d, %2$d] in %s%n",
+          product.flopsPerSecond() / 1e9,
+          product.width(),
+          product.dtype().name().toLowerCase(Locale.ROOT));
     }
-    out()
-        .printf(
-            "attention      %6.0f GFLOP/s in float32, %.0f in bfloat16%n",
-            1000 * hardware.float32().attention(), 1000 * hardware.bfloat16().attention());
-    out().printf("elementwise    %6.1f GB/s%n", hardware.streamGbPerSecond());
-    out().printf("update         %6.1f GB/s%n", hardware.memoryGbPerSecond());
-    out().printf("an operation   %6.1f us%n", hardware.operationMicroseconds());
-    print("messages", hardware.insideNode().message(), out());
-    print("collectives", hardware.insideNode().collective(), out());
-    out().printf("a process      %6.2f GiB beside its tensors%n", hardware.baseGib());
-    out().printf("written to %s: use it with eellm plan --hardware %s%n", file, file);
+    out.printf(
+        "attention      %6.0f GFLOP/s in float32, %.0f in bfloat16%n",
+        1000 * hardware.float32().attention(), 1000 * hardware.bfloat16().attention());
+    out.printf("elementwise    %6.1f GB/s%n", hardware.streamGbPerSecond());
+    out.printf("update         %6.1f GB/s%n", hardware.memoryGbPerSecond());
+    out.printf("an operation   %6.1f us%n", hardware.operationMicroseconds());
+    print("messages", hardware.insideNode().message(), out);
+    print("collectives", hardware.insideNode().collective(), out);
+    out.printf("a process      %6.2f GiB beside its tensors%n", hardware.baseGib());
+    out.printf("written to %s: use it with eellm plan --hardware %s%n", file, file);
   }
 
   private static void print(String name, Hardware.Link link, PrintWriter out) {

@@ -433,31 +433,31 @@ final class QuickstartCommand extends EellmCommand {
   }
 
   private void print(Report report) {
+    PrintWriter out = out();
     if (json.requested()) {
-      JsonOption.print(out(), report);
+      JsonOption.print(out, report);
       return;
     }
-    ThresholdTable.print(out(), report.sweep());
+    ThresholdTable.print(out, report.sweep());
     String folder = shellWord(output);
     String longer = shellWord(output.resolveSibling(output.getFileName() + "-longer"));
-    out()
-        .printf(
-            """
+    out.printf(
+        """
 
-            In %s: checkpoints, config.yaml, metrics.jsonl, %s, loss.png%s
-            Took %.0f s. Next, for example:
-              ./eellm generate --model %s --prompt "public static boolean isBlank(final CharSequence text) {"
-              ./eellm generate --model %s --prompt "public class Circle {" --mode early-exit
-              ./eellm train --config %s/config.yaml --set train.steps=5000 --output %s
-            """,
-            output,
-            REPORT,
-            report.sweep().trusted() ? ", tradeoff.png" : "",
-            report.seconds(),
-            folder,
-            folder,
-            folder,
-            longer);
+        In %s: checkpoints, config.yaml, metrics.jsonl, %s, loss.png%s
+        Took %.0f s. Next, for example:
+          ./eellm generate --model %s --prompt "public static boolean isBlank(final CharSequence text) {"
+          ./eellm generate --model %s --prompt "public class Circle {" --mode early-exit
+          ./eellm train --config %s/config.yaml --set train.steps=5000 --output %s
+        """,
+        output,
+        REPORT,
+        report.sweep().trusted() ? ", tradeoff.png" : "",
+        report.seconds(),
+        folder,
+        folder,
+        folder,
+        longer);
   }
 
   /** A path as a shell reads it. */

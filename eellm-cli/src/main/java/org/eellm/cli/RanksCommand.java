@@ -1,5 +1,6 @@
 package org.eellm.cli;
 
+import java.io.PrintWriter;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.nio.charset.StandardCharsets;
@@ -101,18 +102,18 @@ final class RanksCommand extends EellmCommand {
   }
 
   private void print(Report report) {
+    PrintWriter out = out();
     if (json.requested()) {
-      JsonOption.print(out(), report);
+      JsonOption.print(out, report);
       return;
     }
-    out().printf("%d ranks, %s%n", report.ranks().size(), report.mesh());
-    report.ranks().forEach(out()::println);
+    out.printf("%d ranks, %s%n", report.ranks().size(), report.mesh());
+    report.ranks().forEach(out::println);
     for (MeshCheck.Axis axis : report.axes()) {
-      out()
-          .printf(
-              "all-reduce over %s (%d ranks)  %.2f ms for a number, %.2f GB/s for 8 MiB%n",
-              axis.axis(), axis.size(), axis.seconds() * 1e3, axis.bytesPerSecond() / 1e9);
+      out.printf(
+          "all-reduce over %s (%d ranks)  %.2f ms for a number, %.2f GB/s for 8 MiB%n",
+          axis.axis(), axis.size(), axis.seconds() * 1e3, axis.bytesPerSecond() / 1e9);
     }
-    out().println("All ranks understand each other.");
+    out.println("All ranks understand each other.");
   }
 }

@@ -14,7 +14,7 @@ public final class PooledState implements HiddenStateListener {
     this.mean = mean;
   }
 
-  /** Their mean. */
+  /** The mean of the hidden states, of so many numbers, of a text of {@code count} tokens. */
   public static PooledState mean(int size, int count) {
     return new PooledState(size, count, true);
   }

@@ -127,7 +127,7 @@ final class BenchServeCommand extends EellmCommand {
     Usage.require(
         spec,
         url.matches("https?://[^/?#]+/?"),
-        "--url: \'%s\' is no address of a server; use one as in http://127.0.0.1:8000",
+        "--url: '%s' is no address of a server; use one as in http://127.0.0.1:8000",
         url);
     return url.replaceFirst("/$", "");
   }

@@ -1,5 +1,6 @@
 package org.eellm.cli.convert;
 
+import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.Optional;
 import org.eellm.checkpoint.huggingface.SourceModel;
@@ -97,19 +98,19 @@ public final class ConvertCommand extends EellmCommand {
 
   /** Says which of a model's two lists of factors are taken, and how to get the other. */
   private void sayContext(SourceModel model) {
+    PrintWriter err = err();
     ModelConfig shape = model.architecture().model();
     int made = model.madePositions();
     if (shape.ropeScaling() instanceof RopeScaling.LongRope scaled
         && made > scaled.originalMaxPositions()) {
       boolean forShort = shape.maxPositions() <= scaled.originalMaxPositions();
-      err()
-          .printf(
-              "rope: the factors for %s texts, of up to %d tokens; --max-positions %d takes those"
-                  + " for %s ones%n",
-              forShort ? "short" : "long",
-              shape.maxPositions(),
-              forShort ? made : scaled.originalMaxPositions(),
-              forShort ? "long" : "short");
+      err.printf(
+          "rope: the factors for %s texts, of up to %d tokens; --max-positions %d takes those"
+              + " for %s ones%n",
+          forShort ? "short" : "long",
+          shape.maxPositions(),
+          forShort ? made : scaled.originalMaxPositions(),
+          forShort ? "long" : "short");
     }
   }
 }

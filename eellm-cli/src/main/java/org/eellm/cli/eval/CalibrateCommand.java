@@ -1,6 +1,7 @@
 package org.eellm.cli.eval;
 
 import java.io.IOException;
+import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -292,6 +293,7 @@ public final class CalibrateCommand extends EellmCommand {
   }
 
   private void reportExits(ExitTrace plain, ExitTrace trace, Calibration.Rule rule) {
+    PrintWriter out = out();
     SortedMap<Integer, Double> temperatures =
         switch (rule) {
           case Calibration.OfPolicy(PolicyName _, SortedMap<Integer, Double> fitted) -> fitted;
@@ -302,17 +304,16 @@ public final class CalibrateCommand extends EellmCommand {
     }
     for (int i = 0; i < plain.exits().size(); i++) {
       int layer = plain.exits().get(i);
-      out()
-          .printf(
-              "exit %d: agrees on %.1f %% of %,d tokens, expected calibration error %.3f%s%n",
-              layer,
-              100 * plain.agreement(i),
-              plain.tokens(),
-              plain.calibrationError(i),
-              temperatures.containsKey(layer)
-                  ? ", %.3f at temperature %.2f"
-                      .formatted(trace.calibrationError(i), temperatures.get(layer))
-                  : "");
+      out.printf(
+          "exit %d: agrees on %.1f %% of %,d tokens, expected calibration error %.3f%s%n",
+          layer,
+          100 * plain.agreement(i),
+          plain.tokens(),
+          plain.calibrationError(i),
+          temperatures.containsKey(layer)
+              ? ", %.3f at temperature %.2f"
+                  .formatted(trace.calibrationError(i), temperatures.get(layer))
+              : "");
     }
   }
 
@@ -324,6 +325,7 @@ public final class CalibrateCommand extends EellmCommand {
       DoubleFunction<double[]> losses,
       DoubleFunction<Calibration> calibrations)
       throws IOException {
+    PrintWriter out = out();
     double highest = test.thresholds().getFirst();
     double chosen =
         test.threshold(losses)
@@ -335,27 +337,25 @@ public final class CalibrateCommand extends EellmCommand {
     Path file = output.orElseGet(subject.model()::calibrationFile);
     calibrations.apply(chosen).write(file);
     double[] found = losses.apply(chosen);
-    out()
-        .printf(
-            "threshold %s: with confidence %.3g, %s is at most %.3g; here it is %.4f, of %d"
-                + " texts%n",
-            (fitsGates ? "%.4f" : "%.2f").formatted(chosen),
-            1 - epsilon,
-            guarantee.words(),
-            delta,
-            mean(found),
-            found.length);
+    out.printf(
+        "threshold %s: with confidence %.3g, %s is at most %.3g; here it is %.4f, of %d"
+            + " texts%n",
+        (fitsGates ? "%.4f" : "%.2f").formatted(chosen),
+        1 - epsilon,
+        guarantee.words(),
+        delta,
+        mean(found),
+        found.length);
     if (trace.tokens() > 0) {
-      out().printf("mean layer %.2f of %d; ", trace.meanLayer(chosen), trace.layers());
+      out.printf("mean layer %.2f of %d; ", trace.meanLayer(chosen), trace.layers());
     }
-    out().printf("written to %s%n", file);
+    out.printf("written to %s%n", file);
     if (splits > 0) {
       LearnThenTest.SplitValidation halves = test.validateOnSplits(found.length, splits, 0, losses);
-      out()
-          .printf(
-              "%d random halves: a threshold in %d, of which the other half broke the guarantee in"
-                  + " %d%n",
-              splits, halves.found(), halves.violated());
+      out.printf(
+          "%d random halves: a threshold in %d, of which the other half broke the guarantee in"
+              + " %d%n",
+          splits, halves.found(), halves.violated());
     }
   }
 

@@ -1,6 +1,7 @@
 package org.eellm.cli.eval;
 
 import java.io.IOException;
+import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -96,6 +97,7 @@ public final class LensCommand extends EellmCommand {
   }
 
   private void write(List<String> texts, LoadedModel model, EngineStarter engines) {
+    PrintWriter out = out();
     List<HeadId> heads = HeadId.all(model.architecture().exits().layers());
     List<List<Integer>> all = model.prompts(texts);
     List<Request> requests = new ArrayList<>();
@@ -107,10 +109,8 @@ public final class LensCommand extends EellmCommand {
               1,
               heads,
               (prediction, id) ->
-                  out()
-                      .println(
-                          SnakeCaseJson.line(
-                              Said.of(text, prediction, id, top, model.tokenizer())))));
+                  out.println(
+                      SnakeCaseJson.line(Said.of(text, prediction, id, top, model.tokenizer())))));
     }
     try (Engine engine = model.engine(engines, 1, Limits.MAX_PENDING)) {
       new EvaluatedModel(model, engine).runOneByOne(requests);

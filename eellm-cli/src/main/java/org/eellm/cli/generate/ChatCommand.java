@@ -194,6 +194,7 @@ public final class ChatCommand extends EellmCommand {
   }
 
   private void answer(String message, Dialogue dialogue, Speaker speaker, ExitColors colors) {
+    PrintWriter err = err();
     LoadedModel model = speaker.model();
     List<Integer> ids = speaker.prompt(dialogue.messages(message));
     while (ids.size() + speaker.most() > model.context() && dialogue.forgetOldest()) {
@@ -242,10 +243,8 @@ public final class ChatCommand extends EellmCommand {
       printer.accept(stream.finish(), result.tokens().getLast().head());
     }
     out.println();
-    err()
-        .println(
-            ExitSummary.of(List.of(result), seconds)
-                .line(model.architecture().model().numLayers()));
+    err.println(
+        ExitSummary.of(List.of(result), seconds).line(model.architecture().model().numLayers()));
     dialogue.add(message, text.toString());
   }
 }

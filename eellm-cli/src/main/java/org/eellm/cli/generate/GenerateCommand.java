@@ -320,10 +320,11 @@ public final class GenerateCommand extends EellmCommand {
    */
   private void printText(
       LoadedModel model, Continuations continuations, boolean alone, Supplier<Generated> work) {
+    PrintWriter err = err();
     PrintWriter out = PlainOutput.raw(out());
     ExitColors colors = new ExitColors(model.architecture().exits().layers(), Ansi.AUTO);
     if (colors.enabled() && !model.architecture().exits().layers().isEmpty()) {
-      PlainOutput.raw(err()).println(colors.legend());
+      PlainOutput.raw(err).println(colors.legend());
     }
     if (alone) {
       continuations.listen(
@@ -344,11 +345,10 @@ public final class GenerateCommand extends EellmCommand {
         out.println(continuations.painted(i, colors));
       }
     }
-    err()
-        .println(
-            ExitSummary.of(generated.results(), seconds)
-                .line(model.architecture().model().numLayers()));
-    generated.stats().ifPresent(found -> DecodeStatsText.print(err(), found));
+    err.println(
+        ExitSummary.of(generated.results(), seconds)
+            .line(model.architecture().model().numLayers()));
+    generated.stats().ifPresent(found -> DecodeStatsText.print(err, found));
   }
 
   private List<String> texts() throws IOException {

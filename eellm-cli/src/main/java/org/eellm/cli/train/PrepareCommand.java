@@ -1,6 +1,7 @@
 package org.eellm.cli.train;
 
 import com.fasterxml.jackson.annotation.JsonUnwrapped;
+import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -157,11 +158,12 @@ public final class PrepareCommand extends EellmCommand {
   }
 
   private void print(Tokenizer used, Prepared prepared) {
+    PrintWriter out = out();
     Preparation.Summary summary = prepared.summary();
     Path folder = Preparation.tokenizerFolder(output);
     if (json.requested()) {
       JsonOption.print(
-          out(),
+          out,
           new Result(
               output.toString(),
               folder.toString(),
@@ -172,37 +174,34 @@ public final class PrepareCommand extends EellmCommand {
       return;
     }
     String mask = summary.chats() > 0 ? ", .mask" : "";
-    out().printf("written     %s.bin, .idx%s and %s/%n", output, mask, folder);
-    out().printf("documents   %,d%n", summary.documents());
-    out()
-        .printf(
-            "tokens      %,d, of %.2f bytes of text on average%n",
-            summary.tokens(), summary.bytesPerToken());
+    out.printf("written     %s.bin, .idx%s and %s/%n", output, mask, folder);
+    out.printf("documents   %,d%n", summary.documents());
+    out.printf(
+        "tokens      %,d, of %.2f bytes of text on average%n",
+        summary.tokens(), summary.bytesPerToken());
     if (summary.chats() > 0) {
-      out().printf("chats       %,d, written by %s%n", summary.chats(), prepared.template());
-      out().printf("learned     %,d tokens; the others are context%n", summary.countedTokens());
+      out.printf("chats       %,d, written by %s%n", summary.chats(), prepared.template());
+      out.printf("learned     %,d tokens; the others are context%n", summary.countedTokens());
     }
-    out().printf("vocabulary  %,d%n", used.vocabSize());
-    out()
-        .printf(
-            "speed       %.1f MB of text in %.1f s, %.1f MB/s%n",
-            (summary.textBytes() - summary.earlierBytes()) / 1e6,
-            summary.seconds(),
-            summary.megabytesPerSecond());
+    out.printf("vocabulary  %,d%n", used.vocabSize());
+    out.printf(
+        "speed       %.1f MB of text in %.1f s, %.1f MB/s%n",
+        (summary.textBytes() - summary.earlierBytes()) / 1e6,
+        summary.seconds(),
+        summary.megabytesPerSecond());
     if (summary.earlierBytes() > 0) {
-      out().printf("went on     behind %.1f MB of text%n", summary.earlierBytes() / 1e6);
+      out.printf("went on     behind %.1f MB of text%n", summary.earlierBytes() / 1e6);
     }
     if (summary.emptyDocuments() > 0) {
-      out().printf("left out    %,d documents without text%n", summary.emptyDocuments());
+      out.printf("left out    %,d documents without text%n", summary.emptyDocuments());
     }
     if (summary.skippedLines() > 0) {
-      out().printf("left out    %,d bad lines%n", summary.skippedLines());
+      out.printf("left out    %,d bad lines%n", summary.skippedLines());
     }
     if (tokenizer.equals(TRAIN) && used.vocabSize() < vocabSize.orElse(DEFAULT_VOCAB_SIZE)) {
-      out()
-          .printf(
-              "note        fewer tokens than the %,d asked for: the text repeats no other pair%n",
-              vocabSize.orElse(DEFAULT_VOCAB_SIZE));
+      out.printf(
+          "note        fewer tokens than the %,d asked for: the text repeats no other pair%n",
+          vocabSize.orElse(DEFAULT_VOCAB_SIZE));
     }
   }
 }

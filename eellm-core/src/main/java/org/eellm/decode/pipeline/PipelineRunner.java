@@ -141,6 +141,7 @@ public final class PipelineRunner implements ModelRunner {
     places[slot] = 0;
   }
 
+  /** Beam search alone forks texts, and has a runner of its own, of one rank. */
   @Override
   public void copyPage(int from, int to) {
     throw new UnsupportedOperationException("texts fork on one rank alone");
