@@ -6,8 +6,6 @@ package org.eellm;
  * family; the message is one line for people. A program that is wrong gets Java's own exceptions.
  */
 public abstract class EellmException extends RuntimeException {
-  private static final long serialVersionUID = 1L;
-
   protected EellmException(String message) {
     super(message);
   }

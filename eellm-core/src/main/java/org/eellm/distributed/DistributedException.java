@@ -4,8 +4,6 @@ import org.eellm.EellmException;
 
 /** Ranks that cannot find, hear or understand each other; the message is one line. */
 public class DistributedException extends EellmException {
-  private static final long serialVersionUID = 1L;
-
   public DistributedException(String message) {
     super(message);
   }

@@ -7,8 +7,6 @@ import org.eellm.EellmException;
  * in it.
  */
 public final class GrammarException extends EellmException {
-  private static final long serialVersionUID = 1L;
-
   GrammarException(String place, String problem) {
     super(place + ": " + problem);
   }

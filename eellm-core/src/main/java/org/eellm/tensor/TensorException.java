@@ -4,8 +4,6 @@ import org.eellm.EellmException;
 
 /** A tensor operation that cannot be done; the message is one line. */
 public final class TensorException extends EellmException {
-  private static final long serialVersionUID = 1L;
-
   public TensorException(String message) {
     super(message);
   }

@@ -9,8 +9,6 @@ import org.eellm.file.IoErrors;
  * A run that cannot go on. The one-line message names the step or file, the value, and the remedy.
  */
 public final class TrainException extends EellmException {
-  private static final long serialVersionUID = 1L;
-
   public TrainException(String message) {
     super(message);
   }

@@ -4,8 +4,6 @@ import org.eellm.EellmException;
 
 /** A prompt or model that nothing can be generated from; the message is one line. */
 public final class GenerateException extends EellmException {
-  private static final long serialVersionUID = 1L;
-
   public GenerateException(String message) {
     super(message);
   }

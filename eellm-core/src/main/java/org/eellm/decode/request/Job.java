@@ -73,7 +73,7 @@ public final class Job implements RequestHandle {
       return;
     }
     DraftSource source = drafts.source();
-    if (source == DraftSource.TABLE && vocabulary.draftTable().size() == 0) {
+    if (source == DraftSource.TABLE && !vocabulary.hasDraftTable()) {
       throw new SettingException(
           "draft-source",
           "table needs a draft table beside the model; make one with eellm draft-table, or use"

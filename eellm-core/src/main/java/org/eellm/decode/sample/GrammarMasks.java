@@ -20,8 +20,6 @@ public final class GrammarMasks {
   private final Map<Set<Integer>, TokenTree> trees = new HashMap<>(); // by special tokens in them
   private final Map<GrammarSource, TokenConstraint.Rules> known =
       new LinkedHashMap<>(16, 0.75f, true) {
-        private static final long serialVersionUID = 1L;
-
         @Override
         protected boolean removeEldestEntry(
             Map.Entry<GrammarSource, TokenConstraint.Rules> eldest) {

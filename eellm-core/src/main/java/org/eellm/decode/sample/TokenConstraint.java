@@ -22,8 +22,6 @@ import org.eellm.grammar.Language;
  * drawn: such tokens are {@link #forced}, and no model needs to be asked for them.
  */
 public final class TokenConstraint implements Serializable {
-  private static final long serialVersionUID = 1L;
-
   /** Bytes of a continuation that are looked at. */
   private static final int AHEAD = 64;
 
@@ -43,8 +41,6 @@ public final class TokenConstraint implements Serializable {
     private final TokenTree tree;
     private final Map<Language, Mask> masks =
         new LinkedHashMap<>(16, 0.75f, true) {
-          private static final long serialVersionUID = 1L;
-
           @Override
           protected boolean removeEldestEntry(Map.Entry<Language, Mask> eldest) {
             return size() > MOST_MASKS;

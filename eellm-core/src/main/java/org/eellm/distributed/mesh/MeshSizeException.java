@@ -4,8 +4,6 @@ import org.eellm.distributed.DistributedException;
 
 /** Another number of ranks than the mesh has, which is wrong use; the message has one that fits. */
 public final class MeshSizeException extends DistributedException {
-  private static final long serialVersionUID = 1L;
-
   MeshSizeException(String message) {
     super(message);
   }

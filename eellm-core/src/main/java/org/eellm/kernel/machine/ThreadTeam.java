@@ -65,7 +65,6 @@ public final class ThreadTeam implements AutoCloseable {
 
   /** Ends a member's program: another member has failed, or all is done without this one. */
   private static final class RegionEnded extends RuntimeException {
-    private static final long serialVersionUID = 1L;
     static final RegionEnded INSTANCE = new RegionEnded();
 
     private RegionEnded() {
