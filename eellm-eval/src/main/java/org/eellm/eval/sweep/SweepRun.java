@@ -3,7 +3,6 @@ package org.eellm.eval.sweep;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -12,13 +11,11 @@ import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.Set;
 import java.util.TreeMap;
-import java.util.TreeSet;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.IntConsumer;
-import java.util.function.Supplier;
-import java.util.function.ToDoubleFunction;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import java.util.zip.CRC32C;
 import org.eellm.config.HeadId;
 import org.eellm.cost.Median;
@@ -41,6 +38,7 @@ import org.eellm.eval.sweep.Sweep.Failure;
 import org.eellm.eval.sweep.Sweep.FreeRunning;
 import org.eellm.eval.sweep.Sweep.Row;
 import org.eellm.eval.sweep.Sweep.Spread;
+import org.eellm.eval.sweep.TimedWork.Pass;
 import org.eellm.eval.task.OutcomeFile;
 
 /**
@@ -65,12 +63,6 @@ public final class SweepRun {
   /** Settings that take turns, so that what is lost by stopping is little. */
   private static final int CHUNK = 10;
 
-  /** Rounds before those that count, in which Java compiles. */
-  private static final int WARM_UP_ROUNDS = 1;
-
-  /** Settings between two passes of the full model. */
-  private static final int BETWEEN = 3;
-
   /** The control, which takes part in all rounds. */
   private static final int REFERENCES = 1;
 
@@ -81,28 +73,6 @@ public final class SweepRun {
   private final SweepConditions conditions;
   private final List<GreedyContinuation> texts;
   private final double secondsPerToken; // of the full model, in the fastest of the texts
-
-  /** One way through all texts. */
-  private record Pass(List<Result> results, double agreement, int batchSize) {
-    double seconds() {
-      return until(Result::seconds);
-    }
-
-    /** To the first tokens. */
-    double prompts() {
-      return until(Result::firstTokenSeconds);
-    }
-
-    /** Of texts that run together the last one's. */
-    private double until(ToDoubleFunction<Result> time) {
-      double seconds = 0;
-      for (int from = 0; from < results.size(); from += batchSize) {
-        int end = Math.min(from + batchSize, results.size());
-        seconds += results.subList(from, end).stream().mapToDouble(time).max().orElseThrow();
-      }
-      return seconds;
-    }
-  }
 
   /**
    * Lets the full model write.
@@ -206,7 +176,7 @@ public final class SweepRun {
         texts.size(),
         tokens(),
         rounds,
-        WARM_UP_ROUNDS,
+        TimedWork.WARM_UP_ROUNDS,
         Median.of(rows.stream().map(row -> row.control().fullTokensPerSecond()).toList()),
         Optional.empty(),
         new LinkedHashMap<>(),
@@ -216,8 +186,7 @@ public final class SweepRun {
 
   /** Times that all texts are passed through, by the full model, too. */
   static int passes(List<SweepSetting> settings, int rounds) {
-    int others = settings.size() + REFERENCES;
-    return (others + 1 + Math.ceilDiv(others, BETWEEN)) * (WARM_UP_ROUNDS + rounds);
+    return TimedWork.passes(REFERENCES + settings.size(), rounds);
   }
 
   /**
@@ -228,60 +197,40 @@ public final class SweepRun {
    */
   private List<Row> rows(
       List<SweepSetting> settings, int rounds, IntConsumer passed, Consumer<Failure> failed) {
-    List<Supplier<Pass>> works = new ArrayList<>(List.of(() -> pass(control())));
-    settings.forEach(setting -> works.add(() -> pass(decoding(setting))));
-    Map<Integer, Pass> passes = new HashMap<>(); // of the last round; all do the same work
-    Set<Integer> left = new TreeSet<>(IntStream.range(0, works.size()).boxed().toList());
-    double[][] seconds = new double[works.size()][rounds];
-    double[][] full = new double[works.size()][rounds]; // beside them
-    int count = 0;
-    for (int round = -WARM_UP_ROUNDS; round < rounds; round++) {
-      Pass before = pass(DecodingMethod.full());
-      passed.accept(++count);
-      List<Integer> turns = List.copyOf(left);
-      for (int from = 0; from < turns.size(); from += BETWEEN) {
-        Map<Integer, Pass> done = new LinkedHashMap<>();
-        for (int i : turns.subList(from, Math.min(from + BETWEEN, turns.size()))) {
-          try {
-            done.put(i, works.get(i).get());
-            passed.accept(++count);
-          } catch (RuntimeException e) {
-            if (i < REFERENCES) {
-              throw e;
-            }
-            left.remove(i);
-            failed.accept(new Failure(settings.get(i - REFERENCES), e));
-          }
-        }
-        passes.putAll(done);
-        Pass after = pass(DecodingMethod.full());
-        passed.accept(++count);
-        double prompts = (before.prompts() + after.prompts()) / 2;
-        for (int i : round < 0 ? Set.<Integer>of() : done.keySet()) {
-          Pass pass = Objects.requireNonNull(done.get(i));
-          full[i][round] = beyond(prompts, (before.seconds() + after.seconds()) / 2);
-          double begun = leavesAll(i, settings) ? pass.prompts() : prompts;
-          seconds[i][round] = beyond(begun, pass.seconds());
-        }
-        before = after;
-      }
+    TimedWork control =
+        new TimedWork(
+            () -> pass(control()),
+            false,
+            failure -> {
+              throw failure;
+            });
+    SequencedMap<TimedWork, SweepSetting> works = new LinkedHashMap<>();
+    for (SweepSetting setting : settings) {
+      works.put(
+          new TimedWork(
+              () -> pass(decoding(setting)),
+              setting.get(DecodingSetting.POLICY).equals(Optional.of(PolicyName.FIXED)),
+              failure -> failed.accept(new Failure(setting, failure))),
+          setting);
     }
-    double[] control = ratios(full[0], seconds[0]);
+    List<TimedWork> all = Stream.concat(Stream.of(control), works.keySet().stream()).toList();
+    List<TimedWork> whole = TimedWork.run(all, rounds, () -> pass(DecodingMethod.full()), passed);
+    double[] even = control.speedUps();
     Sweep.Control controlled =
         new Sweep.Control(
-            Median.of(control), Spread.of(control), tokensAfterFirst() / Median.of(full[0]));
+            Median.of(even), Spread.of(even), tokensAfterFirst() / control.medianFullSeconds());
     List<Row> rows = new ArrayList<>();
-    for (int i : left.stream().skip(REFERENCES).toList()) {
-      double[] speedUps = ratios(full[i], seconds[i]);
-      Pass pass = Objects.requireNonNull(passes.get(i));
+    for (TimedWork work : whole.subList(REFERENCES, whole.size())) {
+      double[] speedUps = work.speedUps();
+      Pass pass = work.last();
       List<GeneratedToken> tokens =
           pass.results().stream().flatMap(result -> result.tokens().stream()).toList();
       rows.add(
           new Row(
-              settings.get(i - REFERENCES),
+              Objects.requireNonNull(works.get(work)),
               shares(tokens),
               tokens.stream().mapToInt(GeneratedToken::layer).average().orElse(0),
-              tokensAfterFirst() / Median.of(seconds[i]),
+              tokensAfterFirst() / work.medianSeconds(),
               Median.of(speedUps),
               Spread.of(speedUps),
               (double) tokens.size() / (tokens.size() - accepted(pass.results())),
@@ -292,24 +241,6 @@ public final class SweepRun {
               new LinkedHashMap<>()));
     }
     return rows;
-  }
-
-  /** Never 0, which texts of a single token would take. */
-  private static double beyond(double begun, double seconds) {
-    return Math.max(1e-9, seconds - begun);
-  }
-
-  /** Whether prompts leave for good, too: what is left out of them never comes later. */
-  private static boolean leavesAll(int place, List<SweepSetting> settings) {
-    return place >= REFERENCES
-        && settings
-            .get(place - REFERENCES)
-            .get(DecodingSetting.POLICY)
-            .equals(Optional.of(PolicyName.FIXED));
-  }
-
-  private static double[] ratios(double[] full, double[] other) {
-    return IntStream.range(0, full.length).mapToDouble(i -> full[i] / other[i]).toArray();
   }
 
   /**
