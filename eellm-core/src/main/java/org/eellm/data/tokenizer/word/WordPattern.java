@@ -81,11 +81,14 @@ public final class WordPattern {
     if (first >= ASCII) {
       return -1;
     }
-    long all = candidates[first]; // of any thread, which all write the same
-    for (int i = 0; i < alternatives.length && candidates[first] == 0; i++) {
-      all |= canBegin(alternatives[i], first) ? 1L << i : 0;
+    long all = candidates[first];
+    if (all
+        == 0) { // all threads write the same, and once: a line that is written leaves other caches
+      for (int i = 0; i < alternatives.length; i++) {
+        all |= canBegin(alternatives[i], first) ? 1L << i : 0;
+      }
+      candidates[first] = all;
     }
-    candidates[first] = all;
     return all;
   }
 
