@@ -135,12 +135,15 @@ public record Sweep(
     /** The deviation that is always allowed: no machine is that even. */
     private static final double TOLERANCE = 0.05;
 
+    /** What is allowed where rounds differ more: medians of the others may be as far off. */
+    private static final double MOST = 0.1;
+
     /** Rounds that differ more say that something else ran. */
-    private static final double WIDEST = 1.5;
+    private static final double WIDEST = 2;
 
     /** Whether speed-ups that were measured in the same rounds mean anything. */
     public boolean holds() {
-      double within = Math.max(TOLERANCE, (spread.most() - spread.least()) / 2);
+      double within = Math.clamp((spread.most() - spread.least()) / 2, TOLERANCE, MOST);
       return Math.abs(speedUp - 1) <= within && spread.most() <= WIDEST * spread.least();
     }
   }
@@ -183,7 +186,7 @@ public record Sweep(
         .findFirst()
         .map(
             control ->
-                "No speed-ups: the machine was busy. At threshold 1.0, where nothing leaves early, the speed-up was %.2f (%s). Measure again on a quiet machine, or with more --rounds."
+                "No speed-ups: the machine was busy. At threshold 1.0, where nothing leaves early, the speed-up was %.2f (%s). Measure again on a quiet machine."
                     .formatted(control.speedUp(), control.spread()));
   }
 
@@ -213,9 +216,9 @@ public record Sweep(
                     && (other.speedUp() > row.speedUp() || other.agreement() > row.agreement()));
   }
 
-  /** The row of a setting, if there is one. */
+  /** The last row of a setting, if there is one. */
   static Optional<Row> row(List<Row> rows, SweepSetting setting) {
-    return rows.stream().filter(row -> row.setting().equals(setting)).findFirst();
+    return rows.stream().filter(row -> row.setting().equals(setting)).reduce((_, last) -> last);
   }
 
   /** The fastest row that agrees at least this much. */

@@ -245,7 +245,8 @@ public final class SweepRun {
 
   /**
    * Measures many settings, some at a time, so that a run that was stopped loses little. One that
-   * fails has no row, and is tried again by the next run.
+   * fails has no row, and is tried again by the next run. So is one that was timed while the
+   * machine was busy; what it wrote stays.
    *
    * @param rounds at least 1
    * @param file of what was measured already, and of what will be
@@ -267,9 +268,7 @@ public final class SweepRun {
     Pace writing = new Pace();
     List<Failure> failures = new ArrayList<>();
     List<SweepSetting> asked =
-        settings.stream()
-            .filter(setting -> Sweep.row(known.outcomes(), setting).isEmpty())
-            .toList();
+        settings.stream().filter(setting -> !isTimed(known.outcomes(), setting)).toList();
     int before = settings.size() - asked.size();
     for (int from = 0; from < asked.size(); from += CHUNK) {
       int end = Math.min(from + CHUNK, asked.size());
@@ -286,10 +285,13 @@ public final class SweepRun {
       for (Row row : timed) {
         writing.start();
         try {
+          Optional<Row> earlier = Sweep.row(known.outcomes(), row.setting());
           whole.add(
-              row.with(
-                  ownTexts(row.setting()),
-                  tasks.scores(row.setting().name(), row.setting().decoding())));
+              earlier.isPresent()
+                  ? row.with(earlier.get().own().orElseThrow(), earlier.get().scores())
+                  : row.with(
+                      ownTexts(row.setting()),
+                      tasks.scores(row.setting().name(), row.setting().decoding())));
         } catch (RuntimeException e) {
           failures.add(new Failure(row.setting(), e));
           continue;
@@ -316,6 +318,10 @@ public final class SweepRun {
     }
     return sweep(rounds, rows, failures)
         .with(perplexity(texts), tasks.scores("full", SweepTasks.FULL));
+  }
+
+  private static boolean isTimed(List<Row> rows, SweepSetting setting) {
+    return Sweep.row(rows, setting).filter(row -> row.control().holds()).isPresent();
   }
 
   private static String about(double seconds) {

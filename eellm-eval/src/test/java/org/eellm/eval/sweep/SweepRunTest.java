@@ -234,6 +234,33 @@ final class SweepRunTest {
   }
 
   @Test
+  void measure_machineWasBusy_timesAgainAndKeepsTexts() {
+    List<SweepSetting> settings = List.of(SweepSetting.speculative(2, 2, 0));
+    Path file = folder.resolve("rows");
+    Sweep busy =
+        run(request -> {
+              boolean drafts = request.decoding() instanceof DecodingMethod.Speculative;
+              return result(0, drafts || request.decoding().equals(DecodingMethod.full()) ? 4 : 8);
+            })
+            .measure(settings, 2, file, "this", SweepTasks.none(), EvalProgress.NONE);
+
+    assertThat(busy.trusted()).isFalse();
+    List<DecodingMethod> asked = new ArrayList<>();
+    Sweep quiet =
+        run(request -> {
+              asked.add(request.decoding());
+              return result(0, 4);
+            })
+            .measure(settings, 2, file, "this", SweepTasks.none(), EvalProgress.NONE);
+
+    assertThat(quiet.trusted()).isTrue();
+    assertThat(quiet.rows()).singleElement().returns(busy.rows().getFirst().own(), Row::own);
+    assertThat(asked.stream().filter(DecodingMethod.Speculative.class::isInstance))
+        .as("two texts, a warm-up and two rounds, and none of its own")
+        .hasSize(2 * (1 + 2));
+  }
+
+  @Test
   void measure_settingThatFails_leavesTheOthersAndIsTriedAgain() {
     List<SweepSetting> settings =
         List.of(
