@@ -45,8 +45,9 @@ final class GlooBackend implements ProcessGroupBackend {
   @Override
   public Backend group(Store store, int rank, int size) {
     try (Scope scope = Scope.open()) {
+      // Its own limit begins with an operation, ours with the wait for it: ours comes first, with names.
       ProcessGroupGloo.Options options =
-          new ProcessGroupGloo.Options(new Milliseconds(timeout.toMillis()));
+          new ProcessGroupGloo.Options(new Milliseconds(2 * timeout.toMillis()));
       options.threads(THREADS);
       options.devices(new GlooDeviceVector(network));
       Backend group = new ProcessGroupGloo(store, rank, size, options);
