@@ -45,7 +45,7 @@ final class GlooBackend implements ProcessGroupBackend {
   @Override
   public Backend group(Store store, int rank, int size) {
     try (Scope scope = Scope.open()) {
-      // Its own limit begins with an operation, ours with the wait for it: ours comes first, with names.
+      // Its limit begins with an operation, ours with the wait for it: ours, with names, is first.
       ProcessGroupGloo.Options options =
           new ProcessGroupGloo.Options(new Milliseconds(2 * timeout.toMillis()));
       options.threads(THREADS);
