@@ -139,7 +139,7 @@ public record Sweep(
     private static final double MOST = 0.1;
 
     /** Rounds that differ more say that something else ran. */
-    private static final double WIDEST = 2;
+    private static final double WIDEST = 1.5;
 
     /** Whether speed-ups that were measured in the same rounds mean anything. */
     public boolean holds() {
