@@ -28,6 +28,10 @@ async function peers(tokenizer) {
   if (!process.env.PEERS) {
     return found;
   }
+  if (!existsSync(join(tokenizer, "tokenizer.json"))) {
+    console.error(`without peers, which read a tokenizer.json: ${tokenizer} has none`);
+    return found;
+  }
   const {resolve: find} = createRequire(join(resolve(process.env.PEERS), "x.js"));
   const read = (name) => existsSync(join(tokenizer, name)) ? JSON.parse(readFileSync(join(tokenizer, name), "utf8")) : {};
   for (const [name, encoder] of [

@@ -18,7 +18,7 @@ final class PromptScheduler {
   /** The oldest prompt has one row of so many, and some at least. */
   private static final int PART_OF_OLDEST = 4;
 
-  private static final int LEAST_OF_OLDEST = 8;
+  private static final int LEAST_OF_OLDEST = 4;
 
   private final boolean isTimed;
   private final Estimate plain = new Estimate(); // seconds of a step without prompts
@@ -36,7 +36,7 @@ final class PromptScheduler {
    */
   private record Bound(double seconds, int plain, int leastRows) {
     /** Beside texts that go on. */
-    static final Bound BESIDE_TEXTS = new Bound(0.045, 1, 16);
+    static final Bound BESIDE_TEXTS = new Bound(0.035, 1, 8);
 
     /** Where it delays those alone who come meanwhile. */
     static final Bound ALONE = new Bound(0.1, 4, 32);

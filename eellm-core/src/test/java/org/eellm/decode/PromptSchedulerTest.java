@@ -30,8 +30,8 @@ final class PromptSchedulerTest {
   }
 
   @Test
-  void share_fewRows_leavesEightToTheOldest() {
-    assertThat(PromptScheduler.share(new int[] {2240, 90, 100}, 16)).containsExactly(8, 8, 0);
+  void share_fewRows_leavesFourToTheOldest() {
+    assertThat(PromptScheduler.share(new int[] {2240, 90, 100}, 8)).containsExactly(4, 4, 0);
     assertThat(PromptScheduler.share(new int[] {2240, 90}, 4)).containsExactly(4, 0);
   }
 
@@ -82,7 +82,7 @@ final class PromptSchedulerTest {
   void rows_smallModel_letAStepTakeItsTime() {
     for (double row : new double[] {0.0003, 0.001, 0.0014}) {
       Costs costs = new Costs(0.004, row);
-      assertThat(costs.learn(PromptScheduler.ofTime(), false, 20)).isBetween(0.043, 0.047);
+      assertThat(costs.learn(PromptScheduler.ofTime(), false, 20)).isBetween(0.033, 0.037);
       assertThat(costs.learn(PromptScheduler.ofTime(), true, 20)).isLessThan(0.102);
     }
   }
@@ -103,7 +103,7 @@ final class PromptSchedulerTest {
 
     scheduler = PromptScheduler.ofTime();
     new Costs(0.3, 0.1).learn(scheduler, false, 20);
-    assertThat(scheduler.rows(false)).isEqualTo(16);
+    assertThat(scheduler.rows(false)).isEqualTo(8);
   }
 
   /** Later rows of a prompt attend to more positions. */
@@ -116,7 +116,7 @@ final class PromptSchedulerTest {
       double seconds = new Costs(0.004, 0.001 + done * 4e-7).step(rows, false);
       scheduler.learn(rows, seconds);
       done += rows;
-      assertThat(seconds).isLessThan(0.05);
+      assertThat(seconds).isLessThan(0.04);
     }
   }
 

@@ -7,9 +7,10 @@ import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.vector.NativeBuffer;
 
 /**
- * The keys and values of all attentions, by page and head, in one buffer on huge pages, which are
- * taken from the system as they are written. With the system's pages of 4 KiB, each 16th token of a
- * small model took three times as long as the others.
+ * The keys and values by page, attention and head, in one buffer on huge pages, which are taken
+ * from the system as they are written. With the system's pages of 4 KiB, each 16th token of a small
+ * model took three times as long as the others. With a page's attentions far from each other, one
+ * step would take a huge page for each of them.
  */
 final class KernelKeyValueCache implements AutoCloseable {
   private static final int NOT_HERE = -1;
@@ -29,7 +30,7 @@ final class KernelKeyValueCache implements AutoCloseable {
     Arrays.fill(places, NOT_HERE);
     attentions.forEach(slot -> places[slot] = attentions.indexOf(slot));
     hasRun = new boolean[attentions.size()];
-    long bytes = pageBytes() * pages * attentions.size();
+    long bytes = pageBytes() * pages;
     memory = NativeBuffer.allocate(Math.max(bytes, NativeBuffer.HUGE_PAGE));
   }
 
@@ -43,6 +44,11 @@ final class KernelKeyValueCache implements AutoCloseable {
 
   /** From one page to the next, in bytes. */
   long pageBytes() {
+    return hasRun.length * attentionBytes();
+  }
+
+  /** From one attention's part of a page to the next one's, in bytes. */
+  private long attentionBytes() {
     return heads * layout.bytes();
   }
 
@@ -53,17 +59,17 @@ final class KernelKeyValueCache implements AutoCloseable {
 
   /** Address of a head's page 0. */
   long head(int attention, int head) {
-    return memory.address() + pageBytes() * pages * places[attention] + head * layout.bytes();
+    return memory.address() + places[attention] * attentionBytes() + head * layout.bytes();
   }
 
   /** Copies a page of all attentions that have run. */
   void copy(int from, int to) {
-    long bytes = pageBytes();
     MemorySegment all = MemorySegment.ofAddress(memory.address()).reinterpret(memory.bytes());
     for (int place = 0; place < hasRun.length; place++) {
       if (hasRun[place]) {
-        long first = (long) place * pages;
-        MemorySegment.copy(all, (first + from) * bytes, all, (first + to) * bytes, bytes);
+        long first = place * attentionBytes();
+        long source = from * pageBytes() + first;
+        MemorySegment.copy(all, source, all, to * pageBytes() + first, attentionBytes());
       }
     }
   }
