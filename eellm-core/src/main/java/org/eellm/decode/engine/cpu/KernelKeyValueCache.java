@@ -20,6 +20,7 @@ final class KernelKeyValueCache implements AutoCloseable {
   private final int pages;
   private final int[] places; // by attention
   private final boolean[] hasRun; // by place
+  private final long attentionBytes; // of its part of a page
   private final NativeBuffer memory;
 
   KernelKeyValueCache(PageLayout layout, int heads, int pages, List<Integer> attentions) {
@@ -30,8 +31,8 @@ final class KernelKeyValueCache implements AutoCloseable {
     Arrays.fill(places, NOT_HERE);
     attentions.forEach(slot -> places[slot] = attentions.indexOf(slot));
     hasRun = new boolean[attentions.size()];
-    long bytes = pageBytes() * pages;
-    memory = NativeBuffer.allocate(Math.max(bytes, NativeBuffer.HUGE_PAGE));
+    attentionBytes = heads * layout.bytes();
+    memory = NativeBuffer.allocate(Math.max(pageBytes() * pages, NativeBuffer.HUGE_PAGE));
   }
 
   PageLayout layout() {
@@ -44,12 +45,7 @@ final class KernelKeyValueCache implements AutoCloseable {
 
   /** From one page to the next, in bytes. */
   long pageBytes() {
-    return hasRun.length * attentionBytes();
-  }
-
-  /** From one attention's part of a page to the next one's, in bytes. */
-  private long attentionBytes() {
-    return heads * layout.bytes();
+    return hasRun.length * attentionBytes;
   }
 
   /** Notes that an attention runs: its pages are copied from now on. On the engine's thread. */
@@ -59,7 +55,7 @@ final class KernelKeyValueCache implements AutoCloseable {
 
   /** Address of a head's page 0. */
   long head(int attention, int head) {
-    return memory.address() + places[attention] * attentionBytes() + head * layout.bytes();
+    return memory.address() + places[attention] * attentionBytes + head * layout.bytes();
   }
 
   /** Copies a page of all attentions that have run. */
@@ -67,9 +63,9 @@ final class KernelKeyValueCache implements AutoCloseable {
     MemorySegment all = MemorySegment.ofAddress(memory.address()).reinterpret(memory.bytes());
     for (int place = 0; place < hasRun.length; place++) {
       if (hasRun[place]) {
-        long first = place * attentionBytes();
+        long first = place * attentionBytes;
         long source = from * pageBytes() + first;
-        MemorySegment.copy(all, source, all, to * pageBytes() + first, attentionBytes());
+        MemorySegment.copy(all, source, all, to * pageBytes() + first, attentionBytes);
       }
     }
   }
