@@ -75,7 +75,7 @@ public final class Preparation {
   record Encoders(Tokenizer tokenizer, Function<Chat, Optional<CountedTokens>> chats) {}
 
   /** Bytes of text after which the work can be gone on with: seconds of work. */
-  private static final long SAVED_BYTES = 1 << 26;
+  private static final long SAVED_BYTES = 1 << 28;
 
   private final Encoders encoders;
   private final Tokenizer tokenizer;

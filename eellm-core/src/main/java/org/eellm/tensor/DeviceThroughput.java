@@ -1,5 +1,6 @@
 package org.eellm.tensor;
 
+import java.util.Optional;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -40,6 +41,20 @@ public final class DeviceThroughput {
   public record Measured(double float32, double bfloat16, double memory) {}
 
   private DeviceThroughput() {}
+
+  /**
+   * What to say of a run in bfloat16 on a processor; empty where it is the faster format there.
+   *
+   * @param bfloat16 rate of products in FLOP/s
+   * @param float32 likewise
+   */
+  public static Optional<String> slowBfloat16(double bfloat16, double float32) {
+    return bfloat16 > float32
+        ? Optional.empty()
+        : Optional.of(
+            "this processor multiplies bfloat16 at %.0f GFLOP/s and float32 at %.0f: a run with model.dtype=float32 is faster"
+                .formatted(bfloat16 / 1e9, float32 / 1e9));
+  }
 
   /**
    * Matrix-product rate in FLOP/s with the calling thread's thread count: the best of repeated

@@ -265,13 +265,8 @@ public final class Trainer implements AutoCloseable {
     if (config.model().dtype() != DataType.BFLOAT16 || config.train().device() == Device.CUDA) {
       return Optional.empty();
     }
-    double own = matrixRate / world.mesh().size();
-    double other = rate(ScalarType.Float, state, world);
-    return own > other
-        ? Optional.empty()
-        : Optional.of(
-            "this processor multiplies bfloat16 at %.0f GFLOP/s and float32 at %.0f: a run with model.dtype=float32 is faster"
-                .formatted(own / 1e9, other / 1e9));
+    return DeviceThroughput.slowBfloat16(
+        matrixRate / world.mesh().size(), rate(ScalarType.Float, state, world));
   }
 
   /** Lines on schedules that end beyond the last step: on purpose, if the run is to be extended. */

@@ -68,6 +68,9 @@ final class BenchTrainCommand extends EellmCommand {
   }
 
   private int measure(RunConfig config, World world) {
+    if (world.rank() == 0) {
+      BenchOptions.warnOfSlowFormat(config, err());
+    }
     Report report = TrainBenchmark.run(config, world, options.rounds(), !meshOnly);
     if (world.rank() == 0) {
       json.print(out(), report, () -> print(report, out()));

@@ -43,6 +43,7 @@ final class BenchTuneCommand extends EellmCommand {
       throw new ConfigException(
           "exits.layers: is empty, and there is nothing to tune; use --set 'exits.layers=[2]'");
     }
+    BenchOptions.warnOfSlowFormat(config, err());
     Report report = TuneBenchmark.run(config, options.rounds());
     json.print(out(), report, () -> print(report, out()));
     return ExitCode.OK;

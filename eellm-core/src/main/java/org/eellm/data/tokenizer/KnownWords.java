@@ -11,11 +11,12 @@ final class KnownWords {
   /** Characters of a word. Longer ones are rare. */
   static final int LONGEST = 32;
 
-  private static final int PLACES = 1 << 16;
+  private static final int PLACES = 1 << 18;
   private static final int TRIES = 4; // places of a word
   private static final int HEAD = 2; // the hash; the word's length, below the number of its tokens
   private static final int SMALL = 1 << 12;
-  private static final int MOST = 1 << 18;
+  private static final int MOST =
+      1 << 22; // 16 MiB: forgetting costs more than what misses the nearer caches
 
   private final int[] places = new int[PLACES]; // where a word's head is; 0 is free
   private int[] words = new int[SMALL]; // heads, characters, tokens

@@ -1,0 +1,45 @@
+package org.eellm.data.tokenizer;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import org.junit.jupiter.api.Test;
+
+class KnownWordsTest {
+  private final KnownWords known = new KnownWords();
+
+  @Test
+  void addTokens_moreWordsThanFit_givesOnlyTheirOwnTokens() {
+    int words = 600_000;
+    for (int i = 0; i < words; i++) {
+      known.put(word(i), new int[] {i, -i});
+    }
+    int found = 0;
+    for (int i = 0; i < words; i++) {
+      BytePairEncoder.Ids tokens = new BytePairEncoder.Ids();
+      String text = " " + word(i) + " ";
+      if (known.addTokens(text, 1, text.length() - 1, tokens)) {
+        assertThat(tokens.toArray()).containsExactly(i, -i);
+        found++;
+      } else {
+        assertThat(tokens.toArray()).isEmpty();
+      }
+    }
+    assertThat(found).isBetween(1, words - 1);
+    assertThat(known.addTokens(word(words - 1), 0, 6, new BytePairEncoder.Ids())).isTrue();
+  }
+
+  @Test
+  void addTokens_ofAnUnknownWord_addsNothing() {
+    known.put("cat", new int[] {7});
+    BytePairEncoder.Ids tokens = new BytePairEncoder.Ids();
+
+    assertThat(known.addTokens("cats", 0, 4, tokens)).isFalse();
+    assertThat(known.addTokens("ca", 0, 2, tokens)).isFalse();
+    assertThat(known.addTokens("cats", 0, 3, tokens)).isTrue();
+    assertThat(tokens.toArray()).containsExactly(7);
+  }
+
+  private static String word(int number) {
+    return "%06d".formatted(number);
+  }
+}
