@@ -15,12 +15,21 @@ final class KnownWords {
   private static final int TRIES = 4; // places of a word
   private static final int HEAD = 2; // the hash; the word's length, below the number of its tokens
   private static final int SMALL = 1 << 12;
+
+  /** Forgetting costs more than what misses the nearer caches. */
   private static final int MOST =
-      1 << 22; // 16 MiB: forgetting costs more than what misses the nearer caches
+      most(Runtime.getRuntime().maxMemory(), Runtime.getRuntime().availableProcessors());
 
   private final int[] places = new int[PLACES]; // where a word's head is; 0 is free
   private int[] words = new int[SMALL]; // heads, characters, tokens
   private int end = 1;
+
+  /**
+   * The length of {@link #words} at which all threads' take at most 1/64 of a heap, or 1 MiB each.
+   */
+  static int most(long heapBytes, int threads) {
+    return Math.clamp(heapBytes / 64 / threads / Integer.BYTES, 1 << 18, 1 << 22);
+  }
 
   /** Adds the tokens of a word to a list; false if the word is not known. */
   boolean addTokens(String text, int from, int to, BytePairEncoder.Ids tokens) {

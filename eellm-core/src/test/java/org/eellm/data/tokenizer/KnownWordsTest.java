@@ -39,6 +39,13 @@ class KnownWordsTest {
     assertThat(tokens.toArray()).containsExactly(7);
   }
 
+  @Test
+  void most_ofASmallHeapOrManyThreads_isLess() {
+    assertThat(KnownWords.most(128L << 20, 2)).isEqualTo(1 << 18);
+    assertThat(KnownWords.most(16L << 30, 64)).isEqualTo(1 << 20);
+    assertThat(KnownWords.most(16L << 30, 2)).isEqualTo(1 << 22);
+  }
+
   private static String word(int number) {
     return "%06d".formatted(number);
   }
