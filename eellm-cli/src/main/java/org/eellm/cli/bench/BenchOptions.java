@@ -1,26 +1,18 @@
 package org.eellm.cli.bench;
 
-import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.cli.option.Usage;
 import org.eellm.config.ConfigFile;
-import org.eellm.config.DataType;
 import org.eellm.config.RunConfig;
-import org.eellm.config.TrainConfig.Device;
-import org.eellm.tensor.DeviceThroughput;
-import org.eellm.tensor.Torch;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 
 /** Options of every benchmark, as a mixin: the model and the number of rounds. */
 final class BenchOptions {
-  private static final double RATE_SECONDS = 0.05;
-
   @Option(
       names = "--config",
       paramLabel = "FILE",
@@ -51,17 +43,6 @@ final class BenchOptions {
         "model.vocab_size: 0 needs a tokenizer, and there is none here; use --set"
             + " model.vocab_size=8192");
     return config;
-  }
-
-  /** Says before minutes pass that training is slow in the configuration's format here. */
-  static void warnOfSlowFormat(RunConfig config, PrintWriter err) {
-    if (config.model().dtype() != DataType.BFLOAT16 || config.train().device() == Device.CUDA) {
-      return;
-    }
-    DeviceThroughput.slowBfloat16(
-            DeviceThroughput.gemm(ScalarType.BFloat16, Torch.cpu(), RATE_SECONDS),
-            DeviceThroughput.gemm(ScalarType.Float, Torch.cpu(), RATE_SECONDS))
-        .ifPresent(line -> err.println("eellm: " + line));
   }
 
   /**

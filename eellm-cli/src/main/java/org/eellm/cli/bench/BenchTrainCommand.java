@@ -5,6 +5,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
+import org.eellm.bench.SlowFormat;
 import org.eellm.bench.TrainBenchmark;
 import org.eellm.bench.TrainBenchmark.Comparison;
 import org.eellm.bench.TrainBenchmark.Report;
@@ -69,7 +70,7 @@ final class BenchTrainCommand extends EellmCommand {
 
   private int measure(RunConfig config, World world) {
     if (world.rank() == 0) {
-      BenchOptions.warnOfSlowFormat(config, err());
+      SlowFormat.of(config).ifPresent(line -> err().println("eellm: " + line));
     }
     Report report = TrainBenchmark.run(config, world, options.rounds(), !meshOnly);
     if (world.rank() == 0) {

@@ -3,6 +3,7 @@ package org.eellm.cli.bench;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.Optional;
+import org.eellm.bench.SlowFormat;
 import org.eellm.bench.TuneBenchmark;
 import org.eellm.bench.TuneBenchmark.Report;
 import org.eellm.bench.TuneBenchmark.Variant;
@@ -43,7 +44,7 @@ final class BenchTuneCommand extends EellmCommand {
       throw new ConfigException(
           "exits.layers: is empty, and there is nothing to tune; use --set 'exits.layers=[2]'");
     }
-    BenchOptions.warnOfSlowFormat(config, err());
+    SlowFormat.of(config).ifPresent(line -> err().println("eellm: " + line));
     Report report = TuneBenchmark.run(config, options.rounds());
     json.print(out(), report, () -> print(report, out()));
     return ExitCode.OK;
