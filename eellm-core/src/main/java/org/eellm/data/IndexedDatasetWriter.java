@@ -11,6 +11,7 @@ import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.zip.CRC32C;
 import org.eellm.data.IndexedFormat.TokenType;
 import org.eellm.file.FileChecksum;
 import org.jspecify.annotations.Nullable;
@@ -39,7 +40,7 @@ public final class IndexedDatasetWriter implements AutoCloseable {
   private final TokenType type;
   private final Output tokens;
   private final Output index;
-  private @Nullable Output mask; // from the first token on that is not counted
+  private volatile @Nullable Output mask; // from the first token on that is not counted
   private long length;
   private long documents;
   private long documentLength;
@@ -162,19 +163,35 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     documentLength = 0;
   }
 
-  /** Brings all so far onto the disk, from where another writer can go on. */
+  /**
+   * How far the files are written. Once they are {@link #force forced}, another can go on there.
+   */
   Position save() {
     try {
-      tokens.force();
-      index.force();
+      tokens.flush();
+      index.flush();
       if (mask != null) {
-        mask.force();
+        mask.flush();
       }
     } catch (IOException e) {
       throw unwritable(prefix, e);
     }
     saved = true;
     return new Position(length, documents, documentLength, mask != null);
+  }
+
+  /** Brings what was saved onto the disk, on any thread. */
+  void force() {
+    try {
+      tokens.channel.force(true);
+      index.channel.force(true);
+      Output masks = mask;
+      if (masks != null) {
+        masks.channel.force(true);
+      }
+    } catch (IOException e) {
+      throw unwritable(prefix, e);
+    }
   }
 
   /**
@@ -199,9 +216,9 @@ public final class IndexedDatasetWriter implements AutoCloseable {
       }
       checksum =
           new DatasetChecksum(
-              FileChecksum.of(tokens.temporary),
-              FileChecksum.of(index.temporary),
-              mask == null ? Optional.empty() : Optional.of(FileChecksum.of(mask.temporary)));
+              tokens.checksum(),
+              FileChecksum.of(index.temporary), // its header came last
+              Optional.ofNullable(mask).map(Output::checksum));
     } catch (IOException e) {
       throw unwritable(prefix, e);
     }
@@ -287,6 +304,9 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     private final FileChannel channel;
     private final ByteBuffer buffer =
         ByteBuffer.allocateDirect(BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    private final FileChecksum kept;
+    private final CRC32C added = new CRC32C(); // of what is behind those kept
+    private long addedBytes;
 
     /** Begins behind the bytes that are kept of a file that may be there. */
     Output(Path path, long kept) throws IOException {
@@ -303,6 +323,7 @@ public final class IndexedDatasetWriter implements AutoCloseable {
         throw new IOException("%s has less than the %d bytes it had".formatted(temporary, kept));
       }
       channel.truncate(kept).position(kept);
+      this.kept = FileChecksum.of(temporary);
     }
 
     void put(byte[] bytes) throws IOException {
@@ -334,10 +355,17 @@ public final class IndexedDatasetWriter implements AutoCloseable {
 
     void flush() throws IOException {
       buffer.flip();
+      added.update(buffer.duplicate());
+      addedBytes += buffer.limit();
       while (buffer.hasRemaining()) {
         channel.write(buffer);
       }
       buffer.clear();
+    }
+
+    /** That of all bytes put so far, once they are flushed. */
+    FileChecksum checksum() {
+      return kept.followedBy(FileChecksum.of(addedBytes, added));
     }
 
     void force() throws IOException {

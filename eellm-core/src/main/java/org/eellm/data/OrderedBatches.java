@@ -90,7 +90,8 @@ public final class OrderedBatches {
     return batch;
   }
 
-  private static <R> R result(Future<R> future) {
+  /** What work gave, or its exception. */
+  static <R> R result(Future<R> future) {
     try {
       return future.get();
     } catch (InterruptedException e) {

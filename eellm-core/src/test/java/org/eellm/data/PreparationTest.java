@@ -17,6 +17,7 @@ import org.eellm.data.corpus.TextCorpus;
 import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.data.tokenizer.TokenizerTest;
+import org.eellm.file.FileChecksum;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -63,7 +64,7 @@ final class PreparationTest {
   }
 
   @Test
-  void run_anyNumberOfThreads_writesTheSame() {
+  void run_anyNumberOfThreads_writesTheSame() throws IOException {
     Random random = new Random(1);
     List<String> documents = new ArrayList<>();
     for (int i = 0; i < 3000; i++) {
@@ -281,10 +282,16 @@ final class PreparationTest {
     };
   }
 
-  private void assertSame(String name, String other) {
+  private void assertSame(String name, String other) throws IOException {
     for (String ending : List.of(".bin", ".idx", "-tokenizer/tokenizer.json")) {
       assertThat(folder.resolve(name + ending))
           .hasSameBinaryContentAs(folder.resolve(other + ending));
+    }
+    DatasetChecksum kept = DatasetChecksum.kept(folder.resolve(name)).orElseThrow();
+    assertThat(kept.tokens()).isEqualTo(FileChecksum.of(folder.resolve(name + ".bin")));
+    assertThat(kept.index()).isEqualTo(FileChecksum.of(folder.resolve(name + ".idx")));
+    if (kept.mask().isPresent()) {
+      assertThat(kept.mask()).contains(FileChecksum.of(folder.resolve(name + ".mask")));
     }
   }
 
