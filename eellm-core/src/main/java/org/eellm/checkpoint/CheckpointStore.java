@@ -352,6 +352,9 @@ public final class CheckpointStore {
       return path;
     }
     Optional<Path> latest = new CheckpointStore(path, 0).latestWhole();
+    if (latest.isPresent() && Files.exists(latest.get().resolve(HuggingFaceConfig.CONFIG))) {
+      return latest.get(); // perhaps with a draft head beside it
+    }
     if (HeadFiles.isIn(latest.orElse(path))) {
       throw new CheckpointException(
           path + ": has heads and no trunk; give --model their trunk, and --heads this folder");

@@ -199,6 +199,7 @@ final class DraftHeadTuningTest {
         .hasMessageContaining("head needs a draft head beside a model");
     DraftHeadFiles.put(ModelFolder.resolve(model), run);
     assertThat(accepted(model, DraftSource.HEAD)).isPositive();
+    assertThat(ModelFolder.resolve(folder.resolve("model")).folder()).isEqualTo(model);
 
     Path other = model("other", "train.seed=5", "train.steps=6");
     Path eagle = Files.createDirectories(folder.resolve("eagle"));
