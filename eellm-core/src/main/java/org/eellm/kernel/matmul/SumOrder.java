@@ -18,7 +18,7 @@ public enum SumOrder {
    */
   TILES;
 
-  /** The system property that chooses; without it the chain is taken. */
+  /** The system property that chooses; without it tiles are taken where a processor has them. */
   public static final String PROPERTY = "eellm.kernel.order";
 
   /** Inputs that a tile takes at once. */
@@ -27,7 +27,15 @@ public enum SumOrder {
   /** Made when it is first asked for. */
   private static final class Choice {
     private static final SumOrder ORDER =
-        of(System.getProperty(PROPERTY, CHAIN.text())).orElseThrow();
+        Optional.ofNullable(System.getProperty(PROPERTY))
+            .map(name -> of(name).orElseThrow())
+            .orElseGet(Choice::fastest);
+
+    private static SumOrder fastest() {
+      return DotKernels.find(WeightFormat.BFLOAT16, TILES).filter(DotKernels::hasTiles).isPresent()
+          ? TILES
+          : CHAIN;
+    }
   }
 
   /** The process's. */

@@ -21,7 +21,7 @@ public enum CpuLevel {
   AVX_VNNI("avx_vnni"),
   /** Machine code for vectors of 512 bits. */
   AVX512("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
-  /** The same with tiles, where {@code eellm.kernel.order} asks for them. */
+  /** The same with tiles, unless {@code eellm.kernel.order} asks for a chain. */
   AMX("amx_tile", "amx_bf16");
 
   /** The system property that chooses a level; without it the machine's highest is taken. */
