@@ -240,16 +240,14 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
   public int[] encode(String text) {
     String wellFormed = new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8);
     KnownWords known = Objects.requireNonNullElseGet(idle.poll(), KnownWords::new);
-    Ids ids = known.ids; // long enough from the second text on
-    ids.clear();
+    Ids ids = new Ids();
     added.divide(
         wellFormed,
         (part, first) ->
             cutter.cut(part, first, (all, from, to) -> addWord(all, from, to, known, ids)),
         ids::add);
-    int[] tokens = ids.toArray();
     idle.add(known);
-    return tokens;
+    return ids.toArray();
   }
 
   private void addWord(String text, int from, int to, KnownWords known, Ids ids) {
@@ -278,17 +276,8 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
 
   /** A list that grows. */
   static final class Ids {
-    private static final int SMALL = 64;
-    private static final int KEPT = 1 << 16; // enough for a piece of a corpus
-
-    private int[] values = new int[SMALL];
+    private int[] values = new int[64];
     private int count;
-
-    /** Begins anew, in the same place unless that is large. */
-    void clear() {
-      values = values.length > KEPT ? new int[SMALL] : values;
-      count = 0;
-    }
 
     void add(int id) {
       reserve(1);

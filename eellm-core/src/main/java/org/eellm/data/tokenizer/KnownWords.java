@@ -20,8 +20,6 @@ final class KnownWords {
   private static final int MOST =
       most(Runtime.getRuntime().maxMemory(), Runtime.getRuntime().availableProcessors());
 
-  final BytePairEncoder.Ids ids = new BytePairEncoder.Ids(); // of the text at hand
-
   private final int[] places = new int[PLACES]; // where a word's head is; 0 is free
   private int[] words = new int[SMALL]; // heads, characters, tokens
   private int end = 1;
