@@ -41,7 +41,10 @@ function bring() {
 
 function bringLlama() {
   if (existsSync("runs/quickstart") && !existsSync("llama")) {
-    spawnSync("./eellm", ["export", "--model", "runs/quickstart", "--format", "hf", "--output", "llama"], sh);
+    const made = spawnSync("./eellm", ["export", "--model", "runs/quickstart", "--format", "hf", "--output", "llama"], sh);
+    if (made.status !== 0) {
+      throw new Error(`no llama could be made of runs/quickstart: ${made.stderr}`);
+    }
     const turns = "{% for m in messages %}{{ m.role }}: {{ m.content }};{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}";
     writeFileSync("llama/chat_template.jinja", turns);
   }

@@ -11,7 +11,6 @@ import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 import java.util.Objects;
 import java.util.Optional;
-import java.util.zip.CRC32C;
 import org.eellm.data.IndexedFormat.TokenType;
 import org.eellm.file.FileChecksum;
 import org.jspecify.annotations.Nullable;
@@ -40,7 +39,7 @@ public final class IndexedDatasetWriter implements AutoCloseable {
   private final TokenType type;
   private final Output tokens;
   private final Output index;
-  private volatile @Nullable Output mask; // from the first token on that is not counted
+  private @Nullable Output mask; // from the first token on that is not counted
   private long length;
   private long documents;
   private long documentLength;
@@ -163,35 +162,19 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     documentLength = 0;
   }
 
-  /**
-   * How far the files are written. Once they are {@link #force forced}, another can go on there.
-   */
+  /** Brings all so far onto the disk, from where another writer can go on. */
   Position save() {
     try {
-      tokens.flush();
-      index.flush();
+      tokens.force();
+      index.force();
       if (mask != null) {
-        mask.flush();
+        mask.force();
       }
     } catch (IOException e) {
       throw unwritable(prefix, e);
     }
     saved = true;
     return new Position(length, documents, documentLength, mask != null);
-  }
-
-  /** Brings what was saved onto the disk, on any thread. */
-  void force() {
-    try {
-      tokens.channel.force(true);
-      index.channel.force(true);
-      Output masks = mask;
-      if (masks != null) {
-        masks.channel.force(true);
-      }
-    } catch (IOException e) {
-      throw unwritable(prefix, e);
-    }
   }
 
   /**
@@ -216,9 +199,9 @@ public final class IndexedDatasetWriter implements AutoCloseable {
       }
       checksum =
           new DatasetChecksum(
-              tokens.checksum(),
-              FileChecksum.of(index.temporary), // its header came last
-              Optional.ofNullable(mask).map(Output::checksum));
+              FileChecksum.of(tokens.temporary),
+              FileChecksum.of(index.temporary),
+              mask == null ? Optional.empty() : Optional.of(FileChecksum.of(mask.temporary)));
     } catch (IOException e) {
       throw unwritable(prefix, e);
     }
@@ -304,9 +287,6 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     private final FileChannel channel;
     private final ByteBuffer buffer =
         ByteBuffer.allocateDirect(BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
-    private final FileChecksum kept;
-    private final CRC32C added = new CRC32C(); // of what is behind those kept
-    private long addedBytes;
 
     /** Begins behind the bytes that are kept of a file that may be there. */
     Output(Path path, long kept) throws IOException {
@@ -323,7 +303,6 @@ public final class IndexedDatasetWriter implements AutoCloseable {
         throw new IOException("%s has less than the %d bytes it had".formatted(temporary, kept));
       }
       channel.truncate(kept).position(kept);
-      this.kept = FileChecksum.of(temporary);
     }
 
     void put(byte[] bytes) throws IOException {
@@ -355,17 +334,10 @@ public final class IndexedDatasetWriter implements AutoCloseable {
 
     void flush() throws IOException {
       buffer.flip();
-      added.update(buffer.duplicate());
-      addedBytes += buffer.limit();
       while (buffer.hasRemaining()) {
         channel.write(buffer);
       }
       buffer.clear();
-    }
-
-    /** That of all bytes put so far, once they are flushed. */
-    FileChecksum checksum() {
-      return kept.followedBy(FileChecksum.of(addedBytes, added));
     }
 
     void force() throws IOException {

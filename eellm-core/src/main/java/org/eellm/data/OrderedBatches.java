@@ -90,8 +90,7 @@ public final class OrderedBatches {
     return batch;
   }
 
-  /** What work gave, or its exception. */
-  static <R> R result(Future<R> future) {
+  private static <R> R result(Future<R> future) {
     try {
       return future.get();
     } catch (InterruptedException e) {

@@ -5,7 +5,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.CompletableFuture;
 import java.util.function.Function;
 import java.util.zip.CRC32C;
 import org.eellm.data.PreparationState.Counts;
@@ -84,7 +83,6 @@ public final class Preparation {
   private final Counts counts;
   private FileChecksum text;
   private long batches;
-  private CompletableFuture<Void> saving = CompletableFuture.completedFuture(null);
 
   private Preparation(Encoders encoders, IndexedDatasetWriter writer, PreparationState from) {
     this.encoders = encoders;
@@ -156,27 +154,19 @@ public final class Preparation {
           IndexedDatasetWriter.open(prefix, tokenizer.vocabSize(), from.files())) {
         Preparation preparation = new Preparation(encoders, writer, from);
         long[] saved = {from.text().bytes()};
-        try {
-          OrderedBatches.process(
-              corpus,
-              pass,
-              threads,
-              preparation::tokenize,
-              batch -> {
-                preparation.write(batch);
-                if (preparation.text.bytes() - saved[0] >= savedBytes) {
-                  preparation.save(identity, prefix);
-                  saved[0] = preparation.text.bytes();
-                }
-              },
-              progress.of(Progress.Work.TOKENIZING));
-        } finally {
-          preparation
-              .saving
-              .handle((nothing, failure) -> failure)
-              .join(); // before files are closed
-        }
-        OrderedBatches.result(preparation.saving);
+        OrderedBatches.process(
+            corpus,
+            pass,
+            threads,
+            preparation::tokenize,
+            batch -> {
+              preparation.write(batch);
+              if (preparation.text.bytes() - saved[0] >= savedBytes) {
+                preparation.state(identity).write(prefix);
+                saved[0] = preparation.text.bytes();
+              }
+            },
+            progress.of(Progress.Work.TOKENIZING));
         if (preparation.counts.documents == 0) {
           throw new DataException("the corpus has no text; check the inputs");
         }
@@ -208,16 +198,8 @@ public final class Preparation {
     PreparationState.requireSame(checksum.sum(), from.text(), "the input", prefix);
   }
 
-  /** Begins to save what is written so far. Nobody waits for the disk but the next save. */
-  private void save(FileChecksum identity, Path prefix) {
-    OrderedBatches.result(saving);
-    byte[] state = new PreparationState(identity, text, batches, writer.save(), counts).json();
-    saving =
-        CompletableFuture.runAsync(
-            () -> {
-              writer.force();
-              PreparationState.write(state, prefix);
-            });
+  private PreparationState state(FileChecksum identity) {
+    return new PreparationState(identity, text, batches, writer.save(), counts);
   }
 
   /** Where the tokenizer of a dataset is. */

@@ -72,21 +72,12 @@ record PreparationState(
     }
   }
 
-  /** It as it is now, whatever is counted later. */
-  byte[] json() {
-    try {
-      return JSON.writeValueAsBytes(this);
-    } catch (JsonProcessingException e) {
-      throw new IllegalStateException(e);
-    }
-  }
-
-  /** Puts a state's JSON in the place of an earlier one. */
-  static void write(byte[] json, Path prefix) {
+  /** Puts it in the place of an earlier one. */
+  void write(Path prefix) {
     Path path = file(prefix);
     Path temporary = path.resolveSibling(path.getFileName() + ".tmp");
     try {
-      Files.write(temporary, json);
+      Files.write(temporary, JSON.writeValueAsBytes(this));
       Files.move(
           temporary, path, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     } catch (IOException e) {

@@ -3,6 +3,7 @@ package org.eellm.kernel.matmul;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.Optional;
+import org.eellm.kernel.vector.CpuLevel;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
@@ -31,8 +32,13 @@ public enum SumOrder {
             .map(name -> of(name).orElseThrow())
             .orElseGet(Choice::fastest);
 
+    /** Looks at the processor first, since code costs time to try. */
     private static SumOrder fastest() {
-      return DotKernels.find(WeightFormat.BFLOAT16, TILES).filter(DotKernels::hasTiles).isPresent()
+      return Optional.of(CpuLevel.chosen())
+              .filter(level -> level == CpuLevel.AMX)
+              .flatMap(_ -> DotKernels.find(WeightFormat.BFLOAT16, TILES))
+              .filter(DotKernels::hasTiles)
+              .isPresent()
           ? TILES
           : CHAIN;
     }
