@@ -14,6 +14,8 @@ import {availableParallelism, cpus} from "node:os";
 import {join} from "node:path";
 import {awaitServer} from "./llama-cpp/server.mjs";
 
+process.on("SIGINT", () => process.exit(130));
+process.on("SIGTERM", () => process.exit(143));
 const [model, llamaCpp] = process.argv.slice(2);
 if (!model || !existsSync(join(model, "config.json"))) {
   throw new Error(`'${model}' is no model's folder: node bench/lossless.mjs MODEL [LLAMA_CPP]`);
@@ -144,6 +146,8 @@ async function fill(cells, command, args, environment, asks) {
   const log = openSync(join(work, "servers.log"), "a");
   const server = spawn(command, args, {stdio: ["ignore", log, log], env: {...process.env, ...environment}});
   const over = new Promise((resolve) => server.once("exit", resolve));
+  const stop = () => server.kill();
+  process.on("exit", stop);
   try {
     await awaitServer(URL);
     for (const cell of missing) {
@@ -167,7 +171,8 @@ async function fill(cells, command, args, environment, asks) {
       console.log(`${what}: ${different} of ${tokens} differ, ${confirmed} of ${drafted} drafts held; ${--left} left`);
     }
   } finally {
-    server.kill();
+    process.off("exit", stop);
+    stop();
     await over;
   }
 }

@@ -1,6 +1,6 @@
 // Runs the commands that the pages show, in the order of docs/README.md: node deploy/test/pages.mjs [PAGE ...]
 //
-// A fresh clone is best: what a page makes, later pages use. Servers run until the next one starts at their port, or the
+// A fresh clone is best: what a page makes, later pages use. JDK 25 has to come first in PATH. Servers run until the next one starts at their port, or the
 // page ends. Prints each command with its seconds; the exit code is 1 if one failed. What they wrote lies in target/pages.
 // Commands that need another machine, much time or data that eellm does not have are left out or shortened, as said below.
 import {spawn, spawnSync} from "node:child_process";
@@ -20,6 +20,7 @@ const SHORTER = [
   ["train.steps=5000", "train.steps=620"],
   ["--config configs/novels-10m.yaml", "--config configs/novels-10m.yaml --set train.steps=20 --set optimizer.warmup_steps=2"],
   ["--limit 100", "--limit 10"],
+  ["--max-tokens 400", "--max-tokens 200"],
   [" --adapter sums=other-lora", ""],
 ];
 const work = "target/pages";
@@ -41,7 +42,7 @@ function bring() {
 
 function bringLlama() {
   if (existsSync("runs/quickstart") && !existsSync("llama")) {
-    const made = spawnSync("./eellm", ["export", "--model", "runs/quickstart", "--format", "hf", "--output", "llama"], sh);
+    const made = spawnSync("./eellm", ["add-exits", "--model", "runs/quickstart", "--remove", "2,4", "--output", "llama"], sh);
     if (made.status !== 0) {
       throw new Error(`no llama could be made of runs/quickstart: ${made.stderr}`);
     }
@@ -102,6 +103,8 @@ async function serve(command, log) {
 }
 
 process.on("exit", () => [...servers.keys()].forEach(stop));
+process.on("SIGINT", () => process.exit(130));
+process.on("SIGTERM", () => process.exit(143));
 mkdirSync(work, {recursive: true});
 writeFileSync(join(work, ".curlrc"), "fail-with-body\n");
 process.env.CURL_HOME = work;

@@ -98,10 +98,11 @@ final class BeginningsOption {
   }
 
   /** Reads the file; no prompts where there is none. */
-  Beginnings read() throws IOException {
+  Beginnings read(LimitOption limit) throws IOException {
     if (code.isPresent()) {
       return new Sources(JavaSources.files(code.get()));
     }
-    return new Lines(prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of());
+    List<String> lines = prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of();
+    return new Lines(lines.subList(0, Math.min(limit.items().orElse(lines.size()), lines.size())));
   }
 }

@@ -177,7 +177,7 @@ public final class CalibrateCommand extends EellmCommand {
         fitsGates
             ? LearnThenTest.inLogOdds(delta, epsilon, guarantee.steps())
             : LearnThenTest.inSteps(delta, epsilon, guarantee.steps());
-    Beginnings read = beginnings.read();
+    Beginnings read = beginnings.read(limit);
     if (task.isEmpty() && read instanceof Lines(List<String> lines)) { // not to load in vain
       requireEnoughBeginnings(lines.size(), test);
     }
@@ -405,9 +405,6 @@ public final class CalibrateCommand extends EellmCommand {
     }
     if (beginnings.isCode() && task.isPresent()) {
       throw new ConfigException("--code takes the place of --task; give one of them");
-    }
-    if (limit.isPresent() && task.isEmpty() && !beginnings.isCode()) {
-      throw new ConfigException("--limit is for --task and --code; leave it out");
     }
     beginnings.require(limit);
     if (beginnings.isEmpty() && task.isPresent() && maxTokens.isPresent()) {

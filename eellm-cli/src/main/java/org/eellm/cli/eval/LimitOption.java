@@ -11,7 +11,8 @@ final class LimitOption {
   @Option(
       names = "--limit",
       paramLabel = "N",
-      description = "Only the first N items: of each task or subtask, or methods of sources.")
+      description =
+          "Only the first N items: of each task or subtask, prompts, or methods of sources.")
   private Optional<Integer> limit;
 
   boolean isPresent() {

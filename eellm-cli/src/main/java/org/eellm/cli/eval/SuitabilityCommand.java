@@ -101,14 +101,14 @@ public final class SuitabilityCommand extends EellmCommand {
       throw new ConfigException(
           "--seed has no effect with --prompts or --code, which are not sampled; leave it out");
     }
-    if (limit.isPresent() && !given.isCode()) {
-      throw new ConfigException("--limit is for --code; leave it out");
+    if (limit.isPresent() && given.isEmpty()) {
+      throw new ConfigException("--limit is for --prompts and --code; leave it out");
     }
     given.require(limit);
     compute.useThreads();
     Function<EvaluatedModel, List<List<Integer>>> beginnings = this::sampled;
     if (!given.isEmpty()) {
-      Beginnings read = given.read();
+      Beginnings read = given.read(limit);
       int methods = limit.items().orElse(METHODS);
       beginnings = subject -> read.tokens(subject, methods, maxTokens);
     }

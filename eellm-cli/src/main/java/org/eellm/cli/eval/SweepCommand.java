@@ -245,7 +245,7 @@ public final class SweepCommand extends EellmCommand {
   @Override
   public Integer call() throws IOException {
     validateOptions();
-    Beginnings begun = beginnings.read();
+    Beginnings begun = beginnings.read(limit);
     Optional<Calibration> read =
         calibration.isPresent()
             ? Optional.of(Calibration.read(calibration.get()))
@@ -513,9 +513,6 @@ public final class SweepCommand extends EellmCommand {
     if (!beginnings.isGiven() || !tasks.isEmpty() && beginnings.isCode()) {
       throw new ConfigException(
           "--prompts, --code: give prompts, with --tasks or without, or sources and neither");
-    }
-    if (tasks.isEmpty() && !beginnings.isCode() && limit.isPresent()) {
-      throw new ConfigException("--limit: no effect without --tasks or --code; leave it out");
     }
     beginnings.require(limit);
   }

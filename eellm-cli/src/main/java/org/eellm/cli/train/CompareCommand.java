@@ -16,8 +16,8 @@ import picocli.CommandLine.Parameters;
 @Command(
     name = "compare",
     description = {
-      "Shows the validation losses of several runs side by side, as a table in Markdown, and how",
-      "often each exit predicts the final head's token.",
+      "Shows the validation losses of several runs side by side, as a table in Markdown, and how"
+          + " often each exit predicts the final head's token.",
       "Runs of one name, apart from -seed1, -seed2 and so on, are one row with a standard error."
     })
 public final class CompareCommand extends EellmCommand {

@@ -348,7 +348,7 @@ final class CalibrateCommandTest {
         "--task=gsm8k | --task and --data go together",
         "--delta=0 | --delta: 0.0 is outside (0, 1); use a share such as 0.05",
         "--epsilon=1 | --epsilon: 1.0 is outside (0, 1); use a share such as 0.05",
-        "--limit=3 | --limit is for --task and --code",
+        "--limit=0 | --limit: 0 is below 1",
         "--gate --policy=margin | --policy has no effect with --gate",
         "--gate --temperatures | --temperatures has no effect with --gate",
         "--gate --pp=2 | --gate needs the whole model on one rank; leave out --tp and --pp",

@@ -270,7 +270,7 @@ final class SuitabilityCommandTest {
         .isEqualTo(2);
     assertThat(err.toString()).contains("--seed has no effect with --prompts");
     assertThat(run("suitability", model.toString(), "--limit", "3")).isEqualTo(2);
-    assertThat(err.toString()).contains("--limit is for --code; leave it out");
+    assertThat(err.toString()).contains("--limit is for --prompts and --code; leave it out");
     assertThat(run("suitability", folder.resolve("nowhere").toString())).isEqualTo(1);
   }
 }

@@ -530,7 +530,7 @@ final class SweepCommandTest {
         "--tasks=lambda --data=x | task 'lambda' is none of arc_challenge",
         "--patience=2 | --patience has no effect without --policies patience",
         "--tasks=gsm8k | --tasks and --data go together",
-        "--limit=2 | --limit: no effect without --tasks or --code",
+        "--limit=0 | --limit: 0 is below 1",
         "--methods=medusa | --methods: 'medusa' is no method; use all, or some of [fixed-exit, ",
         "--methods=all --modes=recompute | --modes has no effect with --methods; leave it out",
         "--methods=all --tp=2 --nproc=2 | --methods: needs a single rank; leave out --tp and --pp",

@@ -153,6 +153,15 @@ abstract class GeneralInstructions extends Registers {
     encoder.general(Integer.SIZE, 0xFF, 2, address);
   }
 
+  /** Loads how floats are rounded, and whether tiny ones become 0. */
+  public final void ldmxcsr(Memory from) {
+    encoder.general(Integer.SIZE, 0x0F_AE, 2, from);
+  }
+
+  public final void stmxcsr(Memory to) {
+    encoder.general(Integer.SIZE, 0x0F_AE, 3, to);
+  }
+
   public final void prefetcht0(Memory from) {
     encoder.general(Integer.SIZE, 0x0F_18, 1, from);
   }

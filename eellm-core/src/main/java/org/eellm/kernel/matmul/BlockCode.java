@@ -79,6 +79,9 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode, Ha
   /** Writes what is constant to registers; R14 has the units of a block, and is free then. */
   abstract void begin();
 
+  /** Writes what comes before the function's end. */
+  void end() {}
+
   /** Writes outputs of the next blocks, and moves RDI to the end of the first. */
   abstract void outputs(int streams);
 
@@ -112,6 +115,7 @@ abstract sealed class BlockCode extends Assembler permits DotCode, GroupCode, Ha
       jmp(next);
       bind(end);
     }
+    end();
     leaveVectors();
     return finish();
   }

@@ -83,6 +83,8 @@ final class InstructionsTest {
       as("cmovg rsi,rax").cmovg(RSI, RAX);
       as("cmove r15,r11").cmove(R15, R11);
       as("call r10").call(R10);
+      as("ldmxcsr DWORD PTR [rsp]").ldmxcsr(at(RSP));
+      as("stmxcsr DWORD PTR [rsp+0x4]").stmxcsr(at(RSP, 4));
       as("prefetcht0 BYTE PTR [rdi+r13*4+0x1000]").prefetcht0(at(RDI, R13, 4, 4096));
       as("prefetcht1 BYTE PTR [rdi+rbx*1+0x40]").prefetcht1(at(RDI, RBX, 1, 64));
       as("bzhi eax,ecx,r11d").bzhi(EAX, ECX, R11D);

@@ -23,9 +23,9 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
-import org.junit.jupiter.params.provider.ValueSource;
 
 final class MatmulKernelTest {
   private static final int[] INPUTS = {1, 2, 3, 5, 33, 130, 768};
@@ -105,14 +105,22 @@ final class MatmulKernelTest {
     assertThat(SumOrder.chosen()).isEqualTo(hasTiles ? SumOrder.TILES : SumOrder.CHAIN);
   }
 
-  /** As long prompts come, whose later rows do not ask for weights ahead. */
+  /**
+   * As long prompts come, whose later rows do not ask for weights ahead; and of numbers so tiny
+   * that tiles take some sums for 0.
+   */
   @ParameterizedTest
-  @ValueSource(ints = {64, 100, 256, 512})
-  void multiply_tiles_givesEachRowOfManyAsAlone(int count) {
+  @CsvSource({"64, 1", "100, 1", "256, 1", "512, 1", "40, 1e-38"})
+  void multiply_tiles_givesEachRowOfManyAsAlone(int count, float scale) {
     MatmulKernel kernel =
         machineCode(WeightFormat.BFLOAT16, SumOrder.TILES, CodeTarget.candidates().getFirst());
     Random random = new Random(7);
     float[][] rows = RandomMatrix.rows(count, 768, random);
+    for (float[] row : rows) {
+      for (int i = 0; i < row.length; i++) {
+        row[i] *= scale;
+      }
+    }
     try (RandomMatrix w = new RandomMatrix(WeightFormat.BFLOAT16, 768, 768, random);
         PackedInput x = kernel.allocate(count, 768);
         PackedInput one = kernel.allocate(1, 768)) {
