@@ -110,20 +110,27 @@ final class MatmulKernelTest {
    * that tiles take some sums for 0.
    */
   @ParameterizedTest
-  @CsvSource({"64, 1", "100, 1", "256, 1", "512, 1", "40, 1e-38"})
-  void multiply_tiles_givesEachRowOfManyAsAlone(int count, float scale) {
+  @CsvSource({
+    "64, 768, 1",
+    "100, 700, 1",
+    "256, 768, 1",
+    "512, 768, 1",
+    "40, 200, 1e-38",
+    "40, 768, 1e-38"
+  })
+  void multiply_tiles_givesEachRowOfManyAsAlone(int count, int in, float scale) {
     MatmulKernel kernel =
         machineCode(WeightFormat.BFLOAT16, SumOrder.TILES, CodeTarget.candidates().getFirst());
     Random random = new Random(7);
-    float[][] rows = RandomMatrix.rows(count, 768, random);
+    float[][] rows = RandomMatrix.rows(count, in, random);
     for (float[] row : rows) {
       for (int i = 0; i < row.length; i++) {
         row[i] *= scale;
       }
     }
-    try (RandomMatrix w = new RandomMatrix(WeightFormat.BFLOAT16, 768, 768, random);
-        PackedInput x = kernel.allocate(count, 768);
-        PackedInput one = kernel.allocate(1, 768)) {
+    try (RandomMatrix w = new RandomMatrix(WeightFormat.BFLOAT16, 768, in, random);
+        PackedInput x = kernel.allocate(count, in);
+        PackedInput one = kernel.allocate(1, in)) {
       float[][] together = multiply(kernel, w.packed(), x, rows, 5);
       for (int row = 0; row < count; row++) {
         assertThat(together[row])
