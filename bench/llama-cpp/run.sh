@@ -188,7 +188,7 @@ llama_server() { # format
 # Without drafts, which llama.cpp's server does not make here either.
 eellm_server() { # quantization
   start_server "$root/eellm" serve --model "$work/run" --threads $threads --batch-size 16 \
-    --mode full --quantize "$1" --port "$port"
+    --mode full --dtype bfloat16 --quantize "$1" --port "$port"
   load
 }
 
