@@ -80,7 +80,7 @@ final class DotKernels implements RowsByMatrix {
       return target.isAvx512()
           ? load(target, order, tiles, List.of(format))
               .or(() -> load(target, order, List.of(one), List.of(format)))
-          : Optional.empty(); // without vdpbf16ps
+          : Optional.empty(); // too few registers for halves
     }
     List<WeightFormat> formats = format.hasGroups() ? OF_GROUPS : List.of(format);
     List<Supplier<MachineCode>> functions = new ArrayList<>();
