@@ -1,7 +1,8 @@
 // Runs the commands that the pages show, in the order of docs/README.md: node deploy/test/pages.mjs [PAGE ...]
 //
-// A fresh clone is best: what a page makes, later pages use. JDK 25 has to come first in PATH. Servers run until the next one starts at their port, or the
-// page ends. Prints each command with its seconds; the exit code is 1 if one failed. What they wrote lies in target/pages.
+// A fresh clone is best: what a page makes, later pages use. JDK 25 has to come first in PATH. Servers run until the next one
+// starts at their port, or the page ends. Prints each command with its seconds; the exit code is 1 if one failed. What they
+// wrote lies in target/pages.
 // Commands that need another machine, much time or data that eellm does not have are left out or shortened, as said below.
 import {spawn, spawnSync} from "node:child_process";
 import {copyFileSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync} from "node:fs";

@@ -38,8 +38,8 @@ final class ConfigurationPage {
       the defaults below. `--set section.key=value` changes a setting on the command line.
 
       ```
-      ./eellm train --config configs/novels-10m.yaml --output runs/first \\
-        --set train.steps=500 --set 'exits.layers=[2,4]'
+      ./eellm train --config sums.yaml --output runs/first \\
+        --set train.steps=500 --set 'exits.layers=[1,3]'
       ```
 
       eellm refuses unknown keys, values that it cannot honour, and settings without effect. A run

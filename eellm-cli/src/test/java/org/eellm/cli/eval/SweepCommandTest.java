@@ -73,6 +73,13 @@ final class SweepCommandTest {
   }
 
   @Test
+  void limit_twoPrompts_takesTheFirst() throws IOException {
+    assertThat(sweep("--limit=1", "--thresholds=0.5")).as(err::toString).isZero();
+
+    assertThat(report().path("sweep").path("prompts").asInt()).isEqualTo(1);
+  }
+
+  @Test
   void sweep_ofAllModes_measuresEachSetting() throws IOException {
     int code =
         sweep(
