@@ -3,7 +3,6 @@ package org.eellm.kernel.matmul;
 import org.eellm.kernel.assembler.Assembler;
 import org.eellm.kernel.assembler.Label;
 import org.eellm.kernel.assembler.MachineCode;
-import org.eellm.kernel.assembler.Tile;
 
 /**
  * Machine code for products of rows with packed weights in bfloat16 by tiles (AMX): registers of 16
@@ -43,15 +42,19 @@ final class AmxCode extends Assembler {
   }
 
   /**
-   * The function for up to 16 rows: a block's outputs in four tiles of sums.
+   * The function for up to 16 rows: a block's outputs in four tiles of sums. A step is loaded
+   * before the sums of the block before it are stored, so that the processor does not wait for
+   * both.
    *
    * @param asksAhead whether it asks for the steps that follow
    */
   static MachineCode few(boolean asksAhead) {
     AmxCode code = new AmxCode();
     code.begin();
+    code.beginSteps();
+    code.loadStep();
     Label block = code.here();
-    code.beginSums();
+    code.clearSums();
     Label step = code.here();
     for (int line = 0;
         asksAhead && line < PAGES_AHEAD;
@@ -61,20 +64,32 @@ final class AmxCode extends Assembler {
             at(RDI, page * STEP_BYTES + ((PAGES_AHEAD - page) * PAGES_AHEAD + line) * LINE_BYTES));
       }
     }
-    code.tileloadd(tmm(4), at(R10, RCX, 1, 0));
-    for (int v = 0; v < 4; v++) {
-      Tile weights = tmm(5 + v % 3);
-      code.tileloadd(weights, at(RDI, RAX, 1, v * LINE_BYTES));
-      code.tdpbf16ps(tmm(v), tmm(4), weights);
+    for (int v = 0; v < 3; v++) {
+      code.tdpbf16ps(tmm(v), tmm(4), tmm(5 + v));
     }
+    code.tileloadd(tmm(5), at(RDI, RAX, 1, 3 * LINE_BYTES));
+    code.tdpbf16ps(tmm(3), tmm(4), tmm(5));
     code.add(R10, LINE_BYTES);
     code.add(RDI, STEP_BYTES);
+    Label last = new Label();
     code.dec(R11);
-    code.jne(step);
-    for (int v = 0; v < 4; v++) {
-      code.tilestored(at(R8, R9, 1, v * LINE_BYTES), tmm(v));
-    }
-    return code.end(block);
+    code.je(last);
+    code.loadStep();
+    code.jmp(step);
+    code.bind(last);
+    Label end = new Label();
+    code.dec(RSI);
+    code.je(end);
+    code.beginSteps();
+    code.loadStep();
+    code.storeSums();
+    code.add(R8, PAIR_BYTES);
+    code.jmp(block);
+    code.bind(end);
+    code.storeSums();
+    code.tilerelease();
+    code.leave();
+    return code.finish();
   }
 
   /**
@@ -148,11 +163,33 @@ final class AmxCode extends Assembler {
 
   /** Makes sums 0, and goes to the first step. */
   private void beginSums() {
+    clearSums();
+    beginSteps();
+  }
+
+  private void clearSums() {
     for (int tile = 0; tile < 4; tile++) {
       tilezero(tmm(tile));
     }
+  }
+
+  private void beginSteps() {
     mov(R10, RDX);
     mov(R11, R14);
+  }
+
+  /** Loads a step's rows, and all of its weights that there are tiles for. */
+  private void loadStep() {
+    tileloadd(tmm(4), at(R10, RCX, 1, 0));
+    for (int v = 0; v < 3; v++) {
+      tileloadd(tmm(5 + v), at(RDI, RAX, 1, v * LINE_BYTES));
+    }
+  }
+
+  private void storeSums() {
+    for (int v = 0; v < 4; v++) {
+      tilestored(at(R8, R9, 1, v * LINE_BYTES), tmm(v));
+    }
   }
 
   private MachineCode end(Label block) {
