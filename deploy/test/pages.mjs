@@ -39,7 +39,7 @@ function bring() {
   const places = ["France,Paris", "Italy,Rome", "Spain,Madrid", "Japan,Tokyo", "Peru,Lima"];
   writeFileSync("data/mine/capitals.csv", ["country,capital", ...places, ""].join("\n"));
   writeFileSync("capitals.yaml", /```yaml\n(task: capitals\n[^`]*)```/.exec(readFileSync("docs/evaluate.md", "utf8"))[1]);
-  writeFileSync("chats.jsonl", '{"prompt": "A bird?", "completion": "It sang."}\n'.repeat(300));
+  writeFileSync("chats.jsonl", '{"prompt": "A bird?", "completion": "It sang."}\n'.repeat(3000));
 }
 
 function bringLlama() {
