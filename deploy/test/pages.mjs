@@ -118,7 +118,7 @@ const chosen = process.argv.slice(2);
 for (const page of chosen.length > 0 ? chosen : pages()) {
   console.log(`\n${file(page)}`);
   for (const shown of blocks(page).flatMap(commands)) {
-    const command = SHORTER.reduce((all, [long, short]) => all.replace(long, short), shown);
+    const command = SHORTER.reduce((all, [long, short]) => all.replaceAll(long, short), shown);
     const title = command.split("\n")[0].slice(0, 100);
     const why = LEFT_OUT.find(([pattern]) => pattern.test(command))?.[1];
     if (why) {
