@@ -21,7 +21,6 @@ const SHORTER = [
   ["train.steps=5000", "train.steps=620"],
   ["--config configs/novels-10m.yaml", "--config configs/novels-10m.yaml --set train.steps=20 --set optimizer.warmup_steps=2"],
   ["--limit 100", "--limit 10"],
-  ["--max-tokens 400", "--max-tokens 200"],
   ["--preset tune-chat", "--preset tune-chat --set data.sequence_length=256 --set train.steps=100"],
   [" --adapter sums=other-lora", ""],
 ];
