@@ -7,8 +7,8 @@ import java.util.Arrays;
  * sequences where they suffice, by Megatron's rounding.
  */
 public record Split(double training, double validation, double test) {
-  /** Everything is for training. */
-  public static final Split TRAINING_ONLY = new Split(1, 0, 0);
+  /** Everything is for validation. */
+  public static final Split VALIDATION_ONLY = new Split(0, 1, 0);
 
   /** A part of a dataset. */
   public enum Part {

@@ -177,7 +177,7 @@ public final class RunData implements AutoCloseable {
       return Optional.empty();
     }
     if (!data.validation().isEmpty()) {
-      return Optional.of(blend(data.validation(), Split.TRAINING_ONLY, Part.TRAINING));
+      return Optional.of(blend(data.validation(), Split.VALIDATION_ONLY, Part.VALIDATION));
     }
     if (split.validation() == 0) {
       throw new ConfigException(

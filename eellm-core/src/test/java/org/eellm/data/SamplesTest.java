@@ -71,7 +71,7 @@ final class SamplesTest {
   @Test
   void sample_epoch_showsEveryTokenOnceAsTarget() {
     try (IndexedDataset dataset = dataset("ring", 10, 16)) { // 160 different tokens
-      DatasetSamples samples = samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 1);
+      DatasetSamples samples = samples(dataset, new Split(1, 0, 0), Part.TRAINING, 1);
       assertThat(samples.samplesPerEpoch()).isEqualTo(20);
       for (int epoch = 0; epoch < 5; epoch++) {
         int[] targets = new int[0];
@@ -92,14 +92,14 @@ final class SamplesTest {
   @Test
   void sample_dependsOnSeedAndIndexOnly() {
     try (IndexedDataset dataset = dataset("pure", 10, 160)) {
-      int[] expected = read(samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 1), 0, 500);
-      DatasetSamples again = samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 1);
+      int[] expected = read(samples(dataset, new Split(1, 0, 0), Part.TRAINING, 1), 0, 500);
+      DatasetSamples again = samples(dataset, new Split(1, 0, 0), Part.TRAINING, 1);
       int width = LENGTH + 1;
       for (int i = 499; i >= 0; i -= 7) {
         assertThat(read(again, i, 1))
             .isEqualTo(Arrays.copyOfRange(expected, i * width, (i + 1) * width));
       }
-      assertThat(read(samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 2), 0, 500))
+      assertThat(read(samples(dataset, new Split(1, 0, 0), Part.TRAINING, 2), 0, 500))
           .isNotEqualTo(expected);
       // Epochs are of 200 samples, and not alike.
       assertThat(Arrays.copyOfRange(expected, 200 * width, 400 * width))
@@ -165,11 +165,11 @@ final class SamplesTest {
     DatasetSamples separate =
         new DatasetSamples(
             dataset,
-            Split.TRAINING_ONLY,
+            new Split(1, 0, 0),
             Part.TRAINING,
             new DatasetSamples.Shape(LENGTH, 300, OptionalInt.of(end)),
             1);
-    DatasetSamples joined = samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 1);
+    DatasetSamples joined = samples(dataset, new Split(1, 0, 0), Part.TRAINING, 1);
     for (int i = 0; i < 3 * separate.samplesPerEpoch(); i++) {
       int[] tokens = read(separate, i, 1);
       int[] found = new int[LENGTH];
@@ -212,7 +212,7 @@ final class SamplesTest {
       DatasetSamples chats =
           new DatasetSamples(
               dataset,
-              Split.TRAINING_ONLY,
+              new Split(1, 0, 0),
               Part.TRAINING,
               new DatasetSamples.Shape(LENGTH, 300, OptionalInt.of(9)),
               1);
@@ -220,7 +220,7 @@ final class SamplesTest {
           new BlendedSamples(
               List.of(
                   new WeightedSource(chats, 1),
-                  new WeightedSource(samples(texts, Split.TRAINING_ONLY, Part.TRAINING, 1), 1)));
+                  new WeightedSource(samples(texts, new Split(1, 0, 0), Part.TRAINING, 1), 1)));
       assertThat(blend.isMasked()).isTrue();
       long sum = 0;
       for (int i = 0; i < 40; i++) {
@@ -248,9 +248,9 @@ final class SamplesTest {
               folder.resolve("short")
                   + ": its validation part has 8 of 16 tokens, too few for a sample of 9; prepare"
                   + " more text, choose another split or a shorter sequence length");
-      assertThatThrownBy(() -> samples(dataset, Split.TRAINING_ONLY, Part.TEST, 1))
+      assertThatThrownBy(() -> samples(dataset, new Split(1, 0, 0), Part.TEST, 1))
           .hasMessageContaining("its test part has 0 of 16 tokens");
-      assertThat(samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 1).samplesPerEpoch())
+      assertThat(samples(dataset, new Split(1, 0, 0), Part.TRAINING, 1).samplesPerEpoch())
           .isEqualTo(2);
     }
   }
@@ -263,7 +263,7 @@ final class SamplesTest {
       DatasetSamples samples =
           new DatasetSamples(
               dataset,
-              Split.TRAINING_ONLY,
+              new Split(1, 0, 0),
               Part.TRAINING,
               new DatasetSamples.Shape(LENGTH, 77, OptionalInt.empty()),
               1);
