@@ -90,7 +90,7 @@ record ReportTables(JsonNode tables) {
       return "";
     }
     if (cell.isObject()) {
-      return "%s (%s to %s)"
+      return "%s (%s–%s)"
           .formatted(
               number(cell.required("median")),
               number(cell.required("least")),
