@@ -47,6 +47,10 @@ final class EeLlmScriptsTest {
         esac
         """);
     assertThat(program.toFile().setExecutable(true)).isTrue();
+    for (String tool : List.of("mvn", "node")) { // which fetch and write data
+      Path nothing = Files.writeString(folder.resolve(tool), "#!/bin/sh\n");
+      assertThat(nothing.toFile().setExecutable(true)).isTrue();
+    }
   }
 
   /** The commands that a script gives, each a list of arguments. */
@@ -59,6 +63,7 @@ final class EeLlmScriptsTest {
                 folder.resolve("work").toString())
             .redirectErrorStream(true)
             .redirectOutput(log.toFile());
+    builder.environment().merge("PATH", folder.toString(), (path, tools) -> tools + ":" + path);
     builder.environment().put("EELLM", folder.resolve("eellm").toString());
     builder.environment().put("NOTES", file.toString());
     builder.environment().put("NOVELS", folder.toString());
@@ -76,6 +81,7 @@ final class EeLlmScriptsTest {
         "designs.sh",
         "fills.sh",
         "inference.sh",
+        "methods.sh",
         "novels.sh",
         "recipes.sh",
         "training.sh",
