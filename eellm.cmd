@@ -32,7 +32,7 @@ if not exist "%root%target\lib\built" (
 )
 rem As in the launcher for other systems.
 "%jdk%\bin\java" ^
-  -Xlog:cds=off,aot=off ^
+  -Xlog:cds=off,aot=off,perf+memops=off ^
   -XX:+UseSerialGC ^
   --add-modules jdk.incubator.vector ^
   --enable-native-access=ALL-UNNAMED ^

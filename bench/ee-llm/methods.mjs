@@ -6,7 +6,7 @@ import {join} from "node:path";
 
 const [folder] = process.argv.slice(2);
 const report = new URL("../../docs/reports/methods.json", import.meta.url);
-const measured = ["java", "novels", "json", "long"].flatMap((trunk) => rows(trunk));
+const measured = ["java", "java-eight", "java-avx2", "novels", "json", "long"].flatMap((trunk) => rows(trunk));
 
 function rows(trunk) {
   const file = join(folder, `sweep-${trunk}`, "sweep.csv");
@@ -19,7 +19,7 @@ function rows(trunk) {
 }
 
 function find(name, trunk, where = {}) {
-  const wanted = {temperature: 0, batch_size: 1, ...where};
+  const wanted = {temperature: 0, ...where};
   const row = measured.find((each) => each.trunk === trunk && each.name === name
     && Object.entries(wanted).every(([key, value]) => Number(each[key]) === value));
   if (!row) {
@@ -46,19 +46,34 @@ const cells = {
   },
   settings: (name) => [
     speedUp(find(name, "java", {temperature: 0.8})),
+    speedUp(find(name, "java-eight")),
+    speedUp(find(name, "java-avx2")),
     speedUp(find(name, "long", {context: 1000})),
     speedUp(find(name, "long", {context: 3800})),
   ],
 };
-const {tables} = JSON.parse(readFileSync(report, "utf8"));
-const text = Object.entries(tables).map(([key, table]) => {
-  const words = ["command", "statistic", "processor", "commit"].map((word) => `      "${word}": ${JSON.stringify(table[word])},\n`);
-  const kept = {methods: 2, settings: 1, designs: table.columns.length}[key]; // columns of words
-  const lines = table.rows.map((row) => {
-    const name = row[0].split(" (")[0];
-    return `        [${[...row.slice(0, kept).map((cell) => JSON.stringify(cell)), ...(cells[key]?.(name) ?? [])].join(", ")}]`;
-  });
-  return `    "${key}": {\n${words.join("")}      "columns": [${table.columns.map((name) => JSON.stringify(name)).join(", ")}],\n`
-    + `      "rows": [\n${lines.join(",\n")}\n      ]\n    }`;
+let table;
+const lines = readFileSync(report, "utf8").split("\n").map((line) => {
+  table = line.match(/^    "(\w+)": \{/)?.[1] ?? table;
+  const [, row, comma] = line.match(/^        (\[.*\])(,?)$/) ?? [];
+  if (!row || !cells[table]) {
+    return line;
+  }
+  const words = JSON.parse(row).slice(0, {methods: 2, settings: 1}[table]);
+  return `        [${[...words.map((word) => JSON.stringify(word)), ...cells[table](words[0].split(" (")[0])].join(", ")}]${comma}`;
 });
-writeFileSync(report, `{\n  "tables": {\n${text.join(",\n")}\n  }\n}\n`);
+writeFileSync(report, lines.join("\n"));
+
+// Methods whose ranges are apart on both processors: how many pairs have another order?
+const [wide, narrow] = ["java", "java-avx2"].map((trunk) => measured.filter((row) => row.trunk === trunk && Number(row.temperature) === 0));
+const order = (a, b) => Number(a.speed_up_least) > Number(b.speed_up_most) ? 1 : Number(a.speed_up_most) < Number(b.speed_up_least) ? -1 : 0;
+let apart = 0;
+let swapped = 0;
+wide.forEach((a, i) => wide.slice(0, i).forEach((b) => {
+  const [one, other] = [a, b].map((row) => narrow.find((each) => each.name === row.name));
+  const here = order(a, b);
+  const there = order(one, other);
+  apart += here * there !== 0;
+  swapped += here * there < 0;
+}));
+console.log(`${apart} pairs of methods have ranges apart with and without AVX-512; ${swapped} of them in another order`);

@@ -47,6 +47,7 @@ public final class RankProcesses implements AutoCloseable {
       throws IOException {
     List<String> command = LocalLauncher.sameProgram(main.getName(), arguments, ranks);
     command.add(1, "-XX:TieredStopAtLevel=1"); // ready sooner
+    command.add(2, "-XX:-UsePerfData"); // no warning in the output where another holds its file
     for (int rank = 0; rank < ranks; rank++) {
       ProcessBuilder builder = new ProcessBuilder(command);
       builder
