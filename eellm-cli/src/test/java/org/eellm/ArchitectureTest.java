@@ -104,6 +104,7 @@ final class ArchitectureTest {
           "decode.strategy",
           "decode.request",
           "decode.speculate",
+          "decode.precedent",
           "decode.exit",
           "decode.sample",
           "decode.cache",

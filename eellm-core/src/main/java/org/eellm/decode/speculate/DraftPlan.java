@@ -1,6 +1,7 @@
 package org.eellm.decode.speculate;
 
 import java.util.Optional;
+import org.eellm.decode.precedent.Precedents;
 import org.eellm.decode.token.Tokens;
 
 /** Who drafts how many tokens of a sequence before the full model verifies them. */
@@ -77,7 +78,7 @@ public interface DraftPlan {
     /** What is expected behind a text, none of which may be a draft. */
     Precedents follow(Tokens text) {
       if (precedents.isEmpty()) {
-        precedents = Optional.of(new Precedents(text, store, source, shared));
+        precedents = Optional.of(store.precedents(text, source, shared));
       }
       precedents.get().follow();
       predictions.learn(store); // not before: what is known already would seem to be foreseen

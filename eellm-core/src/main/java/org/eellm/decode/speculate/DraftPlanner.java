@@ -6,6 +6,7 @@ import java.util.OptionalInt;
 import java.util.function.Predicate;
 import org.eellm.checkpoint.DraftTable;
 import org.eellm.config.HeadId;
+import org.eellm.decode.precedent.Precedents;
 import org.eellm.decode.token.Tokens;
 import org.eellm.model.Head;
 

@@ -1,6 +1,8 @@
 package org.eellm.decode.speculate;
 
 import java.util.Locale;
+import org.eellm.decode.precedent.RecentReplies;
+import org.eellm.decode.precedent.RecycledTable;
 
 /** Where drafts come from whose exit and length adapt. */
 public enum DraftSource {

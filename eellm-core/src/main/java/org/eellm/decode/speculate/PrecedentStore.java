@@ -3,6 +3,15 @@ package org.eellm.decode.speculate;
 import java.util.ArrayList;
 import java.util.List;
 import org.eellm.checkpoint.DraftTable;
+import org.eellm.decode.precedent.Outlook;
+import org.eellm.decode.precedent.Precedent;
+import org.eellm.decode.precedent.Precedents;
+import org.eellm.decode.precedent.PromptLookup;
+import org.eellm.decode.precedent.RecentReplies;
+import org.eellm.decode.precedent.RecycledLookup;
+import org.eellm.decode.precedent.RecycledTable;
+import org.eellm.decode.precedent.ReplyLookup;
+import org.eellm.decode.precedent.TableLookup;
 import org.eellm.decode.token.Tokens;
 
 /**
@@ -30,7 +39,8 @@ final class PrecedentStore {
    *
    * @param shared whether other requests' texts may
    */
-  List<Precedent> precedents(Outlook text, DraftSource source, boolean shared) {
+  Precedents precedents(Tokens tokens, DraftSource source, boolean shared) {
+    Outlook text = new Outlook(tokens, DraftLength.MAX_TOKENS);
     List<Precedent> all = new ArrayList<>();
     if (source.includes(DraftSource.PROMPT)) {
       all.add(new PromptLookup(text, typicalOfPrompts));
@@ -44,7 +54,7 @@ final class PrecedentStore {
     if (source.includes(DraftSource.RECYCLED) && shared) {
       all.add(new RecycledLookup(text, typicalOfRecycled, recycled));
     }
-    return all;
+    return new Precedents(text, all);
   }
 
   /** Keeps a reply, which ends before {@code end}. */

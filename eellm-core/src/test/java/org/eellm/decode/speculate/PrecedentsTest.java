@@ -7,6 +7,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import org.eellm.checkpoint.DraftTable;
+import org.eellm.decode.precedent.Precedents;
 import org.eellm.decode.token.Tokens;
 import org.junit.jupiter.api.Test;
 
@@ -24,7 +25,7 @@ final class PrecedentsTest {
   }
 
   private static Precedents lookup(Tokens tokens, PrecedentStore memory, boolean shared) {
-    Precedents lookup = new Precedents(tokens, memory, DraftSource.TEXT, shared);
+    Precedents lookup = memory.precedents(tokens, DraftSource.TEXT, shared);
     lookup.follow();
     return lookup;
   }

@@ -1,4 +1,4 @@
-package org.eellm.decode.speculate;
+package org.eellm.decode.precedent;
 
 import static org.assertj.core.api.Assertions.assertThat;
 

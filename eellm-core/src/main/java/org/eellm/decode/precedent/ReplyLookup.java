@@ -1,12 +1,12 @@
-package org.eellm.decode.speculate;
+package org.eellm.decode.precedent;
 
 /** What followed the text's last tokens in other requests' replies. */
-final class ReplyLookup extends Precedent {
+public final class ReplyLookup extends Precedent {
   private final RecentReplies replies;
   private int source; // place of the token that is expected next
   private int matchLength; // tokens before it that are the text's last; 0 where nothing matches
 
-  ReplyLookup(Outlook outlook, double[] typical, RecentReplies replies) {
+  public ReplyLookup(Outlook outlook, double[] typical, RecentReplies replies) {
     super(outlook, typical);
     this.replies = replies;
   }

@@ -1,4 +1,4 @@
-package org.eellm.decode.speculate;
+package org.eellm.decode.precedent;
 
 import java.util.Arrays;
 import org.eellm.decode.token.Tokens;
@@ -9,12 +9,12 @@ import org.eellm.decode.token.Tokens;
  * of three lengths is what {@link Precedent#ofLength} tells apart, at a fixed cost a token). A
  * ring: the oldest replies make room.
  */
-final class RecentReplies {
+public final class RecentReplies {
   /** Tokens by default: some thousand replies, 28 MB with the index. */
-  static final int MOST = 1 << 20;
+  public static final int MOST = 1 << 20;
 
   /** Of that many tokens, with the index. */
-  static final long MOST_BYTES = (long) MOST * Integer.BYTES * (1 + 2 * 3);
+  public static final long MOST_BYTES = (long) MOST * Integer.BYTES * (1 + 2 * 3);
 
   private static final int FIRST = 1 << 10;
 
@@ -37,7 +37,7 @@ final class RecentReplies {
   /**
    * @param most tokens, a power of two
    */
-  RecentReplies(int most) {
+  public RecentReplies(int most) {
     this.most = most;
   }
 
@@ -47,7 +47,7 @@ final class RecentReplies {
    * @param tokens of prompt and reply
    * @param end of the reply; tokens behind are drafts
    */
-  void add(Tokens tokens, int end) {
+  public void add(Tokens tokens, int end) {
     int from = Math.max(Math.max(0, tokens.promptSize() - PROMPT), end - most / 2);
     makeRoom(end - from + 1);
     for (int position = from; position < end; position++) {

@@ -1,10 +1,10 @@
-package org.eellm.decode.speculate;
+package org.eellm.decode.precedent;
 
 import java.util.Arrays;
 import org.eellm.checkpoint.DraftTable;
 
 /** What mostly followed the last two tokens in a text that was counted. */
-final class TableLookup extends Precedent {
+public final class TableLookup extends Precedent {
   /** Kinds, by how often the token followed where it was counted. */
   private static final int KINDS = 4;
 
@@ -16,13 +16,13 @@ final class TableLookup extends Precedent {
   private final DraftTable table;
   private int place;
 
-  TableLookup(Outlook outlook, double[] typical, DraftTable table) {
+  public TableLookup(Outlook outlook, double[] typical, DraftTable table) {
     super(outlook, typical);
     this.table = table;
   }
 
   /** Shares assumed before the first text, by kind. */
-  static double[] typical() {
+  public static double[] typical() {
     double[] shares = new double[KINDS];
     Arrays.setAll(shares, kind -> (FIRST_SHARE + SHARES * (kind - 0.5)) / 100);
     return shares;

@@ -1,4 +1,4 @@
-package org.eellm.decode.speculate;
+package org.eellm.decode.precedent;
 
 import java.util.Arrays;
 
@@ -8,7 +8,7 @@ import java.util.Arrays;
  * draft among them (Token Recycling, arXiv 2408.08696). Pairs share places, and the newest has its
  * place; so memory is bounded, and what is rare goes.
  */
-final class RecycledTable {
+public final class RecycledTable {
   /** Where nothing is known of a pair. */
   static final int NONE = -1;
 
@@ -17,7 +17,7 @@ final class RecycledTable {
 
   private static final int BITS = 16;
 
-  static final long BYTES = (1L << BITS) * (Long.BYTES + Integer.BYTES + Byte.BYTES);
+  public static final long BYTES = (1L << BITS) * (Long.BYTES + Integer.BYTES + Byte.BYTES);
 
   private static final long GOLDEN = 0x9E3779B97F4A7C15L;
 
@@ -25,7 +25,7 @@ final class RecycledTable {
   private final int[] followers = new int[1 << BITS];
   private final byte[] sureness = new byte[1 << BITS];
 
-  RecycledTable() {
+  public RecycledTable() {
     Arrays.fill(pairs, NONE);
   }
 
@@ -38,7 +38,7 @@ final class RecycledTable {
   }
 
   /** Takes what the model holds most probable after two tokens. */
-  void learn(int first, int second, int best) {
+  public void learn(int first, int second, int best) {
     long pair = pair(first, second);
     int place = place(pair);
     if (pairs[place] == pair && followers[place] == best) {

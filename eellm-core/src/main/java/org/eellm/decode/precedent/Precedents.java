@@ -1,30 +1,29 @@
-package org.eellm.decode.speculate;
+package org.eellm.decode.precedent;
 
 import java.util.List;
-import org.eellm.decode.token.Tokens;
 
 /**
  * Drafts that cost no layer: what followed the text's last tokens where they came before, in the
  * text itself or elsewhere. Of all that expect something, the one whose token is likeliest to come
  * drafts.
  */
-final class Precedents {
+public final class Precedents {
   private final Outlook outlook;
   private final List<Precedent> all;
   private Precedent best;
   private double chance;
 
   /**
-   * @param shared whether other requests' texts may be among them
+   * @param all at least one, of the same outlook
    */
-  Precedents(Tokens text, PrecedentStore memory, DraftSource source, boolean shared) {
-    outlook = new Outlook(text);
-    all = memory.precedents(outlook, source, shared);
+  public Precedents(Outlook outlook, List<Precedent> all) {
+    this.outlook = outlook;
+    this.all = all;
     best = all.getFirst();
   }
 
   /** Takes what the text has got since; none of it may be a draft. */
-  void follow() {
+  public void follow() {
     outlook.forget();
     while (outlook.isBehind()) {
       int id = outlook.advance();
@@ -35,7 +34,7 @@ final class Precedents {
   }
 
   /** Expects one more token after the text and those expected; false if nothing is known of it. */
-  boolean expectsFurther() {
+  public boolean expectsFurther() {
     if (outlook.ahead() == 0) {
       choose();
     }
@@ -60,12 +59,12 @@ final class Precedents {
   }
 
   /** The probability that the newest of the expected tokens comes, given that the others did. */
-  double chance() {
+  public double chance() {
     return chance;
   }
 
   /** The token that is expected after the text and {@code ahead} of those expected. */
-  int expected(int ahead) {
+  public int expected(int ahead) {
     return outlook.at(outlook.known() + ahead);
   }
 }

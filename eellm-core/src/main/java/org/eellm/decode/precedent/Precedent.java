@@ -1,4 +1,4 @@
-package org.eellm.decode.speculate;
+package org.eellm.decode.precedent;
 
 import java.util.Arrays;
 
@@ -6,7 +6,8 @@ import java.util.Arrays;
  * Something that came before and tells what follows a text. How often it holds needs no trial: each
  * token shows what the precedent would have been worth, told apart by how good a match it was.
  */
-abstract sealed class Precedent permits PromptLookup, ReplyLookup, TableLookup, RecycledLookup {
+public abstract sealed class Precedent
+    permits PromptLookup, ReplyLookup, TableLookup, RecycledLookup {
   /** No token is expected. */
   static final int NONE = -1;
 
@@ -45,7 +46,7 @@ abstract sealed class Precedent permits PromptLookup, ReplyLookup, TableLookup, 
   }
 
   /** Shares of matches assumed to hold before the first text, by the kind of their length. */
-  static double[] typicalByLength() {
+  public static double[] typicalByLength() {
     double[] shares = new double[LENGTHS];
     Arrays.setAll(shares, kind -> 0.5 * kind / LENGTHS);
     return shares;

@@ -1,17 +1,17 @@
-package org.eellm.decode.speculate;
+package org.eellm.decode.precedent;
 
 /** What the model held most probable after the last two tokens, in whatever text they were. */
-final class RecycledLookup extends Precedent {
+public final class RecycledLookup extends Precedent {
   private final RecycledTable table;
   private int place;
 
-  RecycledLookup(Outlook outlook, double[] typical, RecycledTable table) {
+  public RecycledLookup(Outlook outlook, double[] typical, RecycledTable table) {
     super(outlook, typical);
     this.table = table;
   }
 
   /** Shares assumed before the first text, by kind: by how sure the table is. */
-  static double[] typical() {
+  public static double[] typical() {
     return new double[] {0.1, 0.2, 0.3, 0.4};
   }
 

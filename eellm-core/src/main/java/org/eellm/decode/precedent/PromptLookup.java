@@ -1,11 +1,11 @@
-package org.eellm.decode.speculate;
+package org.eellm.decode.precedent;
 
 /**
- * A text's own words: what followed its last tokens where they came before (prompt lookup, also
- * known as n-gram drafts; arXiv 2411.03786). Of places that match, the one with most matching
+ * A text's own words: what followed its last tokens where they came before (prompt lookup, LLMA,
+ * arXiv 2304.04487). Of places that match, the one with most matching
  * tokens counts, and of several the newest.
  */
-final class PromptLookup extends Precedent {
+public final class PromptLookup extends Precedent {
   /** Places that are compared; a text of one pair alone would have as many as it has tokens. */
   private static final int PLACES = 16;
 
@@ -16,7 +16,7 @@ final class PromptLookup extends Precedent {
   private int source; // position of the token that is expected next
   private int matchLength; // tokens before it that are the text's last; 0 where nothing matches
 
-  PromptLookup(Outlook outlook, double[] typical) {
+  public PromptLookup(Outlook outlook, double[] typical) {
     super(outlook, typical);
     int capacity = outlook.capacity();
     newest = new int[2 * Integer.highestOneBit(capacity)];

@@ -1,4 +1,4 @@
-package org.eellm.decode.speculate;
+package org.eellm.decode.precedent;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -25,7 +25,7 @@ final class RecentRepliesTest {
   }
 
   private static Outlook outlook(List<Integer> text) {
-    Outlook outlook = new Outlook(new Tokens(text, text.size()));
+    Outlook outlook = new Outlook(new Tokens(text, text.size()), 64);
     while (outlook.isBehind()) {
       outlook.advance();
     }

@@ -1,16 +1,20 @@
-package org.eellm.decode.speculate;
+package org.eellm.decode.precedent;
 
 import org.eellm.decode.token.Tokens;
 
 /** A text as far as it is known, and the tokens that are expected behind it. */
-final class Outlook {
+public final class Outlook {
   private final Tokens tokens;
-  private final int[] expected = new int[DraftLength.MAX_TOKENS];
+  private final int[] expected;
   private int known;
   private int ahead;
 
-  Outlook(Tokens tokens) {
+  /**
+   * @param most tokens that may be expected at once
+   */
+  public Outlook(Tokens tokens, int most) {
     this.tokens = tokens;
+    expected = new int[most];
   }
 
   /** Whether the text has got tokens since. */
