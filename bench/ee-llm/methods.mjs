@@ -1,17 +1,21 @@
-// Puts what methods.sh measured into docs/reports/methods.json: node bench/ee-llm/methods.mjs FOLDER
+// Puts what methods.sh and designs.sh measured into docs/reports/methods.json: node bench/ee-llm/methods.mjs FOLDER
 //
-// Methods, their papers and what these claim stay as they are there; figures come from FOLDER/sweep-*/sweep.csv.
+// Methods, their papers and what these claim stay as they are there; figures come from FOLDER/sweep-*/sweep.csv and
+// FOLDER/designs.md.
 import {existsSync, readFileSync, writeFileSync} from "node:fs";
 import {join} from "node:path";
 
 const [folder] = process.argv.slice(2);
 const report = new URL("../../docs/reports/methods.json", import.meta.url);
-const measured = ["java", "java-eight", "java-avx2", "novels", "json", "long"].flatMap((trunk) => rows(trunk));
+const designs = ["deep", "wide", "qk-norm", "norms-behind"]; // in the order of their rows
+const measured = ["java", "java-eight", "java-avx2", "novels", "json", "long", ...designs].flatMap((trunk) => rows(trunk));
+const losses = readFileSync(join(folder, "designs.md"), "utf8").split("\n").filter((line) => line.startsWith("| design-"))
+  .map((line) => line.split("|").map((cell) => cell.trim()).filter((cell) => cell));
 
 function rows(trunk) {
   const file = join(folder, `sweep-${trunk}`, "sweep.csv");
   if (!existsSync(file)) {
-    throw new Error(`${file} is missing: bench/ee-llm/methods.sh makes it`);
+    throw new Error(`${file} is missing: bench/ee-llm/${designs.includes(trunk) ? "designs" : "methods"}.sh makes it`);
   }
   // Options in quotes have commas, and no figure of this table.
   const [head, ...lines] = readFileSync(file, "utf8").replace(/"[^"]*"/g, "").trim().split("\n").map((line) => line.split(","));
@@ -51,16 +55,29 @@ const cells = {
     speedUp(find(name, "long", {context: 1000})),
     speedUp(find(name, "long", {context: 3800})),
   ],
+  designs: (_, index) => {
+    const design = designs[index];
+    const cells = losses.find(([run]) => run === `design-${design}`);
+    const agreements = cells.filter((cell) => /^[\d.]+ %$/.test(cell)).map((cell) => JSON.stringify(cell.split(" ")[0]));
+    const loss = JSON.stringify(cells[cells.indexOf(`${JSON.parse(agreements[0])} %`) - 1]);
+    return [loss, ...agreements, JSON.stringify((100 * Number(find("layerskip", design).acceptance)).toFixed(1)),
+      ...["max-probability", "layerskip", "adaptive-exits"].map((name) => speedUp(find(name, design)))];
+  },
 };
 let table;
+let index;
 const lines = readFileSync(report, "utf8").split("\n").map((line) => {
-  table = line.match(/^    "(\w+)": \{/)?.[1] ?? table;
+  const title = line.match(/^    "(\w+)": \{/)?.[1];
+  if (title) {
+    table = title;
+    index = 0;
+  }
   const [, row, comma] = line.match(/^        (\[.*\])(,?)$/) ?? [];
   if (!row || !cells[table]) {
     return line;
   }
-  const words = JSON.parse(row).slice(0, {methods: 2, settings: 1}[table]);
-  return `        [${[...words.map((word) => JSON.stringify(word)), ...cells[table](words[0].split(" (")[0])].join(", ")}]${comma}`;
+  const words = JSON.parse(row).slice(0, table === "methods" ? 2 : 1);
+  return `        [${[...words.map((word) => JSON.stringify(word)), ...cells[table](words[0].split(" (")[0], index++)].join(", ")}]${comma}`;
 });
 writeFileSync(report, lines.join("\n"));
 

@@ -11,7 +11,8 @@ import {awaitServer} from "../../bench/llama-cpp/server.mjs";
 
 const LEFT_OUT = [
   [/^mvn verify/, ".ci/run runs it"],
-  [/^(docker|kubectl|sbatch|java -XX|java --add-modules)/, "for other machines"],
+  [/^(docker|kubectl|sbatch)/, "for other machines"],
+  [/^java -/, "a program of the reader's own"],
   [/^deploy\/(openmpi|torchrun|ssh)\//, "for several machines; deploy/test tries them"],
   [/ run\.yaml/, "a configuration of the reader's own"],
   [/^EELLM_PROFILE=cuda/, "needs a GPU"],

@@ -35,7 +35,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 final class DocsTest {
   private static final Pattern CODE_BLOCK = Pattern.compile("(?ms)^```\\w*$\\n(.*?)^```$");
   private static final Pattern COMMAND =
-      Pattern.compile("(?m)^\\s*(?:\\w+=\\S+\\s+)*\\./eellm\\s(.*?)(?: &)?$");
+      Pattern.compile("(?m)^\\s*(?:\\w+=\\S+\\s+)*\\./eellm\\s(.*?)(?: > \\S+)?(?: &)?$");
   private static final Pattern LINK = Pattern.compile("]\\(([^)\\s]+)\\)");
   private static final Pattern HEADING = Pattern.compile("(?m)^#+ (.*)$");
   private static final Pattern CLASS_NAME = Pattern.compile("`([A-Z][a-z]+(?:[A-Z][a-z0-9]*)+)`");

@@ -2,8 +2,8 @@ package org.eellm.decode.precedent;
 
 /**
  * A text's own words: what followed its last tokens where they came before (prompt lookup, LLMA,
- * arXiv 2304.04487). Of places that match, the one with most matching
- * tokens counts, and of several the newest.
+ * arXiv 2304.04487). Of places that match, the one with most matching tokens counts, and of several
+ * the newest.
  */
 public final class PromptLookup extends Precedent {
   /** Places that are compared; a text of one pair alone would have as many as it has tokens. */

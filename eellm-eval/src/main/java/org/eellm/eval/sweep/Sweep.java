@@ -186,7 +186,7 @@ public record Sweep(
         .findFirst()
         .map(
             control ->
-                "No speed-ups: the machine was busy. At threshold 1.0, where nothing leaves early, the speed-up was %.2f (%s). Measure again on a quiet machine."
+                "No speed-ups: the machine was busy. At threshold 1.0, where nothing leaves early, the speed-up was %.2f (%s). Measure again on a quiet machine, or with more tokens."
                     .formatted(control.speedUp(), control.spread()));
   }
 
