@@ -430,7 +430,7 @@ public final class DecodeStep {
       int from = sequence.frontier().inFlight().end() - count + 1;
       for (int i = 0; i < count; i++) {
         Tokens before = sequence.tokens().first(from + i);
-        Prediction prediction = new Prediction(output, row + i, before, strategy.earlier());
+        Prediction prediction = new Prediction(output, row + i, before, strategy.earlier(i));
         requireNumbers(prediction);
         predictions.add(
             prediction.isOfShortList()

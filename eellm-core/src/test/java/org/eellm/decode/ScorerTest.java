@@ -5,7 +5,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import org.eellm.config.ConfigException;
@@ -19,6 +21,7 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.token.GeneratedToken;
+import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.OneThread;
@@ -99,6 +102,29 @@ final class ScorerTest {
             .isCloseTo(alone.get(j).logProbability(), within(1e-4));
       }
     }
+  }
+
+  @Test
+  void score_byAllHeads_tellsEachWhatShallowerOnesSaidOfTheSameToken() {
+    List<Integer> text = new Random(4).ints(300, 0, SmallModel.VOCABULARY).boxed().toList();
+    List<HeadId> heads = HeadId.all(List.of(1, 2, 4));
+    Map<Integer, List<Integer>> best = new HashMap<>(); // by position
+    Request request =
+        Request.score(
+            text,
+            5,
+            heads,
+            (prediction, _) -> {
+              List<Integer> before =
+                  best.computeIfAbsent(prediction.position(), _ -> new ArrayList<>());
+              assertThat(prediction.earlier().stream().map(Prediction::best).toList())
+                  .isEqualTo(before);
+              before.add(prediction.best());
+            });
+
+    Generator.generate(model, Limits.of(model), List.of(request), TokenListener.none());
+
+    assertThat(best).hasSize(295);
   }
 
   @Test

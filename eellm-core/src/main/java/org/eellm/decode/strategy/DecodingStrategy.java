@@ -105,8 +105,12 @@ public sealed interface DecodingStrategy
     throw new IllegalStateException("this strategy makes no guesses");
   }
 
-  /** Predictions of the token being generated so far, shallowest head first; the list changes. */
-  default List<Prediction> earlier() {
+  /**
+   * Predictions of a token so far, shallowest head first; the list changes.
+   *
+   * @param row of those that heads are asked for, from 0
+   */
+  default List<Prediction> earlier(int row) {
     return List.of();
   }
 

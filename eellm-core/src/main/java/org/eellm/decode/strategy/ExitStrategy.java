@@ -58,7 +58,7 @@ final class ExitStrategy implements DecodingStrategy {
   }
 
   @Override
-  public List<Prediction> earlier() {
+  public List<Prediction> earlier(int row) {
     return earlier;
   }
 

@@ -1,5 +1,6 @@
 package org.eellm.decode.strategy;
 
+import java.util.ArrayList;
 import java.util.List;
 import org.eellm.decode.cache.HiddenStateSlots;
 import org.eellm.decode.request.DecodingMethod;
@@ -11,6 +12,7 @@ import org.eellm.model.Head;
 /** The text is there already: heads predict each of its tokens. */
 final class ScoreStrategy implements DecodingStrategy {
   private final DecodingMethod.Score score;
+  private final List<List<Prediction>> earlier = new ArrayList<>(); // by row
   private int asked;
 
   ScoreStrategy(DecodingMethod.Score score) {
@@ -21,6 +23,10 @@ final class ScoreStrategy implements DecodingStrategy {
   public void beginStep(Sequence sequence) {
     HiddenStateSlots inFlight = sequence.frontier().inFlight();
     asked = Math.clamp(inFlight.end() + 1L - score.from(), 0, inFlight.count());
+    earlier.clear();
+    for (int row = 0; row < asked; row++) {
+      earlier.add(new ArrayList<>());
+    }
   }
 
   @Override
@@ -31,6 +37,11 @@ final class ScoreStrategy implements DecodingStrategy {
   @Override
   public boolean draftsAt(Sequence sequence, Head head) {
     return score.ofShortList() && head.isExit();
+  }
+
+  @Override
+  public List<Prediction> earlier(int row) {
+    return earlier.get(row);
   }
 
   @Override
@@ -48,6 +59,9 @@ final class ScoreStrategy implements DecodingStrategy {
       if (position == prompt.size() && sequence.isLast(prediction.head())) {
         output.finish(FinishReason.LENGTH);
       }
+    }
+    for (int row = 0; row < predictions.size(); row++) {
+      earlier.get(row).add(predictions.get(row));
     }
   }
 
