@@ -5,7 +5,7 @@
 #   NOVELS=FOLDER bench/ee-llm/methods.sh [FOLDER [SECTION.KEY=VALUE...]]
 #
 # NOVELS has train.txt.xz and valid.txt.xz; docs/reports/novels.md says which. TRUNKS="json" makes and measures this one
-# alone. The flagship takes most of the two hours on two cores; a trunk's sweep some minutes. Speeds need a quiet machine.
+# alone, in a quarter of an hour on two cores; all take some three hours. Speeds need a quiet machine.
 . "$(dirname "$0")/common.sh"
 
 # trunk NAME CONFIG DATA PROMPTS SETTING...: a model and what its methods need, from where it was stopped.

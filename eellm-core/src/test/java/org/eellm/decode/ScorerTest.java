@@ -125,6 +125,7 @@ final class ScorerTest {
     Generator.generate(model, Limits.of(model), List.of(request), TokenListener.none());
 
     assertThat(best).hasSize(295);
+    assertThat(best.values()).allSatisfy(ids -> assertThat(ids).hasSameSizeAs(heads));
   }
 
   @Test

@@ -17,6 +17,7 @@ public final class RecycledTable {
 
   private static final int BITS = 16;
 
+  /** Of a table. */
   public static final long BYTES = (1L << BITS) * (Long.BYTES + Integer.BYTES + Byte.BYTES);
 
   private static final long GOLDEN = 0x9E3779B97F4A7C15L;
