@@ -8,7 +8,7 @@ import {join} from "node:path";
 const [folder] = process.argv.slice(2);
 const report = new URL("../../docs/reports/methods.json", import.meta.url);
 const designs = ["deep", "wide", "qk-norm", "norms-behind"]; // in the order of their rows
-const measured = ["java", "java-eight", "java-avx2", "novels", "json", "long", ...designs].flatMap((trunk) => rows(trunk));
+const measured = ["java", "java-eight", "java-avx2", "novels", "json", "long", "long-3800", ...designs].flatMap((trunk) => rows(trunk));
 const losses = readFileSync(join(folder, "designs.md"), "utf8").split("\n").filter((line) => line.startsWith("| design-"))
   .map((line) => line.split("|").map((cell) => cell.trim()).filter((cell) => cell));
 
@@ -52,8 +52,8 @@ const cells = {
     speedUp(find(name, "java", {temperature: 0.8})),
     speedUp(find(name, "java-eight")),
     speedUp(find(name, "java-avx2")),
-    speedUp(find(name, "long", {context: 1000})),
-    speedUp(find(name, "long", {context: 3800})),
+    speedUp(find(name, "long")),
+    measured.some((row) => row.trunk === "long-3800" && row.name === name) ? speedUp(find(name, "long-3800")) : "null",
   ],
   designs: (_, index) => {
     const design = designs[index];

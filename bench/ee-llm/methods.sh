@@ -46,11 +46,11 @@ java_sources() {
     --output "$work/sources" --vocab-size 4096
 }
 
-# sweep RESULT METHODS OPTION...: the trunk is RESULT up to its hyphen.
+# sweep RESULT METHODS TOKENS OPTION...: the trunk is RESULT up to its hyphen.
 sweep() {
-  result=$1 methods=$2
-  shift 2
-  "$eellm" sweep --model "$work/${result%%-*}" --methods "$methods" --max-tokens 48 --output "$work/sweep-$result" "$@" > "$work/sweep-$result.log"
+  result=$1 methods=$2 tokens=$3
+  shift 3
+  "$eellm" sweep --model "$work/${result%%-*}" --methods "$methods" --max-tokens "$tokens" --output "$work/sweep-$result" "$@" > "$work/sweep-$result.log"
 }
 
 trunks=${TRUNKS:-java novels json long}
@@ -62,18 +62,22 @@ for name in $trunks; do
       java_sources
       trunk java configs/java-23m.yaml sources "$held_out" "$@"
       # shellcheck disable=SC2086 # an option and its value
-      sweep java all $unseen --limit 20 --temperatures 0,0.8
+      sweep java all 48 $unseen --limit 20 --temperatures 0,0.8
       # shellcheck disable=SC2086
-      sweep java-eight all $unseen --limit 64 --batch-sizes 8
+      sweep java-eight all 48 $unseen --limit 64 --batch-sizes 8
       # shellcheck disable=SC2086
-      (export EELLM_JAVA_OPTS="${EELLM_JAVA_OPTS:-} -Deellm.cpu=avx2" && sweep java-avx2 all $unseen --limit 20)
+      (export EELLM_JAVA_OPTS="${EELLM_JAVA_OPTS:-} -Deellm.cpu=avx2" && sweep java-avx2 all 48 $unseen --limit 20)
       ;;
     long)
       java_sources
       trunk long configs/quickstart.yaml sources "$held_out" model.max_positions=4096 data.sequence_length=4096 \
         train.micro_batch_size=1 train.global_batch_size=1 train.steps=300 "$@"
       # shellcheck disable=SC2086
-      sweep long all $unseen --limit 8 --contexts 1000,3800
+      sweep long all 48 $unseen --limit 8 --contexts 1000
+      # A prompt's time varies by more than 48 tokens take behind it.
+      # shellcheck disable=SC2086
+      sweep long-3800 fixed-exit,max-probability,gates,layerskip,adaptive-exits,prompt-lookup,token-recycling,draft-head,all-sources \
+        240 $unseen --limit 8 --contexts 3800
       ;;
     novels)
       if [ ! -e "$work/novels-240.txt" ]; then
@@ -82,7 +86,7 @@ for name in $trunks; do
         paragraphs 1 240 > "$work/novels-240.txt"
       fi
       trunk novels configs/novels-10m.yaml paragraphs "--prompts $work/novels-240.txt" "$@"
-      sweep novels all --prompts "$work/novels-20.txt"
+      sweep novels all 48 --prompts "$work/novels-20.txt"
       ;;
     json)
       if [ ! -e "$work/json-240.txt" ]; then
@@ -92,8 +96,8 @@ for name in $trunks; do
         sentences 4242 240 > "$work/json-240.txt"
       fi
       trunk json configs/json-8m.yaml people "--prompts $work/json-240.txt" "$@"
-      sweep json all --prompts "$work/json-20.txt"
-      sweep json-240 draft-head,all-sources --prompts "$work/json-240.txt"
+      sweep json all 48 --prompts "$work/json-20.txt"
+      sweep json-240 draft-head,all-sources 48 --prompts "$work/json-240.txt"
       ;;
     *) echo "methods.sh: no trunk is called $name; there are java, novels, json and long" >&2 && exit 2 ;;
   esac
