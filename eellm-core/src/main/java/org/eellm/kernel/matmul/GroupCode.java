@@ -20,8 +20,9 @@ final class GroupCode extends BlockCode {
   static final int CHUNK = 32;
 
   private static final int STEPS = CHUNK / 4; // four inputs each
-  private static final int STACK_PLACES = 4; // for ones in 16 bits, on AVX2
-  private static final Memory ONES = at(RSP);
+  private static final int STACK_PLACES = 5; // on AVX2
+  private static final Memory ONES = at(RSP); // in 16 bits
+  private static final Memory SLICE = at(RSP, Long.BYTES * (STACK_PLACES - 1)); // its first byte
 
   // AVX2
   private static final Vector NUMBER = ymm(12); // a weight
@@ -52,7 +53,8 @@ final class GroupCode extends BlockCode {
    * @param bits of a weight: 8 or 4
    */
   static MachineCode of(int bits, int rows, CodeTarget target) {
-    return new GroupCode(bits, rows, target).write(target.vnni() ? 0 : STACK_PLACES);
+    GroupCode code = new GroupCode(bits, rows, target);
+    return code.write(target.vnni() && code.slices == 1 ? 0 : STACK_PLACES);
   }
 
   @Override
@@ -76,38 +78,68 @@ final class GroupCode extends BlockCode {
   @Override
   void outputs(int streams) {
     clearOutputs(streams);
-    // Slice after slice of the whole block: what one runs has to stay where decoded instructions
-    // are.
-    for (int slice = 0; slice < slices; slice++) {
-      if (slice > 0) { // back to where the block begins
-        mov(RCX, parameter(7));
-        shl(RCX, 2);
-        sub(RDI, RCX);
-      }
-      groups(streams, slice);
-    }
-  }
-
-  private void groups(int streams, int slice) {
     xor(R13D, R13D); // the unit
     Label group = here();
+    if (slices > 1) {
+      inSlices();
+    } else {
+      sums(streams);
+      add(streams);
+    }
+    add(RDI, STEP_BYTES / 2); // the scales
+    add(STEP, QuantizedInput.MORE_UNITS);
+    cmp(STEP, R14);
+    jl(group);
+  }
+
+  /**
+   * Takes a group's outputs in slices, so that weights come from memory in their order, by the same
+   * instructions for each: what runs has to stay where decoded instructions are.
+   */
+  private void inSlices() {
+    int bytes = vectors * vectorBytes;
+    Label end = new Label();
+    xor(RCX, RCX);
+    Label slice = here();
+    mov(SLICE, RCX);
+    sums(1);
+    mov(RCX, SLICE);
+    shr(RCX, 1); // where its scales are among the group's
+    sub(RDI, RCX);
+    add(1);
+    mov(RCX, SLICE);
+    shr(RCX, 1);
+    sub(RDI, RCX);
+    mov(RCX, SLICE);
+    add(RCX, bytes);
+    cmp(RCX, STEP_BYTES);
+    je(end);
+    add(R8, bytes);
+    add(RDI, RCX);
+    mov(R12, R15); // back to the group's weights
+    shl(R12, Integer.numberOfTrailingZeros(STEPS));
+    sub(STEP, R12);
+    shl(R12, Integer.numberOfTrailingZeros(STEP_BYTES * bits / 8));
+    sub(RDI, R12);
+    jmp(slice);
+    bind(end);
+    sub(R8, STEP_BYTES - bytes);
+  }
+
+  /** Sums up a group's products. */
+  private void sums(int streams) {
     beginSums(streams);
     mov(R12, R15);
     Label chunk = here();
     if (bits == 8) {
-      bytes(streams, slice);
+      bytes(streams);
     } else {
-      halves(streams, slice);
+      halves(streams);
     }
     add(RDI, STEPS * STEP_BYTES * bits / 8);
     add(STEP, STEPS);
     dec(R12);
     jne(chunk);
-    add(streams, slice);
-    add(RDI, STEP_BYTES / 2); // the scales
-    add(STEP, QuantizedInput.MORE_UNITS);
-    cmp(STEP, R14);
-    jl(group);
   }
 
   /** Lets sums begin with what the weights' offset from 0 would add, negative. */
@@ -128,40 +160,41 @@ final class GroupCode extends BlockCode {
     }
   }
 
-  private void bytes(int streams, int slice) {
+  private void bytes(int streams) {
     for (int step = 0; step < STEPS; step++) {
       for (int stream = 0; stream < streams; stream++) {
-        askAhead(stream, slice, step * STEP_BYTES);
-        step(streams, stream, slice, step, step * STEP_BYTES);
+        askAhead(stream, step * STEP_BYTES);
+        step(streams, stream, step, step * STEP_BYTES);
       }
     }
   }
 
   /** A byte has a weight of one step in its lower half, and one of the next step in its upper. */
-  private void halves(int streams, int slice) {
+  private void halves(int streams) {
     for (int step = 0; step < STEPS; step += 2) {
       int first = step / 2 * STEP_BYTES;
       for (int stream = 0; stream < streams; stream++) {
-        askAhead(stream, slice, first);
-        step(streams, stream, slice, step, first);
+        askAhead(stream, first);
+        step(streams, stream, step, first);
       }
       for (int stream = 0; stream < streams; stream++) {
-        step(streams, stream, slice, step + 1, first);
+        step(streams, stream, step + 1, first);
       }
     }
   }
 
-  private void askAhead(int stream, int slice, int offset) {
-    if (target.intel()) {
-      prefetch(stream, slice, offset);
+  /** AMD's processors do better by themselves, but for slices, which leave gaps between lines. */
+  private void askAhead(int stream, int offset) {
+    if (target.intel() || slices > 1) {
+      prefetch(stream, 0, offset);
     }
   }
 
   /** Adds the products of a step, whose weights are from an offset on. */
-  private void step(int streams, int stream, int slice, int step, int offset) {
+  private void step(int streams, int stream, int step, int offset) {
     for (int v = 0; v < vectors; v += together) {
       for (int i = 0; i < together; i++) {
-        load(weights.plus(i), weights(stream, offset + place(slice, v + i)), step % 2 == 1);
+        load(weights.plus(i), weights(stream, offset + place(0, v + i)), step % 2 == 1);
       }
       multiply(streams, stream, v, step);
     }
@@ -227,11 +260,11 @@ final class GroupCode extends BlockCode {
   }
 
   /** Adds the group's sums to y, times the scales of weights and of x. */
-  private void add(int streams, int slice) {
+  private void add(int streams) {
     for (int stream = 0; stream < streams; stream++) {
       for (int v = 0; v < vectors; v += together) {
         for (int i = 0; i < together; i++) {
-          vcvtph2ps(weights.plus(i), weights(stream, place(slice, v + i) / 2));
+          vcvtph2ps(weights.plus(i), weights(stream, place(0, v + i) / 2));
         }
         mov(RCX, R8); // a row of y
         for (int row = 0; row < rows; row++) {
@@ -239,7 +272,7 @@ final class GroupCode extends BlockCode {
           for (int i = 0; i < together; i++) {
             Vector sum = sum(streams, row, stream, v + i);
             Vector factor = input.plus(1 + i % 2);
-            int at = stream * STEP_BYTES + place(slice, v + i);
+            int at = stream * STEP_BYTES + place(0, v + i);
             if (bits == 4 && !target.vnni()) {
               vpmaddwd(sum, sum, ONES);
               vpbroadcastd(factor, input(row, -4 * STEPS)); // of the group's only chunk
