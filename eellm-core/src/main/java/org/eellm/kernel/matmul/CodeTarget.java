@@ -57,6 +57,11 @@ enum CodeTarget {
     };
   }
 
+  /** Whether inputs in bfloat16 become float32 once, since it has fused products of these alone. */
+  boolean widensInput() {
+    return this == AVX2;
+  }
+
   int mostRows() {
     return isNeon() ? NeonCode.MOST_ROWS : BlockCode.MOST_ROWS;
   }

@@ -151,12 +151,8 @@ final class DotCode extends BlockCode {
           load(PAIR_WEIGHTS.plus(i), weights(0, place(slice, v + i)), half);
         }
         for (int row = 0; row < rows; row++) {
-          if (format == WeightFormat.FLOAT32) {
-            vbroadcastss(PAIR_INPUT, input(row, 0));
-          } else {
-            vpbroadcastd(PAIR_INPUT, input(row, 0));
-            widen(PAIR_INPUT, half);
-          }
+          int inputs = format.inputsTogether();
+          vbroadcastss(PAIR_INPUT, at(ROWS[row], STEP, 4 * inputs, 4 * half));
           for (int i = 0; i < PAIR_VECTORS; i++) {
             vfmadd231ps(sum(1, row, 0, v + i), PAIR_INPUT, PAIR_WEIGHTS.plus(i));
           }

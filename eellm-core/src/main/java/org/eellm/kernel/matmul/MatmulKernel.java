@@ -82,6 +82,13 @@ public final class MatmulKernel {
     return new PackedInput(this, rows, in);
   }
 
+  /** Whether it reads inputs that are rounded to bfloat16 in float32. */
+  boolean widensInput() {
+    return format == WeightFormat.BFLOAT16
+        && rowsByMatrix instanceof DotKernels code
+        && code.target().widensInput();
+  }
+
   /** Rows that are multiplied at once, at most. */
   int groupRows() {
     return GROUP_ROWS;

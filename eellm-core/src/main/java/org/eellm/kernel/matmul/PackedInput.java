@@ -10,7 +10,8 @@ import org.eellm.kernel.weight.WeightFormat;
 /**
  * Rows x [rows, in] in the form that a {@link MatmulKernel} multiplies. After {@link #begin} the
  * numbers are put, in any order and by any thread. With weights in bfloat16 they are rounded to
- * that format, too; with weights whose inputs share scales in groups, to 8 bits in those groups.
+ * that format, too, and have 16 or 32 bits, as the kernel reads them; with weights whose inputs
+ * share scales in groups, they are rounded to 8 bits in those groups.
  */
 public final class PackedInput implements AutoCloseable {
   /** Rows so far apart would meet in the same places of the nearest cache. */
@@ -21,8 +22,9 @@ public final class PackedInput implements AutoCloseable {
   private final MatmulKernel kernel;
   private final int capacity;
   private final int in;
+  private final int numberBytes;
   private final long rowBytes;
-  private final Optional<NativeBuffer> numbers; // in the format of the weights, filled up with 0
+  private final Optional<NativeBuffer> numbers; // rounded as the weights, filled up with 0
   private final Optional<QuantizedInput>
       quantized; // of weights whose inputs share scales in groups
   private FloatArray[] kept = {}; // by row
@@ -37,7 +39,8 @@ public final class PackedInput implements AutoCloseable {
         format.hasGroups()
             ? Optional.of(new QuantizedInput(capacity, in, format.group()))
             : Optional.empty();
-    long bytes = (long) format.padded(in) * format.bytes();
+    numberBytes = kernel.widensInput() ? Float.BYTES : format.bytes();
+    long bytes = (long) format.padded(in) * numberBytes;
     rowBytes = bytes % PAGE_BYTES == 0 ? bytes + LINE_BYTES : bytes;
     numbers =
         format.hasGroups()
@@ -88,7 +91,7 @@ public final class PackedInput implements AutoCloseable {
     return quantized.orElseThrow();
   }
 
-  /** Address of a row in the format of the weights. */
+  /** Address of a row of numbers that are rounded as the weights. */
   long address(int row) {
     return numbers.orElseThrow().address() + row * rowBytes;
   }
@@ -108,7 +111,12 @@ public final class PackedInput implements AutoCloseable {
       return;
     }
     if (kernel.format() == WeightFormat.BFLOAT16) {
-      RowKernel.chosen().store(values, from, count, address(row) + 2L * column);
+      long to = address(row) + (long) numberBytes * column;
+      if (kernel.widensInput()) {
+        RowKernel.chosen().round(values, from, count, to);
+      } else {
+        RowKernel.chosen().store(values, from, count, to);
+      }
     } else {
       FloatArithmetic.write(values.values(), from, address(row) + 4L * column, count);
     }
@@ -124,7 +132,12 @@ public final class PackedInput implements AutoCloseable {
       return;
     }
     if (kernel.format() == WeightFormat.BFLOAT16) {
-      RowKernel.chosen().store(values, count, address(row) + 2L * column);
+      long to = address(row) + (long) numberBytes * column;
+      if (kernel.widensInput()) {
+        RowKernel.chosen().round(values, count, to);
+      } else {
+        RowKernel.chosen().store(values, count, to);
+      }
     } else {
       FloatArithmetic.copy(values, address(row) + 4L * column, count);
     }

@@ -132,6 +132,24 @@ final class JavaRows implements RowKernel {
   }
 
   @Override
+  public void round(FloatArray x, int from, int count, long to) {
+    for (int i = 0; i < count; i++) {
+      NativeNumbers.putFloat(rounded(x.values()[from + i]), to + 4L * i);
+    }
+  }
+
+  @Override
+  public void round(long x, int count, long to) {
+    for (int i = 0; i < count; i++) {
+      NativeNumbers.putFloat(rounded(number(x, i)), to + 4L * i);
+    }
+  }
+
+  private static float rounded(float x) {
+    return Float.intBitsToFloat(NativeNumbers.bfloat16(x) << Short.SIZE);
+  }
+
+  @Override
   public void quantize(FloatArray x, int from, int group, int count, long to) {
     for (int g = 0; g < count; g++) {
       quantize(x.values(), from + g * group, group, to + (long) g * (group + 4 * MORE_UNITS));

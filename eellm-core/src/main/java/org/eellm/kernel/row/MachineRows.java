@@ -26,7 +26,8 @@ public final class MachineRows implements RowKernel {
     RMS(bits -> new RowCode(bits).rms()),
     ADDITION(bits -> new RowCode(bits).addition()),
     ROTATION(bits -> new RowCode(bits).rotation()),
-    ROUNDING(bits -> new RoundingCode(bits).rounding()),
+    ROUNDING(bits -> new RoundingCode(bits).rounding(false)),
+    ROUNDING_IN_FLOAT32(bits -> new RoundingCode(bits).rounding(true)),
     ROUNDING_TO_FIRST_HALF(bits -> new RoundingCode(bits).roundingToHalf(0)),
     ROUNDING_TO_SECOND_HALF(bits -> new RoundingCode(bits).roundingToHalf(1)),
     SPREADING(bits -> new RoundingCode(bits).spreading()),
@@ -163,6 +164,17 @@ public final class MachineRows implements RowKernel {
   @Override
   public void store(long x, int count, long to) {
     function(Name.ROUNDING).call(x, x, x, count, 0, to, 0, 0);
+  }
+
+  @Override
+  public void round(FloatArray x, int from, int count, long to) {
+    Objects.checkFromIndexSize(from, count, x.length());
+    function(Name.ROUNDING_IN_FLOAT32).callWithArrays(x, x, x, count, 4L * from, to, 0);
+  }
+
+  @Override
+  public void round(long x, int count, long to) {
+    function(Name.ROUNDING_IN_FLOAT32).call(x, x, x, count, 0, to, 0, 0);
   }
 
   @Override

@@ -12,8 +12,11 @@ final class RoundingCode extends RowAssembler {
     super(vectorBits);
   }
 
-  /** Stores as bfloat16: {@code f(x, x, x, count, offset, to)}, of an array or of memory. */
-  MachineCode rounding() {
+  /**
+   * Stores as bfloat16, or rounded to it in float32: {@code f(x, x, x, count, offset, to)}, of an
+   * array or of memory.
+   */
+  MachineCode rounding(boolean inFloat32) {
     add(RDI, R8);
     mov(RDX, RCX);
     roundingConstants();
@@ -22,9 +25,15 @@ final class RoundingCode extends RowAssembler {
           load(A, RDI);
           round();
           vpsrld(A, A, 16);
-          storeShorts(R9, A);
-          add(RDI, vectorBytes());
-          add(R9, vectorBytes() / 2);
+          if (inFloat32) {
+            vpslld(A, A, 16);
+            store(R9, A);
+            advance(RDI, R9);
+          } else {
+            storeShorts(R9, A);
+            add(RDI, vectorBytes());
+            add(R9, vectorBytes() / 2);
+          }
         });
     return end();
   }

@@ -65,6 +65,12 @@ public sealed interface RowKernel permits MachineRows, JavaRows {
   /** Stores numbers in memory as bfloat16. */
   void store(long x, int count, long to);
 
+  /** Rounds numbers of an array to bfloat16, and writes them in float32. */
+  void round(FloatArray x, int from, int count, long to);
+
+  /** Rounds numbers in memory to bfloat16, and writes them in float32. */
+  void round(long x, int count, long to);
+
   /**
    * Rounds groups of numbers to 8 bits: the negative sum times {@link #OFFSET}, the numbers, and
    * their scale, NaN where one is NaN or infinite.

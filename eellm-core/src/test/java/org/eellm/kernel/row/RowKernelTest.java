@@ -157,6 +157,28 @@ final class RowKernelTest {
 
   @ParameterizedTest
   @MethodSource("counts")
+  void round_anyCount_isWhatIsStored(int count) {
+    float[] x = RandomMatrix.rows(1, count + 5, new Random(1))[0];
+    x[4] = Float.NaN;
+    float[] expected = RandomMatrix.rows(1, count + 9, new Random(2))[0];
+    try (NativeFloats in = NativeFloats.of(x);
+        NativeFloats ofArray = NativeFloats.of(expected);
+        NativeFloats ofMemory = NativeFloats.of(expected);
+        NativeFloats byJava = NativeFloats.of(expected)) {
+      CHOSEN.round(FloatArray.of(x), 3, count, ofArray.address());
+      CHOSEN.round(in.address() + 3 * Float.BYTES, count, ofMemory.address());
+      JAVA.round(FloatArray.of(x), 3, count, byJava.address());
+      for (int i = 0; i < count; i++) {
+        expected[i] = Float.intBitsToFloat(NativeNumbers.bfloat16(x[3 + i]) << Short.SIZE);
+      }
+      assertThat(ofArray.read()).isEqualTo(expected);
+      assertThat(ofMemory.read()).isEqualTo(expected);
+      assertThat(byJava.read()).isEqualTo(expected);
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("counts")
   void add_ofArray_isTheSameByJava(int count) {
     float[] x = RandomMatrix.rows(1, count + 5, new Random(1))[0];
     float[] to = RandomMatrix.rows(1, count + 9, new Random(2))[0];
