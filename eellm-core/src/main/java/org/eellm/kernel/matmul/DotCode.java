@@ -151,8 +151,8 @@ final class DotCode extends BlockCode {
           load(PAIR_WEIGHTS.plus(i), weights(0, place(slice, v + i)), half);
         }
         for (int row = 0; row < rows; row++) {
-          int inputs = format.inputsTogether();
-          vbroadcastss(PAIR_INPUT, at(ROWS[row], STEP, 4 * inputs, 4 * half));
+          int stepBytes = format.inputsTogether() * Float.BYTES; // of inputs, which are float32
+          vbroadcastss(PAIR_INPUT, at(ROWS[row], STEP, stepBytes, half * Float.BYTES));
           for (int i = 0; i < PAIR_VECTORS; i++) {
             vfmadd231ps(sum(1, row, 0, v + i), PAIR_INPUT, PAIR_WEIGHTS.plus(i));
           }

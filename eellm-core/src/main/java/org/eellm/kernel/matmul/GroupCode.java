@@ -194,7 +194,7 @@ final class GroupCode extends BlockCode {
   private void step(int streams, int stream, int step, int offset) {
     for (int v = 0; v < vectors; v += together) {
       for (int i = 0; i < together; i++) {
-        load(weights.plus(i), weights(stream, offset + place(0, v + i)), step % 2 == 1);
+        load(weights.plus(i), weights(stream, offset + (v + i) * vectorBytes), step % 2 == 1);
       }
       multiply(streams, stream, v, step);
     }
@@ -264,7 +264,7 @@ final class GroupCode extends BlockCode {
     for (int stream = 0; stream < streams; stream++) {
       for (int v = 0; v < vectors; v += together) {
         for (int i = 0; i < together; i++) {
-          vcvtph2ps(weights.plus(i), weights(stream, place(0, v + i) / 2));
+          vcvtph2ps(weights.plus(i), weights(stream, (v + i) * vectorBytes / 2));
         }
         mov(RCX, R8); // a row of y
         for (int row = 0; row < rows; row++) {
@@ -272,7 +272,7 @@ final class GroupCode extends BlockCode {
           for (int i = 0; i < together; i++) {
             Vector sum = sum(streams, row, stream, v + i);
             Vector factor = input.plus(1 + i % 2);
-            int at = stream * STEP_BYTES + place(0, v + i);
+            int at = stream * STEP_BYTES + (v + i) * vectorBytes;
             if (bits == 4 && !target.vnni()) {
               vpmaddwd(sum, sum, ONES);
               vpbroadcastd(factor, input(row, -4 * STEPS)); // of the group's only chunk

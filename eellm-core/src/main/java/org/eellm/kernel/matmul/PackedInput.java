@@ -112,11 +112,7 @@ public final class PackedInput implements AutoCloseable {
     }
     if (kernel.format() == WeightFormat.BFLOAT16) {
       long to = address(row) + (long) numberBytes * column;
-      if (kernel.widensInput()) {
-        RowKernel.chosen().round(values, from, count, to);
-      } else {
-        RowKernel.chosen().store(values, from, count, to);
-      }
+      RowKernel.chosen().store(values, from, count, numberBytes, to);
     } else {
       FloatArithmetic.write(values.values(), from, address(row) + 4L * column, count);
     }
@@ -133,11 +129,7 @@ public final class PackedInput implements AutoCloseable {
     }
     if (kernel.format() == WeightFormat.BFLOAT16) {
       long to = address(row) + (long) numberBytes * column;
-      if (kernel.widensInput()) {
-        RowKernel.chosen().round(values, count, to);
-      } else {
-        RowKernel.chosen().store(values, count, to);
-      }
+      RowKernel.chosen().store(values, count, numberBytes, to);
     } else {
       FloatArithmetic.copy(values, address(row) + 4L * column, count);
     }

@@ -118,35 +118,25 @@ final class JavaRows implements RowKernel {
   }
 
   @Override
-  public void store(FloatArray x, int from, int count, long to) {
+  public void store(FloatArray x, int from, int count, int bytes, long to) {
     for (int i = 0; i < count; i++) {
-      NativeNumbers.put(x.values()[from + i], to + 2L * i);
+      store(x.values()[from + i], bytes, to + (long) bytes * i);
     }
   }
 
   @Override
-  public void store(long x, int count, long to) {
+  public void store(long x, int count, int bytes, long to) {
     for (int i = 0; i < count; i++) {
-      NativeNumbers.put(number(x, i), to + 2L * i);
+      store(number(x, i), bytes, to + (long) bytes * i);
     }
   }
 
-  @Override
-  public void round(FloatArray x, int from, int count, long to) {
-    for (int i = 0; i < count; i++) {
-      NativeNumbers.putFloat(rounded(x.values()[from + i]), to + 4L * i);
+  private static void store(float x, int bytes, long to) {
+    if (bytes == Short.BYTES) {
+      NativeNumbers.put(x, to);
+    } else {
+      NativeNumbers.putFloat(Float.intBitsToFloat(NativeNumbers.bfloat16(x) << Short.SIZE), to);
     }
-  }
-
-  @Override
-  public void round(long x, int count, long to) {
-    for (int i = 0; i < count; i++) {
-      NativeNumbers.putFloat(rounded(number(x, i)), to + 4L * i);
-    }
-  }
-
-  private static float rounded(float x) {
-    return Float.intBitsToFloat(NativeNumbers.bfloat16(x) << Short.SIZE);
   }
 
   @Override

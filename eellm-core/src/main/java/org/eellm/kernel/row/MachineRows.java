@@ -156,25 +156,18 @@ public final class MachineRows implements RowKernel {
   }
 
   @Override
-  public void store(FloatArray x, int from, int count, long to) {
+  public void store(FloatArray x, int from, int count, int bytes, long to) {
     Objects.checkFromIndexSize(from, count, x.length());
-    function(Name.ROUNDING).callWithArrays(x, x, x, count, 4L * from, to, 0);
+    rounding(bytes).callWithArrays(x, x, x, count, 4L * from, to, 0);
   }
 
   @Override
-  public void store(long x, int count, long to) {
-    function(Name.ROUNDING).call(x, x, x, count, 0, to, 0, 0);
+  public void store(long x, int count, int bytes, long to) {
+    rounding(bytes).call(x, x, x, count, 0, to, 0, 0);
   }
 
-  @Override
-  public void round(FloatArray x, int from, int count, long to) {
-    Objects.checkFromIndexSize(from, count, x.length());
-    function(Name.ROUNDING_IN_FLOAT32).callWithArrays(x, x, x, count, 4L * from, to, 0);
-  }
-
-  @Override
-  public void round(long x, int count, long to) {
-    function(Name.ROUNDING_IN_FLOAT32).call(x, x, x, count, 0, to, 0, 0);
+  private static NativeFunction rounding(int bytes) {
+    return function(bytes == Short.BYTES ? Name.ROUNDING : Name.ROUNDING_IN_FLOAT32);
   }
 
   @Override

@@ -59,17 +59,15 @@ public sealed interface RowKernel permits MachineRows, JavaRows {
   /** Multiplies float32 numbers in place. */
   void multiply(long x, int count, float factor);
 
-  /** Stores numbers of an array as bfloat16. */
-  void store(FloatArray x, int from, int count, long to);
+  /**
+   * Stores numbers of an array, rounded to bfloat16.
+   *
+   * @param bytes of each: 2, or 4 in float32
+   */
+  void store(FloatArray x, int from, int count, int bytes, long to);
 
-  /** Stores numbers in memory as bfloat16. */
-  void store(long x, int count, long to);
-
-  /** Rounds numbers of an array to bfloat16, and writes them in float32. */
-  void round(FloatArray x, int from, int count, long to);
-
-  /** Rounds numbers in memory to bfloat16, and writes them in float32. */
-  void round(long x, int count, long to);
+  /** Likewise numbers in memory. */
+  void store(long x, int count, int bytes, long to);
 
   /**
    * Rounds groups of numbers to 8 bits: the negative sum times {@link #OFFSET}, the numbers, and

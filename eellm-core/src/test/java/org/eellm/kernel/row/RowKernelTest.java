@@ -135,7 +135,7 @@ final class RowKernelTest {
     }
     try (NativeFloats first = NativeFloats.of(x);
         NativeFloats second = NativeFloats.of(y)) {
-      CHOSEN.store(FloatArray.of(y), 0, count, second.address());
+      CHOSEN.store(FloatArray.of(y), 0, count, Short.BYTES, second.address());
       float product = FloatArithmetic.productWithBfloat16(first.address(), second.address(), count);
       assertThat(product).isCloseTo((float) sum, within(1e-4f));
     }
@@ -149,15 +149,15 @@ final class RowKernelTest {
     float[] before = RandomMatrix.rows(1, count + 9, new Random(2))[0];
     try (NativeFloats to = NativeFloats.of(before);
         NativeFloats byJava = NativeFloats.of(before)) {
-      CHOSEN.store(FloatArray.of(x), 3, count, to.address());
-      JAVA.store(FloatArray.of(x), 3, count, byJava.address());
+      CHOSEN.store(FloatArray.of(x), 3, count, Short.BYTES, to.address());
+      JAVA.store(FloatArray.of(x), 3, count, Short.BYTES, byJava.address());
       assertThat(to.read()).isEqualTo(byJava.read());
     }
   }
 
   @ParameterizedTest
   @MethodSource("counts")
-  void round_anyCount_isWhatIsStored(int count) {
+  void store_inFloat32_isTheNearestInBfloat16(int count) {
     float[] x = RandomMatrix.rows(1, count + 5, new Random(1))[0];
     x[4] = Float.NaN;
     float[] expected = RandomMatrix.rows(1, count + 9, new Random(2))[0];
@@ -165,9 +165,9 @@ final class RowKernelTest {
         NativeFloats ofArray = NativeFloats.of(expected);
         NativeFloats ofMemory = NativeFloats.of(expected);
         NativeFloats byJava = NativeFloats.of(expected)) {
-      CHOSEN.round(FloatArray.of(x), 3, count, ofArray.address());
-      CHOSEN.round(in.address() + 3 * Float.BYTES, count, ofMemory.address());
-      JAVA.round(FloatArray.of(x), 3, count, byJava.address());
+      CHOSEN.store(FloatArray.of(x), 3, count, Float.BYTES, ofArray.address());
+      CHOSEN.store(in.address() + 3 * Float.BYTES, count, Float.BYTES, ofMemory.address());
+      JAVA.store(FloatArray.of(x), 3, count, Float.BYTES, byJava.address());
       for (int i = 0; i < count; i++) {
         expected[i] = Float.intBitsToFloat(NativeNumbers.bfloat16(x[3 + i]) << Short.SIZE);
       }
