@@ -11,6 +11,7 @@ public final class Main {
 
   /** Runs a command and ends the process with its exit code; see {@link RootCommand}. */
   public static void main(String[] args) {
+    ConsoleLog.choose();
     BackgroundWarmUp.start(args);
     System.exit(run(RootCommand.commandLine(args), args));
   }

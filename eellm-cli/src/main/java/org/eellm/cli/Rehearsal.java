@@ -54,6 +54,7 @@ final class Rehearsal {
    * @param args a folder for the model, which is there and empty
    */
   public static void main(String[] args) throws IOException {
+    ConsoleLog.choose();
     Path folder = Path.of(args[0]);
     writeModel(folder);
     run("--help");

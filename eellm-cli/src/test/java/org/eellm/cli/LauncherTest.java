@@ -48,6 +48,7 @@ final class LauncherTest {
             """
             for argument in "$@"; do
               case $argument in
+                */picocli.jar.new) touch "$argument"; exit ;;
                 -XX:DumpLoadedClassList=*) exit ;;
                 -XX:AOTCacheOutput=*) touch "${argument#*=}"; exit ;;
                 -XX:SharedClassListFile=*) dumps=yes ;;
@@ -101,7 +102,9 @@ final class LauncherTest {
         .contains("maven -q -B -f " + root.toRealPath() + "/pom.xml -pl eellm-cli -am")
         .contains("JAVA_HOME " + jdk);
     assertThat(result.out())
-        .contains("\n" + root.toRealPath() + "/target/eellm.jar:a.jar:b.jar\n")
+        .contains(
+            "\n%1$s/target/picocli.jar:%1$s/target/eellm.jar:a.jar:b.jar\n"
+                .formatted(root.toRealPath()))
         .contains("-XX:SharedArchiveFile=" + root.toRealPath() + "/target/eellm.jsa\n")
         .contains("--add-modules\njdk.incubator.vector\n")
         .contains("\norg.eellm.cli.Main\neval\n--model\ntwo words\n")
