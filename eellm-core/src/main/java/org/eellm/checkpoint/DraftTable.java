@@ -175,24 +175,24 @@ public final class DraftTable implements Serializable {
       if (size < 0 || size > MOST_PAIRS) {
         throw damaged(path, "has followers of shape %s, not up to %d".formatted(shape, MOST_PAIRS));
       }
-      MemorySegment pairs = bytes(file, "pairs", SafetensorsType.I32, List.of(size, 2L));
-      MemorySegment followers = bytes(file, "followers", SafetensorsType.I32, List.of(size));
-      MemorySegment shares = bytes(file, "shares", SafetensorsType.U8, List.of(size));
-      DraftTable table =
-          new DraftTable(new long[(int) size], new int[(int) size], new byte[(int) size]);
+      // Whole arrays: number by number took a tenth of the time to the first token.
+      int[] ids = bytes(file, "pairs", SafetensorsType.I32, List.of(size, 2L)).toArray(INT);
+      int[] followers = bytes(file, "followers", SafetensorsType.I32, List.of(size)).toArray(INT);
+      byte[] shares =
+          bytes(file, "shares", SafetensorsType.U8, List.of(size)).toArray(ValueLayout.JAVA_BYTE);
+      long[] pairs = new long[(int) size];
       long before = -1;
       for (int i = 0; i < size; i++) {
-        int first = id(path, pairs.get(INT, 8L * i), vocabSize);
-        int second = id(path, pairs.get(INT, 8L * i + 4), vocabSize);
-        table.pairs[i] = (long) first << BITS | second;
-        table.followers[i] = id(path, followers.get(INT, 4L * i), vocabSize);
-        table.shares[i] = shares.get(ValueLayout.JAVA_BYTE, i);
-        if (table.pairs[i] <= before || table.shares[i] < 0 || table.shares[i] > 100) {
+        int first = id(path, ids[2 * i], vocabSize);
+        int second = id(path, ids[2 * i + 1], vocabSize);
+        id(path, followers[i], vocabSize);
+        pairs[i] = (long) first << BITS | second;
+        if (pairs[i] <= before || shares[i] < 0 || shares[i] > 100) {
           throw damaged(path, "pairs have to ascend, and shares to be per cent");
         }
-        before = table.pairs[i];
+        before = pairs[i];
       }
-      return table;
+      return new DraftTable(pairs, followers, shares);
     }
   }
 

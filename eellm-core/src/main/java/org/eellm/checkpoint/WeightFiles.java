@@ -69,12 +69,13 @@ public final class WeightFiles implements StoredWeights {
   }
 
   private static String stem(Learning learning) {
-    return switch (learning) {
-      case Learning.Part.EVERYTHING -> "model";
-      case Learning.Part.EXITS, Learning.Part.EXITS_FROM_FINAL_HEAD -> "exits";
-      case Learning.Part.DRAFT_HEAD -> "draft_head";
-      case Learning.Adapter _ -> "adapter_model";
-    };
+    return learning instanceof Learning.Part part
+        ? switch (part) {
+          case EVERYTHING -> "model";
+          case EXITS, EXITS_FROM_FINAL_HEAD -> "exits";
+          case DRAFT_HEAD -> "draft_head";
+        }
+        : "adapter_model";
   }
 
   /**

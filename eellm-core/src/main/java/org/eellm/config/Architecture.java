@@ -65,8 +65,11 @@ public record Architecture(ModelConfig model, ExitLayout exits) {
             require(
                 count % ranks == 0,
                 key,
-                "%d does not divide %s %d; use %s"
-                    .formatted(ranks, name, count, divisors(ranks, counts.values()))));
+                "%d does not divide %s %d; use %s",
+                ranks,
+                name,
+                count,
+                divisors(ranks, counts.values())));
   }
 
   /** The least numbers below a limit that divide all counts. */

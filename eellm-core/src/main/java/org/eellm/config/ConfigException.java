@@ -15,19 +15,21 @@ public sealed class ConfigException extends EellmException permits SettingExcept
     super(message, cause);
   }
 
-  /** Throws {@code key: message} unless {@code condition} holds. */
-  public static void require(boolean condition, String key, String message) {
+  /**
+   * Throws {@code key: message} unless {@code condition} holds.
+   *
+   * @param values of the message's placeholders; none: it stays as it is
+   */
+  public static void require(boolean condition, String key, String message, Object... values) {
     if (!condition) {
-      throw new ConfigException(key + ": " + message);
+      throw new ConfigException(
+          key + ": " + (values.length == 0 ? message : message.formatted(values)));
     }
   }
 
   /** Throws {@code key: value is below least; use least or more} unless it holds. */
   public static void requireAtLeast(int least, Number value, String key) {
-    require(
-        value.doubleValue() >= least,
-        key,
-        "%s is below %d; use %2$d or more".formatted(value, least));
+    require(value.doubleValue() >= least, key, "%s is below %d; use %2$d or more", value, least);
   }
 
   /** Throws {@code key: value is negative; remedy} unless it holds. */

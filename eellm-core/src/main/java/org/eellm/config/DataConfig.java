@@ -47,8 +47,10 @@ public record DataConfig(
       require(
           weight > 0 && weight <= MAX_SHARE,
           "data.sources",
-          "weight %s of %s is not a number above 0, at most %.0e"
-              .formatted(weight, path, MAX_SHARE));
+          "weight %s of %s is not a number above 0, at most %.0e",
+          weight,
+          path,
+          MAX_SHARE);
     }
 
     /** A dataset alone, or one of several that weigh the same: in YAML just its path. */
@@ -70,7 +72,9 @@ public record DataConfig(
       require(
           share >= 0 && share <= MAX_SHARE,
           "data.split",
-          "%s has a share outside 0..%.0e; shares are relative".formatted(split, MAX_SHARE));
+          "%s has a share outside 0..%.0e; shares are relative",
+          split,
+          MAX_SHARE);
     }
     require(
         split.get(0) > 0,

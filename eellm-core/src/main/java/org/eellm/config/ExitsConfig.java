@@ -104,7 +104,9 @@ public record ExitsConfig(
       require(
           weight <= MAX_WEIGHT,
           key,
-          weight + " is beyond %.0f; the final head's is 1".formatted(MAX_WEIGHT));
+          "%s is beyond %.0f; the final head's is 1",
+          weight,
+          MAX_WEIGHT);
     }
   }
 

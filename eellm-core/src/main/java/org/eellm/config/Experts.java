@@ -32,7 +32,9 @@ public record Experts(
     require(
         count == 0 || (perToken >= 1 && perToken <= count),
         "model.experts.per_token",
-        "%d is not from 1 to model.experts.count %d".formatted(perToken, count));
+        "%d is not from 1 to model.experts.count %d",
+        perToken,
+        count);
     require(
         count == 0 || hiddenSize >= 1,
         "model.experts.hidden_size",

@@ -187,7 +187,9 @@ public record ModelConfig(
     require(
         numLayers >= 1 && numLayers <= MAX_LAYERS,
         "model.num_layers",
-        "%d is outside 1..%d".formatted(numLayers, MAX_LAYERS));
+        "%d is outside 1..%d",
+        numLayers,
+        MAX_LAYERS);
     requireAtLeast(1, numHeads, "model.num_heads");
     requireNotNegative(numKeyValueHeads, "model.num_key_value_heads", "use 0 for num_heads");
     if (numKeyValueHeads == 0) {
@@ -219,7 +221,9 @@ public record ModelConfig(
       require(
           usual <= Integer.MAX_VALUE,
           "model.hidden_size",
-          "%d makes an MLP of %d; make it smaller".formatted(hiddenSize, usual));
+          "%d makes an MLP of %d; make it smaller",
+          hiddenSize,
+          usual);
       ffnHiddenSize = (int) usual;
     }
     require(
@@ -243,23 +247,27 @@ public record ModelConfig(
         rotaryFraction == 1
             || ((int) (headDim * rotaryFraction) % 2 == 0 && headDim * rotaryFraction >= 2),
         "model.rotary_fraction",
-        "%s of head_dim %d are %d dimensions, but rope rotates pairs; choose an even number"
-            .formatted(rotaryFraction, headDim, (int) (headDim * rotaryFraction)));
+        "%s of head_dim %d are %d dimensions, but rope rotates pairs; choose an even number",
+        rotaryFraction,
+        headDim,
+        (int) (headDim * rotaryFraction));
     if (ropeScaling instanceof RopeScaling.LongRope scaled) {
       int pairs = rotaryDim(headDim, rotaryFraction) / 2;
       require(
           scaled.shortFactors().size() == pairs,
           "model.rope_scaling.short_factors",
-          "%d factors beside %d rotated pairs of a head; give one for each"
-              .formatted(scaled.shortFactors().size(), pairs));
+          "%d factors beside %d rotated pairs of a head; give one for each",
+          scaled.shortFactors().size(),
+          pairs);
     }
     requireLayers(layerTypes, slidingWindow, slidingRopeTheta);
     layerTypes = List.copyOf(layerTypes);
     require(
         layerTypes.size() <= numLayers,
         "model.layer_types",
-        "%d types are more than num_layers %d; use as many or fewer, which repeat"
-            .formatted(layerTypes.size(), numLayers));
+        "%d types are more than num_layers %d; use as many or fewer, which repeat",
+        layerTypes.size(),
+        numLayers);
     require(
         positionEmbedding == PositionEmbedding.ROPE || !layerTypes.contains(LayerType.NO_POSITIONS),
         "model.layer_types",
@@ -313,12 +321,16 @@ public record ModelConfig(
     require(
         (long) experts.count() * layers <= Experts.MAX_IN_ALL,
         "model.experts.count",
-        "%d experts in each of %d layers are more than %d in all; use fewer"
-            .formatted(experts.count(), layers, Experts.MAX_IN_ALL));
+        "%d experts in each of %d layers are more than %d in all; use fewer",
+        experts.count(),
+        layers,
+        Experts.MAX_IN_ALL);
     require(
         experts.denseLayers().stream().allMatch(layer -> layer >= 1 && layer <= layers),
         "model.experts.dense_layers",
-        "%s are not all from 1 to model.num_layers %d".formatted(experts.denseLayers(), layers));
+        "%s are not all from 1 to model.num_layers %d",
+        experts.denseLayers(),
+        layers);
     require(
         experts.count() == 0 || (activation.gated() && !bias),
         "model.experts.count",

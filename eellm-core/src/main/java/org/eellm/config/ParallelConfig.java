@@ -92,8 +92,12 @@ public record ParallelConfig(
     require(
         layersPerStage.isEmpty() || layersPerStage.size() == pp * chunks,
         "parallel.layers_per_stage",
-        "%s has %d entries for %d virtual stages (pp %d x chunks %d); give one for each"
-            .formatted(layersPerStage, layersPerStage.size(), pp * chunks, pp, chunks));
+        "%s has %d entries for %d virtual stages (pp %d x chunks %d); give one for each",
+        layersPerStage,
+        layersPerStage.size(),
+        pp * chunks,
+        pp,
+        chunks);
     require(
         layersPerStage.isEmpty() || balance == Balance.EVEN,
         "parallel.balance",
@@ -183,6 +187,8 @@ public record ParallelConfig(
     require(
         count <= MAX_FILLS,
         key,
-        "%d is beyond %d; use -1 for as many as cost no time".formatted(count, MAX_FILLS));
+        "%d is beyond %d; use -1 for as many as cost no time",
+        count,
+        MAX_FILLS);
   }
 }

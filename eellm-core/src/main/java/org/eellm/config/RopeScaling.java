@@ -121,8 +121,9 @@ public sealed interface RopeScaling {
               && shortFactors.stream().allMatch(factor -> factor > 0)
               && longFactors.stream().allMatch(factor -> factor > 0),
           "model.rope_scaling.short_factors",
-          "%d factors beside %d long ones; give as many of each, all positive"
-              .formatted(shortFactors.size(), longFactors.size()));
+          "%d factors beside %d long ones; give as many of each, all positive",
+          shortFactors.size(),
+          longFactors.size());
       requireOriginal(originalMaxPositions);
       requirePositive(
           attentionFactor, "model.rope_scaling.attention_factor", "1 leaves scores as they are");

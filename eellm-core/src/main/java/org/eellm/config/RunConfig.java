@@ -71,8 +71,9 @@ public record RunConfig(
     require(
         lora.rank() <= model.hiddenSize(),
         "tune.lora.rank",
-        "%d is above model.hidden_size %d, the rank of whole matrices; 8 to 64 is usual"
-            .formatted(lora.rank(), model.hiddenSize()));
+        "%d is above model.hidden_size %d, the rank of whole matrices; 8 to 64 is usual",
+        lora.rank(),
+        model.hiddenSize());
     require(
         lora.dropout() == 0 || parallel.tp() == 1,
         "tune.lora.dropout",
@@ -110,8 +111,9 @@ public record RunConfig(
     require(
         exits.distillation() == 0 || parallel.pp() == 1 || exits.tieOutput(),
         "exits.distillation",
-        "stages of parallel.pp %d have the final head's matrix with exits.tie_output: true alone; set that, or parallel.pp: 1"
-            .formatted(parallel.pp()));
+        "stages of parallel.pp %d have the final head's matrix with exits.tie_output: true alone;"
+            + " set that, or parallel.pp: 1",
+        parallel.pp());
     require(
         exits.distillation() == 0 || (parallel.fillWarmup() == 0 && parallel.fillCooldown() == 0),
         "exits.distillation",
@@ -132,24 +134,24 @@ public record RunConfig(
     require(
         parallel.cp() == 1 || data.sequenceLength() % blocks == 0,
         "parallel.cp",
-        "%d shares out %d blocks of a sequence, and data.sequence_length %d is not a multiple of that; use %s"
-            .formatted(
-                parallel.cp(),
-                blocks,
-                data.sequenceLength(),
-                multiples(data.sequenceLength(), blocks)));
+        "%d shares out %d blocks of a sequence, and data.sequence_length %d is not a multiple of"
+            + " that; use %s",
+        parallel.cp(),
+        blocks,
+        data.sequenceLength(),
+        multiples(data.sequenceLength(), blocks));
     long tokens = (long) train.microBatchSize() * data.sequenceLength() / parallel.cp();
     require(
         !parallel.sequenceParallel() || tokens % tp == 0,
         "parallel.sequence_parallel",
-        "%d tokens (train.micro_batch_size %d x data.sequence_length %d%s) cannot be shared by tp %d; use %s"
-            .formatted(
-                tokens,
-                train.microBatchSize(),
-                data.sequenceLength(),
-                parallel.cp() > 1 ? " / parallel.cp " + parallel.cp() : "",
-                tp,
-                multiples(tokens, tp)));
+        "%d tokens (train.micro_batch_size %d x data.sequence_length %d%s) cannot be shared by tp"
+            + " %d; use %s",
+        tokens,
+        train.microBatchSize(),
+        data.sequenceLength(),
+        parallel.cp() > 1 ? " / parallel.cp " + parallel.cp() : "",
+        tp,
+        multiples(tokens, tp));
     require(
         !parallel.sequenceParallel() || train.layerDropout() == 0,
         "parallel.sequence_parallel",
@@ -168,16 +170,13 @@ public record RunConfig(
     require(
         size % unit == 0,
         key,
-        "%d is not a multiple of %d (train.micro_batch_size %d x parallel.dp %d%s); use %s"
-            .formatted(
-                size,
-                unit,
-                train.microBatchSize(),
-                parallel.dp(),
-                parallel.chunks() > 1
-                    ? " x parallel.pp %d, for chunks".formatted(parallel.pp())
-                    : "",
-                multiples(size, unit)));
+        "%d is not a multiple of %d (train.micro_batch_size %d x parallel.dp %d%s); use %s",
+        size,
+        unit,
+        train.microBatchSize(),
+        parallel.dp(),
+        parallel.chunks() > 1 ? " x parallel.pp %d, for chunks".formatted(parallel.pp()) : "",
+        multiples(size, unit));
   }
 
   /** The multiples of a unit that are nearest to a size, in words. */

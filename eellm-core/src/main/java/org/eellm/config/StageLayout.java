@@ -111,13 +111,12 @@ public record StageLayout(List<Slice> slices) {
     require(
         stages <= layers,
         "parallel.pp",
-        "%d stages x %d chunks are more than the %s %d layers; use at most pp %d with chunks 1"
-            .formatted(
-                parallel.pp(),
-                parallel.chunks(),
-                learning == Learning.EXITS ? "last exit's" : "model's",
-                layers,
-                layers));
+        "%d stages x %d chunks are more than the %s %d layers; use at most pp %d with chunks 1",
+        parallel.pp(),
+        parallel.chunks(),
+        learning == Learning.EXITS ? "last exit's" : "model's",
+        layers,
+        layers);
     boolean onBoundary = parallel.preExit() && stages > 1;
     require(
         !onBoundary || !architecture.exits().mlp(),
@@ -129,14 +128,13 @@ public record StageLayout(List<Slice> slices) {
     require(
         counts.isEmpty() || sum == layers,
         "parallel.layers_per_stage",
-        "%s adds up to %d, but the %s has %d layers; give it %d, such as %s"
-            .formatted(
-                counts,
-                sum,
-                learning == Learning.EXITS ? "last exit" : "model",
-                layers,
-                layers,
-                even(layers, stages)));
+        "%s adds up to %d, but the %s has %d layers; give it %d, such as %s",
+        counts,
+        sum,
+        learning == Learning.EXITS ? "last exit" : "model",
+        layers,
+        layers,
+        even(layers, stages));
   }
 
   /** The layer, counted from 0, on whose slice an exit is. */

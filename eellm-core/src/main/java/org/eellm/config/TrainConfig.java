@@ -147,7 +147,9 @@ public record TrainConfig(
     require(
         threads >= 0 && threads <= MAX_THREADS,
         "train.threads",
-        "%d is outside 0..%d; 0 means all cores".formatted(threads, MAX_THREADS));
+        "%d is outside 0..%d; 0 means all cores",
+        threads,
+        MAX_THREADS);
   }
 
   /** This run with other microbatches and another recomputation. */

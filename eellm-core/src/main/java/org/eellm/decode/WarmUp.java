@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
+import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
@@ -32,8 +33,8 @@ import org.eellm.model.parameter.ParameterSpec;
  * does. A program calls it on a thread of its own while it starts and reads that model.
  */
 public final class WarmUp {
-  /** Java gives a method to its compiler after 256 calls. */
-  private static final int STEPS_AT_ONCE = 300;
+  /** Java gives a method to its compiler after 256 calls; most have several a step. */
+  private static final int STEPS_AT_ONCE = 100;
 
   /**
    * The others only keep these methods in the compiler's queue, which drops what is not called for
@@ -65,6 +66,7 @@ public final class WarmUp {
    * @param goesOn asked before each step
    */
   public static void run(BooleanSupplier goesOn) {
+    JsonFiles.prepare();
     if (!RowKernel.isMachineCode()) {
       return;
     }

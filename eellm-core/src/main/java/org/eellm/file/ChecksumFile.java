@@ -50,7 +50,7 @@ public record ChecksumFile(Path path, SequencedMap<String, FileChecksum> files) 
   }
 
   private static String line(String name, FileChecksum sum) {
-    return "%s %d %s\n".formatted(sum.crc(), sum.bytes(), name);
+    return sum.crc() + " " + sum.bytes() + " " + name + "\n";
   }
 
   private static FileChecksum ofText(String text) {

@@ -5,6 +5,7 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.HexFormat;
 import java.util.zip.CRC32C;
 
 /**
@@ -19,7 +20,7 @@ public record FileChecksum(long bytes, String crc) {
 
   /** The checksum of so many bytes that {@code crc} has seen. */
   public static FileChecksum of(long bytes, CRC32C crc) {
-    return new FileChecksum(bytes, "%08x".formatted(crc.getValue()));
+    return new FileChecksum(bytes, HexFormat.of().toHexDigits((int) crc.getValue()));
   }
 
   /** Reads a file from front to back. */
@@ -47,7 +48,7 @@ public record FileChecksum(long bytes, String crc) {
   public FileChecksum followedBy(FileChecksum next) {
     int shifted = multiply(power(next.bytes), Integer.parseUnsignedInt(crc, 16));
     int both = shifted ^ Integer.parseUnsignedInt(next.crc, 16);
-    return new FileChecksum(bytes + next.bytes, "%08x".formatted(both));
+    return new FileChecksum(bytes + next.bytes, HexFormat.of().toHexDigits(both));
   }
 
   /** The remainder of {@code x^(8 bytes)} by CRC-32C's polynomial; the highest bit is that of 1. */

@@ -43,6 +43,11 @@ public final class JsonFiles {
 
   private JsonFiles() {}
 
+  /** Makes what reads JSON: for a thread that has time while another still reads options. */
+  public static void prepare() {
+    JSON.treeAsTokens(JSON.missingNode());
+  }
+
   /** Reads a file whose top is a JSON object. */
   public static JsonNode read(Path path) {
     JsonNode root = read(path, JsonNode.class);

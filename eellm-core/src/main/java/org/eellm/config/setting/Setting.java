@@ -2,7 +2,6 @@ package org.eellm.config.setting;
 
 import java.lang.reflect.RecordComponent;
 import java.util.Arrays;
-import java.util.Locale;
 import java.util.stream.Stream;
 
 /**
@@ -48,6 +47,10 @@ public record Setting(String name, RecordComponent component) {
   }
 
   private static String snakeCase(String camelCase) {
-    return camelCase.replaceAll("([A-Z])", "_$1").toLowerCase(Locale.ROOT);
+    StringBuilder snake = new StringBuilder();
+    for (char letter : camelCase.toCharArray()) {
+      snake.append(Character.isUpperCase(letter) ? "_" : "").append(Character.toLowerCase(letter));
+    }
+    return snake.toString();
   }
 }

@@ -301,7 +301,7 @@ public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
     }
     float[] weights = new float[hidden.size()];
     for (int i = 0; i < weights.length; i++) {
-      weights[i] = (float) number(hidden.get(i), "%s: hidden[%d]".formatted(place, i));
+      weights[i] = (float) number(hidden.get(i), place + ": hidden[" + i + "]");
     }
     return new Gate(
         number(node.path("bias"), place + ": bias"),

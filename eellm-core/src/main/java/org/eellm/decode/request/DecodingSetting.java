@@ -251,6 +251,12 @@ public record DecodingSetting<T>(
           .<DecodingSetting<?>>flatMap(List::stream)
           .toList();
 
+  /** By its name, of which there is one: Java's own reads all of a setting's texts. */
+  @Override
+  public int hashCode() {
+    return name.hashCode();
+  }
+
   private static DecodingSetting<Integer> number(PolicyName policy, PolicyRule.Counted rule) {
     return new DecodingSetting<>(
         rule.setting(),

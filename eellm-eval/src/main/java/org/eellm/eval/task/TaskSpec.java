@@ -99,8 +99,10 @@ public record TaskSpec(
       ConfigException.require(
           metric.suits(outputType),
           "metrics",
-          "%s is none of %s; use one of %s"
-              .formatted(metric, lower(outputType), suitable(outputType)));
+          "%s is none of %s; use one of %s",
+          metric,
+          lower(outputType),
+          suitable(outputType));
     }
     ConfigException.require(
         docToChoice.isEmpty() == (outputType != OutputType.MULTIPLE_CHOICE),
