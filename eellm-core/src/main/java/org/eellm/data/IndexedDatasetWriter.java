@@ -21,7 +21,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>The files have temporary names until {@link #commit}, which puts them, whole and on the disk,
  * in the place of what was there. Without it, {@link #close} leaves nothing behind, unless {@link
- * #save} was called.
+ * #force} was called.
  */
 public final class IndexedDatasetWriter implements AutoCloseable {
   /**
@@ -43,7 +43,7 @@ public final class IndexedDatasetWriter implements AutoCloseable {
   private long length;
   private long documents;
   private long documentLength;
-  private boolean saved;
+  private volatile boolean saved;
   private @Nullable DatasetChecksum checksum;
 
   private IndexedDatasetWriter(Path prefix, int vocabSize, Position from) throws IOException {
@@ -83,7 +83,7 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     return open(prefix, vocabSize, Position.START);
   }
 
-  /** Goes on with files that were {@link #save saved}. What was added since then is forgotten. */
+  /** Goes on with files that were written so far. What was added since then is forgotten. */
   static IndexedDatasetWriter open(Path prefix, int vocabSize, Position from) {
     try {
       Path folder = prefix.toAbsolutePath().getParent();
@@ -162,19 +162,32 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     documentLength = 0;
   }
 
-  /** Brings all so far onto the disk, from where another writer can go on. */
-  Position save() {
+  /** Where another writer can go on once {@link #force} has brought all so far onto the disk. */
+  Position position() {
     try {
-      tokens.force();
-      index.force();
+      tokens.flush();
+      index.flush();
       if (mask != null) {
-        mask.force();
+        mask.flush();
+      }
+    } catch (IOException e) {
+      throw unwritable(prefix, e);
+    }
+    return new Position(length, documents, documentLength, mask != null);
+  }
+
+  /** Brings all up to the last {@link #position} onto the disk; more may be added meanwhile. */
+  void force() {
+    try {
+      tokens.channel.force(true);
+      index.channel.force(true);
+      if (mask != null) {
+        mask.channel.force(true);
       }
     } catch (IOException e) {
       throw unwritable(prefix, e);
     }
     saved = true;
-    return new Position(length, documents, documentLength, mask != null);
   }
 
   /**
@@ -340,14 +353,10 @@ public final class IndexedDatasetWriter implements AutoCloseable {
       buffer.clear();
     }
 
-    void force() throws IOException {
-      flush();
-      channel.force(true);
-    }
-
     /** Brings everything onto the disk. */
     void finish() throws IOException {
-      force();
+      flush();
+      channel.force(true);
       channel.close();
     }
 

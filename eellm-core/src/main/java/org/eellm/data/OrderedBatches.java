@@ -90,7 +90,8 @@ public final class OrderedBatches {
     return batch;
   }
 
-  private static <R> R result(Future<R> future) {
+  /** What work on another thread gave, or its failure. */
+  static <R> R result(Future<R> future) {
     try {
       return future.get();
     } catch (InterruptedException e) {

@@ -5,6 +5,10 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.function.Function;
 import java.util.zip.CRC32C;
 import org.eellm.data.PreparationState.Counts;
@@ -151,8 +155,10 @@ public final class Preparation {
     try (Corpus.DocumentReader pass = corpus.open()) {
       skip(pass, from, prefix);
       try (IndexedDatasetWriter writer =
-          IndexedDatasetWriter.open(prefix, tokenizer.vocabSize(), from.files())) {
+              IndexedDatasetWriter.open(prefix, tokenizer.vocabSize(), from.files());
+          ExecutorService saver = Executors.newSingleThreadExecutor()) {
         Preparation preparation = new Preparation(encoders, writer, from);
+        Future<?>[] saving = {CompletableFuture.completedFuture(null)}; // beside the work
         long[] saved = {from.text().bytes()};
         OrderedBatches.process(
             corpus,
@@ -162,11 +168,19 @@ public final class Preparation {
             batch -> {
               preparation.write(batch);
               if (preparation.text.bytes() - saved[0] >= savedBytes) {
-                preparation.state(identity).write(prefix);
+                OrderedBatches.result(saving[0]);
+                byte[] state = preparation.state(identity).bytes();
+                saving[0] =
+                    saver.submit(
+                        () -> {
+                          writer.force();
+                          PreparationState.write(state, prefix);
+                        });
                 saved[0] = preparation.text.bytes();
               }
             },
             progress.of(Progress.Work.TOKENIZING));
+        OrderedBatches.result(saving[0]);
         if (preparation.counts.documents == 0) {
           throw new DataException("the corpus has no text; check the inputs");
         }
@@ -199,7 +213,7 @@ public final class Preparation {
   }
 
   private PreparationState state(FileChecksum identity) {
-    return new PreparationState(identity, text, batches, writer.save(), counts);
+    return new PreparationState(identity, text, batches, writer.position(), counts);
   }
 
   /** Where the tokenizer of a dataset is. */

@@ -72,12 +72,21 @@ record PreparationState(
     }
   }
 
-  /** Puts it in the place of an earlier one. */
-  void write(Path prefix) {
+  /** What {@link #write} takes. */
+  byte[] bytes() {
+    try {
+      return JSON.writeValueAsBytes(this);
+    } catch (JsonProcessingException e) {
+      throw new IllegalStateException(e); // it has numbers alone
+    }
+  }
+
+  /** Puts a state in the place of an earlier one. */
+  static void write(byte[] state, Path prefix) {
     Path path = file(prefix);
     Path temporary = path.resolveSibling(path.getFileName() + ".tmp");
     try {
-      Files.write(temporary, JSON.writeValueAsBytes(this));
+      Files.write(temporary, state);
       Files.move(
           temporary, path, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     } catch (IOException e) {

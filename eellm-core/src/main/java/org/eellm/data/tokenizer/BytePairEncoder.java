@@ -8,12 +8,9 @@ import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.Queue;
 import java.util.Set;
-import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.stream.IntStream;
 import org.eellm.data.tokenizer.word.WordCutter;
 
@@ -121,7 +118,7 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
   private final WordCutter cutter;
   private final WordStart start;
   private final Pairs pairs;
-  private final Queue<KnownWords> idle = new ConcurrentLinkedQueue<>(); // of no thread
+  private final KnownWords known = new KnownWords();
 
   private BytePairEncoder(AddedTokens added, WordCutter cutter, WordStart start, Pairs pairs) {
     this.added = added;
@@ -238,19 +235,15 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
 
   @Override
   public int[] encode(String text) {
-    String wellFormed = new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8);
-    KnownWords known = Objects.requireNonNullElseGet(idle.poll(), KnownWords::new);
-    Ids ids = new Ids();
+    Ids ids = new Ids(text.length() / 3 + 1);
     added.divide(
-        wellFormed,
-        (part, first) ->
-            cutter.cut(part, first, (all, from, to) -> addWord(all, from, to, known, ids)),
+        wellFormed(text),
+        (part, first) -> cutter.cut(part, first, (all, from, to) -> addWord(all, from, to, ids)),
         ids::add);
-    idle.add(known);
     return ids.toArray();
   }
 
-  private void addWord(String text, int from, int to, KnownWords known, Ids ids) {
+  private void addWord(String text, int from, int to, Ids ids) {
     boolean isShort = to - from <= KnownWords.LONGEST;
     if (isShort && known.addTokens(text, from, to, ids)) {
       return;
@@ -276,8 +269,15 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
 
   /** A list that grows. */
   static final class Ids {
-    private int[] values = new int[64];
+    private int[] values;
     private int count;
+
+    /**
+     * @param expected how many will not let it grow
+     */
+    Ids(int expected) {
+      values = new int[expected];
+    }
 
     void add(int id) {
       reserve(1);

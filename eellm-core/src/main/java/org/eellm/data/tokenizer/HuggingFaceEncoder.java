@@ -100,8 +100,7 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
           "a text of %d characters is longer than the %d that this tokenizer takes at once; divide it"
               .formatted(text.length(), BoundedPattern.MAX_TEXT));
     }
-    // The library takes well-formed text only.
-    String wellFormed = new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8);
+    String wellFormed = wellFormed(text); // the library takes no other
     // HuggingFaceTokenizer.encode also copies names, masks and positions of all tokens into Java
     // objects, which takes more time than encoding.
     TokenizersLibrary library = TokenizersLibrary.LIB;

@@ -36,6 +36,16 @@ public final class Tokenizer {
   @FunctionalInterface
   interface TextEncoder {
     int[] encode(String text);
+
+    /** A text with question marks in place of halves of characters. */
+    default String wellFormed(String text) {
+      for (int at = 0; at < text.length(); at++) {
+        if (Character.isSurrogate(text.charAt(at))) {
+          return new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8);
+        }
+      }
+      return text;
+    }
   }
 
   /**
