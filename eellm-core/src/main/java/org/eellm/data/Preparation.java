@@ -87,6 +87,8 @@ public final class Preparation {
   private final Counts counts;
   private FileChecksum text;
   private long batches;
+  private long savedBytes; // of the text, from where another can go on
+  private Future<?> saving = CompletableFuture.completedFuture(null);
 
   private Preparation(Encoders encoders, IndexedDatasetWriter writer, PreparationState from) {
     this.encoders = encoders;
@@ -95,6 +97,7 @@ public final class Preparation {
     counts = from.counts();
     text = from.text();
     batches = from.batches();
+    savedBytes = text.bytes();
   }
 
   /** Prepares a corpus of texts alone, as the other does. */
@@ -158,8 +161,6 @@ public final class Preparation {
               IndexedDatasetWriter.open(prefix, tokenizer.vocabSize(), from.files());
           ExecutorService saver = Executors.newSingleThreadExecutor()) {
         Preparation preparation = new Preparation(encoders, writer, from);
-        Future<?>[] saving = {CompletableFuture.completedFuture(null)}; // beside the work
-        long[] saved = {from.text().bytes()};
         OrderedBatches.process(
             corpus,
             pass,
@@ -167,20 +168,12 @@ public final class Preparation {
             preparation::tokenize,
             batch -> {
               preparation.write(batch);
-              if (preparation.text.bytes() - saved[0] >= savedBytes) {
-                OrderedBatches.result(saving[0]);
-                byte[] state = preparation.state(identity).bytes();
-                saving[0] =
-                    saver.submit(
-                        () -> {
-                          writer.force();
-                          PreparationState.write(state, prefix);
-                        });
-                saved[0] = preparation.text.bytes();
+              if (preparation.text.bytes() - preparation.savedBytes >= savedBytes) {
+                preparation.save(identity, prefix, saver);
               }
             },
             progress.of(Progress.Work.TOKENIZING));
-        OrderedBatches.result(saving[0]);
+        OrderedBatches.result(preparation.saving);
         if (preparation.counts.documents == 0) {
           throw new DataException("the corpus has no text; check the inputs");
         }
@@ -212,8 +205,17 @@ public final class Preparation {
     PreparationState.requireSame(checksum.sum(), from.text(), "the input", prefix);
   }
 
-  private PreparationState state(FileChecksum identity) {
-    return new PreparationState(identity, text, batches, writer.position(), counts);
+  /** Brings what is done onto the disk while the work goes on. */
+  private void save(FileChecksum identity, Path prefix, ExecutorService saver) {
+    OrderedBatches.result(saving);
+    byte[] state = new PreparationState(identity, text, batches, writer.position(), counts).bytes();
+    saving =
+        saver.submit(
+            () -> {
+              writer.force();
+              PreparationState.write(state, prefix);
+            });
+    savedBytes = text.bytes();
   }
 
   /** Where the tokenizer of a dataset is. */
