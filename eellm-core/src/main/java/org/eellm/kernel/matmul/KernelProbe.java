@@ -41,14 +41,15 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
     WeightFormat format = kernel.format();
     boolean tiles = kernel.order() == SumOrder.TILES;
     int in = format.hasGroups() ? GROUPED_INPUTS : tiles ? TILE_INPUTS : INPUTS;
-    long rowBytes = 4L * BLOCKS * BLOCK;
+    int blocks = tiles ? TILE_BLOCKS : BLOCKS;
+    long rowBytes = 4L * blocks * BLOCK;
     int mostRows = counts[counts.length - 1];
     int different = Math.min(mostRows, MOST_DIFFERENT);
     try (NativeBuffer memory =
-            NativeBuffer.allocate(PackedMatrix.bytes(format, BLOCKS * BLOCK, in));
+            NativeBuffer.allocate(PackedMatrix.bytes(format, blocks * BLOCK, in));
         NativeBuffer y = NativeBuffer.allocate(rowBytes * mostRows);
         PackedInput x = kernel.allocate(mostRows, in)) {
-      PackedMatrix w = new PackedMatrix(format, BLOCKS * BLOCK, in, memory.address());
+      PackedMatrix w = new PackedMatrix(format, blocks * BLOCK, in, memory.address());
       KernelProbe probe = new KernelProbe(w, new float[different][in], new float[different][BLOCK]);
       if (format.hasGroups()) {
         probe.fillGroups(new Random(1));
@@ -60,10 +61,10 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
         for (int row = 0; row < count; row++) {
           x.put(row, 0, FloatArray.of(probe.rows[row % different]), 0, in);
         }
-        for (int blocks = 1; blocks <= (tiles ? TILE_BLOCKS : BLOCKS); blocks++) {
+        for (int taken = 1; taken <= blocks; taken++) {
           MemorySegment.ofAddress(y.address()).reinterpret(y.bytes()).fill(NOT_A_NUMBER);
-          kernel.multiply(w, 0, blocks, x, 0, count, y.address(), rowBytes);
-          if (!probe.isExpected(y.address(), rowBytes, count, blocks)) {
+          kernel.multiply(w, 0, taken, x, 0, count, y.address(), rowBytes);
+          if (!probe.isExpected(y.address(), rowBytes, count, taken)) {
             return false;
           }
         }
@@ -105,7 +106,7 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
       float[] weights = new float[in];
       for (int i = 0; i < in; i++) {
         weights[i] = rounded((float) random.nextGaussian());
-        for (int block = 0; block < BLOCKS; block++) {
+        for (int block = 0; block < w.blocks(); block++) {
           long at = w.block(block) + 4L * (i / together * BLOCK + place(o, block));
           if (together == 1) {
             NativeNumbers.putFloat(weights[i], at);
@@ -169,7 +170,7 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
           numbers[i] = (byte) random.nextInt(1 << w.format().bits());
         }
         short scale = Float.floatToFloat16((float) random.nextGaussian());
-        for (int block = 0; block < BLOCKS; block++) {
+        for (int block = 0; block < w.blocks(); block++) {
           w.putGroup(block * BLOCK + place(o, block), g, scale, numbers, 0);
         }
         for (int row = 0; row < rows.length; row++) {
