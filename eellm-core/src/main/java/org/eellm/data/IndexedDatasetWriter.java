@@ -313,7 +313,9 @@ public final class IndexedDatasetWriter implements AutoCloseable {
               StandardOpenOption.WRITE);
       if (channel.size() < kept) {
         channel.close();
-        throw new IOException("%s has less than the %d bytes it had".formatted(temporary, kept));
+        throw new IOException(
+            "%s has less than the %,d bytes it had; remove the .progress beside it to begin anew"
+                .formatted(temporary, kept));
       }
       channel.truncate(kept).position(kept);
     }

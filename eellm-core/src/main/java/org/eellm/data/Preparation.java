@@ -174,8 +174,11 @@ public final class Preparation {
             },
             progress.of(Progress.Work.TOKENIZING));
         OrderedBatches.result(preparation.saving);
-        if (preparation.counts.documents == 0) {
-          throw new DataException("the corpus has no text; check the inputs");
+        Counts counts = preparation.counts;
+        if (counts.documents == 0) {
+          throw new DataException(
+              "the corpus has no text: %,d documents are empty and %,d lines were left out; check the inputs"
+                  .formatted(counts.emptyDocuments, pass.skippedLines() + counts.leftOutChats));
         }
         writer.finish(); // from here on only names change
         tokenizer.save(tokenizerFolder(prefix));

@@ -123,7 +123,9 @@ final class PreparationTest {
 
     assertThatThrownBy(() -> prepare(bad, "kept", 2)).hasMessageContaining("bad.jsonl:2: ");
     assertThatThrownBy(() -> prepare(Corpus.of(List.of("")), "kept", 2))
-        .hasMessageContaining("the corpus has no text");
+        .hasMessage(
+            "the corpus has no text: 1 documents are empty and 0 lines were left out; check the"
+                + " inputs");
     try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("kept"));
         Stream<Path> files = Files.list(folder)) {
       assertThat(tokenizer.decode(dataset.sequence(0))).isEqualTo("the cat");
@@ -213,7 +215,8 @@ final class PreparationTest {
     Files.write(progress, kept);
     Files.writeString(folder.resolve("x.bin.tmp"), "");
     assertThatThrownBy(() -> prepare(corpus, "x", 1))
-        .hasMessageContaining("x.bin.tmp has less than the ");
+        .hasMessageContaining("x.bin.tmp has less than the ")
+        .hasMessageEndingWith("; remove the .progress beside it to begin anew");
     Files.delete(progress);
     prepare(corpus, "x", 1);
     prepare(corpus, "whole", 1);

@@ -74,12 +74,10 @@ public final class PrepareCommand extends EellmCommand {
   @Option(
       names = "--key",
       paramLabel = "KEY",
-      defaultValue = "text",
       description =
-          "Key of the text in .jsonl, .json, .csv and .parquet files; '${DEFAULT-VALUE}' by"
-              + " default. An object without it may be a chat: messages, conversations, or prompt"
-              + " and completion.")
-  private String key;
+          "Key of the text in .jsonl, .json, .csv and .parquet files; 'text' by default, of"
+              + " objects that are no chats: messages, conversations, or prompt and completion.")
+  private Optional<String> key;
 
   @Option(
       names = "--separator",

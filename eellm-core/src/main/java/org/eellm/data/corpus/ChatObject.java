@@ -34,11 +34,11 @@ final class ChatObject {
    */
   static Optional<List<Message>> messages(JsonNode object) throws BadObject {
     List<Message> messages = new ArrayList<>();
-    if (object.has("messages")) {
+    if (object.hasNonNull("messages")) {
       add(object.get("messages"), "messages", "role", "content", messages);
-    } else if (object.has("conversations")) {
+    } else if (object.hasNonNull("conversations")) {
       add(object.get("conversations"), "conversations", "from", "value", messages);
-    } else if (object.has(PROMPT) && object.has(COMPLETION)) {
+    } else if (object.hasNonNull(PROMPT) && object.hasNonNull(COMPLETION)) {
       add(object.get(PROMPT), PROMPT, "user", messages);
       add(object.get(COMPLETION), COMPLETION, Chat.ASSISTANT, messages);
     } else {

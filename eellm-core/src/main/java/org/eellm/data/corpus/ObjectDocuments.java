@@ -7,8 +7,8 @@ import java.util.stream.Collectors;
 import org.eellm.data.DataException;
 
 /**
- * The documents of a file of objects, one each: a text under the key or, without that, perhaps a
- * chat.
+ * The documents of a file of objects, one each: a chat, or a text under the key. Of both, that
+ * under a key that was given.
  */
 final class ObjectDocuments implements TextCorpus.Documents {
   /** Hands out the objects of a file. */
@@ -38,6 +38,7 @@ final class ObjectDocuments implements TextCorpus.Documents {
 
   private final Objects objects;
   private final TextCorpus.Format format;
+  private final String key;
   private String text = "";
   private int position; // in the text: what is before it has been handed out
   private boolean inDocument;
@@ -46,6 +47,7 @@ final class ObjectDocuments implements TextCorpus.Documents {
   ObjectDocuments(Objects objects, TextCorpus.Format format) {
     this.objects = objects;
     this.format = format;
+    key = format.key().orElse("text");
   }
 
   @Override
@@ -80,12 +82,12 @@ final class ObjectDocuments implements TextCorpus.Documents {
         Corpus.DocumentChunk.piece(text.substring(from, position), from == 0, !inDocument));
   }
 
-  /** The conversation of an object that has no text under the key. */
+  /** The conversation of an object, unless it has a text under the key that was given. */
   private Optional<Corpus.DocumentChunk> chat(JsonNode object) throws BadObject {
     if (!object.isObject()) {
       throw new BadObject("is no JSON object");
     }
-    if (object.has(format.key())) {
+    if (format.key().filter(object::has).isPresent()) {
       return Optional.empty();
     }
     Optional<Corpus.DocumentChunk> chat =
@@ -99,17 +101,16 @@ final class ObjectDocuments implements TextCorpus.Documents {
   }
 
   private String text(JsonNode object) throws BadObject {
-    JsonNode value = object.path(format.key());
+    JsonNode value = object.path(key);
     if (value.isMissingNode()) {
-      throw new BadObject(
-          "has no key \"%s\" and no chat but %s".formatted(format.key(), keys(object)));
+      throw new BadObject("has no key \"%s\" and no chat but %s".formatted(key, keys(object)));
     }
     if (!value.isTextual()) {
-      throw new BadObject("\"%s\" is no string".formatted(format.key()));
+      throw new BadObject("\"%s\" is no string".formatted(key));
     }
     String result = value.textValue();
     if (!isWellFormed(result)) {
-      throw new BadObject("\"%s\" has half a surrogate pair".formatted(format.key()));
+      throw new BadObject("\"%s\" has half a surrogate pair".formatted(key));
     }
     return result;
   }

@@ -29,12 +29,13 @@ public final class TextCorpus implements Corpus {
    * How files are read.
    *
    * @param separator the line between two documents of a text file
-   * @param key where the text is in an object of a JSON file, or in a row of a CSV or Parquet file
+   * @param key where the text is in an object of a JSON file, or in a row of a CSV or Parquet file;
+   *     if not given, {@code text}, and chats come before texts
    * @param skipsBadLines whether a line that is not UTF-8, not JSON or has no text under the key is
    *     left out and counted rather than an error
    */
-  public record Format(String separator, String key, boolean skipsBadLines) {
-    public static final Format DEFAULT = new Format("<|endoftext|>", "text", false);
+  public record Format(String separator, Optional<String> key, boolean skipsBadLines) {
+    public static final Format DEFAULT = new Format("<|endoftext|>", Optional.empty(), false);
 
     public Format {
       if (separator.indexOf('\n') >= 0 || separator.endsWith("\r")) {

@@ -31,7 +31,7 @@ import org.tukaani.xz.LZMA2Options;
 import org.tukaani.xz.XZOutputStream;
 
 final class TextCorpusTest {
-  private static final Format SKIPPING = new Format("<|endoftext|>", "text", true);
+  private static final Format SKIPPING = new Format("<|endoftext|>", Optional.empty(), true);
 
   @TempDir Path folder;
 
@@ -78,6 +78,18 @@ final class TextCorpusTest {
               new Chat.Message("user", "hello", Optional.empty(), false),
               new Chat.Message("assistant", "world", Optional.empty(), true));
     }
+  }
+
+  @Test
+  void json_textBesideChat_countsUnderItsKeyAlone() throws IOException {
+    write("a.jsonl", "{\"text\": \"x\", \"prompt\": \"hello\", \"completion\": \"world\"}\n");
+    try (Corpus.DocumentReader pass = TextCorpus.of(paths("a.jsonl"), Format.DEFAULT).open()) {
+      assertThat(pass.next().orElseThrow().chat().orElseThrow().messages()).hasSize(2);
+    }
+    Format key = new Format("", Optional.of("text"), false);
+    assertThat(documents(TextCorpus.of(paths("a.jsonl"), key))).containsExactly("x");
+    write("b.jsonl", "{\"text\": \"x\", \"messages\": null}\n");
+    assertThat(read("b.jsonl")).containsExactly("x");
   }
 
   @Test
@@ -168,7 +180,8 @@ final class TextCorpusTest {
   @Test
   void parquet_rows_areDocuments() throws IOException {
     table("table.parquet");
-    TextCorpus corpus = TextCorpus.of(paths("table.parquet"), new Format("", "name", false));
+    TextCorpus corpus =
+        TextCorpus.of(paths("table.parquet"), new Format("", Optional.of("name"), false));
     assertThat(documents(corpus)).hasSize(4).startsWith("plain");
     try (Corpus.DocumentReader pass = corpus.open()) {
       while (pass.next().isPresent()) {
@@ -198,9 +211,9 @@ final class TextCorpusTest {
   @Test
   void text_otherSeparator_isUsed() throws IOException {
     write("a.txt", "one\ntwo\n\n\nthree\n");
-    assertThat(documents(TextCorpus.of(paths("a.txt"), new Format("", "text", false))))
+    assertThat(documents(TextCorpus.of(paths("a.txt"), new Format("", Optional.empty(), false))))
         .containsExactly("one\ntwo", "three");
-    assertThatThrownBy(() -> new Format("a\n", "text", false))
+    assertThatThrownBy(() -> new Format("a\n", Optional.empty(), false))
         .hasMessageStartingWith("--separator: holds a line end");
   }
 
@@ -255,7 +268,9 @@ final class TextCorpusTest {
     assertThat(read("a.jsonl")).containsExactly("one é 🦙\n", "", "three");
 
     write("b.jsonl", "{\"content\": \"x\"}\n");
-    assertThat(documents(TextCorpus.of(paths("b.jsonl"), new Format("", "content", false))))
+    assertThat(
+            documents(
+                TextCorpus.of(paths("b.jsonl"), new Format("", Optional.of("content"), false))))
         .containsExactly("x");
   }
 
