@@ -106,16 +106,14 @@ final class GgufCommandsTest {
   }
 
   @Test
-  void serve_file_answersAsTheFolderGenerates() throws Exception {
+  void serve_fileAndTemperature_answersAsTheFolderGenerates() throws Exception {
     HttpRequest request;
-    try (ServerProcess server = ServerProcess.start(folder, file);
+    try (ServerProcess server = ServerProcess.start(folder, file, "--temperature", "0");
         HttpClient client = HttpClient.newHttpClient()) {
       request =
           HttpRequest.newBuilder(URI.create(server.address() + "v1/completions"))
               .header("Content-Type", "application/json")
-              .POST(
-                  BodyPublishers.ofString(
-                      "{\"prompt\": \"the cat\", \"max_tokens\": 12, \"temperature\": 0}"))
+              .POST(BodyPublishers.ofString("{\"prompt\": \"the cat\", \"max_tokens\": 12}"))
               .build();
       JsonNode answer =
           new ObjectMapper().readTree(client.send(request, BodyHandlers.ofString()).body());
@@ -123,6 +121,7 @@ final class GgufCommandsTest {
           json("generate --json --max-tokens 12", "--model", model, "--prompt", "the cat");
       assertThat(answer.at("/usage/completion_tokens").asInt()).isEqualTo(12);
       assertThat(answer.at("/choices/0/text")).isEqualTo(own.path("text"));
+      assertThat(server.errors()).contains("say: temperature 0; requests overrule it");
     }
   }
 

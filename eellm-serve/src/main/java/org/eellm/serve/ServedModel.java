@@ -55,7 +55,8 @@ public record ServedModel(
       LoadedModel model,
       Engine engine,
       ChatTemplate template,
-      DecodingSettings defaults) {
+      DecodingSettings defaults,
+      SamplingDefaults sampling) {
     this(
         name,
         model,
@@ -63,7 +64,7 @@ public record ServedModel(
         engine,
         template,
         defaults,
-        model.sampling(),
+        sampling,
         System.currentTimeMillis() / 1000,
         longestToken(model.tokenizer()),
         new GrammarMasks(model.tokenizer()),

@@ -51,7 +51,12 @@ final class ServersDecodingTest extends WithServer {
 
   private static ServedModel served(LoadedModel model, DecodingSettings defaults) {
     return new ServedModel(
-        TestServer.MODEL, model, server.engine, ChatTemplate.of(server.tokenizer), defaults);
+        TestServer.MODEL,
+        model,
+        server.engine,
+        ChatTemplate.of(server.tokenizer),
+        defaults,
+        model.sampling());
   }
 
   /** How many heads a request with this for {@code early_exit} asks. */

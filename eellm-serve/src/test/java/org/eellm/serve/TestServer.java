@@ -38,6 +38,7 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.sample.SamplingDefaults;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.model.DecodingModel;
 
@@ -79,7 +80,8 @@ public final class TestServer implements AutoCloseable {
                 Set.of(tokenizer.endOfDocument())),
             engine,
             ChatTemplate.of(tokenizer),
-            defaults);
+            defaults,
+            SamplingDefaults.read(folder));
     if (serves) {
       server.serve(served);
     }

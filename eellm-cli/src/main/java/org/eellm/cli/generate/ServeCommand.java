@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import org.eellm.chat.ChatTemplate;
@@ -22,6 +23,8 @@ import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.TensorParallelEngine;
 import org.eellm.decode.request.Limits;
+import org.eellm.decode.sample.SamplingDefaults;
+import org.eellm.decode.sample.SamplingParams;
 import org.eellm.distributed.World;
 import org.eellm.serve.ServedModel;
 import org.eellm.serve.Server;
@@ -44,7 +47,7 @@ import picocli.CommandLine.Option;
     description = {
       "Serves a model: OpenAI's completions and chat at /v1, EE-LLM's /api, Prometheus' metrics at"
           + " /metrics, and at / a page that shows where tokens leave.",
-      "Modes and policies given here hold for requests that do not say (early_exit). SIGTERM and"
+      "Modes, policies and how tokens are drawn hold for requests that do not say. SIGTERM and"
           + " Ctrl-C end it when the requests in work are done."
     })
 public final class ServeCommand extends EellmCommand {
@@ -54,6 +57,7 @@ public final class ServeCommand extends EellmCommand {
 
   @Mixin private ModelOptions modelOptions;
   @Mixin private DecodingOptions decodingOptions;
+  @Mixin private SamplingTableOptions samplingOptions;
   @Mixin private MeshOptions meshOptions;
 
   // Read before the arguments are, so nothing asks for its value here.
@@ -206,6 +210,7 @@ public final class ServeCommand extends EellmCommand {
   @Override
   public Integer call() {
     ConfigException.requireAtLeast(1, batchSize, "--batch-size");
+    samplingOptions.over(new SamplingDefaults(Map.of())).over(SamplingParams.AS_PREDICTED);
     ConfigException.requireAtLeast(1, maxQueued, "--max-queued");
     cacheTokens.ifPresent(tokens -> ConfigException.requireAtLeast(1, tokens, "--cache-tokens"));
     ServerOptions options = new ServerOptions(host, port, access(), bounds());
@@ -254,7 +259,8 @@ public final class ServeCommand extends EellmCommand {
                     .ifPresent(
                         values ->
                             err.printf(
-                                "tokens are drawn as %s says: %s; requests overrule it%n",
+                                "tokens are drawn as %s and the options say: %s; requests overrule"
+                                    + " it%n",
                                 HuggingFaceConfig.GENERATION_CONFIG, values));
                 while (!signals.await(LOOK) && engine.isOpen()) {}
                 server.stop(); // before the engine, which its requests need
@@ -340,7 +346,12 @@ public final class ServeCommand extends EellmCommand {
               .formatted(name));
     }
     return new ServedModel(
-        name, model, engine, ChatTemplate.of(model.tokenizer()), decodingOptions.settings(model));
+        name,
+        model,
+        engine,
+        ChatTemplate.of(model.tokenizer()),
+        decodingOptions.settings(model),
+        samplingOptions.over(model.sampling()));
   }
 
   private static String name(Path folder) {

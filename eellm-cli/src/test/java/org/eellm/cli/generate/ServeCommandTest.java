@@ -36,6 +36,7 @@ final class ServeCommandTest {
       value = {
         "--batch-size 0 | --batch-size: 0 is below 1; use 1 or more",
         "--max-queued -1 | --max-queued: -1 is below 1; use 1 or more",
+        "--temperature -1 | --temperature: -1.0 is negative; use 0 for the best token always, or",
         "--cache-tokens 0 | --cache-tokens: 0 is below 1; use 1 or more",
         "--max-client-connections 0 | --max-client-connections: 0 is below 1; use 1 or more",
         "--tls-key key.pem | --tls-certificate and --tls-key: HTTPS needs both; give the other one",

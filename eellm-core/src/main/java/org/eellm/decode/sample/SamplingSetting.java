@@ -11,8 +11,9 @@ public enum SamplingSetting {
   TEMPERATURE(
       "T",
       new Range(0, 2, false),
-      "0, the default, takes the most probable token always; 1 draws as predicted. The model's own"
-          + " generation_config.json may have other defaults, for all of these options.",
+      "0 takes the most probable token always, 1 draws as predicted; 0 by default, and 1 in serve."
+          + " The model's own generation_config.json may have other defaults, for all of these"
+          + " options.",
       SamplingParams::temperature),
   TOP_K(
       "K",
