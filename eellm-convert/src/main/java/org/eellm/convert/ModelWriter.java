@@ -148,6 +148,7 @@ public final class ModelWriter {
     ObjectNode config = trunk.configFile();
     config.remove(Family.MAX_POSITIONS);
     List<ModelTensor> tensors = layout(trunk).tensors(trunk.tensors());
+    config.remove(RemoteCode.FIELD); // files that it names are not copied
     if (!heads.isEmpty()) {
       RemoteCode.name(config);
     }

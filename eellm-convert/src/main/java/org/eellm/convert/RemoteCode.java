@@ -13,7 +13,7 @@ import java.util.Objects;
  */
 final class RemoteCode {
   private static final String FILE = "modeling_eellm.py";
-  private static final String FIELD = "auto_map";
+  static final String FIELD = "auto_map";
   private static final String LOADER = "AutoModelForCausalLM";
   private static final String CLASS = "modeling_eellm.EarlyExitForCausalLM";
 

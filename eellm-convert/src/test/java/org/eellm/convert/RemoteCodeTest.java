@@ -19,6 +19,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.eellm.SavedModel;
 import org.eellm.checkpoint.HuggingFaceFamily;
@@ -97,12 +98,23 @@ final class RemoteCodeTest {
     }
     Path biased = FamiliesTest.theirs("llama_bias");
     cases.add(new Case("llama_bias", biased, exits("mlp,block,norm"), 0));
-    cases.add(new Case("layerskip", Stories.folder(), exits("norm,tied"), 2));
     JsonNode answers = run(cases).get("answers");
 
     for (int i = 0; i < cases.size(); i++) {
       assertSame(cases.get(i), answers.get(i));
     }
+  }
+
+  @Test
+  @Tag("slow")
+  void generate_draftsAtATiedExit_isTheFullModelsText() throws Exception {
+    Case layerskip = new Case("layerskip", Stories.folder(), exits("norm,tied"), 2);
+    JsonNode answer = run(List.of(layerskip));
+    assumeTransformers(answer);
+
+    JsonNode theirs = answer.get("answers").get(0);
+    assertThat(ids(theirs.path("full"))).hasSize(NEW);
+    assertThat(ids(theirs.path("drafted"))).isEqualTo(ids(theirs.path("full")));
   }
 
   @Test
@@ -124,8 +136,7 @@ final class RemoteCodeTest {
     Case block = new Case("block", gpt2, exits("block,norm"), 0);
     cases.add(block);
     JsonNode answer = run(cases);
-    assumeTrue(
-        !answer.get("version").asText().equals("stand-in"), "skipped: needs Python's transformers");
+    assumeTransformers(answer);
     JsonNode answers = answer.get("answers");
 
     assertThat(answers.get(cases.indexOf(block)).path("refused").asText())
@@ -165,13 +176,40 @@ final class RemoteCodeTest {
     assertThat(folder.resolve("plain/modeling_eellm.py")).doesNotExist();
   }
 
+  /** As Phi-3's configuration does on the hub; its Python files are not copied. */
+  @Test
+  void export_configThatNamesOtherFiles_namesNone() throws IOException {
+    Path source = Files.createDirectory(folder.resolve("phi3"));
+    try (Stream<Path> files = Files.list(FamiliesTest.theirs("phi3"))) {
+      for (Path file : files.toList()) {
+        Files.copy(file, source.resolve(file.getFileName()));
+      }
+    }
+    ObjectNode config = (ObjectNode) JsonFiles.read(source.resolve("config.json"));
+    config
+        .putObject("auto_map")
+        .put("AutoConfig", "configuration_phi3.Phi3Config")
+        .put("AutoModelForCausalLM", "modeling_phi3.Phi3ForCausalLM");
+    JSON.writeValue(source.resolve("config.json").toFile(), config);
+
+    Case one = new Case("phi3", source, exits("norm"), 0);
+    JsonNode named = JsonFiles.read(export(one, model(one)).resolve("config.json"));
+    assertThat(named.get("auto_map"))
+        .isEqualTo(
+            JSON.createObjectNode()
+                .put("AutoModelForCausalLM", "modeling_eellm.EarlyExitForCausalLM"));
+    Case plain = new Case("plain", source, ExitLayout.none(), 0);
+    assertThat(JsonFiles.read(export(plain, source).resolve("config.json")).has("auto_map"))
+        .isFalse();
+  }
+
   // eellm's side
 
   private Path model(Case one) {
     Path path = folder.resolve(one.name + "-model");
     try (SourceModel source = ModelReader.open(one.source)) {
       ModelWriter.writeModel(
-          ExitEditor.add(source, one.exits, one.drafts > 0 ? Start.COPY : start(one.exits), 1),
+          ExitEditor.add(source, one.exits, start(one.exits), 1),
           path,
           Options.asItIs(),
           (done, total) -> {});
@@ -270,7 +308,6 @@ final class RemoteCodeTest {
     assertThat(ids(theirs.get("layers")))
         .as(one.name)
         .isEqualTo(tokens.stream().map(GeneratedToken::layer).toList());
-    assertThat(ids(theirs.path("drafted"))).as(one.name).isEqualTo(ids(theirs.path("full")));
   }
 
   private static void assertClose(String name, float[] logits, JsonNode rows) {
@@ -357,6 +394,11 @@ final class RemoteCodeTest {
       }
     }
     return folder.resolve("python/run.py");
+  }
+
+  private static void assumeTransformers(JsonNode answer) {
+    assumeTrue(
+        !answer.get("version").asText().equals("stand-in"), "skipped: needs Python's transformers");
   }
 
   private static String python() throws Exception {
