@@ -2,9 +2,7 @@ package org.eellm.convert;
 
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
-import java.util.stream.Collectors;
 import org.bytedeco.pytorch.MemoryFormatOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.MemoryFormat;
@@ -30,11 +28,10 @@ public final class AdapterMerge {
   public static SourceModel merge(SourceModel model, Path adapter) {
     ModelFolder files = new ModelFolder(model.folder(), Optional.empty()).withAdapter(adapter);
     files.requireTrunk();
-    AdapterFiles changes = AdapterFiles.open(files.adapter().orElseThrow());
+    AdapterFiles changes =
+        AdapterFiles.open(
+            files.adapter().orElseThrow(), model.folder(), model.config().architecture());
     try {
-      Map<String, List<Long>> shapes =
-          model.tensors().stream().collect(Collectors.toMap(ModelTensor::name, ModelTensor::shape));
-      changes.requireOf(model.folder(), shapes);
       return new SourceModel(
           model.kind(),
           model.folder(),

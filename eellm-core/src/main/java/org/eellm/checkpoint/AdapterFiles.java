@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -21,6 +22,10 @@ import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
+import org.eellm.checkpoint.huggingface.family.Families;
+import org.eellm.checkpoint.huggingface.family.Family;
+import org.eellm.checkpoint.huggingface.family.Family.TensorNames;
+import org.eellm.checkpoint.huggingface.family.Place;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.JsonFields;
 import org.eellm.checkpoint.safetensors.JsonFiles;
@@ -30,15 +35,21 @@ import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.SafetensorsWriter;
 import org.eellm.checkpoint.safetensors.StoredTensor;
 import org.eellm.checkpoint.safetensors.TensorSource;
+import org.eellm.config.Architecture;
+import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.TuneConfig.Lora;
 import org.eellm.config.TuneConfig.Projection;
+import org.eellm.kernel.weight.StoredRows;
 import org.eellm.kernel.weight.WeightRows;
 import org.eellm.model.Adapter;
 import org.eellm.model.Adapter.Change;
 import org.eellm.model.Decoder;
 import org.eellm.model.parameter.Parameter;
+import org.eellm.model.parameter.ParameterName;
+import org.eellm.model.parameter.ParameterSpec;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Low-rank changes of a model's matrices that lie apart from it, in PEFT's layout: {@code
@@ -59,7 +70,7 @@ public final class AdapterFiles implements AutoCloseable {
       Set.of(
           """
           auto_mapping base_model_name_or_path corda_config ensure_weight_tying eva_config
-          exclude_modules inference_mode layers_pattern layers_to_transform loftq_config lora_alpha
+          exclude_modules fan_in_fan_out inference_mode layers_pattern layers_to_transform loftq_config lora_alpha
           lora_dropout megatron_core peft_version qalora_group_size r rank_pattern revision
           runtime_config target_modules task_type use_rslora\
           """
@@ -75,6 +86,7 @@ public final class AdapterFiles implements AutoCloseable {
       ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
   private final SafetensorsFile file;
+  private final Arena arena; // of numbers that are not in the file as they are meant
   private final Map<String, Change> changes;
 
   /** The content of {@code adapter_trunk.json}. */
@@ -93,8 +105,9 @@ public final class AdapterFiles implements AutoCloseable {
       boolean fanInFanOut,
       boolean inferenceMode) {}
 
-  private AdapterFiles(SafetensorsFile file, Map<String, Change> changes) {
+  private AdapterFiles(SafetensorsFile file, Arena arena, Map<String, Change> changes) {
     this.file = file;
+    this.arena = arena;
     this.changes = changes;
   }
 
@@ -114,11 +127,24 @@ public final class AdapterFiles implements AutoCloseable {
   }
 
   /**
-   * Maps an adapter's files.
+   * Maps an adapter's files, as changes of a model's parameters.
    *
-   * @throws CheckpointException if they are malformed, or have more than low-rank changes
+   * @param model its folder
+   * @throws CheckpointException if they are malformed, have more than low-rank changes, or change
+   *     what the model does not have
    */
-  public static AdapterFiles open(Path folder) {
+  public static AdapterFiles open(Path folder, Path model, Architecture architecture) {
+    AdapterFiles files = open(folder);
+    try {
+      return files.of(model, architecture);
+    } catch (RuntimeException failure) {
+      files.close();
+      throw failure;
+    }
+  }
+
+  /** As the other, under the names that they have for what they change. */
+  static AdapterFiles open(Path folder) {
     Path path = ModelFiles.file(folder, CONFIG);
     JsonFields fields = new JsonFields(path.toString(), JsonFiles.read(path));
     requireLora(fields);
@@ -127,6 +153,7 @@ public final class AdapterFiles implements AutoCloseable {
     double alpha = fields.number("lora_alpha");
     boolean byRoot = fields.optionalBool("use_rslora").orElse(false);
     SafetensorsFile file = SafetensorsFile.open(ModelFiles.file(folder, weights()));
+    Arena arena = Arena.ofShared();
     try {
       Map<String, Change> changes = new LinkedHashMap<>();
       for (String name : file.tensors().keySet()) {
@@ -137,8 +164,8 @@ public final class AdapterFiles implements AutoCloseable {
                   .formatted(file.path(), name));
         }
         if (matcher.group("factor").equals("A")) {
-          WeightRows in = matrix(file, name);
-          WeightRows out = matrix(file, PREFIX + matcher.group("module") + ".lora_B.weight");
+          WeightRows in = matrix(file, name, arena);
+          WeightRows out = matrix(file, PREFIX + matcher.group("module") + ".lora_B.weight", arena);
           if (in.rows() != out.columns() || (ofOneRank && in.rows() != rank)) {
             throw new CheckpointException(
                 "%s: tensor %s has rank %d, its lora_B %d, %s r %d; copy the files again"
@@ -148,18 +175,23 @@ public final class AdapterFiles implements AutoCloseable {
           changes.put(matcher.group("module") + ".weight", new Change(in, out, scale));
         }
       }
+      if (changes.isEmpty()) {
+        throw new CheckpointException(
+            "%s: has no factors; copy the file again".formatted(file.path()));
+      }
       if (2 * changes.size() != file.tensors().size()) {
         throw new CheckpointException(
             "%s: has a lora_B without its lora_A; copy the file again".formatted(file.path()));
       }
-      return new AdapterFiles(file, changes);
+      return new AdapterFiles(file, arena, changes);
     } catch (RuntimeException failure) {
+      arena.close();
       file.close();
       throw failure;
     }
   }
 
-  private static WeightRows matrix(SafetensorsFile file, String name) {
+  private static WeightRows matrix(SafetensorsFile file, String name, Arena arena) {
     StoredTensor stored = file.tensor(name);
     if (stored.shape().size() != 2
         || stored.shape().stream().anyMatch(size -> size < 1 || size > MOST)
@@ -168,7 +200,7 @@ public final class AdapterFiles implements AutoCloseable {
           "%s: tensor %s has shape %s; a factor is a matrix of 1 to %d numbers; copy the file again"
               .formatted(file.path(), name, stored.shape(), MOST));
     }
-    return ModelWeights.rows(file.path(), name, stored, Arena.global());
+    return ModelWeights.rows(file.path(), name, stored, arena);
   }
 
   /** Refuses what is more than a low-rank change, or other, and fields that are not known. */
@@ -216,25 +248,83 @@ public final class AdapterFiles implements AutoCloseable {
   }
 
   /**
-   * Refuses changes of what a model does not have.
-   *
-   * @param shapes of the model's parameters
+   * These under a model's names; to be closed in place of them. Of matrices that its family's files
+   * have as one, a change of the one is a change of each.
    */
-  public void requireOf(Path model, Map<String, List<Long>> shapes) {
-    changes.forEach(
-        (name, change) -> {
-          List<Long> shape = List.of((long) change.out().rows(), (long) change.in().columns());
-          if (!shape.equals(shapes.get(name))) {
-            throw new CheckpointException(
-                "%s: changes %s of shape %s, of which %s has %s; give the model that the adapter was made for"
-                    .formatted(
-                        file.path(),
-                        name,
-                        shape,
-                        model,
-                        shapes.containsKey(name) ? shapes.get(name) : "none"));
+  private AdapterFiles of(Path model, Architecture architecture) {
+    Map<String, Change> own = new LinkedHashMap<>();
+    Set<String> left = new LinkedHashSet<>(changes.keySet());
+    for (ParameterSpec spec : ParameterSpec.of(architecture)) {
+      if (left.remove(spec.name())) {
+        own.put(spec.name(), fitting(spec.name(), changes.get(spec.name()), spec.shape(), model));
+      }
+    }
+    if (!left.isEmpty()) {
+      ModelConfig config = architecture.model();
+      Families.allOf(config)
+          .map(Family::tensors)
+          .forEach(names -> addParts(names, config, model, left, own));
+    }
+    if (!left.isEmpty()) {
+      String name = left.iterator().next();
+      throw unfit(name, changes.get(name), model, "none");
+    }
+    return new AdapterFiles(file, arena, own);
+  }
+
+  /** Adds the parts of changes that are left, under our names. */
+  private void addParts(
+      TensorNames names,
+      ModelConfig config,
+      Path model,
+      Set<String> left,
+      Map<String, Change> own) {
+    Map<String, List<ParameterSpec>> parts = new LinkedHashMap<>();
+    for (ParameterSpec spec : ParameterSpec.of(new Architecture(config, ExitLayout.none()))) {
+      String tensor = names.place(ParameterName.parse(spec.name()), config).tensor();
+      parts.computeIfAbsent(tensor, _ -> new ArrayList<>()).add(spec);
+    }
+    parts.keySet().retainAll(left);
+    parts.forEach(
+        (tensor, specs) -> {
+          left.remove(tensor);
+          long rows = specs.stream().mapToLong(spec -> spec.shape().getFirst()).sum();
+          List<Long> shape = List.of(rows, specs.getFirst().shape().getLast());
+          Change whole = fitting(tensor, changes.get(tensor), shape, model);
+          for (ParameterSpec spec : specs) {
+            Place place = names.place(ParameterName.parse(spec.name()), config);
+            WeightRows out = rows(whole.out(), place, Math.toIntExact(spec.shape().getFirst()));
+            own.put(spec.name(), new Change(whole.in(), out, whole.scale()));
           }
         });
+  }
+
+  /** Some rows of a matrix in float32. */
+  private WeightRows rows(WeightRows all, Place place, int count) {
+    int columns = all.columns();
+    MemorySegment rows = arena.allocate((long) count * columns * Float.BYTES, Float.BYTES);
+    float[] row = new float[columns];
+    for (int i = 0; i < count; i++) {
+      all.read(place.row().applyAsInt(i), row, 0);
+      MemorySegment.copy(row, 0, rows, FLOAT, (long) i * columns * Float.BYTES, columns);
+    }
+    return StoredRows.of(StoredRows.Type.FLOAT32, rows.address(), count, columns);
+  }
+
+  private Change fitting(String name, @Nullable Change change, List<Long> shape, Path model) {
+    Change there = Objects.requireNonNull(change);
+    if (!shape.equals(List.of((long) there.out().rows(), (long) there.in().columns()))) {
+      throw unfit(name, there, model, shape.toString());
+    }
+    return there;
+  }
+
+  private CheckpointException unfit(
+      String name, @Nullable Change change, Path model, String shape) {
+    Change there = Objects.requireNonNull(change);
+    return new CheckpointException(
+        "%s: changes %s of shape [%d, %d], of which %s has %s; give the model that the adapter was made for"
+            .formatted(file.path(), name, there.out().rows(), there.in().columns(), model, shape));
   }
 
   /**
@@ -380,6 +470,7 @@ public final class AdapterFiles implements AutoCloseable {
 
   @Override
   public void close() {
+    arena.close();
     file.close();
   }
 }

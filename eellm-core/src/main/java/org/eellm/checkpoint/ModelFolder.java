@@ -122,7 +122,7 @@ public record ModelFolder(
       if (checked) {
         requireTrunk(own);
       }
-      return adapter.isPresent() ? own.changedBy(AdapterFiles.open(adapter.get())) : own;
+      return adapter.isPresent() ? own.changedBy(openAdapter(adapter.get())) : own;
     } catch (RuntimeException failure) {
       own.close();
       throw failure;
@@ -229,12 +229,8 @@ public record ModelFolder(
   }
 
   private AdapterFiles openBeside(Path other) {
-    AdapterFiles files = AdapterFiles.open(other);
+    AdapterFiles files = openAdapter(other);
     try {
-      files.requireOf(
-          folder,
-          ParameterSpec.of(config().architecture()).stream()
-              .collect(Collectors.toMap(ParameterSpec::name, ParameterSpec::shape)));
       for (String name : files.named("").changes().keySet()) {
         if (!PROJECTION.matcher(name).matches()) {
           throw new CheckpointException(
@@ -247,6 +243,10 @@ public record ModelFolder(
       files.close();
       throw failure;
     }
+  }
+
+  private AdapterFiles openAdapter(Path other) {
+    return AdapterFiles.open(other, folder, config().architecture());
   }
 
   private void requireNoneBeside(boolean condition) {

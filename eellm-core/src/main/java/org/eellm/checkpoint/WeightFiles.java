@@ -3,7 +3,6 @@ package org.eellm.checkpoint;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -145,25 +144,13 @@ public final class WeightFiles implements StoredWeights {
     }
   }
 
-  /**
-   * These weights, changed as an adapter says, in float32; closing them closes the adapter.
-   *
-   * @throws CheckpointException if it changes what is not there
-   */
+  /** These weights, changed as an adapter of the model says, in float32; closing them closes it. */
   WeightFiles changedBy(AdapterFiles adapter) {
     List<Runnable> all = new ArrayList<>(closers);
     all.add(adapter::close);
     SequencedMap<String, StoredTensor> changed = new LinkedHashMap<>(tensors);
     changed.replaceAll(
         (name, stored) -> adapter.changes(name) ? adapter.changed(folder, name, stored) : stored);
-    try {
-      Map<String, List<Long>> shapes = new HashMap<>();
-      tensors.forEach((name, stored) -> shapes.put(name, stored.shape()));
-      adapter.requireOf(folder, shapes);
-    } catch (RuntimeException failure) {
-      adapter.close();
-      throw failure;
-    }
     return new WeightFiles(folder, config, all, changed);
   }
 

@@ -105,7 +105,6 @@ final class AdapterFilesTest {
         "\"alora_invocation_tokens\": null | \"alora_invocation_tokens\": [1]",
         "\"alpha_pattern\": {} | \"alpha_pattern\": {\"q_proj\":3}",
         "\"arrow_config\": null | \"arrow_config\": {\"top_k\":2}",
-        "\"fan_in_fan_out\": false | \"fan_in_fan_out\": true",
         "\"layer_replication\": null | \"layer_replication\": [[0,4],[2,5]]",
         "\"lora_bias\": false | \"lora_bias\": true",
         "\"megatron_config\": null | \"megatron_config\": {\"a\":1}",
@@ -123,6 +122,14 @@ final class AdapterFilesTest {
     assertRefused(
         "adapter_config.json: %s is not supported; merge the adapter with the tool that made it"
             .formatted(other.replaceFirst("^\"(.*?)\"", "$1")));
+  }
+
+  @Test
+  void open_noFactors_isRefused() throws IOException {
+    Files.writeString(folder.resolve("adapter_config.json"), PLAIN);
+    SafetensorsWriter.write(
+        folder.resolve("adapter_model.safetensors"), Map.of("format", "pt"), List.of());
+    assertRefused("adapter_model.safetensors: has no factors; copy the file again");
   }
 
   @Test

@@ -3,6 +3,7 @@ package org.eellm.checkpoint.huggingface.family;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.JsonFields;
 import org.eellm.config.ModelConfig;
@@ -60,9 +61,14 @@ public final class Families {
 
   /** The family that other tools know a model as. */
   public static Optional<Family> publishedOf(ModelConfig model) {
+    return allOf(model).findFirst();
+  }
+
+  /** All families that a model may be of; some differ in the names of tensors alone. */
+  public static Stream<Family> allOf(ModelConfig model) {
     List<LayerType> pattern = LayersField.shortest(model.eachLayerType());
     ModelConfig shortest = model.toBuilder().layerTypes(pattern).build();
-    return PUBLISHED.stream().filter(family -> family.fits(shortest)).findFirst();
+    return PUBLISHED.stream().filter(family -> family.fits(shortest));
   }
 
   /** The names of all but eellm's. */
