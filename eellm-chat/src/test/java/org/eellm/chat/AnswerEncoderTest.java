@@ -144,6 +144,61 @@ final class AnswerEncoderTest {
     assertThat(ids).isEqualTo(asked);
   }
 
+  /** As of Llama 2: pairs of characters, a word with the blank before it. */
+  private static Tokenizer ofPieces(Path folder) throws IOException {
+    ObjectMapper json = new ObjectMapper();
+    ObjectNode file = json.createObjectNode();
+    file.putArray("added_tokens")
+        .addObject()
+        .put("id", 0)
+        .put("content", "</s>")
+        .put("special", true);
+    ObjectNode normalizer = file.putObject("normalizer").put("type", "Sequence");
+    ArrayNode normalizers = normalizer.putArray("normalizers");
+    normalizers.addObject().put("type", "Prepend").put("prepend", "\u2581");
+    ObjectNode replace = normalizers.addObject().put("type", "Replace").put("content", "\u2581");
+    replace.putObject("pattern").put("String", " ");
+    ArrayNode decoders = file.putObject("decoder").put("type", "Sequence").putArray("decoders");
+    ObjectNode back = decoders.addObject().put("type", "Replace").put("content", " ");
+    back.putObject("pattern").put("String", "\u2581");
+    decoders.addObject().put("type", "Fuse");
+    decoders.addObject().put("type", "Strip").put("content", " ").put("start", 1).put("stop", 0);
+    ObjectNode model = file.putObject("model").put("type", "BPE");
+    ObjectNode vocabulary = model.putObject("vocab").put("</s>", 0);
+    "\u2581[]\n?abcdefghijklmnopqrstuvwxyz"
+        .chars()
+        .forEach(letter -> vocabulary.put(Character.toString(letter), vocabulary.size()));
+    ArrayNode merges = model.putArray("merges");
+    for (String pair : List.of("t h", "th e", "\u2581 the")) {
+      vocabulary.put(pair.replace(" ", ""), vocabulary.size());
+      merges.add(pair);
+    }
+    json.writeValue(folder.resolve("tokenizer.json").toFile(), file);
+    return Tokenizer.load(folder);
+  }
+
+  @Test
+  void encode_tokenizerThatPutsABlankBeforeTexts_hasTheTemplatesText() throws IOException {
+    tokenizer = ofPieces(Files.createDirectory(folder.resolve("pieces")));
+    String template =
+        "{% for m in messages %}[{{ m.role }}]\n{{ m.content }}\n{% endfor %}"
+            + "{% if add_generation_prompt %}[assistant]\n{% endif %}";
+    CountedTokens tokens =
+        encode(
+            ChatTemplate.of(template, "", "</s>", tokenizer),
+            List.of(
+                message("user", "the end?"),
+                message("assistant", "the cat"),
+                message("user", " the"),
+                message("assistant", " the dog")),
+            1);
+
+    assertThat(tokenizer.decode(tokens.ids()))
+        .isEqualTo("[user]\nthe end?\n[assistant]\nthe cat\n[user]\n the\n[assistant]\n the dog\n");
+    assertThat(shown(tokens))
+        .contains("[assistant]\n{the cat\n}[user]", "[assistant]\n{ the dog\n</s>}");
+  }
+
   @Test
   void encode_thoughtsInTheLastAnswerAlone_findsTheOthers() {
     assertThat(shown(encode(THINKING, CHAT)))

@@ -14,6 +14,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 import org.eellm.checkpoint.CheckpointIntegrity;
 import org.eellm.checkpoint.DraftHeadFiles;
 import org.eellm.checkpoint.WeightFiles;
@@ -50,7 +51,7 @@ public final class ModelWriter {
 
   /** Any of these is a tokenizer, or a part of one. */
   private static final List<String> TOKENIZERS =
-      List.of("tokenizer.json", "vocab.json", "tokenizer.model", "qwen.tiktoken");
+      List.of("tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model", "qwen.tiktoken");
 
   /** Files that are copied as they are, if they are there. */
   static final List<String> COMPANIONS =
@@ -62,6 +63,7 @@ public final class ModelWriter {
           "vocab.json",
           "merges.txt",
           "tokenizer.model",
+          "spiece.model",
           "qwen.tiktoken",
           "chat_template.jinja",
           "draft_vocabulary.json",
@@ -311,8 +313,8 @@ public final class ModelWriter {
       return Optional.of(String.valueOf(problem.getMessage()));
     }
     boolean other =
-        Files.exists(output.resolve("tokenizer.model"))
-            || Files.exists(output.resolve("qwen.tiktoken"));
+        Stream.of("tokenizer.model", "spiece.model", "qwen.tiktoken")
+            .anyMatch(name -> Files.exists(output.resolve(name)));
     if (other && !Files.exists(output.resolve("tokenizer.json"))) {
       tokenizer.save(output);
     }

@@ -12,6 +12,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.stream.IntStream;
+import org.eellm.data.tokenizer.word.LeadingBlank;
 import org.eellm.data.tokenizer.word.WordCutter;
 
 /**
@@ -116,13 +117,16 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
 
   private final AddedTokens added;
   private final WordCutter cutter;
+  private final WordCutter behindText;
   private final WordStart start;
   private final Pairs pairs;
   private final KnownWords known = new KnownWords();
 
-  private BytePairEncoder(AddedTokens added, WordCutter cutter, WordStart start, Pairs pairs) {
+  private BytePairEncoder(
+      AddedTokens added, WordCutter cutter, WordCutter behindText, WordStart start, Pairs pairs) {
     this.added = added;
     this.cutter = cutter;
+    this.behindText = behindText;
     this.start = start;
     this.pairs = pairs;
   }
@@ -148,8 +152,7 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     requireBounded(file, place); // before any of it is applied to a name
     JsonNode model = file.path("model");
     List<JsonNode> words = TokenizerReader.parts(file.path("pre_tokenizer"), "pretokenizers");
-    Optional<WordCutter> cutter =
-        WordCutter.of(TokenizerReader.parts(file.path("normalizer"), "normalizers"), words);
+    Optional<WordCutter> cutter = cutter(file);
     boolean byteLevel =
         !words.isEmpty() && words.getLast().path("type").asText().equals("ByteLevel");
     boolean plain =
@@ -170,6 +173,7 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     if (start.isEmpty()) {
       return Optional.empty();
     }
+    WordCutter behindText = cutter(LeadingBlank.removed(file)).orElseThrow();
     Set<Integer> all = new HashSet<>();
     addedTokens.values().forEach(token -> all.add(token.path("id").asInt()));
     boolean takesWords = model.path("ignore_merges").asBoolean();
@@ -183,11 +187,18 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
         new BytePairEncoder(
             new AddedTokens(addedTokens),
             alone ? cutter.get().orBeforeBlanks() : cutter.get(),
+            alone ? behindText.orBeforeBlanks() : behindText,
             start.get(),
             new Pairs(
                 table(json, all),
                 takesWords ? Optional.of(json.pieces()) : Optional.empty(),
                 all)));
+  }
+
+  private static Optional<WordCutter> cutter(ObjectNode file) {
+    return WordCutter.of(
+        TokenizerReader.parts(file.path("normalizer"), "normalizers"),
+        TokenizerReader.parts(file.path("pre_tokenizer"), "pretokenizers"));
   }
 
   /** Whether a token is found in a text as well before as after its changes. */
@@ -235,10 +246,24 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
 
   @Override
   public int[] encode(String text) {
+    return encode(text, cutter);
+  }
+
+  @Override
+  public int[] encodeContinuation(String text) {
+    return encode(text, behindText);
+  }
+
+  /**
+   * @param start of the part that begins the text
+   */
+  private int[] encode(String text, WordCutter start) {
     Ids ids = new Ids(text.length() / 3 + 1);
     added.divide(
-        wellFormed(text),
-        (part, first) -> cutter.cut(part, first, (all, from, to) -> addWord(all, from, to, ids)),
+        Tokenizer.TextEncoder.wellFormed(text),
+        (part, first) ->
+            (first ? start : cutter)
+                .cut(part, first, (all, from, to) -> addWord(all, from, to, ids)),
         ids::add);
     return ids.toArray();
   }

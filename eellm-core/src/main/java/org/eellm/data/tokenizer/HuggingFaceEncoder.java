@@ -12,9 +12,12 @@ import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import org.eellm.data.DataException;
 import org.eellm.data.tokenizer.word.BoundedPattern;
+import org.eellm.data.tokenizer.word.LeadingBlank;
 import org.eellm.file.Shown;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Encodes with Hugging Face's own library, for every {@code tokenizer.json} that is more than
@@ -31,9 +34,24 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
   }
 
   private final HuggingFaceTokenizer tokenizer;
+  private final Optional<ObjectNode> continuing; // where that is another one
+  private final String place;
+  private volatile @Nullable HuggingFaceTokenizer continuation; // made when it is asked for
 
-  private HuggingFaceEncoder(HuggingFaceTokenizer tokenizer) {
-    this.tokenizer = tokenizer;
+  private HuggingFaceEncoder(ObjectNode literal, String place) {
+    this.place = place;
+    tokenizer = tokenizer(literal, place);
+    continuing = Optional.of(LeadingBlank.removed(literal)).filter(other -> !other.equals(literal));
+  }
+
+  private static HuggingFaceTokenizer tokenizer(ObjectNode literal, String place) {
+    byte[] content = literal.toString().getBytes(StandardCharsets.UTF_8);
+    try {
+      return HuggingFaceTokenizer.newInstance(
+          new ByteArrayInputStream(content), Map.of("padding", "false", "truncation", "false"));
+    } catch (IOException | RuntimeException e) {
+      throw new DataException(place + ": the tokenizers library cannot use it: " + firstLine(e), e);
+    }
   }
 
   /**
@@ -60,17 +78,7 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
         ((ArrayNode) pieces.path(token.path("id").asInt())).set(0, hidden);
       }
     }
-    byte[] content = literal.toString().getBytes(StandardCharsets.UTF_8);
-    HuggingFaceEncoder encoder;
-    try {
-      encoder =
-          new HuggingFaceEncoder(
-              HuggingFaceTokenizer.newInstance(
-                  new ByteArrayInputStream(content),
-                  Map.of("padding", "false", "truncation", "false")));
-    } catch (IOException | RuntimeException e) {
-      throw new DataException(place + ": the tokenizers library cannot use it: " + firstLine(e), e);
-    }
+    HuggingFaceEncoder encoder = new HuggingFaceEncoder(literal, place);
     addedTokens.forEach(token -> encoder.requireId(token, place));
     return encoder;
   }
@@ -95,12 +103,38 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
    */
   @Override
   public int[] encode(String text) {
+    return encode(text, tokenizer);
+  }
+
+  /**
+   * @throws DataException as {@link #encode}
+   */
+  @Override
+  public int[] encodeContinuation(String text) {
+    return encode(text, continuing.map(this::continuation).orElse(tokenizer));
+  }
+
+  private HuggingFaceTokenizer continuation(ObjectNode file) {
+    HuggingFaceTokenizer made = continuation;
+    if (made == null) {
+      synchronized (this) {
+        made = continuation;
+        if (made == null) {
+          made = tokenizer(file, place);
+          continuation = made;
+        }
+      }
+    }
+    return made;
+  }
+
+  private static int[] encode(String text, HuggingFaceTokenizer tokenizer) {
     if (text.length() > BoundedPattern.MAX_TEXT) {
       throw new DataException(
           "a text of %d characters is longer than the %d that this tokenizer takes at once; divide it"
               .formatted(text.length(), BoundedPattern.MAX_TEXT));
     }
-    String wellFormed = wellFormed(text); // the library takes no other
+    String wellFormed = Tokenizer.TextEncoder.wellFormed(text); // the library takes no other
     // HuggingFaceTokenizer.encode also copies names, masks and positions of all tokens into Java
     // objects, which takes more time than encoding.
     TokenizersLibrary library = TokenizersLibrary.LIB;

@@ -1,5 +1,7 @@
 package org.eellm.data.tokenizer;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
@@ -9,8 +11,11 @@ import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.eellm.data.DataException;
 import org.eellm.file.Shown;
+import org.eellm.gguf.TokenizerNodes;
 import org.eellm.gguf.WordRule;
 
 /**
@@ -18,9 +23,27 @@ import org.eellm.gguf.WordRule;
  * its id. How text is cut, and which tokens are special, is in a program beside it.
  */
 final class TiktokenRanks {
+  /**
+   * What a program does.
+   *
+   * @param specials names of tokens behind the ranks that no file has
+   * @param begins whether a text begins with the token of that part
+   */
+  private record Program(WordRule rule, List<String> specials, boolean begins) {}
+
   /** Programs by their names in {@code tokenizer_config.json}: Llama 3's and Qwen's first. */
-  private static final Map<String, WordRule> CLASSES =
-      Map.of("PreTrainedTokenizerFast", WordRule.LLAMA_3, "QWenTokenizer", WordRule.QWEN_2);
+  private static final Map<String, Program> PROGRAMS =
+      Map.of(
+          "PreTrainedTokenizerFast",
+          new Program(WordRule.LLAMA_3, List.of(), true),
+          "QWenTokenizer",
+          new Program(
+              WordRule.QWEN_2,
+              Stream.concat(
+                      Stream.of(TokenizerReader.END_OF_TEXT, "<|im_start|>", "<|im_end|>"),
+                      IntStream.range(0, 205).mapToObj("<|extra_%d|>"::formatted))
+                  .toList(),
+              false));
 
   /** Bytes of a token, which is cut at each place for the pairs that make it. */
   private static final int MAX_TOKEN = 256;
@@ -43,15 +66,15 @@ final class TiktokenRanks {
    * @throws DataException if the file is damaged, or how it cuts text is not known
    */
   static ObjectNode read(byte[] content, ObjectNode config, String place) {
-    String kind = config.path("tokenizer_class").asText("");
-    WordRule rule = CLASSES.get(kind);
-    if (rule == null) {
+    String kind = kind(config);
+    Program program = PROGRAMS.get(kind);
+    if (program == null) {
       throw new DataException(
           "%s: how tiktoken's tokenizer_class '%s' cuts text is not known; %s in %s beside it are, and any as tokenizer.json"
               .formatted(
                   place,
                   Shown.of(kind),
-                  String.join(", ", CLASSES.keySet().stream().sorted().toList()),
+                  String.join(", ", PROGRAMS.keySet().stream().sorted().toList()),
                   Tokenizer.CONFIG_FILE));
     }
     Map<String, Integer> ranks = new HashMap<>();
@@ -68,9 +91,56 @@ final class TiktokenRanks {
             .sorted(Map.Entry.comparingByValue())
             .flatMap(entry -> merges(entry.getKey(), ranks).stream())
             .toList();
-    ObjectNode file = rule.file(ranks, merges);
+    ObjectNode file = program.rule.file(ranks, merges);
     ((ObjectNode) file.path("model")).put("ignore_merges", true); // a word that is a token is one
+    if (!config.has("added_tokens_decoder")) {
+      ArrayNode added = (ArrayNode) file.path("added_tokens");
+      int next = ranks.values().stream().mapToInt(Integer::intValue).max().orElse(-1) + 1;
+      for (String name : program.specials) {
+        added.add(TokenizerNodes.addedToken(next++, name, true));
+      }
+    }
     return file;
+  }
+
+  /**
+   * Lets a text begin with the token that the configuration names for it, if the program does.
+   *
+   * @param file with all tokens
+   */
+  static void addBeginning(ObjectNode file, ObjectNode config) {
+    String name = TokensBeside.name(config.path("bos_token"));
+    Program program = PROGRAMS.get(kind(config));
+    if (program == null || !program.begins || name.isEmpty()) {
+      return;
+    }
+    ObjectNode sequence = TokenizerNodes.object().put("type", "Sequence");
+    ObjectNode template =
+        sequence
+            .putArray("processors")
+            .add(file.get("post_processor"))
+            .addObject()
+            .put("type", "TemplateProcessing");
+    for (String kind : List.of("single", "pair")) {
+      ArrayNode parts = template.putArray(kind);
+      for (String text : kind.equals("single") ? List.of("A") : List.of("A", "B")) {
+        int type = parts.isEmpty() ? 0 : 1;
+        parts.addObject().putObject("SpecialToken").put("id", name).put("type_id", type);
+        parts.addObject().putObject("Sequence").put("id", text).put("type_id", type);
+      }
+    }
+    ObjectNode token = template.putObject("special_tokens").putObject(name).put("id", name);
+    for (JsonNode added : file.path("added_tokens")) {
+      if (added.path("content").asText().equals(name)) {
+        token.putArray("ids").add(added.path("id").asInt());
+      }
+    }
+    token.putArray("tokens").add(name);
+    file.set("post_processor", sequence);
+  }
+
+  private static String kind(ObjectNode config) {
+    return config.path("tokenizer_class").asText("");
   }
 
   private static String piece(String line, int number, String place) {

@@ -6,7 +6,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
@@ -33,12 +32,14 @@ public final class Tokenizer {
   static final String TEMPLATE_FILE = "chat_template.jinja";
 
   /** Turns text into ids, taking it literally. */
-  @FunctionalInterface
   interface TextEncoder {
     int[] encode(String text);
 
+    /** The ids of a text that goes on after another one: no blank is put before it. */
+    int[] encodeContinuation(String text);
+
     /** A text with question marks in place of halves of characters. */
-    default String wellFormed(String text) {
+    static String wellFormed(String text) {
       for (int at = 0; at < text.length(); at++) {
         if (Character.isSurrogate(text.charAt(at))) {
           return new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8);
@@ -130,12 +131,7 @@ public final class Tokenizer {
    * document are, the two have the ids of the whole.
    */
   public int[] encodeContinuation(String text) {
-    int[] ids = encoder.encode(text);
-    boolean blankBefore =
-        vocabulary.dropsLeadingBlank()
-            && ids.length > 0
-            && Arrays.equals(token(ids[0]).bytes(), new byte[] {' '});
-    return blankBefore ? Arrays.copyOfRange(ids, 1, ids.length) : ids;
+    return encoder.encodeContinuation(text);
   }
 
   /**

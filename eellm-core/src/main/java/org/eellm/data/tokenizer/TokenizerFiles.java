@@ -30,7 +30,12 @@ import org.eellm.gguf.WordRule;
  */
 final class TokenizerFiles {
   /** SentencePiece's pieces or tiktoken's ranks. */
-  private static final List<String> MODELS = List.of("tokenizer.model", "qwen.tiktoken");
+  private static final List<String> MODELS =
+      List.of("tokenizer.model", "spiece.model", "qwen.tiktoken");
+
+  /** Files of tokenizers that are not read. */
+  private static final Map<String, String> OTHERS =
+      Map.of("tekken.json", "Mistral's tekken", "vocab.txt", "WordPiece's list of words");
 
   /** The largest known files have a third of this, and a fifth of its values. */
   private static final int MAX_BYTES = 100_000_000;
@@ -91,6 +96,13 @@ final class TokenizerFiles {
     if (Files.exists(vocabulary) && Files.exists(merges)) {
       return readPairs(path, vocabulary, merges);
     }
+    for (Map.Entry<String, String> other : OTHERS.entrySet()) {
+      if (Files.exists(path.resolve(other.getKey()))) {
+        throw new DataException(
+            "%s: is %s, which is not read; save the tokenizer as tokenizer.json, as save_pretrained of a fast tokenizer does"
+                .formatted(path.resolve(other.getKey()), other.getValue()));
+      }
+    }
     throw new DataException(
         path
             + ": no tokenizer there; give a folder with tokenizer.json, with tokenizer.model, or"
@@ -121,11 +133,15 @@ final class TokenizerFiles {
     Path folder = path.resolveSibling("");
     ObjectNode config = config(folder);
     byte[] content = read(path, SentencePieceModel.MAX_BYTES);
+    boolean isRanks = TiktokenRanks.isOne(content);
     ObjectNode file =
-        TiktokenRanks.isOne(content)
+        isRanks
             ? TiktokenRanks.read(content, config, path.toString())
             : SentencePieceModel.read(content, config, path.toString());
     TokensBeside.read(folder).addTo(file, config);
+    if (isRanks) {
+      TiktokenRanks.addBeginning(file, config);
+    }
     return TokenizerReader.of(file, config, path.toString());
   }
 

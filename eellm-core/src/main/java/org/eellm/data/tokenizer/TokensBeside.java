@@ -109,7 +109,7 @@ record TokensBeside(Path folder, ObjectNode added, ObjectNode special) {
     return names;
   }
 
-  private static String name(JsonNode token) {
+  static String name(JsonNode token) {
     return (token.isObject() ? token.path("content") : token).asText("");
   }
 }

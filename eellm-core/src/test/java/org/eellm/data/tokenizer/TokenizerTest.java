@@ -359,17 +359,69 @@ public final class TokenizerTest {
         .isEqualTo(tokenizer.encode("the end 12"));
   }
 
-  /** The same pairs as ranks, in both places where tiktoken's files are. */
-  @ParameterizedTest
-  @CsvSource({"tokenizer.model, PreTrainedTokenizerFast", "qwen.tiktoken, QWenTokenizer"})
-  void load_tiktoken_encodesAsTheSamePairs(String file, String kind) throws IOException {
+  private static String ranks(Tokenizer pairs) {
     StringBuilder ranks = new StringBuilder();
-    Tokenizer pairs = trained();
     for (int id = 0; id < pairs.endOfDocument(); id++) {
       String bytes = Base64.getEncoder().encodeToString(pairs.bytes(id));
       ranks.append(bytes).append(' ').append(id).append('\n');
     }
-    write(file, ranks.toString());
+    return ranks.toString();
+  }
+
+  @ParameterizedTest
+  @CsvSource({"tekken.json, Mistral's tekken", "vocab.txt, WordPiece's list of words"})
+  void load_otherFile_isRefusedByName(String file, String format) throws IOException {
+    write(file, "{}");
+
+    assertThatThrownBy(() -> Tokenizer.load(folder))
+        .hasMessageContaining(
+            "%s: is %s, which is not read; save the tokenizer as tokenizer.json"
+                .formatted(file, format));
+  }
+
+  @Test
+  void load_ranksOfLlama3_beginTextsAsItsProgramDoes() throws IOException {
+    Tokenizer pairs = trained();
+    int next = pairs.endOfDocument();
+    write("tokenizer.model", ranks(pairs));
+    write(
+        "tokenizer_config.json",
+        """
+        {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<begin>", "eos_token": "<end>",
+         "added_tokens_decoder": {"%d": {"content": "<begin>", "special": true},
+           "%d": {"content": "<end>", "special": true}}}
+        """
+            .formatted(next, next + 1));
+    Tokenizer tokenizer = Tokenizer.load(folder);
+
+    assertThat(tokenizer.beginningOfSequence()).hasValue(next);
+    assertThat(tokenizer.encode("the end")).isEqualTo(pairs.encode("the end"));
+    tokenizer.save(folder.resolve("saved"));
+    assertThat(Tokenizer.load(folder.resolve("saved")).beginningOfSequence()).hasValue(next);
+  }
+
+  @Test
+  void load_ranksOfTheFirstQwen_haveTheTokensOfItsProgram() throws IOException {
+    Tokenizer pairs = trained();
+    int next = pairs.endOfDocument();
+    write("qwen.tiktoken", ranks(pairs));
+    write("tokenizer_config.json", "{\"tokenizer_class\": \"QWenTokenizer\"}");
+    Tokenizer tokenizer = Tokenizer.load(folder);
+
+    assertThat(tokenizer.endOfDocument()).isEqualTo(next);
+    assertThat(tokenizer.beginningOfSequence()).isEmpty();
+    assertThat(tokenizer.piece(next + 1)).isEqualTo("<|im_start|>");
+    assertThat(tokenizer.piece(next + 3 + 204)).isEqualTo("<|extra_204|>");
+    assertThat(tokenizer.vocabSize()).isEqualTo(next + 3 + 205);
+  }
+
+  /** The same pairs as ranks, in both places where tiktoken's files are. */
+  @ParameterizedTest
+  @CsvSource({"tokenizer.model, PreTrainedTokenizerFast", "qwen.tiktoken, QWenTokenizer"})
+  void load_tiktoken_encodesAsTheSamePairs(String file, String kind) throws IOException {
+    Tokenizer pairs = trained();
+    String ranks = ranks(pairs);
+    write(file, ranks);
     assertBad("", file + ": how tiktoken's tokenizer_class '' cuts text is not known");
     write(
         "tokenizer_config.json",
