@@ -4,8 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
-import java.util.regex.MatchResult;
+import java.util.OptionalInt;
 import org.eellm.data.CountedTokens;
 import org.eellm.data.corpus.Chat;
 import org.eellm.data.tokenizer.Tokenizer;
@@ -19,6 +18,9 @@ import org.eellm.data.tokenizer.Tokenizer;
  */
 public record AnswerEncoder(ChatTemplate template, Tokenizer tokenizer) {
   private static final Map<String, Object> WHOLE = Map.of(ChatTemplate.ANSWERS, false);
+
+  /** Changes a message's text; no filter of texts leaves it out. */
+  private static final String MARK = "__0__";
 
   /** An answer's place in the text. */
   private record Span(int start, int end) {}
@@ -74,18 +76,50 @@ public record AnswerEncoder(ChatTemplate template, Tokenizer tokenizer) {
     }
     int start = before.length();
     // What ends an answer is none of its text, where special tokens' names are quoted.
-    Optional<MatchResult> end =
-        template.specials(with.substring(start)).reversed().stream()
-            .findFirst()
-            .filter(last -> with.substring(start + last.end()).isBlank());
+    OptionalInt end = end(with, afterContent(with, quoted.subList(0, i + 1), i), with.length());
     if (text.startsWith(with)) {
-      return new Span(start, end.map(last -> start + last.end()).orElse(with.length()));
+      return new Span(start, end.orElse(with.length()));
     }
-    // Templates leave thoughts out of earlier answers.
-    return end.map(MatchResult::group)
-        .filter(name -> text.indexOf(name, start) >= 0)
-        .map(name -> new Span(start, text.indexOf(name, start) + name.length()))
-        .orElseThrow(() -> otherwise(i));
+    // Templates leave thoughts out of earlier answers, and may end the last otherwise.
+    int content = afterContent(text, quoted, i);
+    OptionalInt earlier =
+        end.isEmpty() || content < start
+            ? OptionalInt.empty()
+            : end(text, content, beforeContent(text, quoted, i + 1));
+    return new Span(start, earlier.orElseThrow(() -> otherwise(i)));
+  }
+
+  /** Where the first special token ends that begins at or behind a place. */
+  private OptionalInt end(String text, int from, int limit) {
+    return from > limit
+        ? OptionalInt.empty()
+        : template.specials(text.substring(from, limit)).stream()
+            .mapToInt(special -> from + special.end())
+            .findFirst();
+  }
+
+  /** Where a message's text ends in the rendered messages: behind it nothing else changes. */
+  private int afterContent(String text, List<ChatMessage> messages, int i) {
+    String longer = withContent(messages, i, messages.get(i).content() + MARK);
+    int same = 0;
+    while (same < Math.min(text.length(), longer.length())
+        && text.charAt(text.length() - 1 - same) == longer.charAt(longer.length() - 1 - same)) {
+      same++;
+    }
+    return text.length() - same;
+  }
+
+  /** Where a message's text begins, likewise. */
+  private int beforeContent(String text, List<ChatMessage> messages, int i) {
+    String other = withContent(messages, i, MARK + messages.get(i).content());
+    int first = Arrays.mismatch(text.toCharArray(), other.toCharArray());
+    return first < 0 ? text.length() : first;
+  }
+
+  private String withContent(List<ChatMessage> messages, int i, String content) {
+    List<ChatMessage> changed = new ArrayList<>(messages);
+    changed.set(i, messages.get(i).withContent(content));
+    return template.render(changed, WHOLE);
   }
 
   private static ChatTemplateException otherwise(int i) {

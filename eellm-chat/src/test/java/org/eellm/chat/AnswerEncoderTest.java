@@ -206,6 +206,37 @@ final class AnswerEncoderTest {
         .contains("<|im_start|>assistant\n{<think>\n\n</think>\n\nthe bird<|im_end|>}\n");
   }
 
+  /** As Phi 3 and 4: the token that ends documents stands behind all, another behind each. */
+  @Test
+  void encode_templateThatEndsTheWholeChatWithAToken_countsTheAnswersEnds() {
+    String phi =
+        CHATML.replace("{% endif %}", "{% else %}{{ eos_token }}{% endif %}").replace("\n", "");
+    ChatTemplate template = ChatTemplate.of(phi, "", "<|im_start|>", tokenizer);
+
+    assertThat(shown(encode(template, CHAT, 1)))
+        .contains("assistant{the dog<|im_end|>}<|im_start|>user")
+        .endsWith("assistant{the bird<|im_end|>}<|im_start|><|im_end|>");
+    assertThat(shown(encode(template, CHAT.subList(0, 4), 1)))
+        .contains("assistant{the dog<|im_end|>}<|im_start|>userand?<|im_end|><|im_start|>");
+  }
+
+  /** As OLMo 3: an answer at the end has another token than earlier ones. */
+  @Test
+  void encode_templateThatEndsTheLastAnswerOtherwise_countsTheAnswersEnds() {
+    String olmo =
+        "{% for m in messages %}<|im_start|>{{ m.role }} {{ m.content | trim }}"
+            + "{% if m.role == 'assistant' and loop.last %}{{ eos_token }}{% else %}<|im_end|>"
+            + "{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant "
+            + "{% endif %}";
+    ChatTemplate template = ChatTemplate.of(olmo, "", "<|im_start|>", tokenizer);
+    String counted = "assistant {the dog<|im_end|>}<|im_start|>user and?<|im_end|>";
+
+    assertThat(shown(encode(template, CHAT, 1)))
+        .contains(counted)
+        .endsWith("assistant {the bird<|im_start|>}<|im_end|>");
+    assertThat(shown(encode(template, CHAT.subList(0, 4), 1))).contains(counted);
+  }
+
   @Test
   void encode_answerThatIsNotToBeLearned_isContext() {
     CountedTokens tokens = encode(ChatTemplate.of(CHATML, "", "<|im_end|>", tokenizer), CHAT, 3);
