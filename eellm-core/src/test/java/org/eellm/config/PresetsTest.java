@@ -48,6 +48,22 @@ final class PresetsTest {
     assertThat(config.data().attendAcrossDocuments()).isFalse();
   }
 
+  /** What add-exits makes, as the files say how. */
+  @Test
+  void presets_ofExitsToTune_tieThoseOfLargeVocabularies() throws IOException {
+    List<Path> tuned =
+        presets().stream()
+            .filter(file -> file.getFileName().toString().startsWith("tune-"))
+            .toList();
+    assertThat(tuned)
+        .hasSize(4)
+        .allSatisfy(
+            file -> {
+              Architecture model = ConfigFile.read(file, List.of()).architecture();
+              assertThat(model.exits().tieOutput()).isEqualTo(model.model().vocabSize() > 65_536);
+            });
+  }
+
   @Test
   void preset_ofADraftHead_trainsOneForAnyModel() {
     Architecture model = ConfigFile.preset("30m", List.of()).architecture();
