@@ -28,6 +28,7 @@ import org.eellm.tensor.Tensors;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Adapters that PEFT made for families whose files have several of our matrices in one. */
 final class AdapterMergeTest {
@@ -62,7 +63,7 @@ final class AdapterMergeTest {
   }
 
   private Path adapter(Map<String, Factors> all) throws IOException {
-    Path adapter = Files.createDirectory(folder.resolve("adapter"));
+    Path adapter = Files.createTempDirectory(folder, "adapter");
     Files.writeString(
         adapter.resolve("adapter_config.json"),
         """
@@ -159,6 +160,38 @@ final class AdapterMergeTest {
               .usingComparatorWithPrecision(changed == null ? 0f : 0.06f) // half a step at 16
               .containsExactly(expected);
         });
+  }
+
+  /** PEFT's names have the beginning that the folder's class has, which may also see. */
+  @ParameterizedTest
+  @ValueSource(strings = {"language_model.model.", "model.language_model."})
+  void merge_changesOfATextModelWithin_areItsOwn(String beginning) throws IOException {
+    String module = "layers.1.mlp.down_proj";
+    Map<String, float[]> plain = new LinkedHashMap<>();
+    Map<String, List<Long>> shapes = new HashMap<>();
+    try (SourceModel model = ModelReader.open(source("gemma3"))) {
+      read(exported(model, "plain"), plain, shapes);
+    }
+    List<Long> shape = Objects.requireNonNull(shapes.get("model." + module + ".weight"));
+    Factors factors =
+        Factors.random(
+            Math.toIntExact(shape.getFirst()), Math.toIntExact(shape.getLast()), new Random(7));
+
+    Map<String, float[]> usual = merged("model." + module, factors);
+    Map<String, float[]> within = merged(beginning + module, factors);
+    assertThat(within.keySet()).isEqualTo(plain.keySet());
+    within.forEach((name, numbers) -> assertThat(numbers).as(name).isEqualTo(usual.get(name)));
+    String changed = "model." + module + ".weight";
+    assertThat(within.get(changed)).isNotEqualTo(plain.get(changed));
+  }
+
+  private Map<String, float[]> merged(String module, Factors factors) throws IOException {
+    Map<String, float[]> tensors = new LinkedHashMap<>();
+    try (SourceModel model = ModelReader.open(folder.resolve("plain-ours"));
+        SourceModel merged = AdapterMerge.merge(model, adapter(Map.of(module, factors)))) {
+      read(exported(merged, "with-" + module), tensors, new HashMap<>());
+    }
+    return tensors;
   }
 
   private static void read(Path model, Map<String, float[]> numbers, Map<String, List<Long>> shapes)

@@ -136,7 +136,7 @@ public final class AdapterFiles implements AutoCloseable {
   public static AdapterFiles open(Path folder, Path model, Architecture architecture) {
     AdapterFiles files = open(folder);
     try {
-      return files.of(model, architecture);
+      return files.underUsualNames(architecture.model()).of(model, architecture);
     } catch (RuntimeException failure) {
       files.close();
       throw failure;
@@ -245,6 +245,28 @@ public final class AdapterFiles implements AutoCloseable {
   /** Whether a parameter is changed. */
   public boolean changes(String parameter) {
     return changes.containsKey(parameter);
+  }
+
+  /** These with the usual beginning of a family's names where they have another. */
+  private AdapterFiles underUsualNames(ModelConfig config) {
+    List<String> beginnings =
+        Families.allOf(config)
+            .map(family -> family.tensors().prefixes())
+            .filter(all -> !all.isEmpty())
+            .findFirst()
+            .orElse(List.of());
+    Map<String, Change> usual = new LinkedHashMap<>();
+    changes.forEach(
+        (name, change) ->
+            usual.put(
+                beginnings.stream()
+                    .skip(1)
+                    .filter(other -> !other.isEmpty() && name.startsWith(other))
+                    .findFirst()
+                    .map(other -> beginnings.getFirst() + name.substring(other.length()))
+                    .orElse(name),
+                change));
+    return new AdapterFiles(file, arena, usual);
   }
 
   /**
