@@ -2,6 +2,7 @@ package org.eellm.checkpoint.huggingface;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
@@ -234,6 +235,23 @@ class HuggingFaceConfigTest {
     assertThat(scaling("{'rope_scaling':{'rope_type':'linear','factor':2}}")).isEqualTo(linear);
     assertThat(scaling("{'rope_parameters':{'rope_type':'linear','factor':2,'rope_theta':10000}}"))
         .isEqualTo(linear);
+  }
+
+  /** As DeepSeek's files have them, and transformers reads them of every family. */
+  @ParameterizedTest
+  @CsvSource({
+    "1.0, 1.0, 1",
+    "0.707, 1.0, 0.964326914892",
+    "0, 1.0, 1.138629436112",
+    "null, null, 1.138629436112"
+  })
+  void read_yarnWithTwoScales_hasTheirQuotient(String part, String all, double factor)
+      throws IOException {
+    RopeScaling scaling =
+        scaling(
+            "{'rope_scaling':{'rope_type':'yarn','factor':4,'mscale':%s,'mscale_all_dim':%s}}"
+                .formatted(part, all));
+    assertThat(scaling.attentionFactor()).isCloseTo(factor, within(1e-9));
   }
 
   @Test

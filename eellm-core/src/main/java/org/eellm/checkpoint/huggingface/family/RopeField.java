@@ -120,7 +120,7 @@ record RopeField(String base, double theta, String part, double share) implement
                   original(from, rope).orElseGet(() -> made(from)),
                   rope.number("beta_fast", 32),
                   rope.number("beta_slow", 1),
-                  rope.number(ATTENTION_FACTOR, 0),
+                  rope.number(ATTENTION_FACTOR, yarnFactor(rope)),
                   rope.optionalBool("truncate").orElse(true));
           case "longrope" -> longRope(from, rope);
           default ->
@@ -133,6 +133,17 @@ record RopeField(String base, double theta, String part, double share) implement
       Variants.refuseUnlessOne(rope, name);
     }
     return scaling;
+  }
+
+  /** What DeepSeek's two fields make of the attention factor; 0 where one is missing. */
+  private static double yarnFactor(JsonFields rope) {
+    if (!rope.unasked().containsAll(List.of("mscale", "mscale_all_dim"))) {
+      return 0;
+    }
+    double log = 0.1 * Math.log(rope.number("factor"));
+    double part = rope.number("mscale", 0);
+    double all = rope.number("mscale_all_dim", 0);
+    return part == 0 || all == 0 ? 0 : (part * log + 1) / (all * log + 1);
   }
 
   /** The older word, type, is su for what is longrope today. */
