@@ -6,11 +6,13 @@
     model.generate(ids, exit_threshold=0.9)   # a token leaves at the first exit that is so sure
 
 The model is its family's own in all else; without trust_remote_code it is that and nothing more.
+Earlier versions of transformers than 4.57 were not tried, and some cannot load this.
 exits.json says which exits there are, exits.safetensors has their weights.
 """
 
 import copy
 import json
+import re
 from contextlib import contextmanager
 
 import torch
@@ -18,6 +20,13 @@ import transformers
 from safetensors.torch import load_file
 from torch import nn
 from transformers.utils import cached_file
+
+VERSION = re.match(r"(\d+)\.(\d+)", transformers.__version__)
+if VERSION and tuple(map(int, VERSION.groups())) < (4, 57):
+    raise ImportError(
+        f"transformers {transformers.__version__} is too old for exits; install 4.57 or later, or"
+        " load the model without trust_remote_code"
+    )
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 

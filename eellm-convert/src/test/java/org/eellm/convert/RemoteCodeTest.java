@@ -9,6 +9,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.ProcessBuilder.Redirect;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -105,11 +106,36 @@ final class RemoteCodeTest {
     }
   }
 
+  /** Its loader asks classes for what this file's does not have. */
+  @Test
+  void modelingFile_oldTransformers_isRefused() throws Exception {
+    String python = python();
+    Path file = export(layerskip(), model(layerskip())).resolve("modeling_eellm.py");
+    Path standin = script().resolveSibling("standin");
+    Process process =
+        new ProcessBuilder(
+                python,
+                "-c",
+                "import runpy, sys; sys.path.insert(0, sys.argv[1]); import transformers;"
+                    + " transformers.__version__ = '4.46.3'; runpy.run_path(sys.argv[2])",
+                standin.toString(),
+                file.toString())
+            .redirectErrorStream(true)
+            .start();
+    String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertThat(process.waitFor()).isEqualTo(1);
+    assertThat(said)
+        .contains("ImportError: transformers 4.46.3 is too old for exits; install 4.57 or later");
+  }
+
+  private static Case layerskip() {
+    return new Case("layerskip", Stories.folder(), exits("norm,tied"), 2);
+  }
+
   @Test
   @Tag("slow")
   void generate_draftsAtATiedExit_isTheFullModelsText() throws Exception {
-    Case layerskip = new Case("layerskip", Stories.folder(), exits("norm,tied"), 2);
-    JsonNode answer = run(List.of(layerskip));
+    JsonNode answer = run(List.of(layerskip()));
     assumeTransformers(answer);
 
     JsonNode theirs = answer.get("answers").get(0);
