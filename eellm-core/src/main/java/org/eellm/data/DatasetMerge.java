@@ -19,7 +19,8 @@ public final class DatasetMerge {
    * @param prefixes paths of the datasets' files without their endings, at least one
    * @param output the same of the result
    * @throws DataException if a dataset is damaged or made with another tokenizer or chat template
-   *     than the first, or is the output; what stood there before is left as it was then
+   *     than the first, or is the output, or a preparation of the output was stopped; what stood
+   *     there before is left as it was then
    */
   public static Summary run(List<Path> prefixes, Path output) {
     Tokenizer tokenizer = Tokenizer.load(tokenizer(prefixes.getFirst()));
@@ -35,6 +36,11 @@ public final class DatasetMerge {
       if (!other.chatTemplate().equals(tokenizer.chatTemplate())) {
         throw differs(prefix, "chat template", prefixes.getFirst());
       }
+    }
+    if (Files.exists(PreparationState.file(output))) {
+      throw new DataException(
+          "%s: tells of a prepare that was stopped; let it go on, remove this file, or choose another output"
+              .formatted(PreparationState.file(output)));
     }
     long documents = 0;
     long tokens = 0;

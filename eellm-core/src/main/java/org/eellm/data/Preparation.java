@@ -107,9 +107,7 @@ public final class Preparation {
   }
 
   private static Optional<CountedTokens> refuse(Chat chat) {
-    throw new DataException(
-        "%s: is a chat; name a model's folder with --tokenizer, whose template it is written with"
-            .formatted(chat.place()));
+    throw chat.refusal();
   }
 
   /**

@@ -55,9 +55,9 @@ public final class PrepareCommand extends EellmCommand {
       paramLabel = "PATH",
       defaultValue = TRAIN,
       description =
-          "A folder with tokenizer.json, with tokenizer.model, or with vocab.json and merges.txt;"
-              + " one of the first two; or '${DEFAULT-VALUE}', the default, to train one on the"
-              + " input.")
+          "A model's folder, its tokenizer's (tokenizer.json, a file of SentencePiece or tiktoken,"
+              + " or vocab.json and merges.txt), one of those files, or a GGUF file; or"
+              + " '${DEFAULT-VALUE}', the default, to train one on the input.")
   private String tokenizer;
 
   @Option(

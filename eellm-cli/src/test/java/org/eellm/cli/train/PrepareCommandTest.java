@@ -200,6 +200,10 @@ final class PrepareCommandTest {
     assertThat(Commands.run(out, err, "merge", "--input", path("both"), "--output", path("both")))
         .isEqualTo(1);
     assertThat(err.toString()).contains("is merged, and cannot be the output");
+    Files.writeString(folder.resolve("both.progress"), "{}");
+    assertThat(Commands.run(out, err, merge)).isEqualTo(1);
+    assertThat(err.toString()).contains("both.progress: tells of a prepare that was stopped");
+    Files.delete(folder.resolve("both.progress"));
     Files.writeString(folder.resolve("shard-a.txt-tokenizer/chat_template.jinja"), "{{ x }}");
     assertThat(Commands.run(out, err, merge)).isEqualTo(1);
     assertThat(err.toString())

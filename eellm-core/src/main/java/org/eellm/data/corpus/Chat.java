@@ -3,6 +3,7 @@ package org.eellm.data.corpus;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
+import org.eellm.data.DataException;
 
 /**
  * A conversation to learn answers from.
@@ -24,6 +25,13 @@ public record Chat(List<Message> messages, String place) {
 
   public Chat {
     messages = List.copyOf(messages);
+  }
+
+  /** Why texts alone cannot take it. */
+  public DataException refusal() {
+    return new DataException(
+        "%s: is a chat; name a model's folder with --tokenizer, whose template it is written with"
+            .formatted(place));
   }
 
   /** What all say, a message a line. */

@@ -11,6 +11,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.ObjectReader;
 import com.fasterxml.jackson.dataformat.csv.CsvFactory;
 import com.fasterxml.jackson.dataformat.csv.CsvMapper;
+import com.fasterxml.jackson.dataformat.csv.CsvParser;
 import com.fasterxml.jackson.dataformat.csv.CsvSchema;
 import java.io.IOException;
 import java.io.InputStream;
@@ -33,7 +34,8 @@ final class ParsedObjects implements ObjectDocuments.Objects {
           .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
 
   private static final CsvMapper CSV =
-      new CsvMapper(CsvFactory.builder().streamReadConstraints(LONG_TEXTS).build());
+      new CsvMapper(CsvFactory.builder().streamReadConstraints(LONG_TEXTS).build())
+          .enable(CsvParser.Feature.SKIP_EMPTY_LINES);
 
   private final ObjectReader reader;
   private final JsonParser parser;

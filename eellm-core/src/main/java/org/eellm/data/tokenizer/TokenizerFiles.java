@@ -105,8 +105,8 @@ final class TokenizerFiles {
     }
     throw new DataException(
         path
-            + ": no tokenizer there; give a folder with tokenizer.json, with tokenizer.model, or"
-            + " with vocab.json and merges.txt");
+            + ": no tokenizer there; give a folder with tokenizer.json, with tokenizer.model,"
+            + " spiece.model or qwen.tiktoken, or with vocab.json and merges.txt");
   }
 
   private static Tokenizer readFile(Path path) {

@@ -41,6 +41,9 @@ final class WordCounts {
   private static Map<String, Long> count(List<Corpus.DocumentChunk> pieces) {
     Map<String, Long> counts = new HashMap<>();
     for (Corpus.DocumentChunk piece : pieces) {
+      if (piece.chat().isPresent()) {
+        throw piece.chat().get().refusal();
+      }
       String text = piece.text();
       for (long word = WordCutter.GPT_2_WORD.next(text, 0, text.length());
           word >= 0;

@@ -70,6 +70,12 @@ final class TextCorpusTest {
   }
 
   @Test
+  void csv_emptyLines_areNoRows() throws IOException {
+    write("a.csv", "id,text\n1,one\n\n2,\"\n\ntwo\"\n\n");
+    assertThat(read("a.csv")).containsExactly("one", "\n\ntwo");
+  }
+
+  @Test
   void csv_promptAndCompletion_areChats() throws IOException {
     write("a.csv", "prompt,completion\nhello,world\n");
     try (Corpus.DocumentReader pass = TextCorpus.of(paths("a.csv"), Format.DEFAULT).open()) {
