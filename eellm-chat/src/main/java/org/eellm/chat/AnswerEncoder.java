@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.OptionalInt;
+import java.util.regex.MatchResult;
 import org.eellm.data.CountedTokens;
 import org.eellm.data.corpus.Chat;
 import org.eellm.data.tokenizer.Tokenizer;
@@ -76,26 +76,24 @@ public record AnswerEncoder(ChatTemplate template, Tokenizer tokenizer) {
     }
     int start = before.length();
     // What ends an answer is none of its text, where special tokens' names are quoted.
-    OptionalInt end = end(with, afterContent(with, quoted.subList(0, i + 1), i), with.length());
+    int said = afterContent(with, quoted.subList(0, i + 1), i);
+    List<MatchResult> closing = template.specials(with.substring(said));
     if (text.startsWith(with)) {
-      return new Span(start, end.orElse(with.length()));
+      return new Span(start, closing.isEmpty() ? with.length() : said + closing.getFirst().end());
     }
     // Templates leave thoughts out of earlier answers, and may end the last otherwise.
-    int content = afterContent(text, quoted, i);
-    OptionalInt earlier =
-        end.isEmpty() || content < start
-            ? OptionalInt.empty()
-            : end(text, content, beforeContent(text, quoted, i + 1));
-    return new Span(start, earlier.orElseThrow(() -> otherwise(i)));
-  }
-
-  /** Where the first special token ends that begins at or behind a place. */
-  private OptionalInt end(String text, int from, int limit) {
-    return from > limit
-        ? OptionalInt.empty()
-        : template.specials(text.substring(from, limit)).stream()
-            .mapToInt(special -> from + special.end())
-            .findFirst();
+    int from = afterContent(text, quoted, i);
+    int to = beforeContent(text, quoted, i + 1);
+    List<MatchResult> between =
+        start <= from && from <= to ? template.specials(text.substring(from, to)) : List.of();
+    if (closing.isEmpty() || between.isEmpty()) {
+      throw otherwise(i);
+    }
+    // One alone, of another name, begins the next message.
+    if (between.size() == 1 && !between.getFirst().group().equals(closing.getFirst().group())) {
+      throw otherwise(i);
+    }
+    return new Span(start, from + between.getFirst().end());
   }
 
   /** Where a message's text ends in the rendered messages: behind it nothing else changes. */

@@ -277,8 +277,10 @@ public final class ChatTemplate {
   public Map<String, Object> variables(List<TemplateVariable> given) {
     Map<String, Object> variables = new HashMap<>();
     for (TemplateVariable variable : given) {
+      Pattern word = Pattern.compile("\\b" + Pattern.quote(variable.name()) + "\\b");
       boolean asked =
-          Pattern.compile("\\b" + Pattern.quote(variable.name()) + "\\b").matcher(template).find();
+          word.matcher(template).find()
+              || (toolUse != null && word.matcher(toolUse.template).find());
       if (!asked || OWN_VARIABLES.contains(variable.name())) {
         throw ChatTemplateException.ofMessages(
             variable.field(),

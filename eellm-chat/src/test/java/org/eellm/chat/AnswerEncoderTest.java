@@ -238,6 +238,19 @@ final class AnswerEncoderTest {
   }
 
   @Test
+  void encode_answersThatNothingEndsButTheLast_areRefused() {
+    String open =
+        "{% for m in messages %}<|im_start|>{{ m.role }} {{ m.content }}{% endfor %}"
+            + "{% if add_generation_prompt %}<|im_start|>assistant "
+            + "{% else %}{{ eos_token }}{% endif %}";
+    ChatTemplate template = ChatTemplate.of(open, "", "<|im_end|>", tokenizer);
+    assertThatThrownBy(() -> encode(template, CHAT, 1))
+        .isInstanceOf(ChatTemplateException.class)
+        .hasMessageStartingWith("messages[2]: the chat template writes this answer");
+    assertThat(shown(encode(template, CHAT, 3))).endsWith("assistant {the bird<|im_end|>}");
+  }
+
+  @Test
   void encode_answerThatIsNotToBeLearned_isContext() {
     CountedTokens tokens = encode(ChatTemplate.of(CHATML, "", "<|im_end|>", tokenizer), CHAT, 3);
     assertThat(shown(tokens))
