@@ -143,6 +143,33 @@ def byte_pairs(texts, node):
         save(content, name, {"eos_token": "<|endoftext|>"}, texts, node)
 
 
+def converted_pieces(texts, node):
+    """The pieces with users as transformers' converters write them: added tokens, with their merges."""
+    model = sentencepiece.SentencePieceProcessor(model_file=str(HERE / "pieces_with_users" / "tokenizer.model"))
+    pieces = [model.id_to_piece(i) for i in range(model.get_piece_size())]
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    merges = [
+        (piece[:cut], piece[cut:])
+        for piece in sorted(pieces, key=lambda piece: (-model.get_score(ids[piece]), ids[piece]))
+        for cut in range(1, len(piece))
+        if piece[:cut] in ids and piece[cut:] in ids
+    ]
+    users = ["<sep>", "\n\n", "\u2581\u2581", "\u2581\u2581\u2581", "\u2581\u2581\u2581\u2581"]
+    specials = [token(ids[name], name, True) for name in ("<unk>", "<s>", "</s>")]
+    replace = {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}
+    content = file(
+        added_tokens=specials + [token(ids[name], name, False) for name in users],
+        normalizer={"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+        pre_tokenizer={
+            "type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False},
+        decoder={"type": "Sequence", "decoders": [replace, {"type": "ByteFallback"}, {"type": "Fuse"}]},
+        model={
+            "type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": None,
+            "end_of_word_suffix": None, "fuse_unk": True, "byte_fallback": True, "ignore_merges": False,
+            "vocab": ids, "merges": [" ".join(merge) for merge in merges]})
+    save(content, "converted_pieces", {"eos_token": "</s>"}, texts, node)
+
+
 def word_pieces(text, texts, node):
     """The most frequent beginnings and continuations of words."""
     counts = collections.Counter()
@@ -202,4 +229,5 @@ if __name__ == "__main__":
     write_json(HERE / "texts.json", all_texts)
     sentence_pieces(source, all_texts)
     byte_pairs(all_texts, node_folder)
+    converted_pieces(all_texts, node_folder)
     word_pieces(pathlib.Path(source).read_text(), all_texts, node_folder)

@@ -68,7 +68,9 @@ public record SentencePieces(
         usersOwn |= types.get(id) == USERS;
       }
     }
-    // Behind a user's piece there is no beginning of a text, which Prepend would take it for.
+    // Behind a user's piece there is no beginning of a text, which Prepend would take it for. As in
+    // transformers' files, no blank goes before a text that begins with a blank or such a piece;
+    // SentencePiece itself puts one there.
     boolean prepends = rules.addsBlank && !usersOwn;
     List<ObjectNode> normalizers = new ArrayList<>();
     if (!rules.compiledMap.isEmpty()) {

@@ -5,12 +5,12 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.eellm.data.tokenizer.word.LeadingBlank;
 import org.eellm.data.tokenizer.word.WordCutter;
@@ -136,7 +136,7 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
    *
    * @param words those that do as they are; none of most tokenizers
    */
-  private record Pairs(PairTable table, Optional<Pieces> words, Set<Integer> added) {}
+  private record Pairs(PairTable table, Optional<Pieces> words, Set<Integer> specials) {}
 
   /**
    * An encoder; empty if a file asks for more than is done here.
@@ -174,8 +174,11 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
       return Optional.empty();
     }
     WordCutter behindText = cutter(LeadingBlank.removed(file)).orElseThrow();
-    Set<Integer> all = new HashSet<>();
-    addedTokens.values().forEach(token -> all.add(token.path("id").asInt()));
+    Set<Integer> specials =
+        addedTokens.values().stream()
+            .filter(token -> token.path("special").asBoolean())
+            .map(token -> token.path("id").asInt())
+            .collect(Collectors.toSet());
     boolean takesWords = model.path("ignore_merges").asBoolean();
     // Where no piece goes on behind a word, words are joined for themselves: what was met is known.
     boolean alone =
@@ -190,9 +193,9 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
             alone ? behindText.orBeforeBlanks() : behindText,
             start.get(),
             new Pairs(
-                table(json, all),
+                table(json, specials),
                 takesWords ? Optional.of(json.pieces()) : Optional.empty(),
-                all)));
+                specials)));
   }
 
   private static Optional<WordCutter> cutter(ObjectNode file) {
@@ -233,11 +236,11 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
     TokenizerBounds.apply(parts, place);
   }
 
-  private static PairTable table(TokenizerJson json, Set<Integer> added) {
+  private static PairTable table(TokenizerJson json, Set<Integer> specials) {
     PairTable table = new PairTable(json.pieces().size());
     json.forEachMerge(
         (left, right, whole) -> {
-          if (!added.contains(whole)) { // the name of an added token is letters in a text
+          if (!specials.contains(whole)) { // the name of a special token is letters in a text
             table.add(left, right, whole);
           }
         });
@@ -284,7 +287,7 @@ final class BytePairEncoder implements Tokenizer.TextEncoder {
   private int[] joined(String word) {
     if (pairs.words.isPresent()) {
       int whole = pairs.words.get().id(start.piece(word));
-      if (whole != Pieces.NONE && !pairs.added.contains(whole)) {
+      if (whole != Pieces.NONE && !pairs.specials.contains(whole)) {
         return new int[] {whole};
       }
     }

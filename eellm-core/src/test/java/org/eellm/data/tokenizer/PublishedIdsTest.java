@@ -33,6 +33,7 @@ final class PublishedIdsTest {
         "qwen2",
         "pieces",
         "pieces_with_users",
+        "converted_pieces",
         "unigram",
         "unigram_without_bytes",
         "unigram_with_map",
