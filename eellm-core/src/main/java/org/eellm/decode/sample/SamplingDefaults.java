@@ -102,8 +102,7 @@ public record SamplingDefaults(Map<SamplingSetting, Double> values) {
 
   private static double value(JsonNode given, SamplingSetting setting, String place) {
     String field = place + ": " + setting.field();
-    if (!given.isNumber()
-        || (setting.range().whole() && (!given.isIntegralNumber() || !given.canConvertToInt()))) {
+    if (!given.isNumber() || (setting.range().whole() && given.doubleValue() != given.intValue())) {
       throw new ConfigException(
           "%s: %s is no %snumber; correct it"
               .formatted(field, Shown.of(given, 60), setting.range().whole() ? "whole " : ""));

@@ -33,6 +33,7 @@ final class SamplingDefaultsTest {
           {'do_sample': true, 'temperature': 0.6, 'top_p': 0.95, 'top_k': 20} | temperature 0.6, top-k 20, top-p 0.95
           {'temperature': 0.7, 'min_p': 0.05, 'repetition_penalty': 1.1}      | temperature 0.7, min-p 0.05, repetition-penalty 1.1
           {'do_sample': false, 'temperature': 0.6, 'top_p': 0.9}              | temperature 0, top-p 0.9
+          {'do_sample': true, 'top_k': 50.0}                                  | temperature 1, top-k 50
           {'do_sample': true, 'top_k': -1}                                    | temperature 1, top-k 0
           {'eos_token_id': [1, 2], 'temperature': null}                       |
           """)
