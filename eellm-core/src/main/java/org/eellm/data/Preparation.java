@@ -148,10 +148,10 @@ public final class Preparation {
       Progress progress) {
     long start = System.nanoTime();
     Tokenizer tokenizer = encoders.tokenizer;
-    FileChecksum identity = identity(tokenizer);
+    FileChecksum identity = identity(tokenizer, corpus);
     PreparationState from =
         PreparationState.read(prefix).orElseGet(() -> PreparationState.start(identity));
-    PreparationState.requireSame(identity, from.tokenizer(), "the tokenizer", prefix);
+    PreparationState.requireSame(identity, from.tokenizer(), "the tokenizer or an option", prefix);
     long earlierBytes = from.counts().textBytes;
     try (Corpus.DocumentReader pass = corpus.open()) {
       skip(pass, from, prefix);
@@ -188,9 +188,10 @@ public final class Preparation {
     }
   }
 
-  /** What says how a text becomes tokens. */
-  private static FileChecksum identity(Tokenizer tokenizer) {
+  /** What says how files become tokens. */
+  private static FileChecksum identity(Tokenizer tokenizer, Corpus corpus) {
     TextChecksum checksum = new TextChecksum();
+    checksum.update(corpus.form());
     checksum.update(tokenizer.definition());
     checksum.update(tokenizer.configuration());
     tokenizer.chatTemplate().ifPresent(checksum::update);

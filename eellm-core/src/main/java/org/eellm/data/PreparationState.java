@@ -16,7 +16,7 @@ import org.eellm.file.InputFiles;
  * How far a preparation has come. {@code PREFIX.progress} has it, beside the parts of the dataset,
  * so that one that was stopped goes on from there.
  *
- * @param tokenizer of what says how a text becomes tokens
+ * @param tokenizer of what says how files become tokens
  * @param text of all text so far, with the ends of its pieces
  * @param batches in which the text was read
  * @param files how far they are written

@@ -204,7 +204,15 @@ final class PreparationTest {
 
     Tokenizer other = BpeTrainer.train(Corpus.of(List.of("aa aa")), 258, 1, Progress.NONE);
     assertThatThrownBy(() -> Preparation.run(corpus, other, folder.resolve("x"), 1, Progress.NONE))
-        .hasMessage(progress + ": is of a run that was stopped, and the tokenizer" + remedy);
+        .hasMessage(
+            progress + ": is of a run that was stopped, and the tokenizer or an option" + remedy);
+    TextCorpus byBlankLines =
+        TextCorpus.of(
+            List.of(folder.resolve("texts.txt").toString()),
+            new TextCorpus.Format("", Optional.empty(), false));
+    assertThatThrownBy(() -> prepare(byBlankLines, "x", 1))
+        .hasMessage(
+            progress + ": is of a run that was stopped, and the tokenizer or an option" + remedy);
     assertThatThrownBy(() -> prepare(texts(30, "The"), "x", 1))
         .hasMessage(progress + ": is of a run that was stopped, and the input" + remedy);
     texts(30); // as it was

@@ -12,6 +12,11 @@ public interface Corpus {
   /** A new pass over the documents. */
   DocumentReader open();
 
+  /** What decides how files become documents; empty where nothing does. */
+  default String form() {
+    return "";
+  }
+
   /** How much there is to read, in bytes as they are stored. */
   long size();
 

@@ -137,13 +137,23 @@ final class ObjectDocuments implements TextCorpus.Documents {
     return true;
   }
 
-  /** Where the next piece ends: at the last line end that it can hold, or between characters. */
+  /**
+   * Where the next piece ends: at the last line end that it can hold, behind a word if one is near,
+   * or between characters.
+   */
   private int pieceEnd() {
     int limit = position + TextCorpus.PIECE_LENGTH;
     if (limit >= text.length()) {
       return text.length();
     }
     int lineEnd = text.lastIndexOf('\n', limit);
+    for (int before = lineEnd;
+        before > limit - TextCorpus.SLACK;
+        before = text.lastIndexOf('\n', before - 1)) {
+      if (TextCorpus.endsWithWord(text, before)) {
+        return before;
+      }
+    }
     if (lineEnd > position) {
       return lineEnd;
     }

@@ -25,6 +25,9 @@ import org.eellm.file.InputFiles;
 public final class TextCorpus implements Corpus {
   public static final int PIECE_LENGTH = 1 << 16;
 
+  /** How much shorter a piece may be to end with a word. */
+  static final int SLACK = PIECE_LENGTH / 8;
+
   /**
    * How files are read.
    *
@@ -85,6 +88,19 @@ public final class TextCorpus implements Corpus {
   public static TextCorpus of(List<String> inputs, Format format) {
     return new TextCorpus(
         inputs.stream().flatMap(input -> CorpusFiles.find(input).stream()).toList(), format);
+  }
+
+  /**
+   * Whether the part of a text before a line end ends with a word, so that no word of a tokenizer
+   * goes on over the line end.
+   */
+  static boolean endsWithWord(CharSequence text, int lineEnd) {
+    return lineEnd > 0 && Character.isLetterOrDigit(text.charAt(lineEnd - 1));
+  }
+
+  @Override
+  public String form() {
+    return format.toString();
   }
 
   /** Bytes on disk. */

@@ -34,7 +34,9 @@ final class TextDocuments implements TextCorpus.Documents {
         continue;
       }
       addLine();
-      if (text.length() >= TextCorpus.PIECE_LENGTH) {
+      int spare = TextCorpus.PIECE_LENGTH - text.length();
+      boolean mayEnd = spare <= TextCorpus.SLACK && TextCorpus.endsWithWord(text, text.length());
+      if (spare <= 0 || mayEnd) {
         return Optional.of(piece(false));
       }
     }

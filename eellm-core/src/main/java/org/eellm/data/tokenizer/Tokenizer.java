@@ -127,8 +127,8 @@ public final class Tokenizer {
   }
 
   /**
-   * The ids of a text that goes on after another one. Cut at a line's end, as pieces of a long
-   * document are, the two have the ids of the whole.
+   * The ids of a text that goes on after another one. Cut between a word and a line's end, as
+   * pieces of a long document mostly are, the two have the ids of the whole.
    */
   public int[] encodeContinuation(String text) {
     return encoder.encodeContinuation(text);

@@ -27,6 +27,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.tukaani.xz.LZMA2Options;
 import org.tukaani.xz.XZOutputStream;
 
@@ -248,6 +249,20 @@ final class TextCorpusTest {
     assertThat(pieces.get(1).text()).startsWith("\n");
     assertThat(pieces.stream().filter(DocumentChunk::startsDocument)).hasSize(2);
     assertThat(pieces.getFirst().startsDocument()).isTrue();
+  }
+
+  /** Many tokenizers have words that go on over line ends, such as a stop and two of these. */
+  @ParameterizedTest
+  @ValueSource(strings = {"a.txt", "a.jsonl"})
+  void pieces_endBehindWordsWhereThatIsNear(String name) throws IOException {
+    String text = "one; two.\n\n\nand three\nfour;\n  five.\n".repeat(10_000);
+    String json = "{\"text\": \"%s\"}".formatted(text.replace("\n", "\\n"));
+    write(name, name.endsWith(".txt") ? text : json);
+
+    List<DocumentChunk> pieces = pieces(TextCorpus.of(paths(name), Format.DEFAULT));
+    assertThat(pieces).hasSizeGreaterThan(3);
+    assertThat(pieces.subList(0, pieces.size() - 1))
+        .allSatisfy(piece -> assertThat(piece.text()).endsWith("and three"));
   }
 
   @Test
